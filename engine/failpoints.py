@@ -1,0 +1,82 @@
+"""Named places where a test may make this process die or fail.
+
+`TIDEMILL_FAILPOINT="name[:nth][=kill|raise]"` arms one: at its nth passage (the first by default) the process kills
+itself with SIGKILL, or raises `FailpointReached`. Where the variable is not set, `hit` is a function that does nothing;
+it is called once a commit, never once a record.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ..operators.suggest import did_you_mean
+from .errors import ConfigError
+
+__all__ = ["NAMES", "VARIABLE", "Failpoint", "FailpointReached", "arm", "hit", "parse"]
+
+VARIABLE: Final = "TIDEMILL_FAILPOINT"
+
+NAMES: Final = (
+    "before-produce",
+    "after-some-changelog",
+    "after-send-offsets",
+    "during-commit-before",
+    "during-commit-after",
+    "after-commit-before-settle",
+    "during-settle",
+    "during-restore",
+    "inside-rebalance",
+)
+
+
+class FailpointReached(Exception):  # noqa: N818 - it is an event, not an error
+    """Raised at an armed failpoint whose action is "raise"."""
+
+
+@dataclass
+class Failpoint:
+    """An armed failpoint: what to do at which passage."""
+
+    name: str
+    nth: int = 1
+    action: str = "kill"
+    passed: int = 0
+
+    def __call__(self, name: str) -> None:
+        if name != self.name:
+            return
+        self.passed += 1
+        if self.passed != self.nth:
+            return
+        if self.action == "raise":
+            raise FailpointReached(name)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def parse(text: str) -> Failpoint:
+    """Reads `name[:nth][=kill|raise]`."""
+    head, equals, action = text.partition("=")
+    name, colon, nth = head.partition(":")
+    if name not in NAMES:
+        raise ConfigError(f"{VARIABLE}={text!r}: there is no failpoint {name!r}{did_you_mean(name, NAMES)}")
+    if colon and not (nth.isdecimal() and int(nth) > 0):
+        raise ConfigError(f"{VARIABLE}={text!r}: {nth!r} is not a count; write {name}:2 for the second passage")
+    if equals and action not in ("kill", "raise"):
+        raise ConfigError(f"{VARIABLE}={text!r}: the action is 'kill' or 'raise', not {action!r}")
+    return Failpoint(name, int(nth) if colon else 1, action or "kill")
+
+
+def nothing(_name: str, /) -> None:
+    """The `hit` of a process without an armed failpoint."""
+
+
+def arm(text: str | None) -> Callable[[str], None]:
+    """What `hit` should be, by the value of the variable."""
+    return parse(text) if text else nothing
+
+
+hit: Callable[[str], None] = arm(os.environ.get(VARIABLE))
