@@ -1,0 +1,261 @@
+"""Decoded values over a store: what an operator reads and writes, and the only place where uncommitted state lives.
+
+A `StateCache` is a dict, so that a hit costs what a dict costs; it decodes on a miss, remembers what was written, and
+encodes each written entry once a commit. The store underneath holds committed state only, so rollback is forgetting.
+This file decides what is dirty, what a scan sees and what may be dropped; it does not decide when to commit.
+
+                put, delete, touch                drain                     settle
+    clean ───────────────────────────▶ dirty ─────────────▶ sealed ───────────────────▶ clean
+      ▲                                  │                     │ put: dirty and sealed
+      └───────────── discard: nothing is left, all comes from the store again ─────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic, TypeVar
+
+from sortedcontainers import SortedDict
+
+from .store import Change, NewerFormat, Store
+
+__all__ = ["VERSION", "Codec", "StateCache", "frame", "unframe"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+VERSION = b"\x01"
+"""The first byte of every stored value; changelog values are the same bytes."""
+
+ENTRY_OVERHEAD = 200  # bytes of memory an entry takes beside its encoded size: two objects, a dict slot
+SAMPLE = 8  # entries encoded to estimate the size of the others
+CHUNK = 64  # index keys a scan takes at a time, so that writes during the scan do not disturb it
+SLACK = 1 / 16  # of the budget is freed beyond need, so that not every commit has to drop entries
+
+
+def frame(value: bytes) -> bytes:
+    """An encoded value as it is stored."""
+    return VERSION + value
+
+
+def unframe(raw: bytes) -> bytes:
+    """The encoded value of a stored one; raises `NewerFormat` for a version byte it does not know."""
+    if raw[:1] != VERSION:
+        raise NewerFormat(
+            f"a stored value begins with version byte {raw[:1].hex() or 'none'}, this Tidemill knows {VERSION.hex()}: "
+            "it was written by a later version; upgrade, or reset the application"
+        )
+    return raw[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Codec(Generic[K, V]):
+    """How keys and values become bytes. Encoded keys must sort as scans of the store are meant to see them."""
+
+    encode_key: Callable[[K], bytes]
+    decode_key: Callable[[bytes], K]
+    encode_value: Callable[[V], bytes]
+    decode_value: Callable[[bytes], V]
+
+
+class StateCache(dict[K, "V | None"]):
+    """Read-your-writes over one store of a task.
+
+    `cache[key]` is the value, or None for an absent key. Of the dict's own writing methods operators use only
+    `cache[key] = value` followed by `cache.dirty_add(key)`, which is `put` without the call. A value may be changed in
+    place when `put` or `touch` says so before the operator returns.
+    """
+
+    __slots__ = (
+        "_codec",
+        "_encode_key",
+        "_index",
+        "_indexed",
+        "_mean",
+        "_recent",
+        "_sample_at",
+        "_sealed",
+        "_store",
+        "dirty",
+        "dirty_add",
+        "name",
+    )
+
+    def __init__(self, name: str, codec: Codec[K, V], store: Store) -> None:
+        super().__init__()
+        self.name = name
+        self.dirty: dict[K, None] = {}
+        """The keys written since the last drain, in the order of their first write."""
+        self.dirty_add: Callable[[K], object] = self.dirty.setdefault
+        """Marks a key as written; stays valid for the life of the cache."""
+        self._codec = codec
+        self._encode_key = codec.encode_key
+        self._store = store
+        self._sealed: dict[K, None] = {}
+        self._recent: dict[K, None] = {}  # settled since entries were last dropped
+        self._index: SortedDict[bytes, K] | None = None  # dirty and sealed keys by encoded key; made by the first scan
+        self._indexed = 0  # how many of `dirty` are in the index
+        self._mean = 0.0  # encoded bytes an entry
+        self._sample_at = 1  # `dirty` is sampled when it has this many entries
+
+    def __missing__(self, key: K) -> V | None:
+        raw_key = self._encode_key(key)
+        raw = self._store.get(self.name, raw_key)
+        if raw is None:
+            self[key] = None
+            return None
+        value = self._codec.decode_value(unframe(raw))
+        size = len(raw_key) + len(raw)
+        self._mean += (size - self._mean) / 64 if self._mean else size
+        self[key] = value
+        return value
+
+    def put(self, key: K, value: V | None) -> None:
+        """Writes a value; None deletes."""
+        self[key] = value
+        self.dirty[key] = None
+
+    def delete(self, key: K) -> None:
+        """Removes a key."""
+        self[key] = None
+        self.dirty[key] = None
+
+    def touch(self, key: K) -> None:
+        """Says that the value under the key, read by `cache[key]`, was or will be changed in place."""
+        self.dirty[key] = None
+
+    def scan(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        """Entries with lo <= encoded key < hi in the order of encoded keys, uncommitted writes included.
+
+        Writes during the scan are legal: entries not yet reached show their newest value, deleted ones are left out,
+        new ones may or may not appear. A value that the scan gave out is changed by `put`, never by `touch`. No scan
+        outlives a commit.
+        """
+        if hi is not None and hi <= lo:
+            return iter(())
+        written = _range(self._written_keys(), lo, hi, reverse)
+        return self._merge(written, self._store.scan(self.name, lo, hi, reverse), reverse)
+
+    def drain(self) -> list[Change]:
+        """What was written since the last drain, encoded, in the order of first writes; the entries are now sealed."""
+        name, encode_key, encode_value = self.name, self._encode_key, self._codec.encode_value
+        changes: list[Change] = []
+        size = 0
+        for key in self.dirty:
+            value = self[key]
+            raw_key = encode_key(key)
+            size += len(raw_key)
+            if value is None:
+                changes.append(Change(name, raw_key, None))
+            else:
+                raw = VERSION + encode_value(value)
+                size += len(raw)
+                changes.append(Change(name, raw_key, raw))
+        if changes:
+            self._mean = size / len(changes)
+            self._sample_at = len(changes) * 2
+            self._sealed.update(self.dirty)
+            self.dirty.clear()
+            self._index = None
+        return changes
+
+    def settle(self) -> None:
+        """The drained changes are in the store: entries not written again since then are clean."""
+        self._recent.update(self._sealed)
+        self._sealed.clear()
+        self._index = None
+
+    def discard(self) -> None:
+        """Forgets everything, so that what is read next is what the store holds."""
+        self.clear()
+        self.dirty.clear()
+        self._sealed.clear()
+        self._recent.clear()
+        self._index = None
+        self._sample_at = 1
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Bytes the next drain will give, estimated from a few encoded entries and from earlier drains."""
+        count = len(self.dirty)
+        if count >= self._sample_at:
+            sample = list(islice(reversed(self.dirty), SAMPLE))
+            mean = sum(map(self._encoded_size, sample)) / len(sample)
+            self._mean = (self._mean + mean) / 2 if self._mean else mean
+            self._sample_at = count * 2
+        return int(count * self._mean)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory the entries take: an estimate."""
+        return int(len(self) * (self._mean + ENTRY_OVERHEAD))
+
+    def trim(self, max_bytes: int) -> None:
+        """Drops clean entries if `memory` is above `max_bytes`: those that were loaded or written longest ago first."""
+        if self.memory <= max_bytes:
+            return
+        for key in self._recent:
+            self[key] = self.pop(key)
+        self._recent.clear()
+        surplus = len(self) - int(max_bytes * (1 - SLACK) / (self._mean + ENTRY_OVERHEAD))
+        dirty, sealed = self.dirty, self._sealed
+        for key in list(islice((key for key in self if not (key in dirty or key in sealed)), surplus)):
+            del self[key]
+
+    def _encoded_size(self, key: K) -> int:
+        value = self[key]
+        return len(self._encode_key(key)) + (0 if value is None else 1 + len(self._codec.encode_value(value)))
+
+    def _written_keys(self) -> SortedDict[bytes, K]:
+        """The index, brought up to date: only the keys written since the last scan are encoded."""
+        index = self._index
+        if index is None:
+            index = self._index = SortedDict({self._encode_key(key): key for key in self._sealed})
+            self._indexed = 0
+        fresh = len(self.dirty) - self._indexed
+        if fresh:
+            index.update({self._encode_key(key): key for key in islice(reversed(self.dirty), fresh)})
+            self._indexed += fresh
+        return index
+
+    def _merge(
+        self, written: Iterator[tuple[bytes, K]], stored: Iterator[tuple[bytes, bytes]], reverse: bool
+    ) -> Iterator[tuple[K, V]]:
+        decode_key, decode_value = self._codec.decode_key, self._codec.decode_value
+        mine = next(written, None)
+        for raw_key, raw in stored:
+            while mine is not None and (mine[0] > raw_key if reverse else mine[0] < raw_key):
+                value = self[mine[1]]
+                if value is not None:
+                    yield mine[1], value
+                mine = next(written, None)
+            if mine is not None and mine[0] == raw_key:
+                key = mine[1]
+                mine = next(written, None)
+            else:
+                key = decode_key(raw_key)
+            value = self[key] if key in self else decode_value(unframe(raw))
+            if value is not None:
+                yield key, value
+        while mine is not None:
+            value = self[mine[1]]
+            if value is not None:
+                yield mine[1], value
+            mine = next(written, None)
+
+
+def _range(index: SortedDict[bytes, K], lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[bytes, K]]:
+    """A range of the index, which may grow meanwhile."""
+    inclusive = (True, False)
+    while True:
+        chunk = list(islice(index.irange(lo, hi, inclusive, reverse), CHUNK))
+        for raw_key in chunk:
+            yield raw_key, index[raw_key]
+        if len(chunk) < CHUNK:
+            return
+        if reverse:
+            hi = chunk[-1]
+        else:
+            lo, inclusive = chunk[-1], (False, False)

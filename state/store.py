@@ -1,0 +1,135 @@
+"""What a store is: bytes under bytes, written in atomic steps that carry how far the task had read.
+
+This file fixes the values that travel between a cache, a store and a changelog, and the errors of a state directory. It
+knows neither records nor Kafka: a store name, a topic and a partition are words here. Decoded values live in `cache.py`,
+the two kinds of store in `memory.py` and `rocks.py`.
+
+    StateError                      a store or its directory cannot be used
+    ├── WrongOwner                  it belongs to another application or task      use another directory
+    ├── NewerFormat                 written by a later version                     upgrade
+    ├── Corrupt                     its content contradicts itself                 wipe, restore
+    ├── Unusable                    not writable, not a directory, disk full       fix the machine
+    └── InUse                       another process has it open                    stop that process
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, Protocol
+
+import msgspec
+
+__all__ = [
+    "Change",
+    "Corrupt",
+    "InUse",
+    "NewerFormat",
+    "Position",
+    "StateError",
+    "Store",
+    "StoreSpec",
+    "Unusable",
+    "WrongOwner",
+]
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+class StateError(Exception):
+    """A store or its directory cannot be used; the text says what happened, where, and what to do."""
+
+
+class WrongOwner(StateError):
+    """The directory belongs to another application or task."""
+
+
+class NewerFormat(StateError):
+    """The directory was written by a later version of Tidemill."""
+
+
+class Corrupt(StateError):
+    """The content contradicts itself: wipe it and restore."""
+
+
+class Unusable(StateError):
+    """The operating system refuses: not writable, not a directory, disk full, input/output error."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class InUse(StateError):
+    """Another process has the directory open; `pid` names it (0 where it could not be read)."""
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class StoreSpec(msgspec.Struct, frozen=True):
+    """A store as the topology declares it."""
+
+    name: str
+    kind: Literal["rocksdb", "memory"] = "rocksdb"
+    changelog: bool = True
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """One write as a value: the unit of drain, changelog and restore. A value of None deletes."""
+
+    store: str
+    key: bytes
+    value: bytes | None
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far a task's stores are: next offsets of the changelogs by store, of the inputs by "topic:partition"."""
+
+    changelogs: Mapping[str, int] = _NOTHING
+    inputs: Mapping[str, int] = _NOTHING
+
+    def merge(self, newer: Position) -> Position:
+        """The offsets of both, those of `newer` winning."""
+        return Position({**self.changelogs, **newer.changelogs}, {**self.inputs, **newer.inputs})
+
+    def without(self, store: str) -> Position:
+        """The same, knowing nothing of one store's changelog."""
+        return Position({name: offset for name, offset in self.changelogs.items() if name != store}, self.inputs)
+
+
+class Store(Protocol):
+    """All stores of one task that have the same kind. A name it has not seen is an empty store."""
+
+    def get(self, store: str, key: bytes) -> bytes | None:
+        """The value under the key, or None."""
+        ...
+
+    def get_many(self, store: str, keys: list[bytes]) -> list[bytes | None]:
+        """The values under the keys, in their order."""
+        ...
+
+    def scan(self, store: str, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with lo <= key < hi in key order (None: to the end), as they were when `scan` was called."""
+        ...
+
+    def apply(self, changes: Iterable[Change], position: Position) -> None:
+        """Writes the changes and merges the position into the store's own: both or neither."""
+        ...
+
+    def position(self) -> Position:
+        """How far the content is."""
+        ...
+
+    def clear(self, store: str) -> None:
+        """Empties one store and forgets its changelog offset, atomically."""
+        ...
+
+    def size(self) -> int:
+        """Bytes on disk or in memory: an estimate."""
+        ...
+
+    def close(self) -> None:
+        """Makes the content durable, where the kind of store is, and lets go of it. A second call does nothing."""
+        ...
