@@ -33,7 +33,7 @@ NAMES: Final = (
 )
 
 
-class FailpointReached(Exception):  # noqa: N818 - it is an event, not an error
+class FailpointReached(Exception):
     """Raised at an armed failpoint whose action is "raise"."""
 
 

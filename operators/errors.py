@@ -1,8 +1,8 @@
 """The errors a program can cause, by what the caller does next.
 
-The engine's own errors extend this tree in `engine/errors.py`; the part that operators and the fluent interface raise is
-here because they may not import the engine. Nothing here decides what happens to a record that failed: that is the
-task's policy.
+The engine's own errors extend this tree in `engine/errors.py`; the part that operators and the fluent interface raise
+is here because they may not import the engine. Nothing here decides what happens to a record that failed: that is
+the task's policy.
 
     TidemillError
     ├── ConfigError     correct the settings      raised before anything connects
