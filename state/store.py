@@ -1,8 +1,8 @@
 """What a store is: bytes under bytes, written in atomic steps that carry how far the task had read.
 
-This file fixes the values that travel between a cache, a store and a changelog, and the errors of a state directory. It
-knows neither records nor Kafka: a store name, a topic and a partition are words here. Decoded values live in `cache.py`,
-the two kinds of store in `memory.py` and `rocks.py`.
+This file fixes the values that travel between a cache, a store and a changelog, and the errors of a state directory.
+It knows neither records nor Kafka: a store name, a topic and a partition are words here. Decoded values live in
+`cache.py`, the two kinds of store in `memory.py` and `rocks.py`.
 
     StateError                      a store or its directory cannot be used
     ├── WrongOwner                  it belongs to another application or task      use another directory

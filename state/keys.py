@@ -1,0 +1,84 @@
+"""Composite keys as bytes that sort like the tuples they come from.
+
+A part is a signed 64-bit integer (8 bytes) or a byte string. The keys of one store all have the same shape, so nothing
+in a key says what it is, and a byte string in last place is stored as it is. In any other place its zero bytes are
+escaped and it is terminated, so that no key is a prefix of another's by accident. The version of this encoding is that
+of the values (`cache.VERSION`) and of the store's directory: keys are compared, so they carry no version of their own.
+
+    (window start, key)   expiry is a range from the front          (key, map key)   (key, sequence)   one key's entries
+    (due, key, name)      timers in the order they are due          (key, time, …)   one key's range of time
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Any, TypeVar, overload
+
+__all__ = ["pack", "prefix_range", "split_window_key", "successor", "unpack", "window_key"]
+
+A = TypeVar("A", int, bytes)
+B = TypeVar("B", int, bytes)
+C = TypeVar("C", int, bytes)
+D = TypeVar("D", int, bytes)
+
+_INT = Struct(">Q")
+_BIAS = 1 << 63
+_ZERO, _ESCAPED, _END = b"\x00", b"\x00\xff", b"\x00\x01"
+
+
+def pack(*parts: int | bytes) -> bytes:
+    """A whole key."""
+    last = parts[-1]
+    return _terminated(parts) if isinstance(last, int) else _terminated(parts[:-1]) + last
+
+
+@overload
+def unpack(raw: bytes, a: type[A], b: type[B], /) -> tuple[A, B]: ...
+@overload
+def unpack(raw: bytes, a: type[A], b: type[B], c: type[C], /) -> tuple[A, B, C]: ...
+@overload
+def unpack(raw: bytes, a: type[A], b: type[B], c: type[C], d: type[D], /) -> tuple[A, B, C, D]: ...
+def unpack(raw: bytes, /, *shape: type[int] | type[bytes]) -> tuple[Any, ...]:
+    """The parts of a key that was packed from parts of these types."""
+    parts: list[int | bytes] = []
+    at = 0
+    last = len(shape) - 1
+    for place, kind in enumerate(shape):
+        if kind is int:
+            parts.append(_INT.unpack_from(raw, at)[0] - _BIAS)
+            at += 8
+        elif place == last:
+            parts.append(raw[at:])
+        else:
+            end = raw.index(_END, at)
+            parts.append(raw[at:end].replace(_ESCAPED, _ZERO))
+            at = end + 2
+    return tuple(parts)
+
+
+def prefix_range(*parts: int | bytes) -> tuple[bytes, bytes | None]:
+    """The range (lo, hi) of all keys that begin with these whole parts and go on."""
+    prefix = _terminated(parts)
+    return prefix, successor(prefix)
+
+
+def successor(prefix: bytes) -> bytes | None:
+    """The least byte string above all that begin with the prefix; None if there is none."""
+    body = prefix.rstrip(b"\xff")
+    return body[:-1] + bytes((body[-1] + 1,)) if body else None
+
+
+def window_key(start: int, key: bytes) -> bytes:
+    """`pack(start, key)`, faster."""
+    return _INT.pack(start + _BIAS) + key
+
+
+def split_window_key(raw: bytes) -> tuple[int, bytes]:
+    """`unpack(raw, int, bytes)`, faster."""
+    return _INT.unpack_from(raw)[0] - _BIAS, raw[8:]
+
+
+def _terminated(parts: tuple[int | bytes, ...]) -> bytes:
+    return b"".join(
+        [_INT.pack(part + _BIAS) if isinstance(part, int) else part.replace(_ZERO, _ESCAPED) + _END for part in parts]
+    )
