@@ -1,0 +1,183 @@
+"""The one place that commits.
+
+A checkpoint makes outputs, state changes and input offsets durable together, whatever the reason for it: interval,
+dirty bytes, revoke or shutdown. It knows neither operators nor tasks, only what they sealed. The fate of a transaction
+is never guessed: an outcome that cannot be known is raised as `Unsettled`, and the caller drops its tasks and recovers
+them from what the broker says.
+
+    exactly once    changelog -> offsets into the transaction -> commit -> (caller settles the stores)
+    at least once   changelog -> flush -> commit offsets                -> (caller settles the stores)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from ..operators.record import Outgoing
+from ..state.changelog import ChangelogRecord, encode
+from ..state.store import Position
+from .errors import Retryable, TidemillError
+from .failpoints import hit
+from .ids import TaskId
+from .task import Sealed
+
+__all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Settled", "Unsettled"]
+
+Key = tuple[str, int]
+Settled = Mapping[TaskId, Position]
+"""The new changelog positions of each task that was sealed."""
+
+
+class Unsettled(TidemillError):
+    """A commit neither succeeded nor failed for certain. Drop the tasks, make a new producer, recover."""
+
+
+class Group(Protocol):
+    """The membership a commit is made under."""
+
+    def sending_offsets(self) -> AbstractContextManager[Any]: ...
+
+    def group_metadata(self) -> Any: ...
+
+    def commit_offsets(self, offsets: Mapping[Key, tuple[int, str]]) -> None: ...
+
+
+class Transactions(Protocol):
+    """The transactional producer."""
+
+    open: bool
+
+    def produce(self, outgoing: Sequence[Outgoing]) -> None: ...
+    def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
+    def ends(self) -> dict[Key, int]: ...
+    def begin(self) -> None: ...
+    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: Any, timeout: float) -> None: ...
+    def commit(self, timeout: float) -> None: ...
+    def abort(self, timeout: float) -> None: ...
+
+
+class Flushing(Protocol):
+    """The producer without transactions."""
+
+    def produce(self, outgoing: Sequence[Outgoing]) -> None: ...
+    def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
+    def ends(self) -> dict[Key, int]: ...
+    def flush(self, timeout: float) -> None: ...
+
+
+class Checkpointer(Protocol):
+    """Makes sealed work durable."""
+
+    @property
+    def pending(self) -> bool:
+        """True when outputs wait for a commit."""
+        ...
+
+    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+        """All of it, or an error and nothing that a reader could see.
+
+        Raises Fenced or Unsettled: drop the tasks. Raises another error: the work is undone, nothing is durable.
+        """
+        ...
+
+
+Changelogs = Callable[[TaskId, str], "str | None"]
+"""From a task and a store to its changelog topic, None for a store without one."""
+
+
+class _Logs:
+    """Writes the changes of sealed tasks to their changelogs and finds the positions they led to."""
+
+    def __init__(self, producer: Transactions | Flushing, changelogs: Changelogs) -> None:
+        self._producer = producer
+        self._changelogs = changelogs
+
+    def write(self, sealed: Sequence[Sealed], *, with_inputs: bool) -> None:
+        for work in sealed:
+            by_store: dict[str, list[Any]] = {}
+            for change in work.changes:
+                by_store.setdefault(change.store, []).append(change)
+            inputs = {f"{topic}:{number}": at for (topic, number), at in work.offsets.items()} if with_inputs else None
+            for store, changes in by_store.items():
+                topic = self._changelogs(work.task, store)
+                if topic is not None:
+                    self._producer.changelog(topic, work.task.partition, encode(changes, inputs))
+
+    def settled(self, sealed: Sequence[Sealed]) -> Settled:
+        ends = self._producer.ends()
+        found: dict[TaskId, Position] = {}
+        for work in sealed:
+            offsets: dict[str, int] = {}
+            for store in {change.store for change in work.changes}:
+                topic = self._changelogs(work.task, store)
+                if topic is not None:
+                    offsets[store] = ends[topic, work.task.partition]
+            found[work.task] = Position(offsets, {})
+        return found
+
+
+def offsets_of(sealed: Sequence[Sealed]) -> dict[Key, tuple[int, str]]:
+    """The input offsets of all sealed work, each with the task's stream time as metadata."""
+    return {key: (at, f"t={work.stream_time}") for work in sealed for key, at in work.offsets.items()}
+
+
+class ExactlyOnce:
+    """Outputs, changelogs and offsets in one Kafka transaction, fenced by the group's generation (KIP-447)."""
+
+    def __init__(self, producer: Transactions, group: Group, changelogs: Changelogs, timeout: float) -> None:
+        """`timeout` in seconds bounds the whole of a commit."""
+        self._producer = producer
+        self._group = group
+        self._logs = _Logs(producer, changelogs)
+        self._timeout = timeout
+
+    @property
+    def pending(self) -> bool:
+        return self._producer.open
+
+    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+        hit("before-produce")
+        self._producer.begin()
+        self._logs.write(sealed, with_inputs=False)
+        offsets = offsets_of(sealed)
+        if offsets:
+            with self._group.sending_offsets():
+                self._producer.send_offsets(offsets, self._group.group_metadata(), self._timeout)
+        hit("after-send-offsets")
+        hit("during-commit-before")
+        try:
+            self._producer.commit(self._timeout)
+        except Retryable as failure:
+            raise Unsettled(f"{failure}; whether it was committed is not known") from failure
+        hit("during-commit-after")
+        return self._logs.settled(sealed)
+
+
+class AtLeastOnce:
+    """Outputs and changelogs are delivered before the offsets that they came from are committed."""
+
+    def __init__(self, producer: Flushing, group: Group, changelogs: Changelogs, timeout: float) -> None:
+        """`timeout` in seconds bounds the delivery of a commit's records."""
+        self._producer = producer
+        self._group = group
+        self._logs = _Logs(producer, changelogs)
+        self._timeout = timeout
+
+    @property
+    def pending(self) -> bool:
+        return False
+
+    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+        hit("before-produce")
+        self._logs.write(sealed, with_inputs=True)
+        self._producer.flush(self._timeout)
+        hit("after-send-offsets")
+        hit("during-commit-before")
+        offsets = offsets_of(sealed)
+        if offsets:
+            with self._group.sending_offsets():
+                self._group.commit_offsets(offsets)
+        hit("during-commit-after")
+        return self._logs.settled(sealed)

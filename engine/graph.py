@@ -1,0 +1,216 @@
+"""The steps of one task, compiled to flat lists, and one walk of records through them.
+
+Every output port of every node is a numbered slot; a walk fills slots in topological order, so that a batch passes each
+step once, as a list. Inputs that meet are put back in order by the offset of the source record that caused them. Which
+records come, and when, is the task's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+
+from ..operators.errors import RecordError
+from ..operators.record import Outgoing, Record
+from ..operators.topology import Caches, Node, Operator, Repartition, Sink
+from .plan import SubTopology
+from .policy import ErrorPolicy
+
+__all__ = ["Graph", "Origin"]
+
+Records = list[Any]
+by_offset = attrgetter("offset")
+by_first = itemgetter(0)
+
+
+class Origin(NamedTuple):
+    """Where the records of a walk come from, for messages."""
+
+    task: str
+    topic: str
+    partition: int
+
+
+class _Step:
+    """A node at work: its operator and the slots it reads and fills."""
+
+    __slots__ = ("node", "operator", "inputs", "output", "ports", "topic", "tick")
+
+    def __init__(self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None) -> None:
+        self.node = node
+        self.operator = operator
+        self.inputs = inputs
+        self.output = output
+        self.ports = len(node.ports)
+        self.topic = topic
+        self.tick = getattr(operator, "tick", None)
+
+    @property
+    def writes(self) -> bool:
+        return isinstance(self.node, (Sink, Repartition))
+
+
+class Graph:
+    """The operators of one task."""
+
+    def __init__(self, part: SubTopology, caches: Caches, policy: ErrorPolicy) -> None:
+        self._policy = policy
+        self.skipped: dict[str, int] = {}
+        """Records dropped by the policy, by step."""
+        slots: dict[tuple[int, int], int] = {}
+        for _, node in part.inputs:
+            slots.setdefault((node.id, 0), len(slots))
+        steps: list[_Step] = []
+        reached: list[frozenset[int]] = []
+        origins: dict[int, frozenset[int]] = {slot: frozenset((node,)) for (node, _), slot in slots.items()}
+        for node in part.nodes:
+            inputs = tuple(slots[edge.node, edge.port] for edge in node.inputs)
+            output = len(slots)
+            writes = isinstance(node, (Sink, Repartition))
+            sources = frozenset[int]().union(*(origins[slot] for slot in inputs))
+            if not writes:
+                for port in range(len(node.ports)):
+                    slots[node.id, port] = output + port
+                    origins[output + port] = sources
+            mine = {state.spec.name: caches[state.spec.name] for state in node.stores}
+            steps.append(_Step(node, node.build(mine), inputs, output, part.writes.get(node.id)))
+            reached.append(sources)
+        self._steps = steps
+        self._width = len(slots)
+        self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
+        self._shared = _shared_sinks(steps)
+        self._ways = {
+            node: tuple(step for step, sources in zip(steps, reached) if node in sources) for node in self._entry
+        }
+        self._ticking = any(step.tick is not None for step in steps)
+
+    def run(self, source: int, records: list[Record[Any, Any]], now: int, origin: Origin) -> list[Outgoing]:
+        """Walks records of one source through all steps it reaches."""
+        slots: list[Records | None] = [None] * self._width
+        slots[self._entry[source]] = records
+        return self._walk(self._ways[source], slots, now, origin, ticks=False)
+
+    def tick(self, now: int, origin: Origin) -> list[Outgoing]:
+        """Tells the steps that want to know what time it is, and walks what they answer."""
+        if not self._ticking:
+            return []
+        return self._walk(self._steps, [None] * self._width, now, origin, ticks=True)
+
+    def drops(self) -> dict[tuple[str, str], int]:
+        """Records dropped so far, by step and reason."""
+        found: dict[tuple[str, str], int] = {(step, "error"): count for step, count in self.skipped.items()}
+        for step in self._steps:
+            drops: Mapping[str, int] = getattr(step.operator, "drops", {})
+            for reason, count in drops.items():
+                if count:
+                    found[step.node.name, reason] = count
+        return found
+
+    def _walk(
+        self, steps: Sequence[_Step], slots: list[Records | None], now: int, origin: Origin, *, ticks: bool
+    ) -> list[Outgoing]:
+        outgoing: list[Outgoing] = []
+        delayed: list[tuple[int, _Step, Records]] = []
+        for step in steps:
+            records = self._gather(step, slots)
+            if step.writes:
+                if records:
+                    group = self._shared.get(step.node.id)
+                    if group is None:
+                        self._write(step, records, now, origin, outgoing)
+                    else:
+                        delayed.append((group, step, records))
+                if ticks and step.tick is not None:
+                    outgoing.extend(step.tick(now))
+                continue
+            if records:
+                self._fill(step, slots, self._call(step, records, now, origin))
+            if ticks and step.tick is not None:
+                self._fill(step, slots, step.tick(now))
+        if delayed:
+            self._write_shared(delayed, now, origin, outgoing)
+        return outgoing
+
+    @staticmethod
+    def _gather(step: _Step, slots: list[Records | None]) -> Records | None:
+        inputs = step.inputs
+        if len(inputs) == 1:
+            records = slots[inputs[0]]
+            if records and step.node.tagged:
+                return [(0, record) for record in records]
+            return records
+        full = [(slot, records) for slot, index in enumerate(inputs) if (records := slots[index])]
+        if not full:
+            return None
+        if step.node.tagged:
+            pairs = [(slot, record) for slot, records in full for record in records]
+            if len(full) > 1:
+                pairs.sort(key=lambda pair: pair[1].offset)
+            return pairs
+        if len(full) == 1:
+            return full[0][1]
+        merged = [record for _, records in full for record in records]
+        merged.sort(key=by_offset)
+        return merged
+
+    @staticmethod
+    def _fill(step: _Step, slots: list[Records | None], results: Any) -> None:
+        if step.ports == 1:
+            before = slots[step.output]
+            slots[step.output] = before + results if before else results
+            return
+        for port, records in enumerate(results):
+            before = slots[step.output + port]
+            slots[step.output + port] = before + records if before else records
+
+    def _call(self, step: _Step, records: Records, now: int, origin: Origin) -> Any:
+        try:
+            return step.operator.process(records, now)
+        except RecordError as error:
+            return self._after(error, step, records, now, origin)
+
+    def _after(self, error: RecordError[Any], step: _Step, records: Records, now: int, origin: Origin) -> Any:
+        """What a call gives though a record failed: what was done before it and, by the policy, after it."""
+        if self._policy is ErrorPolicy.FAIL:
+            raise error.at(origin.topic, origin.partition, origin.task)
+        self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
+        rest = self._call(step, records[error.index + 1 :], now, origin)
+        if step.ports == 1:
+            return [*error.done, *rest]
+        return [[*before, *after] for before, after in zip(error.done, rest)]
+
+    def _write(self, step: _Step, records: Records, now: int, origin: Origin, outgoing: list[Outgoing]) -> None:
+        for out in self._call(step, records, now, origin):
+            outgoing.append(out if step.topic is None else Outgoing(step.topic, out.rows))
+
+    def _write_shared(
+        self, delayed: list[tuple[int, _Step, Records]], now: int, origin: Origin, outgoing: list[Outgoing]
+    ) -> None:
+        """Sinks that may write the same topic take turns by offset, so that their records interleave as they came."""
+        for group in sorted({number for number, _, _ in delayed}):
+            members = [(step, records) for number, step, records in delayed if number == group]
+            if len(members) == 1:
+                self._write(*members[0], now, origin, outgoing)
+                continue
+            queue = [(record.offset, step, record) for step, records in members for record in records]
+            queue.sort(key=by_first)
+            start = 0
+            for index in range(1, len(queue) + 1):
+                if index == len(queue) or queue[index][1] is not queue[start][1]:
+                    stretch = [record for _, _, record in queue[start:index]]
+                    self._write(queue[start][1], stretch, now, origin, outgoing)
+                    start = index
+
+
+def _shared_sinks(steps: Sequence[_Step]) -> dict[int, int]:
+    """Sinks that may write one topic together, by node id: the number of their group. A sink alone is not listed."""
+    topics: dict[int, str | None] = {}
+    for step in steps:
+        if isinstance(step.node, Sink) and step.node.topic is not None:
+            topics[step.node.id] = step.node.topic if isinstance(step.node.topic, str) else None
+    if None in topics.values():
+        return dict.fromkeys(topics, 0) if len(topics) > 1 else {}
+    names = list(topics.values())
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if names.count(name) > 1}
+    return {node: numbers[name] for node, name in topics.items() if name in numbers}

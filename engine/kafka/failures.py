@@ -1,0 +1,100 @@
+"""What an error of the Kafka client means for the caller, as one of the engine's own errors."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+from ..errors import Fatal, Fenced, Retryable, TidemillError
+
+__all__ = ["TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
+
+FENCED = frozenset(
+    {
+        KafkaError._FENCED,  # pyright: ignore[reportPrivateUsage]
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+    }
+)
+LOST_MEMBERSHIP = frozenset(
+    {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS}
+)
+HOPELESS = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,  # pyright: ignore[reportPrivateUsage]
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._UNSUPPORTED_FEATURE,  # pyright: ignore[reportPrivateUsage]
+    }
+)
+TOO_LARGE = frozenset(
+    {
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+    }
+)
+
+
+class TransactionAborted(TidemillError):
+    """The transaction cannot be committed; the producer is fine. Abort, rewind, go on."""
+
+
+class TooLarge(Fatal):
+    """A record is larger than the client or the topic takes."""
+
+
+def error_of(failure: BaseException) -> KafkaError | None:
+    """The KafkaError inside an exception of the client."""
+    if isinstance(failure, KafkaException) and failure.args and isinstance(failure.args[0], KafkaError):
+        return failure.args[0]
+    return None
+
+
+def explain(error: KafkaError) -> str:
+    """Name and text of an error, in one line."""
+    return f"{error.name()}: {error.str()}"
+
+
+def translate(failure: BaseException, doing: str) -> TidemillError:
+    """The engine's error for a failure of the client while it was `doing` something.
+
+    A fenced producer may answer without its fatal flag, and an error that asks for an abort may also be about lost
+    membership: fencing is looked for first, then what an abort mends.
+    """
+    error = error_of(failure)
+    if error is None:
+        return Fatal(f"could not {doing}: {failure}")
+    text = f"could not {doing}: {explain(error)}"
+    code = error.code()
+    if code in FENCED:
+        return Fenced(text)
+    if code in LOST_MEMBERSHIP:
+        return TransactionAborted(text)
+    if code in TOO_LARGE:
+        return TooLarge(text)
+    if code in HOPELESS:
+        return Fatal(text)
+    if error.fatal():
+        return Fenced(text)
+    if error.txn_requires_abort():
+        return TransactionAborted(text)
+    if error.retriable() or code in (
+        KafkaError._TIMED_OUT,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._TRANSPORT,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._ALL_BROKERS_DOWN,  # pyright: ignore[reportPrivateUsage]
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+    ):
+        return Retryable(text)
+    return Fatal(text)

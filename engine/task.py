@@ -1,0 +1,232 @@
+"""One sub-topology on one partition number, executing.
+
+A task owns its stores, its input buffer and its operators, and touches no Kafka object: batches come in by `offer`,
+records to write go out of `advance`, and what is to be made durable is a value, `Sealed`.
+
+    RUNNING --seal()--> RUNNING --settle()--> RUNNING          a commit that succeeded
+       |                    '------discard()--> RUNNING        one that did not: back to what the stores hold
+       '---close()--> CLOSED
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..operators.edges import Decoder, decoder
+from ..operators.errors import RecordError
+from ..operators.record import Batch, Outgoing
+from ..operators.topology import OperatorState
+from ..state.cache import StateCache
+from ..state.store import Change, Position, Store
+from .buffer import InputBuffer
+from .graph import Graph, Origin
+from .ids import TaskId
+from .plan import SubTopology
+from .policy import ErrorPolicy
+
+__all__ = ["Sealed", "Task"]
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """What a task wants made durable: where its inputs go on, what changed in its stores, and its stream time."""
+
+    task: TaskId
+    offsets: Mapping[Key, int]
+    changes: tuple[Change, ...]
+    stream_time: int
+
+    @property
+    def empty(self) -> bool:
+        """True when there is nothing to commit."""
+        return not self.offsets and not self.changes
+
+
+class Task:
+    """A sub-topology at work on one partition number."""
+
+    def __init__(
+        self,
+        task: TaskId,
+        part: SubTopology,
+        stores: Mapping[str, Store],
+        offsets: Mapping[Key, int],
+        policy: ErrorPolicy = ErrorPolicy.FAIL,
+        stream_time: int = -1,
+    ) -> None:
+        """`stores` by kind; `offsets` are the committed next offsets of the inputs."""
+        self.id = task
+        self.part = part
+        self.stores = stores
+        self.stream_time = stream_time
+        self.records_in = 0
+        self._name = str(task)
+        self._policy = policy
+        self._specs = {state.spec.name: state for state in part.stores}
+        self.caches: dict[str, StateCache[Any, Any]] = {
+            state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
+        }
+        self._graph = Graph(part, self.caches, policy)
+        self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
+        self._buffer = InputBuffer(self.inputs)
+        self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
+        self._committed: dict[Key, int] = dict(offsets)
+        self._next: dict[Key, int] = {}
+        self._sealed: Sealed | None = None
+        self._decode_errors: dict[tuple[str, str], int] = {}
+        self._earlier_drops: dict[tuple[str, str], int] = {}
+
+    def state(self, store: str) -> OperatorState:
+        """The declaration of one of the task's stores."""
+        return self._specs[store]
+
+    def offer(self, batch: Batch) -> None:
+        """Takes what a partition delivered. Raises RecordError for a record that cannot be decoded, by the policy."""
+        _, reader = self._readers[batch.topic]
+        records = self._decode(reader, batch)
+        self._buffer.offer((batch.topic, batch.partition), records, batch.offsets[-1] + 1, batch.size)
+
+    def _decode(self, reader: Decoder, batch: Batch) -> list[Any]:
+        try:
+            return reader.decode(batch)
+        except RecordError as error:
+            if self._policy is ErrorPolicy.FAIL:
+                raise error.at(batch.topic, batch.partition, self._name)
+            place = (error.step, "undecodable")
+            self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
+            rest = _after(batch, error.index)
+            return error.done if rest is None else [*error.done, *self._decode(reader, rest)]
+
+    def caught_up(self, key: Key, yes: bool) -> None:
+        """Says whether a partition has nothing more at the moment, so that it need not be waited for."""
+        self._buffer.caught_up(key, yes)
+
+    def advance(self, now: int, wait: bool = True) -> list[Outgoing] | None:
+        """Processes the next run; None when there is none. With `wait` false, empty inputs are not waited for."""
+        run = self._buffer.next_run(wait)
+        if run is None:
+            return None
+        records = run.records
+        outgoing: list[Outgoing] = []
+        if records:
+            outgoing = self._graph.run(
+                self._readers[run.topic][0], records, now, Origin(self._name, run.topic, run.partition)
+            )
+            newest = max([record.timestamp for record in records])
+            if newest > self.stream_time:
+                self.stream_time = newest
+            self.records_in += len(records)
+        self._next[run.topic, run.partition] = run.next_offset
+        return outgoing
+
+    def tick(self, now: int) -> list[Outgoing]:
+        """Lets steps act on wall-clock time."""
+        return self._graph.tick(now, Origin(self._name, "(wall clock)", self.id.partition))
+
+    def seal(self) -> Sealed:
+        """Drains the caches and says what must become durable. Runs no operator."""
+        changes = [change for cache in self.caches.values() for change in cache.drain()]
+        offsets = {key: offset for key, offset in self._next.items() if offset != self._committed.get(key)}
+        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time)
+        return self._sealed
+
+    def settle(self, position: Position) -> None:
+        """The commit of what `seal` gave has succeeded: writes it to the stores, with their new position."""
+        sealed = self._sealed
+        assert sealed is not None
+        inputs = {f"{topic}:{number}": offset for (topic, number), offset in sealed.offsets.items()}
+        for kind, store in self.stores.items():
+            mine = {name for name, state in self._specs.items() if state.spec.kind == kind}
+            store.apply(
+                [change for change in sealed.changes if change.store in mine],
+                Position({name: at for name, at in position.changelogs.items() if name in mine}, inputs),
+            )
+        for cache in self.caches.values():
+            cache.settle()
+        self._committed.update(sealed.offsets)
+        self._sealed = None
+
+    def discard(self) -> dict[Key, int]:
+        """Forgets all that is not committed; gives the offsets at which the inputs must be read again."""
+        for cache in self.caches.values():
+            cache.discard()
+        self._earlier_drops = self.drops()
+        self._decode_errors = {}
+        self._graph = Graph(self.part, self.caches, self._policy)
+        self._buffer.clear()
+        self._next.clear()
+        self._sealed = None
+        return dict(self._committed)
+
+    def close(self) -> None:
+        """Closes the stores; what is not settled is lost to them."""
+        for store in self.stores.values():
+            store.close()
+
+    def trim(self, cache_bytes: int) -> None:
+        """Shrinks each cache's clean entries to its share of `cache_bytes`."""
+        for cache in self.caches.values():
+            cache.trim(cache_bytes // len(self.caches))
+
+    @property
+    def dirty_bytes(self) -> int:
+        """Estimated bytes of changes that wait for a commit."""
+        return sum(cache.dirty_bytes for cache in self.caches.values())
+
+    @property
+    def dirty(self) -> bool:
+        """True when a commit would have something to do."""
+        return bool(self._next) and any(self._committed.get(key) != at for key, at in self._next.items())
+
+    def waiting(self) -> tuple[Key, ...]:
+        """Inputs that hold the others up."""
+        return self._buffer.waiting()
+
+    def idle(self) -> bool:
+        """True when nothing waits to be processed."""
+        return self._buffer.empty()
+
+    def buffered(self) -> dict[Key, int]:
+        """Bytes waiting, by input."""
+        return self._buffer.sizes()
+
+    def positions(self) -> dict[Key, int]:
+        """Next offset to process of each input that has one."""
+        return {**self._committed, **self._next}
+
+    def drops(self) -> dict[tuple[str, str], int]:
+        """Records dropped since the task began, by step and reason."""
+        total = dict(self._earlier_drops)
+        for found in (self._graph.drops(), self._decode_errors):
+            for place, count in found.items():
+                total[place] = total.get(place, 0) + count
+        for name, reader in self._readers.values():
+            for reason, count in getattr(reader, "drops", {}).items():
+                if count:
+                    total[self._source_name(name), reason] = count
+        return total
+
+    def _source_name(self, node_id: int) -> str:
+        return next(node.name for _, node in self.part.inputs if node.id == node_id)
+
+
+def _after(batch: Batch, index: int) -> Batch | None:
+    """The part of a batch that follows a record, None when nothing does."""
+    start = index + 1
+    if start >= len(batch.offsets):
+        return None
+    headers = None if batch.headers is None else batch.headers[start:]
+    return Batch(
+        batch.topic,
+        batch.partition,
+        batch.keys[start:],
+        batch.values[start:],
+        batch.timestamps[start:],
+        batch.offsets[start:],
+        headers,
+        batch.size,
+    )
