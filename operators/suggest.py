@@ -15,13 +15,13 @@ def nearest(wrong: str, right: Iterable[str]) -> str | None:
     return by_form[found[0]] if found else None
 
 
-def did_you_mean(wrong: str, right: Iterable[str]) -> str:
-    """The end of a sentence: "; did you mean 'x'?", or the whole list when nothing is near."""
+def did_you_mean(wrong: str, right: Iterable[str], *, listing: bool = True) -> str:
+    """The end of a sentence: "; did you mean 'x'?", or, with `listing`, all right names when none is near."""
     names = list(right)
     found = nearest(wrong, names)
     if found is not None:
         return f"; did you mean {found!r}?"
-    return f"; there are: {', '.join(sorted(names))}" if names else ""
+    return f"; there are: {', '.join(sorted(names))}" if names and listing else ""
 
 
 def plain(name: str) -> str:
