@@ -1,0 +1,42 @@
+"""When to stop and go on reading a partition, and when a commit is due.
+
+Pure. Partitions are paused at a high mark of waiting bytes and resumed at a low one, wide apart, because the client
+fetches a paused partition anew when it is resumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Valves", "commit_due", "valves"]
+
+Key = tuple[str, int]
+
+
+class Valves(NamedTuple):
+    """Partitions to stop and to go on reading."""
+
+    pause: tuple[Key, ...]
+    resume: tuple[Key, ...]
+
+
+def valves(waiting: Mapping[Key, int], paused: frozenset[Key], budget: int) -> Valves:
+    """`waiting` are the bytes that wait by partition; `budget` is for all of them together.
+
+    A partition is paused when it holds more than its share, and resumed at a quarter of that.
+    """
+    share = budget // max(1, len(waiting))
+    return Valves(
+        tuple(key for key, size in waiting.items() if size > share and key not in paused),
+        tuple(key for key, size in waiting.items() if size <= share // 4 and key in paused),
+    )
+
+
+def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pending: bool) -> bool:
+    """Whether to commit now.
+
+    `since_last` and `interval` in ms, `dirty` and `cache_bytes` in bytes; `pending` says whether anything was processed
+    since the last commit.
+    """
+    return pending and (since_last >= interval or dirty > cache_bytes // 2)

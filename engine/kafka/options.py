@@ -1,0 +1,76 @@
+"""From settings to the options of each librdkafka client.
+
+The user's own options come last, except for those that the settings refuse. Fetching is tuned for throughput: with
+librdkafka's default `fetch.queue.backoff.ms` of a second a fast reader waits most of its time.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ..config import Settings
+
+__all__ = ["admin_options", "consumer_options", "producer_options", "restore_options"]
+
+CLIENT_LOG = logging.getLogger("tidemill.kafka")
+CONSUMER_ONLY = ("fetch.", "queued.", "check.crcs", "client.rack")
+PRODUCER_ONLY = ("linger.ms", "queue.buffering.", "batch.", "compression.", "message.max.bytes", "sticky.")
+
+
+def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
+    """For the consumer of the inputs, of which there are `partitions` in all: they share the buffer's memory."""
+    share = min(16 << 20, max(256 << 10, settings.max_buffer_bytes // max(1, partitions)))
+    return {
+        **_common(settings, "reader"),
+        "group.id": settings.app_id,
+        "isolation.level": "read_committed",
+        "fetch.queue.backoff.ms": 2,
+        "fetch.message.max.bytes": min(4 << 20, share),
+        "fetch.wait.max.ms": 100,
+        "queued.min.messages": 100_000,
+        "queued.max.messages.kbytes": share >> 10,
+        **_own(settings, without=PRODUCER_ONLY),
+    }
+
+
+def restore_options(settings: Settings, partitions: int) -> dict[str, Any]:
+    """For the consumer of changelogs."""
+    return {**consumer_options(settings, partitions), "client.id": f"{settings.app_id}-restorer"}
+
+
+def producer_options(settings: Settings) -> dict[str, Any]:
+    """For the producer of outputs and changelogs; the transactional id is added by the producer."""
+    transactional = settings.guarantee == "exactly_once"
+    return {
+        **_common(settings, "writer"),
+        "linger.ms": 5,
+        "queue.buffering.max.messages": 500_000,
+        "queue.buffering.max.kbytes": 256 << 10,
+        "batch.num.messages": 50_000,
+        "batch.size": 512 << 10,
+        "compression.type": "lz4",
+        "message.timeout.ms": settings.transaction_timeout if transactional else settings.retry_timeout or 300_000,
+        **({"transaction.timeout.ms": settings.transaction_timeout} if transactional else {}),
+        **_own(settings, without=CONSUMER_ONLY),
+    }
+
+
+def admin_options(settings: Settings) -> dict[str, Any]:
+    """For the admin client."""
+    return {**_common(settings, "admin"), **_own(settings, without=CONSUMER_ONLY + PRODUCER_ONLY)}
+
+
+def _common(settings: Settings, role: str) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.broker,
+        "client.id": f"{settings.app_id}-{role}",
+        "logger": CLIENT_LOG,
+        "reconnect.backoff.max.ms": 1000,
+        "socket.nagle.disable": True,
+        "allow.auto.create.topics": False,
+    }
+
+
+def _own(settings: Settings, *, without: tuple[str, ...]) -> dict[str, str]:
+    return {name: value for name, value in settings.librdkafka.items() if not name.startswith(without)}

@@ -1,0 +1,369 @@
+"""The one `while` of a process: poll, route, process, produce, commit.
+
+The loop owns the consumer, the producer and the running tasks, and it alone commits. It decides nothing itself: which
+tasks are ours comes from the membership, what to run next from the tasks' buffers, when to pause and to commit from
+`flow.py`. What may go wrong is handled by what it means:
+
+    TransactionAborted       abort, discard, rewind, go on with the same tasks
+    Fenced, Unsettled        drop all tasks without a commit, a new producer, recover
+    Lost (an event)          the same; the membership joins again by itself
+    Retryable                try again, until `retry_timeout` has passed without success
+    anything else            discard what is not committed and stop
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from ..operators.record import Outgoing
+from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Unsettled
+from .clock import Clock
+from .config import Settings
+from .errors import Fenced, Retryable
+from .failpoints import hit
+from .flow import commit_due, valves
+from .ids import TaskId
+from .kafka.consumer import InputConsumer
+from .kafka.failures import TransactionAborted
+from .kafka.membership import Assigned, Lost, Membership
+from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
+from .plan import Plan
+from .policy import ErrorPolicy
+from .recovery import Ready, Recovery
+from .serve.stats import Stats
+from .task import Task
+
+__all__ = ["Loop", "ProducerFactory"]
+
+LOG = logging.getLogger("tidemill.loop")
+Key = tuple[str, int]
+TICK_MS = 100
+PURGE_MS = 30_000
+POLL_SECONDS = 0.05
+ABORTS_IN_A_ROW = 20
+
+
+class ProducerFactory(Protocol):
+    """Makes the producer of an epoch of the membership; registers it with the coordinator when it is transactional."""
+
+    def __call__(self, epoch: int) -> TransactionalProducer | PlainProducer: ...
+
+
+class Loop:
+    """The running part of one process."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        consumer: InputConsumer,
+        new_producer: ProducerFactory,
+        membership: Membership,
+        recovery: Recovery,
+        purge: Callable[[Mapping[Key, int]], None],
+        clock: Clock,
+        stats: Stats,
+        policy: ErrorPolicy,
+    ) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._consumer = consumer
+        self._new_producer = new_producer
+        self._membership = membership
+        self._recovery = recovery
+        self._purge = purge
+        self._clock = clock
+        self._stats = stats
+        self._policy = policy
+        self._tasks: dict[TaskId, Task] = {}
+        self._owner: dict[Key, Task] = {}
+        self._paused: set[Key] = set()
+        self._wanted: dict[TaskId, tuple[str, ...]] = {}
+        self._producer: TransactionalProducer | PlainProducer | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._aborts = 0
+        self._waiting_since: dict[TaskId, int] = {}
+        now = clock.monotonic()
+        self._last_commit = self._last_tick = self._last_purge = now
+        self._trouble_since: int | None = None
+
+    @property
+    def tasks(self) -> Mapping[TaskId, Task]:
+        """The running tasks."""
+        return self._tasks
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Runs until told to stop; then commits and closes the tasks."""
+        try:
+            while not stopping():
+                self.run_once()
+            self._guarded(self._commit)
+        finally:
+            self._drop(self._tasks.keys())
+            if self._producer is not None:
+                self._producer.close()
+            self._consumer.close()
+
+    def run_once(self) -> None:
+        """One turn."""
+        self._membership.progress()
+        self._guarded(self._turn)
+
+    def _turn(self) -> None:
+        for event in self._membership.events():
+            if isinstance(event, Lost):
+                self._lost(event)
+            else:
+                self._assigned(event)
+        for ready in self._recovery.ready():
+            self._start(ready)
+        self._receive()
+        self._process()
+        self._operate_valves()
+        now = self._clock.monotonic()
+        pending = self._pending()
+        dirty = sum(task.dirty_bytes for task in self._tasks.values())
+        if commit_due(now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending):
+            self._commit()
+        self._stats.turn(self._tasks.values(), self._consumer.end, self._clock.now())
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Runs a step and does what its failure calls for."""
+        try:
+            step()
+            self._trouble_since = None
+        except TransactionAborted as failure:
+            self._roll_back(failure)
+        except (Fenced, Unsettled) as failure:
+            LOG.warning("%s; dropping what is not committed and recovering", failure)
+            self._recover_all()
+        except Retryable as failure:
+            now = self._clock.monotonic()
+            if self._trouble_since is None:
+                self._trouble_since = now
+                LOG.warning("%s; trying again for up to %d s", failure, self._settings.retry_timeout // 1000)
+            if now - self._trouble_since > self._settings.retry_timeout:
+                raise
+            self._clock.sleep(TICK_MS)
+
+    # Tasks come and go
+
+    def _assigned(self, event: Assigned) -> None:
+        plan = event.plan
+        leaving = [task for task in self._tasks if task not in plan.active]
+        unwanted = [task for task in self._wanted if task not in plan.active]
+        if leaving:
+            self._commit()
+            self._drop(leaving)
+        for task in unwanted:
+            del self._wanted[task]
+        self._recovery.cancel(unwanted)
+        hit("inside-rebalance")
+        if leaving or unwanted:
+            self._membership.release([*leaving, *unwanted])
+        coming = {
+            task: plan.fence.get(task, ())
+            for task in sorted(plan.active)
+            if task not in self._tasks and task not in self._wanted
+        }
+        if coming:
+            self._open(coming)
+        LOG.info(
+            "generation %d: %d tasks%s%s",
+            event.generation,
+            len(plan.active),
+            f", {len(leaving)} handed over" if leaving else "",
+            f", {len(coming)} to open" if coming else "",
+        )
+
+    def _open(self, coming: Mapping[TaskId, tuple[str, ...]]) -> None:
+        self._wanted.update(coming)
+        self._recovery.open(coming)
+
+    def _lost(self, event: Lost) -> None:
+        LOG.warning("membership lost: %s; dropping what is not committed and joining again", event.why)
+        self._recovery.cancel(list(self._wanted))
+        self._wanted.clear()
+        self._drop(self._tasks.keys())
+        self._discard_producer()
+        self._membership.dropped(event.epoch)
+
+    def _recover_all(self) -> None:
+        """Drops every task and opens it again from what is committed, with a new producer."""
+        again: dict[TaskId, tuple[str, ...]] = {task: () for task in self._tasks}
+        self._drop(self._tasks.keys())
+        self._discard_producer()
+        self._producer_of_epoch()
+        if again:
+            self._open(again)
+
+    def _start(self, ready: Ready) -> None:
+        """A recovered task begins to run."""
+        if ready.task not in self._wanted:
+            ready.close()
+            return
+        self._producer_of_epoch()
+        del self._wanted[ready.task]
+        task = Task(
+            ready.task,
+            self._plan.part(ready.task),
+            ready.stores,
+            ready.offsets,
+            self._policy,
+            ready.stream_time,
+            fresh=ready.fresh,
+        )
+        self._tasks[ready.task] = task
+        for key in task.inputs:
+            self._owner[key] = task
+        self._consumer.assign(task.positions())
+
+    def _drop(self, tasks: Iterable[TaskId]) -> None:
+        """Closes tasks as their stores are: what is not committed is lost to them."""
+        tasks = list(tasks)
+        keys = [key for task in tasks for key in self._tasks[task].inputs]
+        self._consumer.unassign(keys)
+        for key in keys:
+            del self._owner[key]
+            self._paused.discard(key)
+        for task in tasks:
+            self._stats.closed(self._tasks[task])
+            self._tasks.pop(task).close()
+            self._waiting_since.pop(task, None)
+
+    def _discard_producer(self) -> None:
+        if self._producer is not None:
+            self._producer.close()
+        self._producer = self._checkpointer = None
+
+    def _producer_of_epoch(self) -> tuple[KafkaProducer, Checkpointer]:
+        """The producer and what commits with it, made when they are first needed in an epoch."""
+        if self._producer is None or self._checkpointer is None:
+            producer = self._new_producer(self._membership.epoch)
+            timeout = self._settings.transaction_timeout / 1000
+            if isinstance(producer, TransactionalProducer):
+                self._checkpointer = ExactlyOnce(producer, self._membership, self._changelog, timeout)
+            else:
+                self._checkpointer = AtLeastOnce(producer, self._membership, self._changelog, timeout)
+            self._producer = producer
+        return self._producer, self._checkpointer
+
+    def _changelog(self, task: TaskId, store: str) -> str | None:
+        return self._plan.part(task).changelogs.get(store)
+
+    # Records
+
+    def _receive(self) -> None:
+        busy = any(not task.idle() for task in self._tasks.values())
+        polled = self._consumer.poll(self._settings.max_batch, 0 if busy else self._wait())
+        for batch in polled.batches:
+            task = self._owner.get((batch.topic, batch.partition))
+            if task is not None:
+                task.offer(batch)
+        for key in polled.ends:
+            task = self._owner.get(key)
+            if task is not None:
+                task.caught_up(key, True)
+
+    def _wait(self) -> float:
+        """Seconds to wait for records when nothing else is to be done."""
+        if not self._pending():
+            return POLL_SECONDS
+        left = self._settings.commit_interval - (self._clock.monotonic() - self._last_commit)
+        return min(POLL_SECONDS, max(0.0, left / 1000))
+
+    def _process(self) -> None:
+        now = self._clock.now()
+        ticking = self._clock.monotonic() - self._last_tick >= TICK_MS
+        for task in self._tasks.values():
+            while (outgoing := task.advance(now, wait=not self._waited_enough(task))) is not None:
+                self._produce(outgoing)
+            if ticking:
+                self._produce(task.tick(now))
+        if ticking:
+            self._last_tick = self._clock.monotonic()
+        if self._producer is not None:
+            self._producer.poll()
+
+    def _waited_enough(self, task: Task) -> bool:
+        """Whether a task has waited so long for a silent input that it may go on without it."""
+        if not task.waiting():
+            self._waiting_since.pop(task.id, None)
+            return False
+        since = self._waiting_since.setdefault(task.id, self._clock.monotonic())
+        return self._clock.monotonic() - since > self._settings.idle
+
+    def _produce(self, outgoing: list[Outgoing]) -> None:
+        if outgoing:
+            self._producer_of_epoch()[0].produce(outgoing)
+
+    def _operate_valves(self) -> None:
+        waiting: dict[Key, int] = {}
+        for task in self._tasks.values():
+            waiting.update(task.buffered())
+        pause, resume = valves(waiting, frozenset(self._paused), self._settings.max_buffer_bytes)
+        if pause:
+            self._consumer.pause(pause)
+            self._paused.update(pause)
+        if resume:
+            self._consumer.resume(resume)
+            self._paused.difference_update(resume)
+
+    # Commits
+
+    def _pending(self) -> bool:
+        outputs = self._checkpointer is not None and self._checkpointer.pending
+        return outputs or any(task.dirty for task in self._tasks.values())
+
+    def _commit(self) -> None:
+        """The one commit path. The same for every reason."""
+        began = self._clock.monotonic()
+        if self._pending():
+            _, checkpointer = self._producer_of_epoch()
+            sealed = [task.seal() for task in self._tasks.values()]
+            settled = checkpointer.commit(sealed)
+            hit("after-commit-before-settle")
+            for index, work in enumerate(sealed):
+                if index == len(sealed) // 2:
+                    hit("during-settle")
+                self._tasks[work.task].settle(settled[work.task])
+            self._aborts = 0
+            share = self._settings.cache_bytes // max(1, len(self._tasks))
+            for task in self._tasks.values():
+                task.trim(share)
+            self._stats.committed(self._clock.monotonic() - began, sealed)
+        self._last_commit = self._clock.monotonic()
+        if self._last_commit - self._last_purge >= PURGE_MS:
+            self._last_purge = self._last_commit
+            self._purge_repartitions()
+
+    def _purge_repartitions(self) -> None:
+        """Lets the broker delete what repartition topics held for us and is committed."""
+        internal = {topic.name for topic in self._plan.internal if topic.kind == "repartition"}
+        committed = {
+            key: offset
+            for task in self._tasks.values()
+            for key, offset in task.committed().items()
+            if key[0] in internal and offset > 0
+        }
+        self._purge(committed)
+
+    def _roll_back(self, failure: TransactionAborted) -> None:
+        """Back to the last commit, with the same tasks."""
+        self._aborts += 1
+        LOG.warning("%s; aborted, reading again from the last commit", failure)
+        self._stats.aborted()
+        if self._aborts > ABORTS_IN_A_ROW:
+            raise failure
+        assert isinstance(self._producer, TransactionalProducer)
+        try:
+            self._producer.abort(self._settings.transaction_timeout / 1000)
+        except (Fenced, Retryable, TransactionAborted) as worse:
+            LOG.warning("%s; recovering with a new producer", worse)
+            self._recover_all()
+            return
+        for task in self._tasks.values():
+            self._consumer.rewind(task.discard())
+        self._paused.clear()
