@@ -1,0 +1,190 @@
+"""The metrics of a process, in the Prometheus data model.
+
+`MetricName` is the complete list of names and `CATALOGUE` says what each means; nothing else is exported. They are a
+stable interface: dashboards and alerts are built on them. The figures come from `Stats`, read at each scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from ..stats import Histogram, Stats
+
+__all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "registry_of"]
+
+MetricName: TypeAlias = Literal[
+    "tidemill_info",
+    "tidemill_records_in_total",
+    "tidemill_bytes_in_total",
+    "tidemill_records_out_total",
+    "tidemill_records_dropped_total",
+    "tidemill_lag_records",
+    "tidemill_event_time_lag_seconds",
+    "tidemill_commits_total",
+    "tidemill_commits_aborted_total",
+    "tidemill_commit_seconds",
+    "tidemill_joined",
+    "tidemill_tasks",
+    "tidemill_rebalances_total",
+    "tidemill_fenced_total",
+    "tidemill_restore_records_total",
+    "tidemill_restore_bytes_total",
+    "tidemill_restore_remaining_records",
+    "tidemill_state_bytes",
+    "tidemill_cache_bytes",
+    "tidemill_dirty_bytes",
+    "tidemill_buffer_bytes",
+    "tidemill_loop_seconds_total",
+    "tidemill_loop_idle_seconds",
+]
+
+Type: TypeAlias = Literal["counter", "gauge", "histogram"]
+Sample: TypeAlias = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a metric means."""
+
+    type: Type
+    labels: tuple[str, ...]
+    meaning: str
+
+
+CATALOGUE: Final[Mapping[MetricName, Described]] = {
+    "tidemill_info": Described("gauge", ("app", "version", "guarantee"), "Always 1; the labels say what runs."),
+    "tidemill_records_in_total": Described("counter", ("topic",), "Records processed."),
+    "tidemill_bytes_in_total": Described("counter", ("topic",), "Bytes of keys and values processed."),
+    "tidemill_records_out_total": Described(
+        "counter", (), "Records written, to the program's topics, repartition topics and changelogs."
+    ),
+    "tidemill_records_dropped_total": Described(
+        "counter", ("step", "reason"), "Records that a step dropped, such as those without a key or too late."
+    ),
+    "tidemill_lag_records": Described(
+        "gauge", ("topic", "partition"), "Records between the position and the end of an input partition."
+    ),
+    "tidemill_event_time_lag_seconds": Described(
+        "gauge", ("topic",), "Wall clock less the newest event time processed."
+    ),
+    "tidemill_commits_total": Described("counter", ("reason",), "Commits that succeeded, by what made them due."),
+    "tidemill_commits_aborted_total": Described("counter", (), "Commits that failed; their work was undone."),
+    "tidemill_commit_seconds": Described(
+        "histogram", (), "How long a commit took, the writing of the stores included."
+    ),
+    "tidemill_joined": Described("gauge", (), "1 while the process is a member of the group, else 0."),
+    "tidemill_tasks": Described("gauge", ("state",), "Tasks of this process: restoring or running."),
+    "tidemill_rebalances_total": Described("counter", (), "Times that tasks were assigned anew."),
+    "tidemill_fenced_total": Described("counter", (), "Times that this process lost its tasks to another."),
+    "tidemill_restore_records_total": Described("counter", (), "Changelog records read into stores."),
+    "tidemill_restore_bytes_total": Described("counter", (), "Bytes of changelog records read into stores."),
+    "tidemill_restore_remaining_records": Described(
+        "gauge", (), "Changelog records still to read before all tasks of this process run."
+    ),
+    "tidemill_state_bytes": Described("gauge", ("task",), "Size of a task's stores."),
+    "tidemill_cache_bytes": Described("gauge", (), "Decoded state in memory."),
+    "tidemill_dirty_bytes": Described("gauge", (), "Decoded state that waits for a commit."),
+    "tidemill_buffer_bytes": Described("gauge", (), "Records that were fetched and wait to be processed."),
+    "tidemill_loop_seconds_total": Described(
+        "counter",
+        ("phase",),
+        "Time of the processing thread by what it did; much `poll` means it has time to spare.",
+    ),
+    "tidemill_loop_idle_seconds": Described(
+        "gauge", (), "Time since the processing thread last finished a turn; it grows while a call hangs."
+    ),
+}
+
+
+def samples(stats: Stats, now: int, monotonic: int) -> Iterator[tuple[MetricName, list[Sample]]]:
+    """The figures of all metrics that are plain numbers, each with its label values."""
+    lags = [((topic,), max(now - newest, 0) / 1000) for topic, newest in stats.event_time.copy().items()]
+    yield "tidemill_records_in_total", one_label(stats.records_in)
+    yield "tidemill_bytes_in_total", one_label(stats.bytes_in)
+    yield "tidemill_records_out_total", [((), stats.records_out)]
+    yield "tidemill_records_dropped_total", list(stats.dropped.copy().items())
+    yield "tidemill_lag_records", [((topic, str(number)), n) for (topic, number), n in stats.lag.copy().items()]
+    yield "tidemill_event_time_lag_seconds", lags
+    yield "tidemill_commits_total", one_label(stats.commits)
+    yield "tidemill_commits_aborted_total", [((), stats.aborted)]
+    yield "tidemill_joined", [((), int(stats.joined))]
+    yield "tidemill_tasks", one_label(stats.tasks)
+    yield "tidemill_rebalances_total", [((), stats.rebalances)]
+    yield "tidemill_fenced_total", [((), stats.fenced)]
+    yield "tidemill_restore_records_total", [((), stats.restored_records)]
+    yield "tidemill_restore_bytes_total", [((), stats.restored_bytes)]
+    yield "tidemill_restore_remaining_records", [((), stats.restore_remaining)]
+    yield "tidemill_state_bytes", one_label(stats.state_bytes)
+    yield "tidemill_cache_bytes", [((), stats.cache_bytes)]
+    yield "tidemill_dirty_bytes", [((), stats.dirty_bytes)]
+    yield "tidemill_buffer_bytes", [((), stats.buffer_bytes)]
+    yield "tidemill_loop_seconds_total", one_label(stats.phase_seconds)
+    yield "tidemill_loop_idle_seconds", [((), max(monotonic - stats.progress, 0) / 1000 if stats.progress else 0)]
+
+
+def one_label(figures: Mapping[str, float]) -> list[Sample]:
+    """Samples of a metric with one label."""
+    return [((label,), figure) for label, figure in dict(figures).items()]
+
+
+class StatsCollector(Collector):
+    """Reads `Stats` at each scrape."""
+
+    def __init__(
+        self, stats: Stats, info: tuple[str, str, str], now: Callable[[], int], monotonic: Callable[[], int]
+    ) -> None:
+        """`info` is the application id, Tidemill's version and the guarantee."""
+        self._stats = stats
+        self._info = info
+        self._now = now
+        self._monotonic = monotonic
+
+    def collect(self) -> Iterable[Metric]:
+        yield family("tidemill_info", [(self._info, 1)])
+        for name, found in samples(self._stats, self._now(), self._monotonic()):
+            yield family(name, found)
+        yield histogram("tidemill_commit_seconds", self._stats.commit_seconds)
+
+    def describe(self) -> Iterable[Metric]:
+        return [Metric(name, described.meaning, described.type) for name, described in CATALOGUE.items()]
+
+
+def family(name: MetricName, found: Iterable[Sample]) -> Metric:
+    """A metric with its samples."""
+    described = CATALOGUE[name]
+    make = CounterMetricFamily if described.type == "counter" else GaugeMetricFamily
+    made = make(name, described.meaning, labels=described.labels)
+    for labels, figure in found:
+        made.add_metric(labels, figure)
+    return made
+
+
+def histogram(name: MetricName, counted: Histogram) -> Metric:
+    """A histogram as Prometheus has it: each bucket holds those below it too."""
+    below = list(accumulate(counted.counts))
+    bounds = [*map(str, counted.bounds), "+Inf"]
+    made = HistogramMetricFamily(name, CATALOGUE[name].meaning)
+    made.add_metric((), list(zip(bounds, below, strict=True)), counted.total)
+    return made
+
+
+def registry_of(collector: Collector) -> CollectorRegistry:
+    """The collector together with the process's own figures: memory, CPU time, open files, garbage collection."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry

@@ -1,0 +1,146 @@
+"""A small HTTP server for monitors: `/metrics`, `/health/live` and `/health/ready`.
+
+It runs in a thread of its own, one more a request, and only reads. What it answers is given to it as functions, so the
+supervisor serves the figures of all workers with the same server. There is no authentication: it binds to the loopback
+address unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ..errors import ConfigError
+from .health import Health
+
+__all__ = ["Answer", "Page", "WebServer", "listen", "pages"]
+
+REQUEST_TIMEOUT: Final = 10.0
+"""Seconds a client may take to send its request or to read the answer."""
+
+PLAIN: Final = "text/plain; charset=utf-8"
+
+
+class Answer(NamedTuple):
+    """What a page says."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+Page: TypeAlias = Callable[[str], Answer]
+"""From the request's Accept header to an answer."""
+
+
+def pages(registry: CollectorRegistry, live: Callable[[], Health], ready: Callable[[], Health]) -> Mapping[str, Page]:
+    """What is served, by path."""
+
+    def metrics(accept: str) -> Answer:
+        encode, content_type = choose_encoder(accept)
+        return Answer(200, content_type, encode(registry))
+
+    return {
+        "/metrics": metrics,
+        "/health/live": lambda accept: health(live()),
+        "/health/ready": lambda accept: health(ready()),
+    }
+
+
+def health(found: Health) -> Answer:
+    """200 or 503, and the reason as text."""
+    return Answer(200 if found.ok else 503, PLAIN, f"{found.reason}\n".encode())
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=64)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            why, fix = "another process listens there", "choose another port, or 0 for a free one"
+        else:
+            why, fix = str(error.strerror or error), "check the settings web and web_host"
+        raise ConfigError(f"cannot serve metrics at {host}:{port}: {why}; {fix}") from error
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD without writing a line a request to standard error."""
+
+    timeout = REQUEST_TIMEOUT
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, served: Mapping[str, Page], *connection: Any) -> None:
+        self._served = served
+        super().__init__(*connection)
+
+    def do_GET(self) -> None:
+        answer = self._answer()
+        self._head(answer)
+        self.wfile.write(answer.body)
+
+    def do_HEAD(self) -> None:
+        self._head(self._answer())
+
+    def _answer(self) -> Answer:
+        page = self._served.get(self.path.partition("?")[0])
+        if page is None:
+            return Answer(404, PLAIN, f"there are: {' '.join(self._served)}\n".encode())
+        return page(self.headers.get("Accept", ""))
+
+    def _head(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """One thread a request; a listening socket is given to it, not made."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, listening: socket.socket, served: Mapping[str, Page]) -> None:
+        super().__init__(listening.getsockname()[:2], partial(Handler, served), bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no concern of ours."""
+
+
+class WebServer:
+    """Serves pages on a listening socket until it is closed."""
+
+    def __init__(self, listening: socket.socket, served: Mapping[str, Page]) -> None:
+        self.host, self.port = listening.getsockname()[:2]
+        self._server = Server(listening, served)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name="tidemill-web", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
