@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...operators.durations import format_duration
-from ..stats import Stats
+from .stats import Stats
 
 __all__ = ["Health", "live", "ready"]
 
@@ -22,23 +22,22 @@ class Health:
     reason: str
 
 
-def live(stats: Stats, max_poll_interval: int, monotonic: int) -> Health:
+def live(stats: Stats, max_poll_interval: int, now: int) -> Health:
     """Whether the processing thread turns. A process that has not begun yet is alive."""
-    silent = monotonic - stats.progress
-    if stats.progress and silent > max_poll_interval:
+    silent = now - stats.turned
+    if stats.turned and silent > max_poll_interval:
         return Health(
             False,
             f"the processing thread has not finished a turn for {format_duration(silent // 1000 * 1000)}, which is "
             f"longer than max_poll_interval ({format_duration(max_poll_interval)}): a call hangs",
         )
-    return Health(True, "running" if stats.progress else "starting")
+    return Health(True, "running" if stats.turned else "starting")
 
 
 def ready(stats: Stats) -> Health:
     """Whether the process does its share of the work."""
     if not stats.joined:
         return Health(False, "not a member of the group yet")
-    restoring = stats.tasks.get("restoring", 0)
-    if restoring:
-        return Health(False, f"{restoring} tasks are being restored, {stats.restore_remaining:,} records to go")
-    return Health(True, f"{stats.tasks.get('running', 0)} tasks running")
+    if stats.restoring:
+        return Health(False, f"{stats.restoring} tasks are being restored, {stats.restore_remaining:,} records to go")
+    return Health(True, f"{stats.running} tasks running")

@@ -20,34 +20,33 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..stats import Histogram, Stats
+from .stats import Histogram, Stats
 
 __all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "registry_of"]
 
 MetricName: TypeAlias = Literal[
     "tidemill_info",
     "tidemill_records_in_total",
-    "tidemill_bytes_in_total",
     "tidemill_records_out_total",
     "tidemill_records_dropped_total",
+    "tidemill_changes_total",
     "tidemill_lag_records",
     "tidemill_event_time_lag_seconds",
-    "tidemill_commits_total",
-    "tidemill_commits_aborted_total",
     "tidemill_commit_seconds",
+    "tidemill_commits_aborted_total",
     "tidemill_joined",
     "tidemill_tasks",
     "tidemill_rebalances_total",
-    "tidemill_fenced_total",
+    "tidemill_losses_total",
     "tidemill_restore_records_total",
     "tidemill_restore_bytes_total",
     "tidemill_restore_remaining_records",
     "tidemill_state_bytes",
-    "tidemill_cache_bytes",
     "tidemill_dirty_bytes",
     "tidemill_buffer_bytes",
-    "tidemill_loop_seconds_total",
-    "tidemill_loop_idle_seconds",
+    "tidemill_poll_seconds_total",
+    "tidemill_process_seconds_total",
+    "tidemill_turn_age_seconds",
 ]
 
 Type: TypeAlias = Literal["counter", "gauge", "histogram"]
@@ -65,95 +64,94 @@ class Described:
 
 CATALOGUE: Final[Mapping[MetricName, Described]] = {
     "tidemill_info": Described("gauge", ("app", "version", "guarantee"), "Always 1; the labels say what runs."),
-    "tidemill_records_in_total": Described("counter", ("topic",), "Records processed."),
-    "tidemill_bytes_in_total": Described("counter", ("topic",), "Bytes of keys and values processed."),
+    "tidemill_records_in_total": Described("counter", ("task",), "Records processed."),
     "tidemill_records_out_total": Described(
-        "counter", (), "Records written, to the program's topics, repartition topics and changelogs."
+        "counter", (), "Records written to the program's topics and to repartition topics."
     ),
     "tidemill_records_dropped_total": Described(
         "counter", ("step", "reason"), "Records that a step dropped, such as those without a key or too late."
     ),
+    "tidemill_changes_total": Described("counter", (), "Changes of state that were committed."),
     "tidemill_lag_records": Described(
         "gauge", ("topic", "partition"), "Records between the position and the end of an input partition."
     ),
     "tidemill_event_time_lag_seconds": Described(
-        "gauge", ("topic",), "Wall clock less the newest event time processed."
+        "gauge", ("task",), "Wall clock less the newest event time processed."
     ),
-    "tidemill_commits_total": Described("counter", ("reason",), "Commits that succeeded, by what made them due."),
-    "tidemill_commits_aborted_total": Described("counter", (), "Commits that failed; their work was undone."),
     "tidemill_commit_seconds": Described(
-        "histogram", (), "How long a commit took, the writing of the stores included."
+        "histogram", (), "How long a commit took, the writing of the stores included; its count is that of commits."
     ),
+    "tidemill_commits_aborted_total": Described("counter", (), "Commits that failed; their work was undone."),
     "tidemill_joined": Described("gauge", (), "1 while the process is a member of the group, else 0."),
-    "tidemill_tasks": Described("gauge", ("state",), "Tasks of this process: restoring or running."),
+    "tidemill_tasks": Described("gauge", ("state",), "Tasks of this process: `restoring` or `running`."),
     "tidemill_rebalances_total": Described("counter", (), "Times that tasks were assigned anew."),
-    "tidemill_fenced_total": Described("counter", (), "Times that this process lost its tasks to another."),
+    "tidemill_losses_total": Described("counter", (), "Times that the process lost its tasks to others."),
     "tidemill_restore_records_total": Described("counter", (), "Changelog records read into stores."),
     "tidemill_restore_bytes_total": Described("counter", (), "Bytes of changelog records read into stores."),
     "tidemill_restore_remaining_records": Described(
         "gauge", (), "Changelog records still to read before all tasks of this process run."
     ),
     "tidemill_state_bytes": Described("gauge", ("task",), "Size of a task's stores."),
-    "tidemill_cache_bytes": Described("gauge", (), "Decoded state in memory."),
     "tidemill_dirty_bytes": Described("gauge", (), "Decoded state that waits for a commit."),
     "tidemill_buffer_bytes": Described("gauge", (), "Records that were fetched and wait to be processed."),
-    "tidemill_loop_seconds_total": Described(
-        "counter",
-        ("phase",),
-        "Time of the processing thread by what it did; much `poll` means it has time to spare.",
+    "tidemill_poll_seconds_total": Described(
+        "counter", (), "Time the processing thread spent waiting for records and taking them."
     ),
-    "tidemill_loop_idle_seconds": Described(
+    "tidemill_process_seconds_total": Described(
+        "counter",
+        (),
+        "Time it spent in steps. Its share of both is how busy the process is; near 1 it needs more workers.",
+    ),
+    "tidemill_turn_age_seconds": Described(
         "gauge", (), "Time since the processing thread last finished a turn; it grows while a call hangs."
     ),
 }
 
 
-def samples(stats: Stats, now: int, monotonic: int) -> Iterator[tuple[MetricName, list[Sample]]]:
+def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]:
     """The figures of all metrics that are plain numbers, each with its label values."""
-    lags = [((topic,), max(now - newest, 0) / 1000) for topic, newest in stats.event_time.copy().items()]
     yield "tidemill_records_in_total", one_label(stats.records_in)
-    yield "tidemill_bytes_in_total", one_label(stats.bytes_in)
     yield "tidemill_records_out_total", [((), stats.records_out)]
-    yield "tidemill_records_dropped_total", list(stats.dropped.copy().items())
-    yield "tidemill_lag_records", [((topic, str(number)), n) for (topic, number), n in stats.lag.copy().items()]
-    yield "tidemill_event_time_lag_seconds", lags
-    yield "tidemill_commits_total", one_label(stats.commits)
-    yield "tidemill_commits_aborted_total", [((), stats.aborted)]
+    yield "tidemill_records_dropped_total", list(stats.dropped.items())
+    yield "tidemill_changes_total", [((), stats.changes)]
+    yield "tidemill_lag_records", [((topic, str(number)), lag) for (topic, number), lag in stats.lag.items()]
+    yield (
+        "tidemill_event_time_lag_seconds",
+        [((task,), max(now - newest, 0) / 1000) for task, newest in stats.stream_time.items()],
+    )
+    yield "tidemill_commits_aborted_total", [((), stats.aborts)]
     yield "tidemill_joined", [((), int(stats.joined))]
-    yield "tidemill_tasks", one_label(stats.tasks)
+    yield "tidemill_tasks", [(("restoring",), stats.restoring), (("running",), stats.running)]
     yield "tidemill_rebalances_total", [((), stats.rebalances)]
-    yield "tidemill_fenced_total", [((), stats.fenced)]
+    yield "tidemill_losses_total", [((), stats.losses)]
     yield "tidemill_restore_records_total", [((), stats.restored_records)]
     yield "tidemill_restore_bytes_total", [((), stats.restored_bytes)]
     yield "tidemill_restore_remaining_records", [((), stats.restore_remaining)]
     yield "tidemill_state_bytes", one_label(stats.state_bytes)
-    yield "tidemill_cache_bytes", [((), stats.cache_bytes)]
     yield "tidemill_dirty_bytes", [((), stats.dirty_bytes)]
     yield "tidemill_buffer_bytes", [((), stats.buffer_bytes)]
-    yield "tidemill_loop_seconds_total", one_label(stats.phase_seconds)
-    yield "tidemill_loop_idle_seconds", [((), max(monotonic - stats.progress, 0) / 1000 if stats.progress else 0)]
+    yield "tidemill_poll_seconds_total", [((), stats.poll_seconds)]
+    yield "tidemill_process_seconds_total", [((), stats.process_seconds)]
+    yield "tidemill_turn_age_seconds", [((), max(now - stats.turned, 0) / 1000 if stats.turned else 0)]
 
 
 def one_label(figures: Mapping[str, float]) -> list[Sample]:
     """Samples of a metric with one label."""
-    return [((label,), figure) for label, figure in dict(figures).items()]
+    return [((label,), figure) for label, figure in figures.items()]
 
 
 class StatsCollector(Collector):
     """Reads `Stats` at each scrape."""
 
-    def __init__(
-        self, stats: Stats, info: tuple[str, str, str], now: Callable[[], int], monotonic: Callable[[], int]
-    ) -> None:
-        """`info` is the application id, Tidemill's version and the guarantee."""
+    def __init__(self, stats: Stats, info: tuple[str, str, str], now: Callable[[], int]) -> None:
+        """`info` is the application id, Tidemill's version and the guarantee; `now` the wall clock in ms."""
         self._stats = stats
         self._info = info
         self._now = now
-        self._monotonic = monotonic
 
     def collect(self) -> Iterable[Metric]:
         yield family("tidemill_info", [(self._info, 1)])
-        for name, found in samples(self._stats, self._now(), self._monotonic()):
+        for name, found in samples(self._stats, self._now()):
             yield family(name, found)
         yield histogram("tidemill_commit_seconds", self._stats.commit_seconds)
 

@@ -1,0 +1,248 @@
+"""What one process has done so far and how it stands: plain counters and levels.
+
+The loop owns the one `Stats` of a process and tells it of turns and commits, never of single records; a few times a
+second it looks at the tasks. Metrics, health and the log read it from other threads, which is safe because every dict
+is replaced, never changed. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from ..task import Sealed
+
+__all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
+
+Key = tuple[str, int]
+Place = tuple[str, str]
+
+COMMIT_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Upper bounds in seconds."""
+
+LOOK_MS: Final = 250
+"""How often the tasks are looked at."""
+SIZE_MS: Final = 5_000
+"""How often the stores are asked for their size."""
+
+
+class Sized(Protocol):
+    """A store, as far as it matters here."""
+
+    def size(self) -> int: ...
+
+
+class Watched(Protocol):
+    """A running task, as far as it matters here."""
+
+    @property
+    def id(self) -> Any: ...
+    @property
+    def records_in(self) -> int: ...
+    @property
+    def stream_time(self) -> int: ...
+    @property
+    def dirty_bytes(self) -> int: ...
+    @property
+    def stores(self) -> Mapping[str, Sized]: ...
+
+    def positions(self) -> dict[Key, int]: ...
+    def buffered(self) -> dict[Key, int]: ...
+    def drops(self) -> dict[Place, int]: ...
+
+
+class Histogram:
+    """Counts of observations by upper bound, the last one without a bound."""
+
+    def __init__(self, bounds: tuple[float, ...] = COMMIT_BUCKETS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Adds one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        """How many observations there were."""
+        return sum(self.counts)
+
+
+@dataclass
+class Stats:
+    """Counters go up and never down while the process lives; levels are what is so now."""
+
+    # counters
+    records_in: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Records processed, by task."""
+    records_out: int = 0
+    """Records written to the program's and to repartition topics."""
+    changes: int = 0
+    """Changes of state that were committed."""
+    dropped: Mapping[Place, int] = field(default_factory=dict[Place, int])
+    """Records dropped, by step and reason."""
+    commit_seconds: Histogram = field(default_factory=Histogram)
+    """How long commits took, the writing of the stores included."""
+    aborts: int = 0
+    """Commits that failed and were undone."""
+    rebalances: int = 0
+    """Times the tasks of this process were assigned anew."""
+    losses: int = 0
+    """Times this process lost its tasks without having given them away."""
+    restored_records: int = 0
+    """Changelog records read into stores."""
+    restored_bytes: int = 0
+    """Bytes of those."""
+    poll_seconds: float = 0.0
+    """Time the loop spent waiting for records and taking them."""
+    process_seconds: float = 0.0
+    """Time the loop spent in steps and in handing their output to the client."""
+
+    # levels
+    joined: bool = False
+    """True while this process is a member of the group and has been told its tasks."""
+    running: int = 0
+    """Tasks that run."""
+    restoring: int = 0
+    """Tasks whose state is being restored."""
+    restore_remaining: int = 0
+    """Changelog records still to read before all tasks of this process run."""
+    lag: Mapping[Key, int] = field(default_factory=dict[Key, int])
+    """Records between the position and the end, by input partition."""
+    stream_time: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Newest event time processed in ms, by task."""
+    state_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Size of the stores, by task."""
+    dirty_bytes: int = 0
+    """Decoded state that waits for a commit."""
+    buffer_bytes: int = 0
+    """Records fetched that wait to be processed."""
+    turned: int = 0
+    """When the loop last finished a turn or a try of one, in ms; 0 before the first. It stands still while a call
+    hangs."""
+
+    # what closed tasks had counted
+    _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
+    _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
+    _looked: int = 0
+    _sized: int = 0
+
+    def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
+        """The loop has finished a turn. `end` gives the end offset of a partition, -1 when it is not known."""
+        self.turned = now
+        if abs(now - self._looked) < LOOK_MS:
+            return
+        self._looked = now
+        tasks = list(tasks)
+        self._look(tasks, end)
+        if abs(now - self._sized) >= SIZE_MS or len(self.state_bytes) != len(tasks):
+            self._sized = now
+            self.state_bytes = {str(task.id): sum(store.size() for store in task.stores.values()) for task in tasks}
+
+    def _look(self, tasks: list[Watched], end: Callable[[Key], int]) -> None:
+        records_in = dict(self._earlier_in)
+        dropped = dict(self._earlier_drops)
+        lag: dict[Key, int] = {}
+        for task in tasks:
+            add(records_in, {str(task.id): task.records_in})
+            add(dropped, task.drops())
+            for key, position in task.positions().items():
+                last = end(key)
+                if last >= 0:
+                    lag[key] = max(last - position, 0)
+        self.records_in, self.dropped, self.lag = records_in, dropped, lag
+        self.stream_time = {str(task.id): task.stream_time for task in tasks if task.stream_time >= 0}
+        self.running = len(tasks)
+        self.dirty_bytes = sum(task.dirty_bytes for task in tasks)
+        self.buffer_bytes = sum(sum(task.buffered().values()) for task in tasks)
+
+    def closed(self, task: Watched) -> None:
+        """A task ends in this process; what it counted stays."""
+        add(self._earlier_in, {str(task.id): task.records_in})
+        add(self._earlier_drops, task.drops())
+        self._looked = 0
+
+    def produced(self, records: int) -> None:
+        """Records were handed to the client."""
+        self.records_out += records
+
+    def committed(self, ms: int, sealed: Iterable[Sealed]) -> None:
+        """A commit of this work succeeded."""
+        self.changes += sum(len(work.changes) for work in sealed)
+        self.commit_seconds.observe(ms / 1000)
+
+    def aborted(self) -> None:
+        """A commit failed and was undone."""
+        self.aborts += 1
+
+    def assigned(self) -> None:
+        """The group has said which tasks are ours."""
+        self.joined = True
+        self.rebalances += 1
+
+    def lost(self) -> None:
+        """The tasks are no longer ours, and we did not give them away."""
+        self.joined = False
+        self.losses += 1
+
+    def totals(self) -> Totals:
+        """The figures of the log's summary line, as a value."""
+        return Totals(
+            records_in=sum(self.records_in.values()),
+            records_out=self.records_out,
+            dropped=sum(self.dropped.values()),
+            commits=self.commit_seconds.count,
+            commit_seconds=self.commit_seconds.total,
+            aborted=self.aborts,
+            lag=sum(self.lag.values()),
+            running=self.running,
+            restoring=self.restoring,
+            restore_remaining=self.restore_remaining,
+        )
+
+
+def add(total: dict[Any, int], more: Mapping[Any, int]) -> None:
+    """Adds counts to counts."""
+    for place, count in more.items():
+        total[place] = total.get(place, 0) + count
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a process at one moment. The difference of two gives rates."""
+
+    records_in: int
+    records_out: int
+    dropped: int
+    commits: int
+    commit_seconds: float
+    aborted: int
+    lag: int
+    running: int
+    restoring: int
+    restore_remaining: int
+
+    def since(self, earlier: Totals, seconds: float) -> str:
+        """One line for people: rates since an earlier moment, and how things stand."""
+        seconds = max(seconds, 0.001)
+        commits = self.commits - earlier.commits
+        parts = [
+            f"{(self.records_in - earlier.records_in) / seconds:,.0f} records/s in",
+            f"{(self.records_out - earlier.records_out) / seconds:,.0f}/s out",
+            f"lag {self.lag:,}",
+            f"{commits} commits",
+        ]
+        if commits:
+            parts[-1] += f" of {(self.commit_seconds - earlier.commit_seconds) / commits * 1000:.0f} ms"
+        if self.aborted > earlier.aborted:
+            parts.append(f"{self.aborted - earlier.aborted} aborted")
+        if self.dropped > earlier.dropped:
+            parts.append(f"{self.dropped - earlier.dropped:,} dropped")
+        parts.append(f"{self.running} tasks running")
+        if self.restoring:
+            parts.append(f"{self.restoring} restoring ({self.restore_remaining:,} records to go)")
+        return ", ".join(parts)
