@@ -32,14 +32,20 @@ class Run(NamedTuple):
 
 
 class _Chunk:
-    """Records of one batch, the offset after the batch, and its size in bytes."""
+    """Records of one batch, how many of them are taken, the offset after the batch, and the bytes not taken."""
 
-    __slots__ = ("records", "end", "size")
+    __slots__ = ("records", "start", "end", "size")
 
     def __init__(self, records: list[Record[Any, Any]], end: int, size: int) -> None:
         self.records = records
+        self.start = 0
         self.end = end
         self.size = size
+
+    @property
+    def head(self) -> Record[Any, Any] | None:
+        """The next record; None when the batch had none that could be used."""
+        return self.records[self.start] if self.records else None
 
 
 class _Input:
@@ -72,8 +78,8 @@ class InputBuffer:
         """Says whether the partition has nothing more at the moment."""
         self._by_key[key].caught_up = yes
 
-    def next_run(self, wait: bool = True) -> Run | None:
-        """The next run, or None when there is nothing to take yet.
+    def next_run(self, limit: int | None = None, wait: bool = True) -> Run | None:
+        """The next run of at most `limit` records, or None when there is nothing to take yet.
 
         With `wait` false inputs that are empty are not waited for.
         """
@@ -86,59 +92,61 @@ class InputBuffer:
                 if wait and not queue.caught_up:
                     return None
                 continue
-            head = chunks[0].records
-            if not head:
-                return self._take_all(queue)
+            head = chunks[0].head
+            if head is None:
+                return self._take(queue, 0)
             full += 1
-            time = head[0].timestamp
-            if best is None or time < best_time:
-                best, best_time = queue, time
+            if best is None or head.timestamp < best_time:
+                best, best_time = queue, head.timestamp
         if best is None:
             return None
-        if full == 1:
-            return self._take_all(best)
-        return self._take_until(best, *self._limit(best))
+        count = len(best.chunks[0].records) - best.chunks[0].start
+        if limit is not None and limit < count:
+            count = limit
+        if full > 1:
+            count = self._within(best, count)
+        return self._take(best, count)
 
-    def _limit(self, best: _Input) -> tuple[int, bool]:
-        """The smallest head among the other inputs, and whether records as old as it may still be taken."""
-        limit: int | None = None
+    def _within(self, best: _Input, count: int) -> int:
+        """How many of the first `count` records of the next input pass no other input's head."""
+        bound: int | None = None
         inclusive = True
         before = True
         for queue in self._inputs:
             if queue is best:
                 before = False
                 continue
-            if not queue.chunks:
+            head = queue.chunks[0].head if queue.chunks else None
+            if head is None:
                 continue
-            time = queue.chunks[0].records[0].timestamp
-            if limit is None or time < limit:
-                limit, inclusive = time, not before
-            elif time == limit and before:
+            if bound is None or head.timestamp < bound:
+                bound, inclusive = head.timestamp, not before
+            elif head.timestamp == bound and before:
                 inclusive = False
-        assert limit is not None
-        return limit, inclusive
+        assert bound is not None
+        if not inclusive:
+            bound -= 1
+        chunk = best.chunks[0]
+        for taken in range(count):
+            if chunk.records[chunk.start + taken].timestamp > bound:
+                return taken
+        return count
 
-    def _take_all(self, queue: _Input) -> Run:
-        chunk = queue.chunks.popleft()
-        queue.size -= chunk.size
-        return Run(*queue.key, chunk.records, chunk.end)
-
-    def _take_until(self, queue: _Input, limit: int, inclusive: bool) -> Run:
+    @staticmethod
+    def _take(queue: _Input, count: int) -> Run:
+        """Takes the first `count` records of an input's first chunk."""
         chunk = queue.chunks[0]
-        records = chunk.records
-        count = len(records)
-        bound = limit if inclusive else limit - 1
-        taken = 0
-        for record in records:
-            if record.timestamp > bound:
-                break
-            taken += 1
-        if taken == count:
-            return self._take_all(queue)
-        share = chunk.size * taken // count
-        queue.chunks[0] = _Chunk(records[taken:], chunk.end, chunk.size - share)
+        records, start = chunk.records, chunk.start
+        left = len(records) - start
+        if count == left:
+            queue.chunks.popleft()
+            queue.size -= chunk.size
+            return Run(*queue.key, records[start:] if start else records, chunk.end)
+        chunk.start += count
+        share = chunk.size * count // left
+        chunk.size -= share
         queue.size -= share
-        return Run(*queue.key, records[:taken], records[taken].offset)
+        return Run(*queue.key, records[start : chunk.start], records[chunk.start].offset)
 
     def sizes(self) -> dict[Key, int]:
         """Bytes waiting, by input."""

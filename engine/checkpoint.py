@@ -139,15 +139,15 @@ class ExactlyOnce:
 
     def commit(self, sealed: Sequence[Sealed]) -> Settled:
         hit("before-produce")
-        self._producer.begin()
-        self._logs.write(sealed, with_inputs=False)
-        offsets = offsets_of(sealed)
-        if offsets:
-            with self._group.sending_offsets():
-                self._producer.send_offsets(offsets, self._group.group_metadata(), self._timeout)
-        hit("after-send-offsets")
-        hit("during-commit-before")
         try:
+            self._producer.begin()
+            self._logs.write(sealed, with_inputs=False)
+            offsets = offsets_of(sealed)
+            if offsets:
+                with self._group.sending_offsets():
+                    self._producer.send_offsets(offsets, self._group.group_metadata(), self._timeout)
+            hit("after-send-offsets")
+            hit("during-commit-before")
             self._producer.commit(self._timeout)
         except Retryable as failure:
             raise Unsettled(f"{failure}; whether it was committed is not known") from failure
@@ -171,13 +171,16 @@ class AtLeastOnce:
 
     def commit(self, sealed: Sequence[Sealed]) -> Settled:
         hit("before-produce")
-        self._logs.write(sealed, with_inputs=True)
-        self._producer.flush(self._timeout)
-        hit("after-send-offsets")
-        hit("during-commit-before")
-        offsets = offsets_of(sealed)
-        if offsets:
-            with self._group.sending_offsets():
-                self._group.commit_offsets(offsets)
+        try:
+            self._logs.write(sealed, with_inputs=True)
+            self._producer.flush(self._timeout)
+            hit("after-send-offsets")
+            hit("during-commit-before")
+            offsets = offsets_of(sealed)
+            if offsets:
+                with self._group.sending_offsets():
+                    self._group.commit_offsets(offsets)
+        except Retryable as failure:
+            raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
         hit("during-commit-after")
         return self._logs.settled(sealed)

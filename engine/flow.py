@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Valves", "commit_due", "valves"]
+__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "next_limit", "valves"]
 
 Key = tuple[str, int]
+FIRST_LIMIT = 256
+"""Records in a task's first run, until its pace is known."""
+SLOW_MS = 200
+FAST_MS = 50
 
 
 class Valves(NamedTuple):
@@ -40,3 +44,15 @@ def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pen
     since the last commit.
     """
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
+
+
+def next_limit(limit: int, elapsed: int, most: int) -> int:
+    """How many records the next run of a task may have, given that a run within `limit` took `elapsed` ms.
+
+    Runs of slow functions stay short, so that commits, heartbeats and stopping need not wait for them.
+    """
+    if elapsed > SLOW_MS:
+        return max(1, limit * SLOW_MS // (2 * elapsed))
+    if elapsed < FAST_MS:
+        return min(most, limit * 2)
+    return min(most, limit)

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from ..operators.record import Outgoing
 from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Unsettled
 from .clock import Clock
 from .config import Settings
-from .errors import Fenced, Retryable
+from .errors import Fenced, Retryable, TidemillError
 from .failpoints import hit
-from .flow import commit_due, valves
+from .flow import FIRST_LIMIT, commit_due, next_limit, valves
 from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
@@ -43,6 +44,7 @@ TICK_MS = 100
 PURGE_MS = 30_000
 POLL_SECONDS = 0.05
 ABORTS_IN_A_ROW = 20
+ABORT_SECONDS = 5.0
 
 
 class ProducerFactory(Protocol):
@@ -84,6 +86,8 @@ class Loop:
         self._producer: TransactionalProducer | PlainProducer | None = None
         self._checkpointer: Checkpointer | None = None
         self._aborts = 0
+        self._more = False
+        self._limits: dict[TaskId, int] = {}
         self._waiting_since: dict[TaskId, int] = {}
         now = clock.monotonic()
         self._last_commit = self._last_tick = self._last_purge = now
@@ -102,8 +106,7 @@ class Loop:
             self._guarded(self._commit)
         finally:
             self._drop(self._tasks.keys())
-            if self._producer is not None:
-                self._producer.close()
+            self._discard_producer()
             self._consumer.close()
 
     def run_once(self) -> None:
@@ -117,8 +120,10 @@ class Loop:
                 self._lost(event)
             else:
                 self._assigned(event)
-        for ready in self._recovery.ready():
-            self._start(ready)
+        if self._wanted:
+            self._producer_of_epoch()
+            for ready in self._recovery.ready():
+                self._start(ready)
         self._receive()
         self._process()
         self._operate_valves()
@@ -191,11 +196,10 @@ class Loop:
         self._membership.dropped(event.epoch)
 
     def _recover_all(self) -> None:
-        """Drops every task and opens it again from what is committed, with a new producer."""
+        """Drops every task and opens it again from what is committed; a new producer settles what is open."""
         again: dict[TaskId, tuple[str, ...]] = {task: () for task in self._tasks}
         self._drop(self._tasks.keys())
         self._discard_producer()
-        self._producer_of_epoch()
         if again:
             self._open(again)
 
@@ -232,9 +236,14 @@ class Loop:
             self._stats.closed(self._tasks[task])
             self._tasks.pop(task).close()
             self._waiting_since.pop(task, None)
+            self._limits.pop(task, None)
 
     def _discard_producer(self) -> None:
+        """Throws the producer away; what it has open is aborted, so that no reader waits for it."""
         if self._producer is not None:
+            if isinstance(self._producer, TransactionalProducer):
+                with suppress(TidemillError):
+                    self._producer.abort(ABORT_SECONDS)
             self._producer.close()
         self._producer = self._checkpointer = None
 
@@ -256,8 +265,7 @@ class Loop:
     # Records
 
     def _receive(self) -> None:
-        busy = any(not task.idle() for task in self._tasks.values())
-        polled = self._consumer.poll(self._settings.max_batch, 0 if busy else self._wait())
+        polled = self._consumer.poll(self._settings.max_batch, 0 if self._more else self._wait())
         for batch in polled.batches:
             task = self._owner.get((batch.topic, batch.partition))
             if task is not None:
@@ -275,17 +283,31 @@ class Loop:
         return min(POLL_SECONDS, max(0.0, left / 1000))
 
     def _process(self) -> None:
-        now = self._clock.now()
         ticking = self._clock.monotonic() - self._last_tick >= TICK_MS
-        for task in self._tasks.values():
-            while (outgoing := task.advance(now, wait=not self._waited_enough(task))) is not None:
-                self._produce(outgoing)
-            if ticking:
-                self._produce(task.tick(now))
         if ticking:
             self._last_tick = self._clock.monotonic()
+            for task in self._tasks.values():
+                self._produce(task.tick(self._clock.now()))
+        due = self._last_commit + self._settings.commit_interval
+        running = list(self._tasks.values())
+        while running:
+            running = [task for task in running if self._advance(task)]
+            if self._clock.monotonic() >= due:
+                break
+        self._more = bool(running)
         if self._producer is not None:
             self._producer.poll()
+
+    def _advance(self, task: Task) -> bool:
+        """Processes one run of a task; False when it had none."""
+        began = self._clock.monotonic()
+        limit = self._limits.get(task.id, FIRST_LIMIT)
+        outgoing = task.advance(self._clock.now(), limit, wait=not self._waited_enough(task))
+        if outgoing is None:
+            return False
+        self._produce(outgoing)
+        self._limits[task.id] = next_limit(limit, self._clock.monotonic() - began, self._settings.max_batch)
+        return True
 
     def _waited_enough(self, task: Task) -> bool:
         """Whether a task has waited so long for a silent input that it may go on without it."""

@@ -57,8 +57,13 @@ class Task:
         offsets: Mapping[Key, int],
         policy: ErrorPolicy = ErrorPolicy.FAIL,
         stream_time: int = -1,
+        fresh: frozenset[Key] = frozenset(),
     ) -> None:
-        """`stores` by kind; `offsets` are the committed next offsets of the inputs."""
+        """`stores` by kind; `offsets` are the next offsets of the inputs.
+
+        They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
+        by the next seal.
+        """
         self.id = task
         self.part = part
         self.stores = stores
@@ -76,6 +81,7 @@ class Task:
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
         self._next: dict[Key, int] = {}
+        self._fresh = set(fresh)
         self._sealed: Sealed | None = None
         self._decode_errors: dict[tuple[str, str], int] = {}
         self._earlier_drops: dict[tuple[str, str], int] = {}
@@ -105,9 +111,12 @@ class Task:
         """Says whether a partition has nothing more at the moment, so that it need not be waited for."""
         self._buffer.caught_up(key, yes)
 
-    def advance(self, now: int, wait: bool = True) -> list[Outgoing] | None:
-        """Processes the next run; None when there is none. With `wait` false, empty inputs are not waited for."""
-        run = self._buffer.next_run(wait)
+    def advance(self, now: int, limit: int | None = None, wait: bool = True) -> list[Outgoing] | None:
+        """Processes the next run, of at most `limit` records; None when there is none.
+
+        With `wait` false, empty inputs are not waited for.
+        """
+        run = self._buffer.next_run(limit, wait)
         if run is None:
             return None
         records = run.records
@@ -130,7 +139,11 @@ class Task:
     def seal(self) -> Sealed:
         """Drains the caches and says what must become durable. Runs no operator."""
         changes = [change for cache in self.caches.values() for change in cache.drain()]
-        offsets = {key: offset for key, offset in self._next.items() if offset != self._committed.get(key)}
+        offsets = {
+            key: offset
+            for key, offset in self.positions().items()
+            if key in self._fresh or offset != self._committed[key]
+        }
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time)
         return self._sealed
 
@@ -148,6 +161,7 @@ class Task:
         for cache in self.caches.values():
             cache.settle()
         self._committed.update(sealed.offsets)
+        self._fresh.difference_update(sealed.offsets)
         self._sealed = None
 
     def discard(self) -> dict[Key, int]:
@@ -180,7 +194,9 @@ class Task:
     @property
     def dirty(self) -> bool:
         """True when a commit would have something to do."""
-        return bool(self._next) and any(self._committed.get(key) != at for key, at in self._next.items())
+        if self._fresh or any(self._committed[key] != at for key, at in self._next.items()):
+            return True
+        return any(cache.dirty for cache in self.caches.values())
 
     def waiting(self) -> tuple[Key, ...]:
         """Inputs that hold the others up."""
@@ -197,6 +213,10 @@ class Task:
     def positions(self) -> dict[Key, int]:
         """Next offset to process of each input that has one."""
         return {**self._committed, **self._next}
+
+    def committed(self) -> dict[Key, int]:
+        """Committed next offset of each input."""
+        return dict(self._committed)
 
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped since the task began, by step and reason."""

@@ -1,0 +1,451 @@
+"""Opens tasks: fences former owners, brings their stores up to date, finds where their inputs go on.
+
+Runs in a thread of its own with its own clients, so that running tasks never wait for a restore. What it has finished
+is handed out as values by `ready`. The order in which a task is opened is a part of the guarantee:
+
+    in the generation -> fence former owners -> declare it opened -> stable committed offsets -> changelog ends as an
+    uncommitted reader sees them -> restore, reading committed, up to those ends -> READY
+
+The ends come from an uncommitted reader because after a commit has returned its markers may not be on every partition
+yet: the last stable offset could hide a transaction that is committed already.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..operators.topology import Source
+from ..state import changelog
+from ..state.restore import Corrupt, Rebuild, UseLocal, plan_restore
+from ..state.store import Change, Position, Store
+from .clock import Clock
+from .errors import Retryable, StateCorrupt
+from .failpoints import hit
+from .ids import TaskId
+from .kafka.restorer import ChangelogReader
+from .kafka.topics import Topics
+from .plan import Plan, SubTopology
+from .starting import starting_offsets
+
+__all__ = ["Progress", "Ready", "Recovery"]
+
+LOG = logging.getLogger("tidemill.recovery")
+Key = tuple[str, int]
+PAUSE_MS = 200
+STUCK_MS = 1000
+BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A task that may run."""
+
+    task: TaskId
+    stores: Mapping[str, Store]
+    """By kind."""
+    offsets: Mapping[Key, int]
+    """Next offsets of the inputs."""
+    fresh: frozenset[Key]
+    """Inputs without a committed offset."""
+    stream_time: int
+    restored: int
+    """Changelog records that were replayed."""
+
+    def close(self) -> None:
+        """Closes the stores of a task that is not wanted any more."""
+        for store in self.stores.values():
+            store.close()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a restore is, in changelog records."""
+
+    task: TaskId
+    done: int
+    to_do: int
+
+
+class Committed(Protocol):
+    """What recovery asks the group."""
+
+    def fetch_offsets(self, partitions: Iterable[Key]) -> Mapping[Key, tuple[int, str] | None]: ...
+
+    def opened(self, tasks: Iterable[TaskId]) -> None: ...
+
+
+class Stores(Protocol):
+    """Opens and wipes the stores of tasks."""
+
+    def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]: ...
+
+    def wipe(self, task: TaskId) -> None: ...
+
+
+@dataclass
+class _Feed:
+    """One changelog partition on its way into a store."""
+
+    task: TaskId
+    store: str
+    into: Store
+    begin: int
+    position: int
+    target: int
+    inputs: Mapping[str, int] | None
+    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped."""
+
+    @property
+    def done(self) -> bool:
+        return self.position >= self.target
+
+
+@dataclass
+class _Opening:
+    """A task between its assignment and READY."""
+
+    task: TaskId
+    part: SubTopology
+    fence: tuple[str, ...]
+    stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
+    offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
+    fresh: frozenset[Key] = frozenset()
+    stream_time: int = -1
+    feeds: list[_Feed] = field(default_factory=list[_Feed])
+    restored: int = 0
+    total: int = 0
+    log_size: int = 0
+
+
+class Recovery:
+    """The thread that opens tasks."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        group: Committed,
+        topics: Topics,
+        reader: ChangelogReader,
+        stores: Stores,
+        fence: Callable[[Iterable[str]], None],
+        abort_abandoned: Callable[[], None],
+        clock: Clock,
+        at_least_once: bool,
+    ) -> None:
+        """`fence` ends what dead processes left open; `abort_abandoned` finds such processes by itself."""
+        self._plan = plan
+        self._group = group
+        self._topics = topics
+        self._reader = reader
+        self._stores = stores
+        self._fence = fence
+        self._abort_abandoned = abort_abandoned
+        self._clock = clock
+        self._at_least_once = at_least_once
+        self._lock = threading.Lock()
+        self._asked: dict[TaskId, tuple[str, ...]] = {}
+        self._cancelled: set[TaskId] = set()
+        self._ready: queue.SimpleQueue[Ready | BaseException] = queue.SimpleQueue()
+        self._progress: dict[TaskId, Progress] = {}
+        self._openings: dict[TaskId, _Opening] = {}
+        self._feeds: dict[Key, _Feed] = {}
+        self._wake = threading.Event()
+        self._closing = False
+        self._advanced = clock.monotonic()
+        self._thread = threading.Thread(target=self._run, name="tidemill-recovery", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def open(self, tasks: Mapping[TaskId, tuple[str, ...]]) -> None:
+        """Opens tasks; each comes with the processes to fence first."""
+        with self._lock:
+            self._asked.update(tasks)
+            self._cancelled.difference_update(tasks)
+        self._wake.set()
+
+    def cancel(self, tasks: Iterable[TaskId]) -> None:
+        """These tasks are not wanted any more. Returns when nothing of theirs is open."""
+        unwanted = set(tasks)
+        if not unwanted:
+            return
+        with self._lock:
+            for task in unwanted:
+                self._asked.pop(task, None)
+            self._cancelled.update(unwanted)
+        self._wake.set()
+        while self._thread.is_alive():
+            with self._lock:
+                if not self._cancelled & unwanted:
+                    break
+            self._clock.sleep(5)
+        kept: list[Ready | BaseException] = []
+        while not self._ready.empty():
+            item = self._ready.get()
+            if isinstance(item, Ready) and item.task in unwanted:
+                item.close()
+            else:
+                kept.append(item)
+        for item in kept:
+            self._ready.put(item)
+
+    def ready(self) -> list[Ready]:
+        """Tasks that were finished since the last call. Raises what made the thread fail."""
+        found: list[Ready] = []
+        while not self._ready.empty():
+            item = self._ready.get()
+            if isinstance(item, BaseException):
+                for ready in found:
+                    ready.close()
+                raise item
+            found.append(item)
+        return found
+
+    def progress(self) -> tuple[Progress, ...]:
+        """How far each task is that restores at the moment."""
+        with self._lock:
+            return tuple(self._progress.values())
+
+    def close(self) -> None:
+        """Stops the thread and closes what is open."""
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        while not self._ready.empty():
+            item = self._ready.get()
+            if isinstance(item, Ready):
+                item.close()
+
+    # In the thread
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                if not self._feeds:
+                    self._wake.wait(0.5)
+                self._wake.clear()
+                self._forget_cancelled()
+                try:
+                    self._begin()
+                    self._feed()
+                except Retryable as failure:
+                    LOG.warning("%s; trying again", failure)
+                    self._clock.sleep(PAUSE_MS)
+                    self._wake.set()
+        except BaseException as failure:  # the main thread raises it
+            self._ready.put(failure)
+        finally:
+            for opening in self._openings.values():
+                for store in opening.stores.values():
+                    store.close()
+            self._openings.clear()
+            self._reader.close()
+
+    def _forget_cancelled(self) -> None:
+        with self._lock:
+            cancelled = set(self._cancelled)
+        for task in cancelled:
+            opening = self._openings.pop(task, None)
+            if opening is not None:
+                self._unfeed(opening)
+                for store in opening.stores.values():
+                    store.close()
+        with self._lock:
+            for task in cancelled:
+                self._progress.pop(task, None)
+            self._cancelled -= cancelled
+
+    def _begin(self) -> None:
+        """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
+        with self._lock:
+            asked, self._asked = self._asked, {}
+        if not asked:
+            return
+        coming = {task: _Opening(task, self._plan.part(task), fence) for task, fence in asked.items()}
+        try:
+            self._fence({process for opening in coming.values() for process in opening.fence})
+            self._group.opened(coming)
+            self._find_offsets(coming.values())
+            for opening in coming.values():
+                opening.stores = self._open_stores(opening)
+                self._openings[opening.task] = opening
+            self._find_feeds(coming.values())
+        except Retryable:
+            for opening in coming.values():
+                self._openings.pop(opening.task, None)
+                for store in opening.stores.values():
+                    store.close()
+            with self._lock:
+                self._asked = {**{task: opening.fence for task, opening in coming.items()}, **self._asked}
+            raise
+        self._advanced = self._clock.monotonic()
+        for opening in coming.values():
+            self._finish_if_done(opening)
+
+    def _open_stores(self, opening: _Opening) -> Mapping[str, Store]:
+        try:
+            return self._stores.open(opening.task, opening.part)
+        except StateCorrupt as failure:
+            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+            self._stores.wipe(opening.task)
+            return self._stores.open(opening.task, opening.part)
+
+    def _find_offsets(self, openings: Iterable[_Opening]) -> None:
+        openings = list(openings)
+        keys = [key for opening in openings for key in opening.part.task_inputs(opening.task.partition)]
+        committed = self._group.fetch_offsets(keys)
+        for opening in openings:
+            sources = dict(opening.part.inputs)
+            offsets: dict[Key, int] = {}
+            fresh: dict[Key, Source | None] = {}
+            for key in opening.part.task_inputs(opening.task.partition):
+                found = committed.get(key)
+                if found is None:
+                    node = sources[key[0]]
+                    fresh[key] = node if isinstance(node, Source) else None
+                else:
+                    offsets[key] = found[0]
+                    opening.stream_time = max(opening.stream_time, _stream_time(found[1]))
+            offsets.update(starting_offsets(fresh, self._topics, self._clock.now()))
+            opening.offsets = offsets
+            opening.fresh = frozenset(fresh)
+
+    def _find_feeds(self, openings: Iterable[_Opening]) -> None:
+        openings = list(openings)
+        keys = [(topic, o.task.partition) for o in openings for topic in o.part.changelogs.values()]
+        begins = self._topics.begins(keys)
+        ends = self._topics.ends(keys, committed=False)
+        feeds: dict[Key, _Feed] = {}
+        for opening in openings:
+            committed = {f"{topic}:{number}": at for (topic, number), at in opening.offsets.items()}
+            kinds = {state.spec.name: state.spec.kind for state in opening.part.stores}
+            for store, topic in opening.part.changelogs.items():
+                key = (topic, opening.task.partition)
+                into = opening.stores[kinds[store]]
+                start = self._start_of(opening, store, into, begins[key], ends[key], committed)
+                feed = _Feed(
+                    opening.task,
+                    store,
+                    into,
+                    begins[key],
+                    start,
+                    ends[key],
+                    committed if self._at_least_once else None,
+                )
+                opening.log_size += ends[key] - begins[key]
+                if not feed.done:
+                    opening.feeds.append(feed)
+                    opening.total += feed.target - feed.position
+                    feeds[key] = feed
+        self._reader.assign({key: feed.position for key, feed in feeds.items()})
+        self._feeds.update(feeds)
+        for opening in openings:
+            self._report(opening)
+
+    def _start_of(
+        self, opening: _Opening, store: str, into: Store, begin: int, end: int, committed: Mapping[str, int]
+    ) -> int:
+        """Where the replay of a changelog begins."""
+        match plan_restore(store, into.position(), begin, end, committed):
+            case UseLocal(offset):
+                return offset
+            case Rebuild(offset, why):
+                if end > begin:
+                    LOG.info("task %s: store %r is restored from the beginning of its changelog: %s", opening.task, store, why)
+                into.clear(store)
+                return offset
+            case Corrupt(why):
+                LOG.warning("task %s: store %r cannot be used: %s; restoring it from its changelog", opening.task, store, why)
+                into.clear(store)
+                return begin
+
+    def _feed(self) -> None:
+        """Applies what the changelogs deliver."""
+        if not self._feeds:
+            return
+        polled = self._reader.poll(BATCH, 0.1)
+        moved: set[TaskId] = set()
+        for batch in polled.batches:
+            feed = self._feeds.get((batch.topic, batch.partition))
+            if feed is None:
+                continue
+            changes: list[Change] = []
+            for index, key in enumerate(batch.keys):
+                headers = batch.headers[index] if batch.headers is not None else ()
+                change = changelog.decode(feed.store, key, batch.values[index], headers, feed.inputs)
+                if change is not None:
+                    changes.append(change)
+            hit("during-restore")
+            feed.position = batch.offsets[-1] + 1
+            feed.into.apply(changes, Position({feed.store: feed.position}, {}))
+            self._openings[feed.task].restored += len(batch.offsets)
+            moved.add(feed.task)
+        for key, end in polled.ends.items():
+            feed = self._feeds.get(key)
+            if feed is not None and end > feed.position:
+                feed.position = end
+                moved.add(feed.task)
+        now = self._clock.monotonic()
+        if moved:
+            self._advanced = now
+        elif now - self._advanced > STUCK_MS:
+            self._abort_abandoned()
+            self._advanced = now
+        for task in moved:
+            self._report(self._openings[task])
+            self._finish_if_done(self._openings[task])
+
+    def _finish_if_done(self, opening: _Opening) -> None:
+        if not all(feed.done for feed in opening.feeds):
+            return
+        self._unfeed(opening)
+        del self._openings[opening.task]
+        LOG.info(
+            "task %s is ready: %d changelog records replayed of %d offsets",
+            opening.task,
+            opening.restored,
+            opening.log_size,
+            extra={
+                "task": str(opening.task),
+                "replayed": opening.restored,
+                "changelog": opening.log_size,
+            },
+        )
+        with self._lock:
+            self._progress.pop(opening.task, None)
+        self._ready.put(
+            Ready(
+                opening.task,
+                opening.stores,
+                opening.offsets,
+                opening.fresh,
+                opening.stream_time,
+                opening.restored,
+            )
+        )
+
+    def _unfeed(self, opening: _Opening) -> None:
+        keys = [key for key, feed in self._feeds.items() if feed.task == opening.task]
+        self._reader.unassign(keys)
+        for key in keys:
+            del self._feeds[key]
+
+    def _report(self, opening: _Opening) -> None:
+        left = sum(max(0, feed.target - feed.position) for feed in opening.feeds)
+        with self._lock:
+            self._progress[opening.task] = Progress(opening.task, max(0, opening.total - left), opening.total)
+
+
+def _stream_time(metadata: str) -> int:
+    """The stream time in an offset's metadata; -1 when there is none."""
+    name, _, number = metadata.partition("=")
+    return int(number) if name == "t" and number.lstrip("-").isdecimal() else -1
+
+
