@@ -1,0 +1,132 @@
+"""The log: one line a message, on standard error, for people or for machines.
+
+On a terminal a line has colours; in a pipe it is plain text; with `log_format="json"` it is one JSON object. Tidemill
+logs under the logger "tidemill" and leaves the root logger alone: a program that has configured logging itself and
+calls `App.run` keeps its own format, and `setup` is called only by the commands.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TextIO
+
+import orjson
+
+from .config import Settings
+from .serve.stats import Totals
+
+__all__ = ["JsonFormatter", "Summary", "TextFormatter", "coloured", "setup"]
+
+LOGGERS: Final = ("tidemill", "aiokafka")
+COLOURS: Final = {logging.DEBUG: "2", logging.INFO: "36", logging.WARNING: "33", logging.ERROR: "31"}
+STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "taskName", "asctime"}
+"""Attributes of every log record; what else is there was given as `extra`."""
+
+LOG: Final = logging.getLogger("tidemill")
+
+
+class TextFormatter(logging.Formatter):
+    """`12:30:05.123 info  [1] message`: local time, level, worker if there are several, message."""
+
+    def __init__(self, *, colour: bool, worker: int | None) -> None:
+        super().__init__()
+        self._colour = colour
+        self._worker = "" if worker is None else f"[{worker}] "
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        level = f"{record.levelname.lower():<7}"
+        stamp = f"{clock}.{int(record.msecs):03d}"
+        if self._colour:
+            stamp = f"\x1b[2m{stamp}\x1b[0m"
+            level = f"\x1b[{COLOURS.get(record.levelno, '0')}m{level}\x1b[0m"
+        line = f"{stamp} {level} {self._worker}{one_line(record.getMessage())}"
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, logger, message, app, worker, whatever was given as `extra`, and exception."""
+
+    def __init__(self, *, app: str, worker: int | None) -> None:
+        super().__init__()
+        self._always: dict[str, Any] = {"app": app} if worker is None else {"app": app, "worker": worker}
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{clock}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._always,
+            **{name: value for name, value in vars(record).items() if name not in STANDARD},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def setup(settings: Settings, stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> None:
+    """Sends the log of Tidemill and of its Kafka clients to standard error, in the form that the settings ask for."""
+    target = sys.stderr if stream is None else stream
+    worker = settings.worker if settings.workers > 1 else None
+    handler = logging.StreamHandler(target)
+    if settings.log_format == "json":
+        handler.setFormatter(JsonFormatter(app=settings.app_id, worker=worker))
+    else:
+        colour = settings.log_format == "auto" and coloured(target, os.environ if environ is None else environ)
+        handler.setFormatter(TextFormatter(colour=colour, worker=worker))
+    level = settings.log_level.upper()
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.propagate = False
+        logger.setLevel(level)
+    if settings.log_level != "debug":  # the engine says what matters of these itself
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        logging.getLogger("tidemill.kafka").setLevel(logging.ERROR)
+
+
+def coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether to use colours: on a terminal, unless NO_COLOR is set; always when FORCE_COLOR is."""
+    if environ.get("NO_COLOR"):
+        return False
+    return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and environ.get("TERM") != "dumb")
+
+
+def one_line(text: str) -> str:
+    """A message without line breaks."""
+    return " ".join(text.split("\n")) if "\n" in text else text
+
+
+class Summary:
+    """Logs a line of rates, lag and commits now and then, from a thread of its own."""
+
+    def __init__(self, totals: Callable[[], Totals], interval_ms: int) -> None:
+        """Begins at once; an interval of 0 is never."""
+        self._totals = totals
+        self._interval = interval_ms / 1000
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidemill-summary", daemon=True)
+        if interval_ms:
+            self._thread.start()
+
+    def _run(self) -> None:
+        before, since = self._totals(), time.monotonic()
+        while not self._stopped.wait(self._interval):
+            after, now = self._totals(), time.monotonic()
+            LOG.info("%s", after.since(before, now - since))
+            before, since = after, now
+
+    def close(self) -> None:
+        """Logs no more."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
