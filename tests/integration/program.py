@@ -1,0 +1,126 @@
+"""A user's program as its user runs it: a process of its own, with settings in its environment and a log.
+
+A `Program` can be started many times, one life after another or several at once; each `Life` has a log of its own.
+Nothing here knows the engine but the names of its environment variables and what it logs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from tests.brokers.process import Child, spawn, tail
+
+PROGRAMS = Path(__file__).with_name("programs")
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T], what: str | Callable[[], str], timeout: float = 30.0, pause: float = 0.05
+) -> T:
+    """The first true value of the condition; TimeoutError says what was waited for."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout:g} s: {what if isinstance(what, str) else what()}")
+        time.sleep(pause)
+
+
+class Life:
+    """One run of a program."""
+
+    def __init__(self, child: Child, number: int) -> None:
+        self.child = child
+        self.number = number
+        self.began = time.monotonic()
+
+    @property
+    def log(self) -> str:
+        """All that it has printed so far."""
+        return self.child.log.read_text(errors="replace")
+
+    def alive(self) -> bool:
+        return self.child.poll() is None
+
+    def wait_for(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
+        """The first match in its log; fails at once when it ends without one."""
+        wanted = re.compile(pattern)
+        deadline = time.monotonic() + timeout
+        while True:
+            ended = not self.alive()
+            found = wanted.search(self.log)
+            if found is not None:
+                return found
+            if ended:
+                raise AssertionError(
+                    f"the program ended with {self.child.poll()} before {pattern!r}:\n{tail(self.child.log, 60)}"
+                )
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"no {pattern!r} after {timeout:g} s; the log ends with:\n{tail(self.child.log, 60)}"
+                )
+            time.sleep(0.02)
+
+    def exit(self, timeout: float = 30.0) -> int:
+        """Its exit code, waiting for its end; negative for the signal that killed it."""
+        return self.child.wait(timeout)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> int:
+        """Asks it to stop, and waits for its exit code."""
+        self.child.send_signal(number)
+        return self.exit(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        self.child.kill()
+
+
+class Program:
+    """A module in `programs/` (or anywhere) with its settings."""
+
+    def __init__(
+        self,
+        module: str | Path,
+        directory: Path,
+        settings: Mapping[str, object],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`settings` by their names; `variables` of the environment are for the program itself."""
+        self.module = PROGRAMS / module if isinstance(module, str) else module
+        self.directory = directory
+        self.settings = dict(settings)
+        self.variables = dict(variables or {})
+        self.lives: list[Life] = []
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def environment(self, more: Mapping[str, object] | None = None) -> dict[str, str]:
+        """The variables a run sees: this process's own, without any settings of Tidemill, and the program's."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+        settings = {f"TIDEMILL_{name.upper()}": str(value) for name, value in {**self.settings, **(more or {})}.items()}
+        return {**inherited, **self.variables, **settings}
+
+    def start(self, *, arguments: Sequence[str] = (), prefix: Sequence[str] = (), **more: object) -> Life:
+        """Starts it; `more` are settings of this life alone, `prefix` a command that runs it."""
+        number = len(self.lives) + 1
+        log = self.directory / f"{self.module.stem}-{number:03d}.log"
+        argv = [*prefix, sys.executable, str(self.module), *arguments]
+        life = Life(spawn(argv, log=log, cwd=self.directory, env=self.environment(more)), number)
+        self.lives.append(life)
+        return life
+
+    def close(self) -> None:
+        """Ends what still runs."""
+        for life in self.lives:
+            if life.alive():
+                with suppress(TimeoutError):
+                    life.kill()

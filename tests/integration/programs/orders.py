@@ -1,0 +1,42 @@
+"""Orders, enriched and counted by key: a small program with a function that can do what users' functions do."""
+
+import os
+import time
+
+import msgspec
+
+import tidemill as tm
+
+topics = os.environ["TOPICS"]
+
+
+class Order(msgspec.Struct):
+    item: str
+    amount: int = 1
+    complaint: str = ""
+    sleeps: float = 0.0
+    grows: int = 0
+
+
+def enrich(order: Order) -> Order:
+    if order.complaint:
+        raise LookupError(f"no such item: {order.complaint}")
+    if order.sleeps:
+        print(f"sleeping over {order.item}", flush=True)
+        time.sleep(order.sleeps)
+    if order.grows:
+        return msgspec.structs.replace(order, item=order.item + "x" * order.grows)
+    return order
+
+
+app = tm.App("orders")
+
+orders = app.stream(f"{topics}-orders", key=tm.utf8, value=tm.json(Order))
+enriched = orders.map(enrich).named("enrich")
+enriched.to(f"{topics}-enriched", key=tm.utf8, value=tm.json)
+
+totals = enriched.group_by_key().aggregate(count=tm.count(), amount=tm.sum("amount")).named("totals")
+totals.to(f"{topics}-totals", key=tm.utf8, value=tm.json)
+
+if __name__ == "__main__":
+    app.main()
