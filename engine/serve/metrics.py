@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from .stats import Histogram, Stats
 
-__all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "registry_of"]
+__all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "family", "registry_of"]
 
 MetricName: TypeAlias = Literal[
     "tidemill_info",
@@ -47,6 +47,8 @@ MetricName: TypeAlias = Literal[
     "tidemill_poll_seconds_total",
     "tidemill_process_seconds_total",
     "tidemill_turn_age_seconds",
+    "tidemill_worker_up",
+    "tidemill_worker_restarts_total",
 ]
 
 Type: TypeAlias = Literal["counter", "gauge", "histogram"]
@@ -104,6 +106,12 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     ),
     "tidemill_turn_age_seconds": Described(
         "gauge", (), "Time since the processing thread last finished a turn; it grows while a call hangs."
+    ),
+    "tidemill_worker_up": Described(
+        "gauge", ("worker",), "With several workers: 1 for one that answers its supervisor, else 0."
+    ),
+    "tidemill_worker_restarts_total": Described(
+        "counter", ("worker",), "With several workers: times that the supervisor started one again."
     ),
 }
 

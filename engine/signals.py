@@ -1,0 +1,84 @@
+"""Stopping a process by signals.
+
+The first SIGTERM or SIGINT asks for a clean stop: finish the batch, commit, close, exit 0. The second one ends the
+process at once, without a commit, with exit code 130; nothing is lost by that, the next start goes on from the last
+commit. A worker also stops cleanly when its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import threading
+from types import FrameType
+from typing import Any, Final
+
+from typing_extensions import Self
+
+from .errors import EXIT_INTERRUPTED
+
+__all__ = ["STOPPING", "StopSignals", "stop_with_parent"]
+
+STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """While entered, calling it says whether a clean stop was asked for. Only the main thread can enter it.
+
+    With `children`, the death of a child process ends a `wait` too. With `at_once` false, further signals are only
+    counted, in `asked`.
+    """
+
+    def __init__(self, *, children: bool = False, at_once: bool = True) -> None:
+        self.asked = 0
+        self._children = children
+        self._at_once = at_once
+        self._before: dict[signal.Signals, Any] = {}
+        self._wakeup_before = -1
+        self._receive, self._send = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        self._receive.setblocking(False)
+        self._send.setblocking(False)
+        self._wakeup_before = signal.set_wakeup_fd(self._send.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            self._before[number] = signal.signal(number, self._handle)
+        if self._children:
+            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._receive.close()
+        self._send.close()
+
+    def __call__(self) -> bool:
+        """Whether a clean stop was asked for."""
+        return self.asked > 0
+
+    def wait(self, seconds: float) -> None:
+        """Waits so long, or until a signal comes."""
+        ready, _, _ = select.select([self._receive], [], [], seconds)
+        if ready:
+            self._receive.recv(4096)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.asked += 1
+        if self.asked > 1 and self._at_once:
+            os.write(2, b"stopped at once, without a commit\n")
+            os._exit(EXIT_INTERRUPTED)
+
+
+def stop_with_parent(descriptor: int) -> None:
+    """Has this process stop cleanly when the other end of an inherited pipe closes, that is, when its owner is gone."""
+
+    def watch() -> None:
+        while os.read(descriptor, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="tidemill-parent", daemon=True).start()
