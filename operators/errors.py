@@ -12,15 +12,13 @@ the task's policy.
 
 from __future__ import annotations
 
-from typing import Any, Generic
+from typing import Any
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import Self
 
 from .record import Record
 
 __all__ = ["ConfigError", "RecordError", "TidemillError", "TopologyError"]
-
-Done = TypeVar("Done", default=Any)
 
 SHOWN = 120
 """Characters of a key or a cause that a message shows."""
@@ -38,7 +36,7 @@ class TopologyError(TidemillError):
     """The program cannot run as it is written, or does not fit the topics it reads."""
 
 
-class RecordError(TidemillError, Generic[Done]):
+class RecordError(TidemillError):
     """One record could not be processed by one step.
 
     An operator raises it `from` the original exception, with `index`, the place of the record in the list it was given,
@@ -49,7 +47,7 @@ class RecordError(TidemillError, Generic[Done]):
     that could not decode a record gives the raw bytes in place of key and value.
     """
 
-    def __init__(self, step: str, index: int, record: Record[Any, Any], done: Done, *, doing: str = "process") -> None:
+    def __init__(self, step: str, index: int, record: Record[Any, Any], done: Any, *, doing: str = "process") -> None:
         super().__init__(step, index, record, done)
         self.step = step
         self.index = index
