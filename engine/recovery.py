@@ -6,6 +6,9 @@ is handed out as values by `ready`. The order in which a task is opened is a par
     in the generation -> fence former owners -> declare it opened -> stable committed offsets -> changelog ends as an
     uncommitted reader sees them -> restore, reading committed, up to those ends -> READY
 
+A standby is the same machinery left running: it follows the changelogs without an end. Promoted, it goes through the
+same order and replays its tail only.
+
 The ends come from an uncommitted reader because after a commit has returned its markers may not be on every partition
 yet: the last stable offset could hide a transaction that is committed already.
 """
@@ -100,18 +103,22 @@ class _Feed:
     inputs: Mapping[str, int] | None
     """Committed input offsets, for changelogs written at least once: changes beyond them are skipped."""
 
+    follows: bool = False
+    """True for a standby: there is no end."""
+
     @property
     def done(self) -> bool:
-        return self.position >= self.target
+        return self.position >= self.target and not self.follows
 
 
 @dataclass
 class _Opening:
-    """A task between its assignment and READY."""
+    """A task between its assignment and READY, or a standby."""
 
     task: TaskId
     part: SubTopology
     fence: tuple[str, ...]
+    standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
     fresh: frozenset[Key] = frozenset()
@@ -150,6 +157,8 @@ class Recovery:
         self._lock = threading.Lock()
         self._asked: dict[TaskId, tuple[str, ...]] = {}
         self._cancelled: set[TaskId] = set()
+        self._standbys: frozenset[TaskId] = frozenset()
+        self._lags: dict[TaskId, int] = {}
         self._ready: queue.SimpleQueue[Ready | BaseException] = queue.SimpleQueue()
         self._progress: dict[TaskId, Progress] = {}
         self._openings: dict[TaskId, _Opening] = {}
@@ -169,6 +178,17 @@ class Recovery:
             self._asked.update(tasks)
             self._cancelled.difference_update(tasks)
         self._wake.set()
+
+    def standby(self, tasks: Iterable[TaskId]) -> None:
+        """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise."""
+        with self._lock:
+            self._standbys = frozenset(tasks)
+        self._wake.set()
+
+    def lags(self) -> dict[TaskId, int]:
+        """How many changelog records each standby is behind, as far as is known."""
+        with self._lock:
+            return dict(self._lags)
 
     def cancel(self, tasks: Iterable[TaskId]) -> None:
         """These tasks are not wanted any more. Returns when nothing of theirs is open."""
@@ -234,6 +254,7 @@ class Recovery:
                 self._forget_cancelled()
                 try:
                     self._begin()
+                    self._begin_standbys()
                     self._feed()
                 except Retryable as failure:
                     LOG.warning("%s; trying again", failure)
@@ -251,16 +272,21 @@ class Recovery:
     def _forget_cancelled(self) -> None:
         with self._lock:
             cancelled = set(self._cancelled)
-        for task in cancelled:
+            unwanted = {o.task for o in self._openings.values() if o.standby} - self._standbys - set(self._asked)
+        for task in cancelled | unwanted:
             opening = self._openings.pop(task, None)
             if opening is not None:
-                self._unfeed(opening)
-                for store in opening.stores.values():
-                    store.close()
+                self._close(opening)
         with self._lock:
-            for task in cancelled:
+            for task in cancelled | unwanted:
                 self._progress.pop(task, None)
+                self._lags.pop(task, None)
             self._cancelled -= cancelled
+
+    def _close(self, opening: _Opening) -> None:
+        self._unfeed(opening)
+        for store in opening.stores.values():
+            store.close()
 
     def _begin(self) -> None:
         """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
@@ -268,26 +294,54 @@ class Recovery:
             asked, self._asked = self._asked, {}
         if not asked:
             return
-        coming = {task: _Opening(task, self._plan.part(task), fence) for task, fence in asked.items()}
+        coming = {task: self._promoted(task, fence) for task, fence in asked.items()}
         try:
             self._fence({process for opening in coming.values() for process in opening.fence})
             self._group.opened(coming)
             self._find_offsets(coming.values())
-            for opening in coming.values():
-                opening.stores = self._open_stores(opening)
-                self._openings[opening.task] = opening
-            self._find_feeds(coming.values())
+            self._take_up(coming.values())
         except Retryable:
             for opening in coming.values():
                 self._openings.pop(opening.task, None)
-                for store in opening.stores.values():
-                    store.close()
+                self._close(opening)
             with self._lock:
-                self._asked = {**{task: opening.fence for task, opening in coming.items()}, **self._asked}
+                self._asked = {**asked, **self._asked}
             raise
-        self._advanced = self._clock.monotonic()
         for opening in coming.values():
             self._finish_if_done(opening)
+
+    def _promoted(self, task: TaskId, fence: tuple[str, ...]) -> _Opening:
+        """A task to open; it takes over the stores of its standby, if there is one."""
+        standby = self._openings.pop(task, None)
+        if standby is None:
+            return _Opening(task, self._plan.part(task), fence)
+        self._unfeed(standby)
+        with self._lock:
+            self._lags.pop(task, None)
+        return _Opening(task, standby.part, fence, stores=standby.stores)
+
+    def _begin_standbys(self) -> None:
+        with self._lock:
+            missing = self._standbys - self._openings.keys() - self._asked.keys()
+        self._take_up([_Opening(task, self._plan.part(task), (), standby=True) for task in sorted(missing)])
+
+    def _take_up(self, openings: Iterable[_Opening]) -> None:
+        """Opens the stores and begins to feed them. After a Retryable nothing is left open."""
+        openings = list(openings)
+        if not openings:
+            return
+        try:
+            for opening in openings:
+                if not opening.stores:
+                    opening.stores = self._open_stores(opening)
+                self._openings[opening.task] = opening
+            self._find_feeds(openings)
+        except Retryable:
+            for opening in openings:
+                self._openings.pop(opening.task, None)
+                self._close(opening)
+            raise
+        self._advanced = self._clock.monotonic()
 
     def _open_stores(self, opening: _Opening) -> Mapping[str, Store]:
         try:
@@ -337,7 +391,8 @@ class Recovery:
                     begins[key],
                     start,
                     ends[key],
-                    committed if self._at_least_once else None,
+                    committed if self._at_least_once and not opening.standby else None,
+                    follows=opening.standby,
                 )
                 opening.log_size += ends[key] - begins[key]
                 if not feed.done:
@@ -396,14 +451,25 @@ class Recovery:
         if moved:
             self._advanced = now
         elif now - self._advanced > STUCK_MS:
-            self._abort_abandoned()
+            if any(not feed.done and not feed.follows for feed in self._feeds.values()):
+                self._abort_abandoned()
             self._advanced = now
         for task in moved:
             self._report(self._openings[task])
             self._finish_if_done(self._openings[task])
+        self._measure_lags()
+
+    def _measure_lags(self) -> None:
+        lags: dict[TaskId, int] = {}
+        for key, feed in self._feeds.items():
+            if feed.follows:
+                end = max(feed.target, self._reader.end(key))
+                lags[feed.task] = lags.get(feed.task, 0) + max(0, end - feed.position)
+        with self._lock:
+            self._lags = lags
 
     def _finish_if_done(self, opening: _Opening) -> None:
-        if not all(feed.done for feed in opening.feeds):
+        if opening.standby or not all(feed.done for feed in opening.feeds):
             return
         self._unfeed(opening)
         del self._openings[opening.task]
@@ -438,6 +504,8 @@ class Recovery:
             del self._feeds[key]
 
     def _report(self, opening: _Opening) -> None:
+        if opening.standby:
+            return
         left = sum(max(0, feed.target - feed.position) for feed in opening.feeds)
         with self._lock:
             self._progress[opening.task] = Progress(opening.task, max(0, opening.total - left), opening.total)

@@ -69,6 +69,8 @@ class StoreView:
     to_key: Callable[[Any], Any] = lambda key: key
     from_key: Callable[[Any], Any] = lambda key: key
     from_value: Callable[[Any], Any] = lambda value: value
+    timestamp: Callable[[Any], int | None] = lambda value: None
+    """The event time of an entry, where it has one."""
     visible: Callable[[Any], bool] = lambda key: True
     """False for entries that are the step's own bookkeeping, such as its stream time."""
 
@@ -149,22 +151,23 @@ class Topology:
         """Checks the graph and freezes it.
 
         Raises TopologyError when there is nothing to run, a name is not legal in a topic's name, two steps or stores
-        have the same name, or a step's input is missing.
+        have the same name, or a step's input is missing. A repartition may have the name of the step it is made for.
         """
         if not any(isinstance(node, Source) for node in nodes):
             raise TopologyError("the program reads nothing: begin with app.stream(topic) or app.table(topic)")
-        seen: dict[str, Node] = {}
+        seen: dict[tuple[str, bool], Node] = {}
         stores: dict[str, Node] = {}
         earlier: set[int] = set()
         for node in nodes:
             check_name(node.name, "step")
-            if node.name in seen:
-                other = seen[node.name]
+            place = node.name, isinstance(node, Repartition)
+            if place in seen:
+                other = seen[place]
                 raise TopologyError(
                     f"two steps would be called {node.name!r} (a {other.kind} and a {node.kind}); "
                     "name one of them yourself with .named('...'): stores and internal topics are called after steps"
                 )
-            seen[node.name] = node
+            seen[place] = node
             for state in node.stores:
                 check_name(state.spec.name, "store")
                 if state.spec.name in stores:

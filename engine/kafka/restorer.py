@@ -43,6 +43,10 @@ class ChangelogReader:
         """Takes what is there; waits up to `timeout` seconds when there is nothing."""
         return Polled([], {}) if self._consumer is None else self._consumer.poll(limit, timeout)
 
+    def end(self, key: Key) -> int:
+        """The end offset last heard of; -1 when not known."""
+        return -1 if self._consumer is None else self._consumer.end(key)
+
     def close(self) -> None:
         """Closes the consumer, if there is one."""
         if self._consumer is not None:

@@ -1,0 +1,111 @@
+"""From a program and settings to a plan, with Kafka asked about the topics.
+
+Waits for a broker and for input topics that do not exist yet, up to the limits in the settings, saying what it waits
+for; creates the internal topics and checks those that are there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..operators.durations import format_duration
+from ..operators.topology import Topology
+from .clock import Clock
+from .config import Settings
+from .errors import Fatal, Retryable, TopologyError
+from .kafka.topics import Topics
+from .plan import Partitioned, Plan, partition, plan
+
+__all__ = ["Stopped", "prepare"]
+
+LOG = logging.getLogger("tidemill")
+PAUSE_MS = 500
+REMIND_MS = 5_000
+T = TypeVar("T")
+
+
+class Stopped(Exception):  # noqa: N818 - it is an event, not an error
+    """A stop was asked for while waiting."""
+
+
+def prepare(
+    app_id: str, topology: Topology, settings: Settings, topics: Topics, clock: Clock, stopping: Callable[[], bool]
+) -> Plan:
+    """The plan of a program in view of its topics, with its internal topics made.
+
+    Raises Fatal when no broker answers within `connect_timeout`, TopologyError when an input topic does not appear
+    within `topic_timeout` or a topic does not fit the program, and Stopped.
+    """
+    waiting = _Waiting(clock, stopping)
+    partitioned = partition(topology)
+    counts = waiting.until(
+        topics.partitions,
+        settings.connect_timeout,
+        lambda failure: Fatal(
+            f"cannot reach Kafka at {settings.broker} for {format_duration(settings.connect_timeout)}: {failure}. "
+            "Check the address (--broker), that the broker runs, and the security options"
+        ),
+        f"waiting for Kafka at {settings.broker}",
+    )
+    wanted = {topic for source in topology.sources for topic in source.topics}
+
+    def found() -> dict[str, int]:
+        there = topics.partitions()
+        missing = sorted(wanted - there.keys())
+        if missing:
+            raise Retryable(", ".join(missing))
+        return there
+
+    if not wanted <= counts.keys():
+        counts = waiting.until(
+            found,
+            settings.topic_timeout,
+            lambda failure: TopologyError(
+                f"the input topic {str(failure)!r} does not exist, after waiting {format_duration(settings.topic_timeout)}"
+                ". Tidemill does not create input topics: their number of partitions is yours to choose. Create it, or "
+                "correct the name"
+            ),
+            f"waiting for the input topic {', '.join(sorted(wanted - counts.keys()))} to be created",
+        )
+    planned = _plan(partitioned, app_id, counts, topics)
+    waiting.until(
+        lambda: topics.ensure(planned.internal, settings.replication_factor),
+        settings.connect_timeout,
+        lambda failure: Fatal(f"the internal topics cannot be made: {failure}"),
+        "making the internal topics",
+    )
+    return planned
+
+
+def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int], topics: Topics) -> Plan:
+    patterns = [source.pattern for source in partitioned.topology.sources if source.pattern is not None]
+    return plan(partitioned, app_id, counts, {pattern: topics.matching(pattern) for pattern in patterns})
+
+
+class _Waiting:
+    """Tries again until a deadline, and says now and then what it waits for."""
+
+    def __init__(self, clock: Clock, stopping: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._stopping = stopping
+
+    def until(
+        self, attempt: Callable[[], T], limit: int, give_up: Callable[[Retryable], Exception], doing: str
+    ) -> T:
+        began = self._clock.monotonic()
+        reminded: int | None = None
+        while True:
+            try:
+                return attempt()
+            except Retryable as failure:
+                now = self._clock.monotonic()
+                if now - began >= limit:
+                    raise give_up(failure) from failure
+                if reminded is None or now - reminded >= REMIND_MS:
+                    reminded = now
+                    LOG.warning("%s (up to %s more)", doing, format_duration((limit - (now - began)) // 1000 * 1000))
+            if self._stopping():
+                raise Stopped
+            self._clock.sleep(PAUSE_MS)

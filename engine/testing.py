@@ -1,0 +1,254 @@
+"""Tests of a program without a broker.
+
+`TopologyDriver` runs the same plan, tasks, serdes and repartition hops as production, with stores in memory, a clock
+that moves when told to, and topics that are lists. After each record everything it causes has happened, is committed
+and can be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from typing_extensions import Self
+
+from ..operators.durations import Duration, parse_duration
+from ..operators.record import Batch, Headers, Outgoing, Record, Row
+from ..operators.suggest import did_you_mean
+from ..operators.topology import Repartition, Source, StoreView, Topology
+from ..state.cache import StateCache
+from ..state.memory import MemoryStore
+from ..state.store import Position
+from .clock import ManualClock
+from .ids import TaskId
+from .kafka.murmur2 import murmur2_partition
+from .plan import partition, plan
+from .policy import ErrorPolicy, fail
+from .task import Task
+
+__all__ = ["StoreReader", "TopologyDriver"]
+
+Key = tuple[str, int]
+
+
+class Program(Protocol):
+    """What can be driven: an `App`."""
+
+    @property
+    def app_id(self) -> str: ...
+    @property
+    def on_error(self) -> ErrorPolicy: ...
+    def topology(self) -> Topology: ...
+
+
+class StoreReader:
+    """A store as its users see it, over all tasks that have a part of it."""
+
+    def __init__(self, parts: list[StateCache[Any, Any]], view: StoreView) -> None:
+        self._parts = parts
+        self._view = view
+
+    def get(self, key: Any) -> Any:
+        """The value under a key, None when there is none."""
+        for part in self._parts:
+            value = part[self._view.to_key(key)]
+            if value is not None:
+                return self._view.from_value(value)
+        return None
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """All entries, in the order of their encoded keys within a task."""
+        for part in self._parts:
+            for key, value in part.scan(b"", None):
+                if self._view.visible(key):
+                    yield self._view.from_key(key), self._view.from_value(value)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.items())
+
+
+class TopologyDriver:
+    """Runs a program record by record.
+
+    `partitions` is the number of partitions of each of the program's topics, or a mapping by topic; `now` is where the
+    wall clock stands at first, in ms.
+    """
+
+    def __init__(self, app: Program, *, partitions: int | Mapping[str, int] = 1, now: int = 0) -> None:
+        topology = app.topology()
+        names = [topic for source in topology.sources for topic in source.topics]
+        matches = {source.pattern: () for source in topology.sources if source.pattern is not None}
+        counts = dict.fromkeys(names, partitions) if isinstance(partitions, int) else dict(partitions)
+        self.plan = plan(partition(topology), app.app_id, counts, matches)
+        self.clock = ManualClock(now)
+        self._policy = getattr(app, "on_error", fail)
+        self._readers: dict[str, Source | Repartition] = {
+            topic: node for part in self.plan.parts for topic, node in part.inputs
+        }
+        self._counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
+        self._ends: dict[Key, int] = {}
+        self._written: dict[str, list[Row]] = {}
+        self._tasks: dict[TaskId, Task] = {task: self._task(task) for task in self.plan.tasks()}
+        self._owner = {key: task for task in self._tasks.values() for key in task.inputs}
+        for key, task in self._owner.items():
+            task.caught_up(key, True)
+
+    def _task(self, task: TaskId) -> Task:
+        part = self.plan.part(task)
+        stores = {kind: MemoryStore() for kind in ("rocksdb", "memory")}
+        return Task(task, part, stores, dict.fromkeys(part.task_inputs(task.partition), 0), self._policy)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the stores."""
+        for task in self._tasks.values():
+            task.close()
+
+    def send(
+        self,
+        topic: str,
+        key: Any = None,
+        value: Any = None,
+        timestamp: int | None = None,
+        headers: Headers = (),
+        partition: int | None = None,
+    ) -> None:
+        """Puts one record into an input topic and processes all that follows from it.
+
+        Key and value are encoded by the serdes of the source. Without a timestamp the record has the clock's; without a
+        partition its key decides. Raises RecordError when a step fails and the policy is to stop.
+        """
+        self.send_all(topic, [Record(key, value, self.clock.now() if timestamp is None else timestamp, headers)], partition)
+
+    def send_all(self, topic: str, records: Iterable[Record[Any, Any]], partition: int | None = None) -> None:
+        """Puts several records into an input topic, to be processed as batches, one a partition."""
+        node = self._readers.get(topic)
+        if node is None:
+            raise KeyError(f"the program does not read topic {topic!r}{did_you_mean(topic, self._readers)}")
+        rows: list[Row] = []
+        for record in records:
+            key = None if record.key is None or node.key is None else node.key.encode(record.key)
+            value = None if record.value is None or node.value is None else node.value.encode(record.value)
+            at = -1 if partition is None else partition
+            rows.append((key, value, record.timestamp, list(record.headers) or None, at))
+        self._deliver(topic, rows)
+        self._pump()
+        self._commit()
+
+    def advance_wall_clock(self, by: Duration) -> None:
+        """Moves the wall clock (`"10s"`, or ms) and lets timers act on it."""
+        self.clock.advance(parse_duration(by))
+        for task in self._tasks.values():
+            self._route(task.tick(self.clock.now()))
+        self._pump()
+        self._commit()
+
+    def read(self, topic: str) -> list[Record[Any, Any]]:
+        """The records written to a topic since the last call, decoded as its readers would."""
+        key, value = self._serdes(topic)
+        return [
+            Record(
+                None if raw_key is None else key.decode(raw_key),
+                None if raw_value is None else value.decode(raw_value),
+                timestamp,
+                tuple(headers) if headers else (),
+            )
+            for raw_key, raw_value, timestamp, headers, _ in self._written.pop(topic, [])
+        ]
+
+    def read_bytes(self, topic: str) -> list[Row]:
+        """The records written to a topic since the last call, as bytes."""
+        return self._written.pop(topic, [])
+
+    def store(self, name: str) -> StoreReader:
+        """The contents of a step's store."""
+        for part in self.plan.parts:
+            for state in part.stores:
+                if state.spec.name == name:
+                    caches = [self._tasks[task].caches[name] for task in part.tasks()]
+                    return StoreReader(caches, state.view)
+        known = [state.spec.name for part in self.plan.parts for state in part.stores]
+        raise KeyError(f"there is no store {name!r}{did_you_mean(name, known)}; there are {sorted(known)}")
+
+    @property
+    def dropped(self) -> dict[tuple[str, str], int]:
+        """How many records were dropped so far, by step and reason."""
+        total: dict[tuple[str, str], int] = {}
+        for task in self._tasks.values():
+            for place, count in task.drops().items():
+                total[place] = total.get(place, 0) + count
+        return total
+
+    def _serdes(self, topic: str) -> tuple[Any, Any]:
+        sinks = [node for node in self.plan.topology.sinks if node.topic is not None]
+        for node in [*(n for n in sinks if n.topic == topic), *(n for n in sinks if callable(n.topic))]:
+            return node.key, node.value
+        reader = self._readers.get(topic)
+        if reader is not None:
+            return reader.key, reader.value
+        known = [node.topic for node in sinks if isinstance(node.topic, str)]
+        raise KeyError(f"the program does not write topic {topic!r}{did_you_mean(topic, known)}")
+
+    def _deliver(self, topic: str, rows: list[Row]) -> None:
+        """Appends rows to a topic that the program reads."""
+        groups: dict[int, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(self._partition(topic, row), []).append(row)
+        for number, group in groups.items():
+            key = (topic, number)
+            begin = self._ends.get(key, 0)
+            self._ends[key] = begin + len(group)
+            headers: list[Headers] | None = None
+            if any(row[3] for row in group):
+                headers = [tuple(row[3]) if row[3] else () for row in group]
+            batch = Batch(
+                topic,
+                number,
+                [row[0] for row in group],
+                [row[1] for row in group],
+                [row[2] for row in group],
+                list(range(begin, begin + len(group))),
+                headers,
+                sum(len(row[0] or b"") + len(row[1] or b"") for row in group),
+            )
+            task = self._owner[key]
+            task.offer(batch)
+            task.caught_up(key, True)
+
+    def _partition(self, topic: str, row: Row) -> int:
+        key, at, count = row[0], row[4], self._counts[topic]
+        if isinstance(at, bytes):
+            return murmur2_partition(at, count)
+        if at >= 0:
+            if at >= count:
+                raise IndexError(f"topic {topic!r} has {count} partitions: there is no partition {at}")
+            return at
+        return 0 if key is None else murmur2_partition(key, count)
+
+    def _route(self, outgoing: list[Outgoing]) -> None:
+        for topic, rows in outgoing:
+            self._written.setdefault(topic, []).extend(rows)
+            if topic in self._readers:
+                self._deliver(topic, rows)
+
+    def _pump(self) -> None:
+        moving = True
+        while moving:
+            moving = False
+            for task in self._tasks.values():
+                outgoing = task.advance(self.clock.now())
+                if outgoing is not None:
+                    moving = True
+                    self._route(outgoing)
+
+    def _commit(self) -> None:
+        for task in self._tasks.values():
+            task.seal()
+            task.settle(Position())
+
+
