@@ -83,7 +83,7 @@ class StateCache(dict[K, "V | None"]):
         "name",
     )
 
-    def __init__(self, name: str, codec: Codec[K, V], store: Store) -> None:
+    def __init__(self, store: Store, name: str, codec: Codec[K, V]) -> None:
         super().__init__()
         self.name = name
         self.dirty: dict[K, None] = {}

@@ -31,7 +31,7 @@ CODEC = Codec(encode_key, decode_key, lambda value: json.dumps(value).encode(), 
 
 
 def make(store=None):
-    return StateCache("sums", CODEC, store or MemoryStore())
+    return StateCache(store or MemoryStore(), "sums", CODEC)
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -248,7 +248,7 @@ def test_dirty_bytes_are_near_the_true_size(count, length, committed_before):
 def test_dirty_bytes_encode_only_a_few_entries():
     encoded = []
     codec = Codec(encode_key, decode_key, lambda value: encoded.append(value) or b"xx", json.loads)
-    cache = StateCache("sums", codec, MemoryStore())
+    cache = StateCache(MemoryStore(), "sums", codec)
     for i in range(10_000):
         cache.put((i, "user"), [i])
         assert cache.dirty_bytes > 0
@@ -262,11 +262,19 @@ def test_a_scan_encodes_each_written_key_once():
         encoded.append(key)
         return encode_key(key)
 
-    cache = StateCache("sums", Codec(counting, decode_key, CODEC.encode_value, json.loads), MemoryStore())
+    cache = StateCache(MemoryStore(), "sums", Codec(counting, decode_key, CODEC.encode_value, json.loads))
     for i in range(500):
         cache.put((i, "user"), [i])
         assert next(cache.scan(b"", None))[0] == (0, "user")
     assert len(encoded) == 500
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_scan_gets_over_many_written_keys(reverse):
+    cache = filled(300)
+    assert [key[0] for key, _ in cache.scan(window_key(1, b""), window_key(299, b""), reverse)] == (
+        list(range(298, 0, -1)) if reverse else list(range(1, 299))
+    )
 
 
 def test_a_value_of_a_later_version_is_refused():
