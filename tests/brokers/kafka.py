@@ -1,0 +1,157 @@
+"""What a test sees of a broker, whichever kind it is: `Kafka` (one address, some nodes) and `Node` (one that can be
+stopped, killed, paused).
+
+How a node runs is for apache.py, compose.py and embedded.py; which kind a test run gets is for choice.py.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.brokers.process import tail
+from tests.brokers.proxy import Proxy
+
+Kind = Literal["running", "apache", "compose", "embedded"]
+
+
+class Node(Protocol):
+    """One broker process. After `kill` or `stop`, `restart` brings it back on the same port with the same data."""
+
+    @property
+    def bootstrap(self) -> str: ...
+    @property
+    def log(self) -> Path: ...
+    def start(self) -> None: ...
+    def alive(self) -> bool: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Kafka:
+    """Some nodes under one address. Stopping, killing, pausing acts on all of them; use `nodes[i]` for one."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        bootstrap: str,
+        nodes: Sequence[Node] = (),
+        *,
+        close: Callable[[], None] = lambda: None,
+        proxy: Proxy | None = None,
+    ) -> None:
+        self.kind: Kind = kind
+        self.bootstrap = bootstrap
+        self.nodes = tuple(nodes)
+        self._close = close
+        self._proxy = proxy
+
+    @property
+    def real(self) -> bool:
+        """Whether this is Apache Kafka itself (a running one is taken at its word)."""
+        return self.kind != "embedded"
+
+    @property
+    def proxy(self) -> Proxy:
+        """The proxy before a broker that was started with `proxied=True`."""
+        if self._proxy is None:
+            raise ValueError("this broker was started without a proxy")
+        return self._proxy
+
+    @property
+    def proxied_bootstrap(self) -> str:
+        """The address for clients that shall go through the proxy, for every connection they make."""
+        return self.proxy.address
+
+    @property
+    def log(self) -> Path:
+        """The log of the only node, or of the first."""
+        return self.nodes[0].log
+
+    def start(self, timeout: float = 60.0) -> None:
+        for node in self.nodes:
+            node.start()
+        self.wait_ready(timeout)
+
+    def wait_ready(self, timeout: float = 60.0) -> None:
+        """Return once every living node answers and knows of the others."""
+        deadline = time.monotonic() + timeout
+        living = [node for node in self.nodes if node.alive()]
+        for node in living:
+            _wait_for_port(node, deadline)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        while True:
+            try:
+                if len(admin.list_topics(timeout=5).brokers) >= max(1, len(living)):
+                    return
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no broker answers at {self.bootstrap}: {error}") from error
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"after {timeout:g} s not all of the {len(living)} brokers at {self.bootstrap} are in the cluster"
+                )
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop in good order (SIGTERM)."""
+        for node in self.nodes:
+            node.stop()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        for node in self.nodes:
+            node.kill()
+
+    def restart(self, timeout: float = 60.0) -> None:
+        """Start the nodes that are down, or stop and start all when none is.
+
+        Same ports, same data; returns when ready.
+        """
+        if all(node.alive() for node in self.nodes):
+            self.stop()
+        for node in self.nodes:
+            if not node.alive():
+                node.start()
+        self.wait_ready(timeout)
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open, nothing answers."""
+        for node in self.nodes:
+            node.pause()
+
+    def resume(self) -> None:
+        for node in self.nodes:
+            node.resume()
+
+    def close(self) -> None:
+        """End it for good and remove its data."""
+        if self._proxy is not None:
+            self._proxy.close()
+        self._close()
+
+
+def _wait_for_port(node: Node, deadline: float) -> None:
+    host, _, port = node.bootstrap.rpartition(":")
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            return
+        except OSError:
+            if not node.alive():
+                raise RuntimeError(
+                    f"the broker at {node.bootstrap} ended while starting; its log ends with:\n{tail(node.log)}"
+                ) from None
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"the broker at {node.bootstrap} does not listen; its log ends with:\n{tail(node.log)}"
+                ) from None
+            time.sleep(0.05)

@@ -1,0 +1,84 @@
+"""The server settings of the tests' brokers, as plain values: one node or three, on ports chosen by the caller. Pure.
+
+They are a production broker's settings but for what makes tests quick (few internal partitions, no delay before the
+first rebalance, short session time-outs allowed, timed-out transactions aborted at once) and honest (no topic appears
+by itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Three brokers replicate everything threefold and take writes while two are up.
+_QUICK_AND_HONEST = {
+    "auto.create.topics.enable": "false",
+    "background.threads": "4",
+    "broker.heartbeat.interval.ms": "500",
+    "broker.session.timeout.ms": "3000",
+    "group.consumer.min.heartbeat.interval.ms": "100",
+    "group.consumer.min.session.timeout.ms": "1000",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "log.cleaner.backoff.ms": "1000",
+    "log.cleaner.dedupe.buffer.size": "8388608",
+    "log.index.size.max.bytes": "1048576",
+    "log.retention.check.interval.ms": "1000",
+    "log.segment.delete.delay.ms": "1000",
+    "num.io.threads": "4",
+    "num.network.threads": "2",
+    "offsets.topic.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
+    "transaction.state.log.num.partitions": "4",
+}
+
+
+@dataclass(frozen=True)
+class NodeAddress:
+    """Where one node listens. `proxied` is (port it listens on, port of the proxy that it tells clients)."""
+
+    host: str
+    port: int
+    controller_port: int
+    proxied: tuple[int, int] | None = None
+
+
+def server_properties(
+    node: int, addresses: Sequence[NodeAddress], log_dirs: str, more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The settings of node number `node` (from 1) of a cluster of combined broker-controllers at `addresses`.
+
+    `more` overrides.
+    """
+    mine = addresses[node - 1]
+    copies = str(min(3, len(addresses)))
+    enough = str(min(2, len(addresses)))
+    listeners = {"PLAINTEXT": mine.port, "CONTROLLER": mine.controller_port}
+    advertised = {"PLAINTEXT": mine.port}
+    if mine.proxied is not None:
+        listeners["PROXIED"], advertised["PROXIED"] = mine.proxied
+    return {
+        **_QUICK_AND_HONEST,
+        "process.roles": "broker,controller",
+        "node.id": str(node),
+        "controller.quorum.voters": ",".join(f"{i}@{a.host}:{a.controller_port}" for i, a in enumerate(addresses, 1)),
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listeners": ",".join(f"{name}://{mine.host}:{port}" for name, port in listeners.items()),
+        "advertised.listeners": ",".join(f"{name}://{mine.host}:{port}" for name, port in advertised.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+        "log.dirs": log_dirs,
+        "default.replication.factor": copies,
+        "min.insync.replicas": enough,
+        "offsets.topic.replication.factor": copies,
+        "transaction.state.log.replication.factor": copies,
+        "transaction.state.log.min.isr": enough,
+        "share.coordinator.state.topic.replication.factor": copies,
+        "share.coordinator.state.topic.min.isr": enough,
+        **(more or {}),
+    }
+
+
+def properties_text(properties: Mapping[str, str]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in sorted(properties.items()))
