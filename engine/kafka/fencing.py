@@ -1,0 +1,111 @@
+"""Ends what dead processes left open, so that nobody waits for their transaction time-out.
+
+`fence` takes transactional ids over (InitProducerId), which aborts an open transaction and makes the old producer's
+requests fail. `sweep` finds open transactions of this application that no living process has, for when the group does
+not remember who ran a task; it fences exactly the producer that it saw. Who may be fenced is for the caller to know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable
+
+from ..errors import Fatal, Retryable
+from ..ids import process_of
+from .protocol import (
+    Code,
+    Transaction,
+    describe_transactions,
+    init_producer_id,
+    list_transactions,
+    name_of,
+)
+from .wire import Wire
+
+__all__ = ["fence", "sweep"]
+
+SECONDS = 10.0
+"""How long a transaction's coordinator may take for one answer."""
+PAUSE_SECONDS = 0.02
+GIVE_UP_SECONDS = 30.0
+
+LATER = (
+    Code.CONCURRENT_TRANSACTIONS,
+    Code.NOT_COORDINATOR,
+    Code.COORDINATOR_UNAVAILABLE,
+    Code.COORDINATOR_LOADING,
+)
+GONE = (Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTIONAL_ID_NOT_FOUND)
+"""Answers to a conditional take-over that mean: that producer is history already."""
+
+OPEN = ("Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence")
+
+
+async def fence(wire: Wire, transactional_ids: Iterable[str], timeout_ms: int) -> None:
+    """Takes these transactional ids over. When it returns, none of them has an open transaction."""
+    await asyncio.gather(*(_take_over(wire, name, timeout_ms) for name in dict.fromkeys(transactional_ids)))
+
+
+async def sweep(
+    wire: Wire,
+    app_id: str,
+    living: Collection[str],
+    timeout_ms: int,
+    still: Callable[[], bool] = lambda: True,
+) -> list[str]:
+    """Fences processes of the application that have a transaction open and are not among the living.
+
+    `still` says, after the listing, whether `living` was the truth up to then. Returns the processes fenced.
+    """
+    found = await open_transactions(wire, app_id)
+    dead = [t for t in found if process_of(app_id, t.transactional) not in living]
+    if not dead:
+        return []
+    if not still():
+        raise Retryable("the group changed while open transactions were looked for")
+    await asyncio.gather(*(_take_over(wire, t.transactional, timeout_ms, t) for t in dead))
+    return sorted(process_of(app_id, t.transactional) or "" for t in dead)
+
+
+async def open_transactions(wire: Wire, app_id: str) -> list[Transaction]:
+    """The open transactions of an application's processes, in the whole cluster."""
+    names: set[str] = set()
+    for broker in await wire.brokers():
+        listed = await wire.send(broker, list_transactions(OPEN), SECONDS, "fencing")
+        if listed.error in LATER:
+            raise Retryable(f"open transactions cannot be listed yet: {name_of(listed.error)}")
+        if listed.error != Code.NONE:
+            raise Fatal(f"open transactions cannot be listed: {name_of(listed.error)}")
+        names.update(name for name in listed.ids if process_of(app_id, name) is not None)
+    found: list[Transaction] = []
+    for name in sorted(names):
+        broker = await wire.coordinator(name, transaction=True)
+        found.extend(await wire.send(broker, describe_transactions([name]), SECONDS, "fencing"))
+    return [t for t in found if t.error == Code.NONE and t.state in OPEN]
+
+
+async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction | None = None) -> None:
+    """Takes one transactional id over; with `seen`, only from that producer."""
+    producer, epoch = (seen.producer, seen.epoch) if seen else (-1, -1)
+    request = init_producer_id(name, timeout_ms, producer, epoch)
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while True:
+        try:
+            broker = await wire.coordinator(name, transaction=True)
+            code = (await wire.send(broker, request, SECONDS, "fencing")).error
+        except Retryable:
+            if time.monotonic() > deadline:
+                raise
+            wire.forget(name, transaction=True)
+            await asyncio.sleep(PAUSE_SECONDS * 5)
+            continue
+        if code == Code.NONE or (seen is not None and code in GONE):
+            return
+        if code not in LATER:
+            raise Fatal(f"the transactional id {name!r} of a dead process cannot be taken over: {name_of(code)}")
+        if code != Code.CONCURRENT_TRANSACTIONS:
+            wire.forget(name, transaction=True)
+        if time.monotonic() > deadline:
+            raise Retryable(f"the transactional id {name!r} could not be taken over: {name_of(code)}")
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,343 @@
+"""A process's place in the group, for the loop's thread: values out, short calls in.
+
+Runs a `Session` on an event loop in a thread of its own, so that heartbeats go out while the loop works. The rule for
+commits through a rebalance is kept here: `sending_offsets` waits, within bounds, while our own JoinGroup is in flight,
+and refuses work of an epoch that has ended. What to do with an event is for the loop to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+import time
+from collections.abc import Coroutine, Generator, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from typing_extensions import TypeVar
+
+from ..assignment import FORGOTTEN
+from ..errors import Fenced, Retryable
+from ..ids import TaskId, transactional_id
+from . import offsets as group_offsets
+from .events import Assigned, Event, Failed, Former, Lost, MembershipSettings
+from .fencing import fence
+from .protocol import Partition
+from .session import Session, State
+from .userdata import Part
+
+__all__ = [
+    "Assigned",
+    "Event",
+    "Failed",
+    "Former",
+    "Lost",
+    "Membership",
+    "MembershipSettings",
+    "Part",
+    "Status",
+    "group_metadata",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the membership is, for people and metrics."""
+
+    phase: str
+    """unjoined, joining, syncing, stable or closed."""
+    generation: int
+    epoch: int
+    member_id: str
+    leader: bool
+    members: int
+    trouble: str
+    """Why Kafka does not answer, "" while it does."""
+
+
+def group_metadata(group: str, generation: int, member: str, instance: str | None) -> bytes:
+    """What `send_offsets_to_transaction` of confluent-kafka takes, for a membership that is not librdkafka's."""
+    tail = b"\x01" if instance is None else b"\0" + instance.encode() + b"\0"
+    return (
+        b"CGMDv2:"
+        + generation.to_bytes(4, "little", signed=True)
+        + group.encode()
+        + b"\0"
+        + member.encode()
+        + b"\0"
+        + tail
+    )
+
+
+class Membership:
+    """Membership in the group of one application. Methods may be called from any thread."""
+
+    def __init__(self, settings: MembershipSettings) -> None:
+        self._settings = settings
+        self._state = State(settings.process)
+        self._loop = asyncio.new_event_loop()
+        self._session = Session(settings, self._state)
+        self._thread = threading.Thread(target=self._run, name="tidemill-membership", daemon=True)
+        self._task: asyncio.Task[None] | None = None
+
+    # For the loop's turn
+
+    def start(self) -> None:
+        """Begins to join."""
+        self.progress()
+        self._thread.start()
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, oldest first; plans that a later one supersedes are left out."""
+        with self._state.changed:
+            events = list(self._state.events)
+            self._state.events.clear()
+            owned = self._state.ownership.owned
+        kept: list[Event] = []
+        for index, event in enumerate(events):
+            if isinstance(event, Assigned):
+                if any(isinstance(later, (Assigned, Lost)) for later in events[index + 1 :]):
+                    continue
+                # What was released after this plan was made is not given by it any more.
+                event = replace(event, plan=replace(event.plan, active=event.plan.active & owned))
+            kept.append(event)
+        return kept
+
+    def wait(self, timeout: float) -> bool:
+        """Sleeps until there is an event, at most `timeout` seconds. True when there is one."""
+        with self._state.changed:
+            return self._state.changed.wait_for(lambda: bool(self._state.events), timeout)
+
+    def progress(self) -> None:
+        """The loop's thread is alive. When this is not called for `max_poll_interval`, membership is given up."""
+        self._state.progressed = time.monotonic()
+
+    @property
+    def status(self) -> Status:
+        state = self._state
+        with state.changed:
+            return Status(
+                state.phase,
+                state.generation,
+                state.ownership.epoch,
+                state.member,
+                state.leader,
+                len(state.seats),
+                state.trouble,
+            )
+
+    @property
+    def process(self) -> str:
+        """The process id of the present epoch."""
+        with self._state.changed:
+            return self._state.ownership.process
+
+    # Tasks
+
+    def owned(self) -> frozenset[TaskId]:
+        """Tasks that no other member may be given: those to run and those still to be released."""
+        with self._state.changed:
+            return self._state.ownership.owned
+
+    def release(self, tasks: Iterable[TaskId]) -> None:
+        """These tasks are committed for the last time and closed: others may have them."""
+        with self._state.changed:
+            gone = self._state.ownership.release(tasks)
+        if gone:
+            self._soon(self._session.rejoin)
+
+    def fence(self, tasks: Iterable[TaskId]) -> concurrent.futures.Future[None]:
+        """Ends what former owners of these newly assigned tasks have left open. Call `opened` some time after it.
+
+        Returns at once. The future fails with Retryable or Fatal.
+        """
+        with self._state.changed:
+            opening = self._state.ownership.opening
+            chains = {process for task in tasks for process in opening.get(task, ())}
+        return self._submit(self._fence(chains))
+
+    def opened(self, tasks: Iterable[TaskId]) -> None:
+        """Former owners of these tasks are fenced: the group may forget them."""
+        with self._state.changed:
+            self._state.ownership.opened(tasks)
+
+    def report(
+        self,
+        *,
+        lags: Mapping[TaskId, int] | None = None,
+        weights: Mapping[TaskId, int] | None = None,
+        sizes: Mapping[TaskId, int] | None = None,
+    ) -> None:
+        """Figures for the next assignment, each replacing what was given before.
+
+        `lags`: changelog records that local state is behind, of all tasks that have any here (standbys, tasks being
+        restored, what an earlier run left). `weights`: load of owned tasks. `sizes`: bytes of state of owned tasks.
+        """
+        acceptable = self._settings.policy.acceptable_lag
+        with self._state.changed:
+            state = self._state
+            state.lags = state.lags if lags is None else dict(lags)
+            state.weights = state.weights if weights is None else dict(weights)
+            state.sizes = state.sizes if sizes is None else dict(sizes)
+            ready = any(state.lags.get(task, acceptable + 1) <= acceptable for task in state.ownership.plan.warming)
+        if ready:
+            self._soon(self._session.rejoin)
+
+    def describe(self, parts: Iterable[Part]) -> None:
+        """The topology as this process now runs it, after a topic gained partitions."""
+        self._soon(self._session.describe, tuple(parts))
+
+    # Commits
+
+    @contextlib.contextmanager
+    def sending_offsets(self, epoch: int) -> Generator[bytes]:
+        """Around `send_offsets_to_transaction`, and nothing else: gives the group metadata to send with.
+
+        Waits while a JoinGroup of ours is in flight, `hold` at most, and makes a join wait for it. Raises Fenced when
+        the epoch in which the work was begun has ended.
+        """
+        with self._state.changed:
+            self._hold(epoch)
+            state = self._state
+            metadata = group_metadata(self._settings.group, state.generation, state.member, self._settings.instance_id)
+            state.sending += 1
+        try:
+            yield metadata
+        finally:
+            self._sent()
+
+    def group_metadata(self, epoch: int) -> bytes:
+        """The group metadata as it is now. Raises Fenced when the epoch has ended."""
+        with self._state.changed:
+            self._check(epoch)
+            state = self._state
+            return group_metadata(self._settings.group, state.generation, state.member, self._settings.instance_id)
+
+    def commit_offsets(self, epoch: int, offsets: Mapping[Partition, tuple[int, str]], timeout: float = 30.0) -> None:
+        """Commits (next offset, metadata) by (topic, partition), outside a transaction.
+
+        Raises Fenced when this process no longer owns its tasks, Retryable when Kafka did not answer in time.
+        """
+        with self._state.changed:
+            self._hold(epoch)
+            self._state.sending += 1
+
+        def identity() -> group_offsets.Identity:
+            with self._state.changed:
+                self._check(epoch)
+                return self._state.generation, self._state.member, self._settings.instance_id
+
+        try:
+            deadline = time.monotonic() + timeout
+            session = self._session
+            self._result(group_offsets.commit(session.wire, self._settings.group, offsets, identity, deadline), timeout)
+        finally:
+            self._sent()
+
+    def fetch_offsets(
+        self, partitions: Iterable[Partition], timeout: float = 30.0
+    ) -> dict[Partition, tuple[int, str] | None]:
+        """Committed (offset, metadata) by (topic, partition), None where there is none.
+
+        Waits while a transaction that commits any of them is open. Raises Retryable when it takes too long.
+        """
+        deadline = time.monotonic() + timeout
+        wire = self._session.wire
+        return self._result(group_offsets.fetch(wire, self._settings.group, list(partitions), deadline), timeout)
+
+    # Leaving
+
+    def give_up(self, epoch: int, why: str) -> None:
+        """The loop found itself fenced: this epoch ends now, another begins."""
+        self._soon(self._session.give_up, epoch, why)
+
+    def remove(self, member_id: str, timeout: float = 10.0) -> bool:
+        """Takes a member that is known to be dead out of the group; harmless, if costly, when it lives."""
+        return self._result(self._session.remove(member_id), timeout)
+
+    def leave(self, timeout: float) -> None:
+        """Leaves the group, after the last commit. A static member keeps its place for its restart."""
+        if self._thread.is_alive():
+            with contextlib.suppress(Retryable):
+                self._result(self._session.leave(), timeout)
+
+    def close(self) -> None:
+        """Ends the thread. Does not leave the group."""
+        if self._thread.is_alive():
+            self._soon(self._stop)
+            self._thread.join(5)
+        elif not self._loop.is_closed():
+            self._loop.close()
+
+    # The thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._live())
+        finally:
+            self._loop.close()
+
+    async def _live(self) -> None:
+        self._stopped = asyncio.Event()
+        self._task = asyncio.create_task(self._session.run())
+        try:
+            await self._stopped.wait()
+        finally:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            await self._session.wire.close()
+
+    def _stop(self) -> None:
+        self._stopped.set()
+
+    def _soon(self, function: object, *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the thread has ended
+            self._loop.call_soon_threadsafe(function, *arguments)  # pyright: ignore[reportArgumentType]
+
+    def _submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _result(self, coroutine: Coroutine[object, object, T], timeout: float) -> T:
+        future = self._submit(coroutine)
+        try:
+            return future.result(timeout + 1)
+        except concurrent.futures.TimeoutError as failure:
+            future.cancel()
+            raise Retryable(f"Kafka did not answer within {timeout:g} s") from failure
+
+    def _hold(self, epoch: int) -> None:
+        """Waits, with the lock held, for our own join; checks the epoch."""
+        state = self._state
+        self._check_epoch(epoch)
+        state.changed.wait_for(lambda: not state.joining or state.ownership.epoch != epoch, self._settings.hold / 1000)
+        self._check(epoch)
+
+    def _check_epoch(self, epoch: int) -> None:
+        if self._state.ownership.epoch != epoch:
+            raise Fenced(f"membership epoch {epoch} has ended: its work cannot be committed")
+
+    def _check(self, epoch: int) -> None:
+        self._check_epoch(epoch)
+        if self._state.generation < 0:
+            raise Fenced("this process is not a member of the group, so nothing can be committed")
+
+    def _sent(self) -> None:
+        with self._state.changed:
+            self._state.sending -= 1
+            last = self._state.sending == 0
+        if last:
+            self._soon(self._session.idle.set)
+
+    async def _fence(self, processes: set[str]) -> None:
+        settings, session = self._settings, self._session
+        if not settings.transactions:
+            return
+        names = sorted(transactional_id(settings.group, p) for p in processes if p != FORGOTTEN)
+        await fence(session.wire, names, settings.transaction_timeout)
+        if FORGOTTEN in processes:
+            await session.sweep()

@@ -1,0 +1,461 @@
+"""A member of the group, living on its own event loop: joins, syncs, sends heartbeats, notices what ends it.
+
+    UNJOINED -> JOINING -> SYNCING -> STABLE      the plan of a generation is delivered on entering STABLE
+        ^          ^___________________|          a rebalance takes nothing away
+        |______________________________|          membership lost: the epoch ends, all tasks with it
+    any -> CLOSED                                 left, closed, or refused for good
+
+Everything that two threads touch is in `Shared`, under its one condition. Which tasks go where is decided in
+`assignment.py`; what a member owns, in `ownership.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine
+
+from typing_extensions import TypeVar
+
+from ..assignment import assign
+from ..errors import ConfigError, Fatal, Retryable, TidemillError
+from ..ids import TaskId, transactional_id
+from ..ownership import Ownership
+from .events import Assigned, Event, Failed, Lost, MembershipSettings
+from .fencing import fence, sweep
+from .protocol import (
+    Broken,
+    Code,
+    Joined,
+    Request,
+    heartbeat,
+    join_group,
+    leave_group,
+    name_of,
+    sync_group,
+)
+from .userdata import (
+    Catalogue,
+    Part,
+    PartOnWire,
+    Report,
+    Seat,
+    decode_plan,
+    figures,
+    numbered,
+    subscription,
+)
+from .wire import Wire
+
+__all__ = ["Session", "State"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+PROTOCOL = "tidemill"
+MOVED = (Code.NOT_COORDINATOR, Code.COORDINATOR_UNAVAILABLE, Code.COORDINATOR_LOADING)
+PENDING_SECONDS = 0.1
+"""Between heartbeats while somebody has to release a task."""
+BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class State:
+    """What the loop's thread and the membership's thread share, and the condition that guards it."""
+
+    def __init__(self, process: str) -> None:
+        self.changed = threading.Condition()
+        self.ownership = Ownership(process)
+        self.events: deque[Event] = deque()
+        self.phase = "unjoined"
+        self.member = ""
+        self.generation = -1
+        """The newest generation heard of, for commits; -1 while not a member."""
+        self.joining = False
+        """Our own JoinGroup is in flight."""
+        self.sending = 0
+        """Commits of offsets that are under way."""
+        self.lags: dict[TaskId, int] = {}
+        self.weights: dict[TaskId, int] = {}
+        self.sizes: dict[TaskId, int] = {}
+        self.progressed = time.monotonic()
+        self.seats: tuple[Seat, ...] = ()
+        self.trouble = ""
+        self.leader = False
+
+
+class Session:
+    """The protocol side of a membership. All methods run on its event loop."""
+
+    def __init__(self, settings: MembershipSettings, state: State) -> None:
+        self.settings = settings
+        self.parts = settings.parts
+        self.state = state
+        self.wire = Wire(settings.connection())
+        self.wake = asyncio.Event()
+        self.idle = asyncio.Event()
+        """Set when no commit of offsets is under way."""
+        self.idle.set()
+        self._shared = b""
+        self._turn = 0
+        self._rejoin = False
+        self._failures = 0
+        self._closing = False
+        self._asides: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Is a member until told to end, or refused for good."""
+        with contextlib.suppress(asyncio.CancelledError):
+            while not self._closing:
+                try:
+                    await self._begin()
+                    while not self._closing:
+                        await self._generation()
+                        self._failures = 0
+                except Retryable as failure:
+                    await self._after(failure)
+                except TidemillError as failure:
+                    self._fail(failure)
+                except Broken as failure:
+                    self._fail(Fatal(str(failure)))
+        self._phase("closed")
+
+    def rejoin(self) -> None:
+        """Asks for a rebalance, with something new to say."""
+        self._turn += 1
+        self._rejoin = True
+        self.wake.set()
+
+    async def leave(self) -> None:
+        """Leaves the group; a static member only stops, and keeps its place until its session ends."""
+        self._closing = True
+        self.wake.set()
+        with self.state.changed:
+            member, self.state.generation = self.state.member, -1
+        if member and self.settings.instance_id is None:
+            await self._ask(leave_group(self.settings.group, [(member, None)]), 5.0, "aside")
+
+    async def remove(self, member: str) -> bool:
+        """Takes a dead member out of the group. False when it was not in it."""
+        code = await self._ask(leave_group(self.settings.group, [(member, None)]), 5.0, "aside")
+        if code in MOVED:
+            self.wire.forget(self.settings.group)
+            raise Retryable(f"member {member} could not be removed: {name_of(code)}")
+        return code == Code.NONE
+
+    def describe(self, parts: tuple[Part, ...]) -> None:
+        """Another view of the topology."""
+        self.parts = parts
+        self.rejoin()
+
+    def give_up(self, epoch: int, why: str) -> None:
+        """The epoch ends, unless it has already; the old member leaves the group."""
+        member = self.state.member
+        if self.state.ownership.epoch != epoch:
+            return
+        self.lose(why)
+        self.rejoin()
+        if member:
+            self._aside(self.remove(member))
+
+    async def sweep(self) -> list[str]:
+        """Fences processes of this application that have a transaction open and are not in the group."""
+        settings, state = self.settings, self.state
+        generation = state.generation
+        living = {seat.process for seat in state.seats}
+        fenced = await sweep(
+            self.wire,
+            settings.group,
+            living,
+            settings.transaction_timeout,
+            lambda: state.generation == generation and not state.joining,
+        )
+        if fenced:
+            log.warning("fenced processes that left a transaction open: %s", ", ".join(fenced))
+        return fenced
+
+    def _aside(self, coroutine: Coroutine[object, object, object]) -> None:
+        """Does something beside the protocol; its failure is of no consequence."""
+
+        async def run() -> None:
+            with contextlib.suppress(TidemillError):
+                await coroutine
+
+        task = asyncio.ensure_future(run())
+        self._asides.add(task)
+        task.add_done_callback(self._asides.discard)
+
+    async def _begin(self) -> None:
+        """Before the first join: the process that this one replaces leaves the group and is fenced."""
+        former = self.settings.former
+        if former is None or self.state.member:
+            return
+        if former.member_id and self.settings.instance_id is None:
+            await self.remove(former.member_id)
+        if self.settings.transactions and former.process:
+            name = transactional_id(self.settings.group, former.process)
+            await fence(self.wire, [name], self.settings.transaction_timeout)
+
+    async def _generation(self) -> None:
+        """From one join to the need for the next."""
+        await self._while_silent()
+        self._rejoin = False
+        self._phase("joining")
+        joined = await self._join()
+        if joined is None:
+            return
+        self._phase("syncing")
+        if await self._sync(joined):
+            self._phase("stable")
+            await self._stay()
+
+    async def _while_silent(self) -> None:
+        """A process whose main thread hangs stays out of the group until it moves again."""
+        while self._hung() and not self._closing:
+            await self._sleep(0.1)
+
+    def _hung(self) -> bool:
+        silent = time.monotonic() - self.state.progressed
+        return silent * 1000 > self.settings.max_poll_interval
+
+    # Joining
+
+    async def _join(self) -> Joined | None:
+        await self._let_commits_finish()
+        state, settings = self.state, self.settings
+        request = join_group(
+            settings.group,
+            settings.session_timeout,
+            settings.rebalance_timeout,
+            state.member,
+            settings.instance_id,
+            PROTOCOL,
+            subscription(self.parts, self._report(), self._shared),
+        )
+        try:
+            joined = await self._ask(request, settings.rebalance_timeout / 1000 + 10, "group")
+        finally:
+            with state.changed:
+                state.joining = False
+                state.changed.notify_all()
+        code = joined.error
+        if code == Code.NONE:
+            with state.changed:
+                state.member, state.generation = joined.member, joined.generation
+                state.leader = joined.leader == joined.member
+                state.changed.notify_all()
+            return joined
+        if code == Code.MEMBER_ID_REQUIRED:
+            state.member = joined.member
+            return None
+        self._refused(code, "join the group")
+        return None
+
+    async def _let_commits_finish(self) -> None:
+        """The second half of the rule for commits: a join waits for offsets that are being sent."""
+        deadline = time.monotonic() + self.settings.rebalance_timeout / 4000
+        while True:
+            with self.state.changed:
+                late = time.monotonic() > deadline
+                if not self.state.sending or late or self._closing:
+                    self.state.joining = True
+                    return
+                self.idle.clear()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.idle.wait(), 0.25)
+
+    def _report(self) -> Report:
+        state, parts = self.state, self.parts
+        order = {part.id: index for index, part in enumerate(parts)}
+        with state.changed:
+            own = state.ownership
+            return Report(
+                process=own.process,
+                parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],
+                host=self.settings.host,
+                node=self.settings.node,
+                rack=self.settings.rack,
+                static=self.settings.instance_id is not None,
+                generation=own.generation,
+                turn=self._turn,
+                owned=numbered(own.owned, order),
+                opening=[(order[t.subtopology], t.partition, list(c)) for t, c in sorted(own.opening.items())],
+                standby=numbered(own.plan.standby, order),
+                promised=numbered(own.plan.promised, order),
+                lags=figures(state.lags, order),
+                weights=figures(state.weights, order),
+                sizes=figures(state.sizes, order),
+            )
+
+    # Syncing
+
+    async def _sync(self, joined: Joined) -> bool:
+        assignments: dict[str, bytes] = {}
+        if joined.leader == joined.member and joined.members:
+            catalogue = Catalogue(joined.members)
+            plans = assign(catalogue.members(), joined.generation, self.settings.policy)
+            assignments = catalogue.assignments(plans)
+            log.info("generation %d of group %s: %d members", joined.generation, self.settings.group, len(plans))
+        request = sync_group(
+            self.settings.group, joined.generation, joined.member, self.settings.instance_id, assignments
+        )
+        synced = await self._ask(request, self.settings.rebalance_timeout / 1000 + 10, "group")
+        if synced.error in (Code.REBALANCE_IN_PROGRESS, Code.ILLEGAL_GENERATION):
+            return False
+        if synced.error != Code.NONE:
+            self._refused(synced.error, "get its part of the work")
+            return False
+        received = decode_plan(synced.assignment, self.parts)
+        self._shared = received.shared
+        state = self.state
+        with state.changed:
+            state.ownership.assigned(joined.generation, received.plan)
+            state.seats = received.seats
+            state.trouble = ""
+            state.events.append(
+                Assigned(
+                    joined.generation,
+                    state.ownership.epoch,
+                    received.plan,
+                    state.ownership.process,
+                    joined.member,
+                )
+            )
+            state.changed.notify_all()
+        return True
+
+    # Staying
+
+    async def _stay(self) -> None:
+        settings, state = self.settings, self.state
+        beat = settings.heartbeat_interval / 1000
+        patience = max(1.0, min(10.0, settings.session_timeout / 3000))
+        while not (self._rejoin or self._closing):
+            pending = state.ownership.plan.pending
+            await self._sleep(min(beat, PENDING_SECONDS) if pending else beat)
+            if self._rejoin or self._closing:
+                return
+            if self._hung():
+                await self._give_up_hung()
+                return
+            request = heartbeat(settings.group, state.generation, state.member, settings.instance_id)
+            try:
+                code = await self._ask(request, patience, "group")
+            except Retryable as failure:
+                await self._after(failure)
+                continue
+            state.trouble = ""
+            self._failures = 0
+            if code == Code.NONE:
+                continue
+            if code in (Code.REBALANCE_IN_PROGRESS, Code.ILLEGAL_GENERATION):
+                return
+            try:
+                self._refused(code, "stay in the group")
+            except Retryable as failure:
+                await self._after(failure)
+                continue
+            return
+
+    async def _give_up_hung(self) -> None:
+        why = f"the main thread made no progress for {self.settings.max_poll_interval / 1000:g} s"
+        log.error("%s; its tasks go to other members", why)
+        member = self.state.member
+        self.lose(why)
+        with contextlib.suppress(Retryable):
+            await self._ask(leave_group(self.settings.group, [(member, self.settings.instance_id)]), 5.0, "aside")
+
+    # Endings
+
+    def lose(self, why: str) -> None:
+        """The epoch ends; the member goes on as a new one."""
+        state = self.state
+        with state.changed:
+            given = state.ownership.generation >= 0
+            state.member, state.generation = "", -1
+            state.joining = False
+            if given:
+                state.events.append(Lost(state.ownership.lose(), why))
+            state.changed.notify_all()
+        if given:
+            log.warning("membership of group %s lost: %s", self.settings.group, why)
+
+    def _fail(self, error: TidemillError) -> None:
+        self._closing = True
+        state = self.state
+        with state.changed:
+            state.member, state.generation = "", -1
+            state.joining = False
+            state.events.append(Failed(state.ownership.epoch, error))
+            state.changed.notify_all()
+
+    def _refused(self, code: int, doing: str) -> None:
+        """What an error code of the group's coordinator means, wherever it is met."""
+        group = self.settings.group
+        if code in MOVED:
+            self.wire.forget(group)
+            raise Retryable(f"group {group!r}: its coordinator moves or loads ({name_of(code)})")
+        if code == Code.REBALANCE_IN_PROGRESS:
+            return
+        if code in (Code.UNKNOWN_MEMBER, Code.ILLEGAL_GENERATION):
+            self.lose(f"Kafka no longer knows this member ({name_of(code)})")
+            return
+        raise refusal(code, group, doing, self.settings)
+
+    async def _after(self, failure: Retryable) -> None:
+        """Waits a little after a failure, longer after several."""
+        self.state.trouble = str(failure)
+        self.wire.forget(self.settings.group)
+        level = min(self._failures, len(BACKOFF_SECONDS) - 1)
+        if self._failures % 10 == 0:
+            log.warning("group %s: %s; trying again", self.settings.group, failure)
+        self._failures += 1
+        await asyncio.sleep(BACKOFF_SECONDS[level])
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleeps, or until somebody wakes this."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.wake.wait(), seconds)
+        self.wake.clear()
+
+    async def _ask(self, request: Request[T], seconds: float, lane: str) -> T:
+        broker = await self.wire.coordinator(self.settings.group)
+        return await self.wire.send(broker, request, seconds, lane)
+
+    def _phase(self, phase: str) -> None:
+        with self.state.changed:
+            self.state.phase = phase
+            self.state.changed.notify_all()
+
+
+def refusal(code: int, group: str, doing: str, settings: MembershipSettings) -> TidemillError:
+    """An answer that trying again would not change, in words that say what to change."""
+    head = (
+        f"this process cannot {doing} of application {group!r}"
+        if doing.startswith("get")
+        else (f"this process cannot {doing} {group!r}")
+    )
+    if code == Code.INVALID_SESSION_TIMEOUT:
+        return ConfigError(
+            f"{head}: the broker does not allow session_timeout={settings.session_timeout} ms; choose one between its "
+            "group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
+    if code == Code.FENCED_INSTANCE:
+        return Fatal(
+            f"{head}: another process has taken over the instance id {settings.instance_id!r}. Give every process its "
+            "own instance_id"
+        )
+    if code == Code.INCONSISTENT_PROTOCOL:
+        return Fatal(
+            f"{head}: the group {group!r} is in use by consumers of another kind. Stop them, or choose another "
+            "application id"
+        )
+    if code == Code.GROUP_FULL:
+        return Fatal(f"{head}: the group has as many members as the broker allows (group.max.size)")
+    if code == Code.GROUP_AUTHORIZATION:
+        return Fatal(f"{head}: this user may not READ the group. Grant it READ on group {group!r}")
+    return Fatal(f"{head}: {name_of(code)}")

@@ -1,0 +1,81 @@
+"""What one process owns, by the rules of the group: a value that changes in few, named ways.
+
+Pure: no thread, no clock, no Kafka. Ownership grows when a generation gives tasks, and shrinks by `release` (after the
+final commit) or `lose` alone. An epoch is a time of unbroken membership: work begun in one is never committed in
+another, and each has its own process id, so that whoever fences an old one cannot hit the new.
+
+    given by a generation -> opening -> opened(...) -> owned and opened
+              any of these -- release(...) -> gone          any -- lose() -> the next epoch, nothing owned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .assignment import Plan
+from .ids import TaskId, incarnation
+
+__all__ = ["Ownership"]
+
+
+class Ownership:
+    """The tasks of one process and what it must tell the group of them."""
+
+    def __init__(self, process: str) -> None:
+        self._base = process
+        self.epoch = 1
+        self.generation = -1
+        """The generation in which the newest plan was given; -1 before the first of an epoch."""
+        self.plan = Plan()
+        self.opening: dict[TaskId, tuple[str, ...]] = {}
+        """Owned tasks that are not opened yet, and the processes to fence before."""
+        self._owned: set[TaskId] = set()
+
+    @property
+    def process(self) -> str:
+        """The process id of this epoch."""
+        return incarnation(self._base, self.epoch)
+
+    @property
+    def owned(self) -> frozenset[TaskId]:
+        return frozenset(self._owned)
+
+    @property
+    def surplus(self) -> frozenset[TaskId]:
+        """Owned tasks that the plan no longer gives: to be committed and released."""
+        return frozenset(self._owned - self.plan.active)
+
+    def assigned(self, generation: int, plan: Plan) -> None:
+        """A generation gives `plan.active`; nothing is taken away by it."""
+        me = self.process
+        for task in sorted(plan.active - self._owned):
+            owner = plan.owners.get(task, me)
+            # A static member that restarted gets the plan of its former self: that one is to be fenced too.
+            former = (owner,) if owner != me else ()
+            self.opening[task] = tuple(dict.fromkeys((*former, *plan.fence.get(task, ()))))
+        self._owned |= plan.active
+        self.generation = generation
+        self.plan = plan
+
+    def opened(self, tasks: Iterable[TaskId]) -> None:
+        """These tasks' former owners are fenced and their state is open: nobody need fence them again."""
+        for task in tasks:
+            self.opening.pop(task, None)
+
+    def release(self, tasks: Iterable[TaskId]) -> frozenset[TaskId]:
+        """These tasks are committed and closed. Returns those of them that were owned."""
+        gone = frozenset(tasks) & self._owned
+        self._owned -= gone
+        for task in gone:
+            self.opening.pop(task, None)
+        return gone
+
+    def lose(self) -> int:
+        """Membership is lost and all with it. Returns the epoch that ended."""
+        ended = self.epoch
+        self.epoch += 1
+        self.generation = -1
+        self.plan = Plan()
+        self.opening.clear()
+        self._owned.clear()
+        return ended
