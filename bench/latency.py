@@ -1,0 +1,71 @@
+"""How long a record takes through J2 at a steady rate: from before its `produce()` to the receipt of its output,
+read_committed.
+
+Both ends are in one process and read one clock. The n-th record of a key is the one that makes the count n, so
+nothing has to be put into it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from bench.events import Shape, events
+from bench.probe import Receiver, Sender
+from bench.results import Latency
+from bench.running import Cluster, Died, Program, Setup
+from bench.verify import Wrong
+
+__all__ = ["percentile", "run"]
+
+_WARM_UP = 10.0
+
+
+def percentile(ordered: Sequence[float], part: float) -> float:
+    """The smallest value that at least `part` of the values do not exceed."""
+    return ordered[min(len(ordered) - 1, max(0, -int(-part * len(ordered) // 1) - 1))]
+
+
+def run(cluster: Cluster, command: Sequence[str], setup: Setup, rate: int, seconds: int, keys: int) -> Latency:
+    """Raises Died or Wrong."""
+    shape = Shape(records=10**9, keys=keys)
+    with Program(cluster, command, setup, "") as program:
+        source = f"{program.app}-in"
+        cluster.topics.create(source)
+        program.read_from(source)
+        with program.start() as worker, Receiver(cluster.broker, program.output) as receiver:
+            deadline = time.monotonic() + 90
+            while not cluster.topics.stable(program.app):
+                worker.check()
+                if time.monotonic() > deadline:
+                    raise Died("no stable group after 90 s")
+                time.sleep(0.1)
+            with Sender(cluster.broker, source, events(shape), rate) as sender:
+                begin = time.monotonic() + _WARM_UP
+                end = begin + seconds
+                taken: list[float] = []
+                cpu = 0.0
+                while (now := time.monotonic()) < end:
+                    worker.check()
+                    if cpu == 0.0 and now >= begin:
+                        cpu = worker.tree.cpu()
+                    for at, _, _, key, count in receiver.receive(0.1):
+                        if begin <= at:
+                            taken.append((at - sender.sent[key][count - 1]) * 1000)
+                cpu = worker.tree.cpu() - cpu
+    if len(taken) < 0.5 * rate * seconds and setup.outputs == "update":
+        raise Wrong(f"{len(taken)} outputs in {seconds} s in place of {rate * seconds}: it does not keep up")
+    if not taken:
+        raise Wrong("no output at all")
+    taken.sort()
+    return Latency(
+        records_per_second=rate,
+        seconds=seconds,
+        received=len(taken),
+        p50_ms=percentile(taken, 0.5),
+        p90_ms=percentile(taken, 0.9),
+        p99_ms=percentile(taken, 0.99),
+        max_ms=taken[-1],
+        cpu_cores=cpu / seconds,
+        peak_rss_mb=worker.tree.peak_rss / 1e6,
+    )
