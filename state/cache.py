@@ -19,35 +19,17 @@ from typing import Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
-from .store import Change, NewerFormat, Store
+from .store import VERSION, Change, Store, unframe
 
-__all__ = ["VERSION", "Codec", "StateCache", "frame", "unframe"]
+__all__ = ["Codec", "StateCache"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-VERSION = b"\x01"
-"""The first byte of every stored value; changelog values are the same bytes."""
 
 ENTRY_OVERHEAD = 200  # bytes of memory an entry takes beside its encoded size: two objects, a dict slot
 SAMPLE = 8  # entries encoded to estimate the size of the others
 CHUNK = 64  # index keys a scan takes at a time, so that writes during the scan do not disturb it
 SLACK = 1 / 16  # of the budget is freed beyond need, so that not every commit has to drop entries
-
-
-def frame(value: bytes) -> bytes:
-    """An encoded value as it is stored."""
-    return VERSION + value
-
-
-def unframe(raw: bytes) -> bytes:
-    """The encoded value of a stored one; raises `NewerFormat` for a version byte it does not know."""
-    if raw[:1] != VERSION:
-        raise NewerFormat(
-            f"a stored value begins with version byte {raw[:1].hex() or 'none'}, this Tidemill knows {VERSION.hex()}: "
-            "it was written by a later version; upgrade, or reset the application"
-        )
-    return raw[1:]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A part is a signed 64-bit integer (8 bytes) or a byte string. The keys of one store all have the same shape, so nothing
 in a key says what it is, and a byte string in last place is stored as it is. In any other place its zero bytes are
 escaped and it is terminated, so that no key is a prefix of another's by accident. The version of this encoding is that
-of the values (`cache.VERSION`) and of the store's directory: keys are compared, so they carry no version of their own.
+of the values (`store.VERSION`) and of the store's directory: keys are compared, so they carry no version of their own.
 
     (window start, key)   expiry is a range from the front          (key, map key)   (key, sequence)   one key's entries
     (due, key, name)      timers in the order they are due          (key, time, …)   one key's range of time

@@ -30,8 +30,14 @@ __all__ = [
     "Store",
     "StoreSpec",
     "Unusable",
+    "VERSION",
     "WrongOwner",
+    "frame",
+    "unframe",
 ]
+
+VERSION = b"\x01"
+"""The first byte of every stored value; changelog values are the same bytes."""
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -66,6 +72,21 @@ class InUse(StateError):
     def __init__(self, message: str, pid: int) -> None:
         super().__init__(message)
         self.pid = pid
+
+
+def frame(value: bytes) -> bytes:
+    """An encoded value as it is stored."""
+    return VERSION + value
+
+
+def unframe(raw: bytes) -> bytes:
+    """The encoded value of a stored one; raises `NewerFormat` for a version byte it does not know."""
+    if raw[:1] != VERSION:
+        raise NewerFormat(
+            f"a stored value begins with version byte {raw[:1].hex() or 'none'}, this Tidemill knows {VERSION.hex()}: "
+            "it was written by a later version; upgrade, or reset the application"
+        )
+    return raw[1:]
 
 
 class StoreSpec(msgspec.Struct, frozen=True):

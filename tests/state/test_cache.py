@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tidemill.state.cache import VERSION, Codec, StateCache, frame, unframe
+from tidemill.state.cache import Codec, StateCache
 from tidemill.state.keys import split_window_key, window_key
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import Change, NewerFormat, Position
+from tidemill.state.store import VERSION, Change, NewerFormat, Position, frame, unframe
 
 KEYS = st.tuples(st.integers(-2, 3), st.sampled_from(["", "a", "ab", "b"]))  # (window start, user)
 BOUNDS = st.integers(-3, 4)

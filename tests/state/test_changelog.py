@@ -1,0 +1,60 @@
+"""Changes go through a changelog unharmed; those of a commit that was never finished are left out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.state.changelog import INPUTS_HEADER, decode, encode
+from tidemill.state.store import Change, Corrupt, NewerFormat, frame
+
+CHANGES = st.lists(st.builds(Change, st.just("sums"), st.binary(), st.none() | st.binary().map(frame)))
+INPUTS = st.dictionaries(st.sampled_from(["views:0", "views:1", "täg:0"]), st.integers(0, 2**62))
+
+
+@given(CHANGES, st.none() | INPUTS)
+def test_changes_come_back(changes, inputs):
+    records = encode(changes, inputs)
+    assert [decode("sums", key, value, headers, inputs) for key, value, headers in records] == changes
+
+
+def test_exactly_once_writes_no_headers_and_at_least_once_the_same_one_in_each_record():
+    changes = [Change("sums", b"a", frame(b"1")), Change("sums", b"b", None)]
+    assert encode(changes, None) == [(b"a", b"\x011", None), (b"b", None, None)]
+    header = [(INPUTS_HEADER, b'\x01{"views:0":7}')]
+    assert encode(changes, {"views:0": 7}) == [(b"a", b"\x011", header), (b"b", None, header)]
+
+
+@pytest.mark.parametrize(
+    ("committed", "counts"),
+    [
+        ({"views:0": 7, "views:1": 3}, True),
+        ({"views:0": 8, "views:1": 9}, True),
+        ({"views:0": 6, "views:1": 3}, False),
+        ({"views:0": 7, "views:1": 2}, False),
+        ({"views:0": 7}, True),  # views:1 is not an input any more
+        (None, True),
+    ],
+)
+def test_changes_beyond_the_committed_offsets_are_left_out(committed, counts):
+    [(key, value, headers)] = encode([Change("sums", b"a", None)], {"views:0": 7, "views:1": 3})
+    assert decode("sums", key, value, headers, committed) == (Change("sums", b"a", None) if counts else None)
+
+
+def test_the_headers_of_others_do_not_matter():
+    assert decode("sums", b"a", None, (("trace", b"x"),), {"views:0": 0}) == Change("sums", b"a", None)
+
+
+@pytest.mark.parametrize("value", [b"", b"\x02x"])
+def test_a_value_of_a_later_version_is_refused(value):
+    with pytest.raises(NewerFormat, match="store 'sums' begins with version byte"):
+        decode("sums", b"a", value)
+
+
+def test_a_header_of_a_later_version_is_refused():
+    with pytest.raises(NewerFormat, match="version byte 02"):
+        decode("sums", b"a", None, ((INPUTS_HEADER, b"\x02{}"),), {})
+
+
+def test_a_record_without_a_key_is_not_ours():
+    with pytest.raises(Corrupt, match="without a key"):
+        decode("sums", None, frame(b"1"))
