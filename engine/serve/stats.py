@@ -8,11 +8,9 @@ is replaced, never changed. Nothing here decides anything.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
-
-from ..task import Sealed
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
@@ -51,6 +49,13 @@ class Watched(Protocol):
     def positions(self) -> dict[Key, int]: ...
     def buffered(self) -> dict[Key, int]: ...
     def drops(self) -> dict[Place, int]: ...
+
+
+class Changed(Protocol):
+    """Sealed work, as far as it matters here."""
+
+    @property
+    def changes(self) -> Sequence[object]: ...
 
 
 class Histogram:
@@ -170,7 +175,7 @@ class Stats:
         """Records were handed to the client."""
         self.records_out += records
 
-    def committed(self, ms: int, sealed: Iterable[Sealed]) -> None:
+    def committed(self, ms: int, sealed: Iterable[Changed]) -> None:
         """A commit of this work succeeded."""
         self.changes += sum(len(work.changes) for work in sealed)
         self.commit_seconds.observe(ms / 1000)

@@ -1,0 +1,139 @@
+"""`tidemill run` and `app.main()`: the same options, the same road from them to a running process.
+
+Options are made from the declarations of the settings. With several workers this process becomes their supervisor; as
+one of them, or alone, it runs the program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import click
+
+from ..operators.topology import Topology
+from .clock import SYSTEM
+from .config import DEFAULTS, SETTINGS, Setting, Settings
+from .config_sources import FILE_NAME, load, read_client_options
+from .lastwords import report
+from .logs import coloured, setup
+from .supervisor import Supervisor, inherit, own_command
+
+__all__ = ["GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
+
+LOG: Final = logging.getLogger("tidemill")
+CONNECTION: Final = ("app_id", "broker", "connect_timeout")
+"""Settings that commands need which only look at an application or at Kafka."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Program(Protocol):
+    """What can be run: an `App`."""
+
+    @property
+    def app_id(self) -> str: ...
+    @property
+    def arguments(self) -> Mapping[str, object]: ...
+    def topology(self) -> Topology: ...
+    def run(self, settings: Settings) -> int: ...
+
+
+class GroupedOption(click.Option):
+    """An option that is listed under a heading."""
+
+    def __init__(self, *args: Any, heading: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.heading = heading
+
+
+class GroupedCommand(click.Command):
+    """A command that lists its options under headings, in the order in which they were declared."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        headings: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                heading = parameter.heading if isinstance(parameter, GroupedOption) else "Options"
+                headings.setdefault(heading, []).append(record)
+        general = headings.pop("Options", [])
+        for heading, records in (*headings.items(), ("Options", general)):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def settings_options(*names: str) -> Callable[[F], F]:
+    """Adds the options of these settings, of all without names, and --config, -X and --debug."""
+
+    def decorate(function: F) -> F:
+        function = click.option("--debug", is_flag=True, help="Show the whole traceback of any error.")(function)
+        function = click.option("--config", metavar="FILE", help=f"Settings file in place of {FILE_NAME}.")(function)
+        function = click.option(
+            "-X", "librdkafka", multiple=True, metavar="NAME=VALUE", help="An option of librdkafka; may be repeated."
+        )(function)
+        for setting in reversed(list(SETTINGS.values())):
+            if setting.name != "librdkafka" and (not names or setting.name in names):
+                function = option(setting)(function)
+        return function
+
+    return decorate
+
+
+def option(setting: Setting) -> Callable[[F], F]:
+    """The command-line option of a setting."""
+    default = DEFAULTS.get(setting.name)
+    shown = "" if setting.name not in DEFAULTS else f"  [default: {setting.kind.show(default)}]"
+    return click.option(
+        setting.option,
+        setting.name,
+        cls=GroupedOption,
+        heading=setting.group,
+        metavar=setting.kind.metavar,
+        help=setting.meaning.partition(". ")[0].rstrip(".").replace("`", "") + "." + shown,
+    )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, object]:
+    """The options that were given, by setting name."""
+    found = {name: value for name, value in options.items() if name in SETTINGS and value is not None}
+    pairs: Sequence[str] = found.pop("librdkafka", ())
+    return {**found, "librdkafka": read_client_options(pairs)} if pairs else found
+
+
+def run_program(program: Program, options: Mapping[str, Any]) -> int:
+    """Runs a program with the options of a command line; gives the exit code."""
+    settings = load(program.app_id, program.arguments, options=given(options), config=options.get("config"))
+    inherited = inherit(os.environ)
+    setup(settings)
+    if settings.workers > 1 and inherited is None:
+        program.topology()  # what is wrong with it is said once, not once a worker
+        supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ)
+        return supervisor.run(lambda url: LOG.info("metrics and health of all workers at %s", url))
+    return program.run(settings)
+
+
+def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
+    """The command line of a program's own file; gives the exit code."""
+
+    @click.command(cls=GroupedCommand, help=f"Runs the application {program.app_id!r}.", epilog=EPILOG)
+    @settings_options()
+    def run(**options: Any) -> int:
+        return run_program(program, options)
+
+    return execute(run, sys.argv[1:] if arguments is None else arguments)
+
+
+def execute(command: click.Command, arguments: Sequence[str], name: str | None = None) -> int:
+    """Runs a command; whatever goes wrong is reported. Gives the exit code."""
+    try:
+        result = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
+    except BaseException as error:
+        return report(error, debug="--debug" in arguments, colour=coloured(sys.stderr, os.environ), stream=sys.stderr)
+    return result if isinstance(result, int) else 0
+
+
+EPILOG: Final = f"Settings can also be given in {FILE_NAME} and as environment variables (TIDEMILL_COMMIT_INTERVAL=1s)."
