@@ -1,0 +1,62 @@
+"""Failpoints: unset they are nothing, armed they act at the nth passage of their name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tidemill.engine import failpoints
+from tidemill.engine.errors import ConfigError
+
+
+def test_unset_is_a_function_that_does_nothing() -> None:
+    assert failpoints.arm(None) is failpoints.nothing
+    assert failpoints.arm("") is failpoints.nothing
+
+
+def test_raise_at_the_nth_passage_and_only_then() -> None:
+    hit = failpoints.arm("during-settle:3=raise")
+    hit("during-settle")
+    hit("before-produce")
+    hit("during-settle")
+    with pytest.raises(failpoints.FailpointReached, match="during-settle"):
+        hit("during-settle")
+    hit("during-settle")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("during-setle", "did you mean 'during-settle'?"),
+        ("during-settle:0", "write during-settle:2"),
+        ("during-settle:x", "write during-settle:2"),
+        ("during-settle:", "write during-settle:2"),
+        ("during-settle=explode", "'kill' or 'raise', not 'explode'"),
+    ],
+)
+def test_nonsense_is_refused(text: str, part: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        failpoints.parse(text)
+    assert part in str(caught.value)
+
+
+def test_kill_is_sigkill() -> None:
+    code = """
+from tidemill.engine.failpoints import hit
+hit("before-produce")
+print("once", flush=True)
+hit("before-produce")
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, failpoints.VARIABLE: "before-produce:2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == -signal.SIGKILL
+    assert found.stdout == "once\n"
