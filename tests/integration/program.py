@@ -11,29 +11,16 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
+
+import orjson
 
 from tests.brokers.process import Child, spawn, tail
 
 PROGRAMS = Path(__file__).with_name("programs")
-T = TypeVar("T")
-
-
-def wait_until(
-    condition: Callable[[], T], what: str | Callable[[], str], timeout: float = 30.0, pause: float = 0.05
-) -> T:
-    """The first true value of the condition; TimeoutError says what was waited for."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"after {timeout:g} s: {what if isinstance(what, str) else what()}")
-        time.sleep(pause)
 
 
 class Life:
@@ -48,6 +35,15 @@ class Life:
     def log(self) -> str:
         """All that it has printed so far."""
         return self.child.log.read_text(errors="replace")
+
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of its log that are whole JSON objects."""
+        found: list[dict[str, Any]] = []
+        for line in self.log.splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                with suppress(orjson.JSONDecodeError):
+                    found.append(orjson.loads(line))
+        return found
 
     def alive(self) -> bool:
         return self.child.poll() is None
@@ -94,9 +90,11 @@ class Program:
         directory: Path,
         settings: Mapping[str, object],
         variables: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
-        """`settings` by their names; `variables` of the environment are for the program itself."""
+        """`settings` by their names; `variables` of the environment are for the program itself; `name` for its logs."""
         self.module = PROGRAMS / module if isinstance(module, str) else module
+        self.name = name or self.module.stem
         self.directory = directory
         self.settings = dict(settings)
         self.variables = dict(variables or {})
@@ -112,7 +110,7 @@ class Program:
     def start(self, *, arguments: Sequence[str] = (), prefix: Sequence[str] = (), **more: object) -> Life:
         """Starts it; `more` are settings of this life alone, `prefix` a command that runs it."""
         number = len(self.lives) + 1
-        log = self.directory / f"{self.module.stem}-{number:03d}.log"
+        log = self.directory / f"{self.name}-{number:03d}.log"
         argv = [*prefix, sys.executable, str(self.module), *arguments]
         life = Life(spawn(argv, log=log, cwd=self.directory, env=self.environment(more)), number)
         self.lives.append(life)

@@ -7,7 +7,6 @@ where it should have died, fails the test; so does a place that no life reached.
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -111,8 +110,3 @@ class Ordeal:
         where = ", ".join(f"{place} {count}" for place, count in sorted(self.died.items()))
         mean = sum(self.lived) / max(1, len(self.lived))
         return f"{sum(self.died.values())} deaths ({where}); {mean:.1f} s a life"
-
-
-def matches(life: Life, pattern: str) -> list[re.Match[str]]:
-    """All matches in a life's log."""
-    return list(re.finditer(pattern, life.log))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import msgspec
 
@@ -21,15 +22,15 @@ class Order(msgspec.Struct):
 def enrich(order: Order) -> Order:
     if order.complaint:
         raise LookupError(f"no such item: {order.complaint}")
-    if order.sleeps:
-        print(f"sleeping over {order.item}", flush=True)
+    if order.sleeps and not Path("slept").exists():
+        Path("slept").touch()
         time.sleep(order.sleeps)
     if order.grows:
         return msgspec.structs.replace(order, item=order.item + "x" * order.grows)
     return order
 
 
-app = tm.App("orders")
+app = tm.App("orders", on_error=tm.skip if os.environ.get("ON_ERROR") == "skip" else tm.fail)
 
 orders = app.stream(f"{topics}-orders", key=tm.utf8, value=tm.json(Order))
 enriched = orders.map(enrich).named("enrich")

@@ -1,0 +1,119 @@
+"""The applications on trial: which program, which topics, and what their results must be.
+
+Everything is recomputed from the input as it lies on the broker, up to the offsets the group committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from tests.brokers import client
+from tests.integration.stage import Stage
+
+from . import check, feed, read
+from .check import Fold, Row
+
+PARTITIONS = 4
+INPUT = "data"
+
+
+class Application(Protocol):
+    """A program in `programs/` and the judgement of its results."""
+
+    module: str
+    outputs: tuple[str, ...]
+
+    def exactly_once(self, stage: Stage, group: str, done: list[Row], /) -> list[str]:
+        """What is wrong with the outputs for the committed input `done`, if every input had its effect once."""
+        ...
+
+    def at_least_once(self, stage: Stage, group: str, done: list[Row], /) -> tuple[list[str], int]:
+        """The same if outputs may repeat; and how many did."""
+        ...
+
+    def stores(self, stage: Stage, done: list[Row], *, repeats: bool) -> Mapping[str, Mapping[str, int]]:
+        """What each store must hold; with `repeats`, some of the outputs may be repetitions."""
+        ...
+
+
+def output(stage: Stage, topic: str) -> list[Row]:
+    return read.rows(stage.broker, stage.name(topic), bytes.decode, feed.decode)
+
+
+class EchoMinSum:
+    """Echo, minimum and sum by key: all in the task of the input's partition."""
+
+    module = "echo_min_sum.py"
+    outputs = ("echo", "min", "sum")
+    folds: Mapping[str, Fold] = {"min": check.smallest, "sum": check.total}
+
+    def exactly_once(self, stage: Stage, _group: str, done: list[Row]) -> list[str]:
+        findings = check.exactly_once("echo", done, output(stage, "echo"))
+        for name, fold in self.folds.items():
+            findings += check.exactly_once(name, check.running(done, fold), output(stage, name))
+        return findings
+
+    def at_least_once(self, stage: Stage, _group: str, done: list[Row]) -> tuple[list[str], int]:
+        findings, repeated = check.at_least_once("echo", done, output(stage, "echo"))
+        wrong, again = check.at_least_once("sum", check.running(done, check.total), output(stage, "sum"))
+        seen = {(row.key, row.value) for row in output(stage, "min")}
+        possible = {(row.key, row.value) for row in check.running(done, check.smallest)}
+        if seen != possible:
+            findings.append(f"min: {len(possible - seen)} values are lost, {len(seen - possible)} never to be expected")
+        return findings + wrong, repeated + again
+
+    def stores(self, stage: Stage, done: list[Row], *, repeats: bool) -> Mapping[str, Mapping[str, int]]:
+        return {name: check.final(done, fold) for name, fold in self.folds.items()}
+
+
+class MaxCount:
+    """Maximum and count by a new key: behind a repartition topic."""
+
+    module = "max_count.py"
+    outputs = ("max", "count", "last")
+    folds: Mapping[str, Fold] = {"max": check.largest, "count": check.number, "last": check.newest}
+
+    def exactly_once(self, stage: Stage, group: str, done: list[Row]) -> list[str]:
+        """The output `last` says in which order the values came; all else must follow from that."""
+        arrived = output(stage, "last")
+        findings = check.through_repartition("last", self._rekeyed(done), arrived, self._waiting(stage, group))
+        for name in ("max", "count"):
+            findings += check.exactly_once(name, check.running(arrived, self.folds[name]), output(stage, name))
+        return findings
+
+    def at_least_once(self, stage: Stage, group: str, done: list[Row]) -> tuple[list[str], int]:
+        """A value may go through the repartition topic again and be counted again."""
+        arrived = output(stage, "last")
+        expected = {(row.key, row.value) for row in self._rekeyed(done)}
+        there = {(row.key, row.value) for row in (*arrived, *self._waiting(stage, group))}
+        findings: list[str] = []
+        if there != expected:
+            findings.append(f"last: {len(expected - there)} values lost, {len(there - expected)} never to be expected")
+        for name, fold in (("max", check.largest), ("count", check.number)):
+            best: dict[str, int] = {}
+            for row in output(stage, name):
+                best[row.key] = max(row.value, best.get(row.key, row.value))
+            least = check.final({(row.key, row.value): row for row in arrived}.values(), fold)
+            low = [key for key, value in least.items() if best.get(key, -1) < value]
+            if low:
+                findings.append(f"{name}: {len(low)} keys have less than came in, such as {low[:3]}")
+        return findings, len(arrived) - len({row.value for row in arrived})
+
+    def stores(self, stage: Stage, done: list[Row], *, repeats: bool) -> Mapping[str, Mapping[str, int]]:
+        if repeats:  # which outputs are repetitions cannot be told from outside; the last of each key is no repetition
+            return {name: check.final(output(stage, name), check.newest) for name in self.folds}
+        arrived = output(stage, "last")
+        return {name: check.final(arrived, fold) for name, fold in self.folds.items()}
+
+    @staticmethod
+    def _rekeyed(done: list[Row]) -> list[Row]:
+        return [row._replace(key=f"bucket-{row.value % 97:02d}") for row in done]
+
+    @staticmethod
+    def _waiting(stage: Stage, group: str) -> list[Row]:
+        """What is in the repartition topic and not processed."""
+        offsets = client.committed(stage.broker, group)
+        [topic] = [name for name in client.topics(stage.broker) if name.startswith(group) and "-repartition" in name]
+        begin = read.by_partition(offsets, topic)
+        return read.rows(stage.broker, topic, bytes.decode, feed.decode, start=begin)

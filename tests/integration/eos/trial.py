@@ -1,0 +1,156 @@
+"""A trial: applications work on input that does not pause, die many times, and are judged at the end.
+
+All applications read the same input and die each on a thread of its own. The last life of each must catch up with what
+its earlier lives left, and is stopped in full flow; then the verifier has the word.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.brokers import client
+from tests.brokers.process import tail
+from tests.brokers.transactions import open_transactions
+from tests.integration.program import Life
+from tests.integration.stage import Stage
+
+from . import check, disk, feed, read
+from .applications import INPUT, PARTITIONS, Application
+from .check import Replay
+from .deaths import Death, Ordeal
+
+WORKS = '"replayed":'
+"""The log line of a task that is ready to run."""
+
+
+class Trial:
+    """One application under one guarantee, and the judgement of what it left."""
+
+    def __init__(self, stage: Stage, application: Application, *, guarantee: str, **settings: Any) -> None:
+        self.stage = stage
+        self.application = application
+        self.guarantee = guarantee
+        self.group = f"{stage.app_id}-{application.module.removesuffix('.py').replace('_', '-')}"
+        self.program = stage.program(application.module, app_id=self.group, guarantee=guarantee, **settings)
+        self.ordeal = Ordeal(self.program, WORKS)
+        stage.topics(*application.outputs, partitions=PARTITIONS)
+
+    def suffer(self, deaths: Sequence[Death]) -> None:
+        """A first life that ends well, then the deaths, then a last life that catches up and ends well."""
+        for ordeal in ((), deaths, ()):
+            self.ordeal.run(ordeal)
+            life = self.start()
+            self.catch_up(life)
+            self.stop(life)
+
+    def start(self) -> Life:
+        """A life; returns when a task of it runs."""
+        life = self.program.start()
+        life.wait_for(WORKS)
+        return life
+
+    def catch_up(self, life: Life, timeout: float = 60.0) -> None:
+        """Waits until all is committed that was in the input at the time of the call."""
+        goal = client.end_offsets(self.stage.broker, self.stage.name(INPUT))
+
+        def caught_up() -> bool:
+            assert life.alive(), f"life {life.number} ended by itself:\n{tail(life.child.log, 60)}"
+            done = client.committed_offsets(self.stage.broker, self.group, self.stage.name(INPUT))
+            return all(done[number] >= end for number, end in goal.items())
+
+        client.wait_for(caught_up, timeout, f"life {life.number} of {self.group} to catch up with its input")
+
+    @staticmethod
+    def stop(life: Life) -> None:
+        """Asks it to stop; it must end well."""
+        code = life.stop()
+        assert code == 0, f"life {life.number} was asked to stop and ended with {code}:\n{tail(life.child.log, 60)}"
+
+    def judge(self) -> tuple[list[str], str]:
+        """What is wrong with outputs, transactions, stores and changelogs; and the figures, in words."""
+        done = self.done()
+        repeated = 0
+        if self.guarantee == "exactly_once":
+            findings = self.application.exactly_once(self.stage, self.group, done)
+        else:
+            findings, repeated = self.application.at_least_once(self.stage, self.group, done)
+        findings = [*findings, *self.unfinished(), *self.state(done, repeats=self.guarantee != "exactly_once")]
+        figures = f"{self.application.module}, {self.guarantee}: {len(done)} records committed"
+        return findings, figures + (f", {repeated} outputs repeated" if repeated else "")
+
+    def replays(self) -> list[Replay]:
+        """What each start replayed, by task."""
+        return [
+            Replay(life.number, f"the changelogs of task {event['task']}", event["replayed"], event["changelog"])
+            for life in self.program.lives
+            for event in life.events()
+            if "replayed" in event
+        ]
+
+    def done(self) -> list[check.Row]:
+        """The input up to the committed offsets."""
+        rows = read.rows(self.stage.broker, self.stage.name(INPUT), bytes.decode, feed.decode)
+        committed = client.committed_offsets(self.stage.broker, self.group, self.stage.name(INPUT))
+        return check.up_to(rows, committed)
+
+    def state(self, done: list[check.Row], *, repeats: bool) -> list[str]:
+        """Stores on disk and changelogs on the broker, against the recomputation."""
+        findings: list[str] = []
+        for name, expected in self.application.stores(self.stage, done, repeats=repeats).items():
+            on_disk = disk.content(self.program.directory / "state", self.group, name)
+            findings += check.same_content(f"store {name!r} on disk", expected, on_disk)
+            changelog = client.changelog(self.stage.broker, f"{self.group}-{name}-changelog")
+            logged = {
+                disk.key(raw): disk.value(stored) for entries in changelog.values() for raw, stored in entries.items()
+            }
+            findings += check.same_content(f"changelog of store {name!r}", expected, logged)
+        return findings
+
+    def unfinished(self) -> list[str]:
+        """Open transactions of the application, as its topics show them and as the coordinator lists them."""
+        mine = [*map(self.stage.name, self.application.outputs), *self.stage.internal()]
+        listed = [one for one in open_transactions(self.stage.broker) if one.transactional_id.startswith(self.group)]
+        return [
+            *check.no_open_transaction(read.open_spans(self.stage.broker, mine)),
+            *(f"the coordinator lists an open transaction: {transaction}" for transaction in listed),
+        ]
+
+
+def source(stage: Stage, seed: int, rate: int = 1000) -> feed.Feed:
+    """The input of a stage."""
+    return feed.Feed(stage.broker, stage.name(INPUT), rate=rate, seed=seed, keys=2000)
+
+
+def endure(trials: Sequence[Trial], plans: Sequence[Sequence[Death]], seed: int) -> float:
+    """Runs trials side by side on one feed; gives the seconds it took."""
+    began = time.monotonic()
+    with (
+        source(trials[0].stage, seed),
+        ThreadPoolExecutor(len(trials)) as pool,
+    ):
+        for outcome in [pool.submit(trial.suffer, plan) for trial, plan in zip(trials, plans, strict=True)]:
+            outcome.result()
+    return time.monotonic() - began
+
+
+def seeded() -> tuple[int, random.Random]:
+    """A seed to print, and the chance that comes from it."""
+    seed = random.SystemRandom().getrandbits(32)
+    return seed, random.Random(seed)
+
+
+def replay_figures(replays: Sequence[Replay]) -> str:
+    """What restarts replayed, in one line."""
+    some = [replay for replay in replays if replay.replayed]
+    if not some:
+        return "no restart replayed anything"
+    most = max(some, key=lambda replay: replay.replayed / max(1, replay.length))
+    mean = sum(replay.replayed for replay in some) / len(some)
+    return (
+        f"{len(some)} of {len(replays)} openings of a task replayed something, {mean:.0f} records in the mean; "
+        f"the largest share was {most.replayed} of {most.length} records (life {most.life})"
+    )

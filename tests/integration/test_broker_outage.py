@@ -1,0 +1,102 @@
+"""The broker goes away in mid-run: for a moment, or longer than sessions and transactions live. The program goes on.
+
+Nothing is lost and nothing is doubled, which the verifier says, as in the tests of exactly once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import client
+from tests.brokers.kafka import Kafka
+
+from .eos.applications import INPUT, PARTITIONS, EchoMinSum, MaxCount
+from .eos.trial import Trial, seeded, source
+from .stage import Stage
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+
+OUTAGE = 70.0
+"""Seconds: longer than a session (45 s) and a transaction (60 s) live by default."""
+
+
+@pytest.fixture
+def second_stage(own_kafka: Kafka, app_id: str, tmp_path: Path) -> Iterator[Stage]:
+    stage = Stage(own_kafka, f"second-{app_id}", tmp_path / "second", own_kafka.proxied_bootstrap)
+    yield stage
+    stage.close()
+
+
+def uncommitted(trial: Trial) -> bool:
+    """Whether outputs lie in an open transaction."""
+    return bool(client.undecided(trial.stage.broker, trial.stage.name(trial.application.outputs[0])))
+
+
+@pytest.mark.timeout(240)
+def test_seventy_seconds_without_a_broker(
+    own_kafka: Kafka, own_stage: Stage, second_stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed, _ = seeded()
+    for stage in (own_stage, second_stage):
+        stage.topics(INPUT, partitions=PARTITIONS)
+    trials = [
+        Trial(own_stage, EchoMinSum(), guarantee="exactly_once"),
+        Trial(own_stage, MaxCount(), guarantee="exactly_once"),
+        Trial(second_stage, EchoMinSum(), guarantee="at_least_once"),
+    ]
+    with source(own_stage, seed, rate=500), source(second_stage, seed, rate=500):
+        lives = [trial.start() for trial in trials]
+        for trial, life in zip(trials, lives, strict=True):
+            trial.catch_up(life)
+        own_kafka.proxy.cut()
+        cut = time.monotonic()
+        while time.monotonic() < cut + OUTAGE:
+            assert all(life.alive() for life in lives), "a program ended during the outage"
+            time.sleep(0.5)
+        own_kafka.proxy.heal()
+        healed = time.monotonic()
+        for trial, life in zip(trials, lives, strict=True):
+            trial.catch_up(life, 90)
+        seconds = time.monotonic() - healed
+        for life in lives:
+            Trial.stop(life)
+    with capsys.disabled():
+        print(f"\nseed {seed}: caught up with everything {seconds:.1f} s after an outage of {OUTAGE:.0f} s")
+    for trial, life in zip(trials, lives, strict=True):
+        findings, figures = trial.judge()
+        with capsys.disabled():
+            print(figures)
+        assert findings == [], f"seed {seed}: " + "\n".join(findings)
+        assert "trying again" in life.log or "membership lost" in life.log, "the log says nothing of the outage"
+
+
+@pytest.mark.timeout(180)
+def test_the_broker_restarts_in_mid_transaction(
+    own_kafka: Kafka, own_stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seed, _ = seeded()
+    own_stage.topics(INPUT, partitions=PARTITIONS)
+    trials = [
+        Trial(own_stage, application, guarantee="exactly_once", commit_interval="3s")
+        for application in (EchoMinSum(), MaxCount())
+    ]
+    with source(own_stage, seed, rate=500):
+        lives = [trial.start() for trial in trials]
+        for way in (own_kafka.kill, own_kafka.stop, own_kafka.kill):
+            for trial, life in zip(trials, lives, strict=True):
+                trial.catch_up(life)
+            client.wait_for(lambda: uncommitted(trials[0]), 30, "an open transaction")
+            way()
+            own_kafka.restart()
+        for trial, life in zip(trials, lives, strict=True):
+            trial.catch_up(life)
+            Trial.stop(life)
+    for trial in trials:
+        findings, figures = trial.judge()
+        with capsys.disabled():
+            print(f"\nseed {seed}: {figures} through three restarts of the broker")
+        assert findings == [], f"seed {seed}: " + "\n".join(findings)
