@@ -159,6 +159,10 @@ class Membership:
             chains = {process for task in tasks for process in opening.get(task, ())}
         return self._submit(self._fence(chains))
 
+    def sweep(self, timeout: float = 30.0) -> list[str]:
+        """Fences processes of this application that have a transaction open and are not in the group."""
+        return self._result(self._session.sweep(), timeout) if self._settings.transactions else []
+
     def opened(self, tasks: Iterable[TaskId]) -> None:
         """Former owners of these tasks are fenced: the group may forget them."""
         with self._state.changed:
