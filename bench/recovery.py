@@ -19,7 +19,7 @@ from bench.probe import Receiver, Sender
 from bench.results import Recovery
 from bench.running import Cluster, Died, Program, Setup
 
-__all__ = ["run"]
+__all__ = ["replayed", "run"]
 
 _PARTITIONS = 4
 _TRICKLE = 2_000
@@ -65,11 +65,11 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, keys: int, befor
                         for at, partition, _, _, _ in receiver.receive(0.05):
                             back.setdefault(partition, at - begin)
                     time.sleep(1.0)  # for the last words on what was replayed
-        replayed = _replayed(program.log.read_bytes()[old_log:].decode(errors="replace"))
-    return Recovery(keys, min(back.values()), max(back.values()), replayed)
+        found = replayed(program.log.read_bytes()[old_log:].decode(errors="replace"))
+    return Recovery(keys, min(back.values()), max(back.values()), found)
 
 
-def _replayed(log: str) -> int | None:
+def replayed(log: str) -> int | None:
     """The sum of the lines `{"replayed": n}` that the programs of the engines print."""
     found: list[int] = []
     for line in log.splitlines():
