@@ -1,8 +1,8 @@
 """Stopping a process by signals.
 
-The first SIGTERM or SIGINT asks for a clean stop: finish the batch, commit, close, exit 0. The second one ends the
-process at once, without a commit, with exit code 130; nothing is lost by that, the next start goes on from the last
-commit. A worker also stops cleanly when its supervisor is gone.
+The first SIGTERM or SIGINT asks for a clean stop: finish the batch, commit, close, exit 0. The second one, or a stop
+that takes too long, ends the process at once, without a commit, with exit code 130; nothing is lost by that, the next
+start goes on from the last commit. A worker also stops cleanly when its supervisor is gone.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """While entered, calling it says whether a clean stop was asked for. Only the main thread can enter it.
 
-    With `children`, the death of a child process ends a `wait` too. With `at_once` false, further signals are only
-    counted, in `asked`.
+    A clean stop may take `limit` ms. With `children`, the death of a child process ends a `wait` too. With `at_once`
+    false, further signals are only counted, in `asked`.
     """
 
-    def __init__(self, *, children: bool = False, at_once: bool = True) -> None:
+    def __init__(self, *, limit: int | None = None, children: bool = False, at_once: bool = True) -> None:
         self.asked = 0
+        self._limit = limit
         self._children = children
         self._at_once = at_once
+        self._too_late: threading.Timer | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._wakeup_before = -1
         self._receive, self._send = socket.socketpair()
@@ -50,6 +52,8 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
@@ -68,9 +72,18 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked += 1
+        if self.asked == 1 and self._limit is not None:
+            self._too_late = threading.Timer(self._limit / 1000, end_now, ["the stop took longer than stop_timeout"])
+            self._too_late.daemon = True
+            self._too_late.start()
         if self.asked > 1 and self._at_once:
-            os.write(2, b"stopped at once, without a commit\n")
-            os._exit(EXIT_INTERRUPTED)
+            end_now("stopped by a second signal")
+
+
+def end_now(why: str) -> None:
+    """Ends the process without a commit. What was not committed is processed again by the next start."""
+    os.write(2, f"{why}: ended at once, without a commit\n".encode())
+    os._exit(EXIT_INTERRUPTED)
 
 
 def stop_with_parent(descriptor: int) -> None:
