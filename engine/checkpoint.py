@@ -37,11 +37,9 @@ class Unsettled(TidemillError):
 class Group(Protocol):
     """The membership a commit is made under."""
 
-    def sending_offsets(self) -> AbstractContextManager[Any]: ...
+    def sending_offsets(self, epoch: int) -> AbstractContextManager[bytes]: ...
 
-    def group_metadata(self) -> Any: ...
-
-    def commit_offsets(self, offsets: Mapping[Key, tuple[int, str]]) -> None: ...
+    def commit_offsets(self, epoch: int, offsets: Mapping[Key, tuple[int, str]], timeout: float = ...) -> None: ...
 
 
 class Transactions(Protocol):
@@ -53,7 +51,7 @@ class Transactions(Protocol):
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
     def ends(self) -> dict[Key, int]: ...
     def begin(self) -> None: ...
-    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: Any, timeout: float) -> None: ...
+    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: bytes, timeout: float) -> None: ...
     def commit(self, timeout: float) -> None: ...
     def abort(self, timeout: float) -> None: ...
 
@@ -126,10 +124,13 @@ def offsets_of(sealed: Sequence[Sealed]) -> dict[Key, tuple[int, str]]:
 class ExactlyOnce:
     """Outputs, changelogs and offsets in one Kafka transaction, fenced by the group's generation (KIP-447)."""
 
-    def __init__(self, producer: Transactions, group: Group, changelogs: Changelogs, timeout: float) -> None:
-        """`timeout` in seconds bounds the whole of a commit."""
+    def __init__(
+        self, producer: Transactions, group: Group, epoch: int, changelogs: Changelogs, timeout: float
+    ) -> None:
+        """`epoch` is that of the membership the work is done under; `timeout` in seconds bounds each step."""
         self._producer = producer
         self._group = group
+        self._epoch = epoch
         self._logs = _Logs(producer, changelogs)
         self._timeout = timeout
 
@@ -144,8 +145,8 @@ class ExactlyOnce:
             self._logs.write(sealed, with_inputs=False)
             offsets = offsets_of(sealed)
             if offsets:
-                with self._group.sending_offsets():
-                    self._producer.send_offsets(offsets, self._group.group_metadata(), self._timeout)
+                with self._group.sending_offsets(self._epoch) as metadata:
+                    self._producer.send_offsets(offsets, metadata, self._timeout)
             hit("after-send-offsets")
             hit("during-commit-before")
             self._producer.commit(self._timeout)
@@ -158,10 +159,11 @@ class ExactlyOnce:
 class AtLeastOnce:
     """Outputs and changelogs are delivered before the offsets that they came from are committed."""
 
-    def __init__(self, producer: Flushing, group: Group, changelogs: Changelogs, timeout: float) -> None:
-        """`timeout` in seconds bounds the delivery of a commit's records."""
+    def __init__(self, producer: Flushing, group: Group, epoch: int, changelogs: Changelogs, timeout: float) -> None:
+        """`epoch` is that of the membership the work is done under; `timeout` in seconds bounds each step."""
         self._producer = producer
         self._group = group
+        self._epoch = epoch
         self._logs = _Logs(producer, changelogs)
         self._timeout = timeout
 
@@ -178,8 +180,7 @@ class AtLeastOnce:
             hit("during-commit-before")
             offsets = offsets_of(sealed)
             if offsets:
-                with self._group.sending_offsets():
-                    self._group.commit_offsets(offsets)
+                self._group.commit_offsets(self._epoch, offsets, self._timeout)
         except Retryable as failure:
             raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
         hit("during-commit-after")

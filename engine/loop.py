@@ -28,7 +28,7 @@ from .flow import FIRST_LIMIT, commit_due, next_limit, valves
 from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
-from .kafka.membership import Assigned, Lost, Membership
+from .kafka.membership import Assigned, Failed, Lost, Membership
 from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
 from .plan import Plan
 from .policy import ErrorPolicy
@@ -42,15 +42,22 @@ LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
 TICK_MS = 100
 PURGE_MS = 30_000
+REPORT_MS = 1_000
 POLL_SECONDS = 0.05
 ABORTS_IN_A_ROW = 20
 ABORT_SECONDS = 5.0
 
 
 class ProducerFactory(Protocol):
-    """Makes the producer of an epoch of the membership; registers it with the coordinator when it is transactional."""
+    """Makes the producer of an incarnation of this process, and registers it when it is transactional."""
 
-    def __call__(self, epoch: int) -> TransactionalProducer | PlainProducer: ...
+    def __call__(self, process: str) -> TransactionalProducer | PlainProducer: ...
+
+
+class Identity(Protocol):
+    """Keeps who this process is in the group, so that its restart can end what it left."""
+
+    def remember(self, member_id: str, process: str) -> None: ...
 
 
 class Loop:
@@ -64,6 +71,7 @@ class Loop:
         new_producer: ProducerFactory,
         membership: Membership,
         recovery: Recovery,
+        identity: Identity,
         purge: Callable[[Mapping[Key, int]], None],
         clock: Clock,
         stats: Stats,
@@ -75,6 +83,7 @@ class Loop:
         self._new_producer = new_producer
         self._membership = membership
         self._recovery = recovery
+        self._identity = identity
         self._purge = purge
         self._clock = clock
         self._stats = stats
@@ -82,7 +91,10 @@ class Loop:
         self._tasks: dict[TaskId, Task] = {}
         self._owner: dict[Key, Task] = {}
         self._paused: set[Key] = set()
-        self._wanted: dict[TaskId, tuple[str, ...]] = {}
+        self._wanted: set[TaskId] = set()
+        """Tasks that are being opened."""
+        self._epoch = -1
+        self._process = ""
         self._producer: TransactionalProducer | PlainProducer | None = None
         self._checkpointer: Checkpointer | None = None
         self._aborts = 0
@@ -90,7 +102,7 @@ class Loop:
         self._limits: dict[TaskId, int] = {}
         self._waiting_since: dict[TaskId, int] = {}
         now = clock.monotonic()
-        self._last_commit = self._last_tick = self._last_purge = now
+        self._last_commit = self._last_tick = self._last_purge = self._last_report = now
         self._trouble_since: int | None = None
 
     @property
@@ -105,7 +117,7 @@ class Loop:
                 self.run_once()
             self._guarded(self._commit)
         finally:
-            self._drop(self._tasks.keys())
+            self._drop(self._tasks)
             self._discard_producer()
             self._consumer.close()
 
@@ -116,10 +128,13 @@ class Loop:
 
     def _turn(self) -> None:
         for event in self._membership.events():
-            if isinstance(event, Lost):
-                self._lost(event)
-            else:
-                self._assigned(event)
+            match event:
+                case Assigned():
+                    self._assigned(event)
+                case Lost():
+                    self._lost(event)
+                case Failed():
+                    raise event.error
         if self._wanted:
             self._producer_of_epoch()
             for ready in self._recovery.ready():
@@ -133,6 +148,9 @@ class Loop:
         if commit_due(now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending):
             self._commit()
         self._stats.turn(self._tasks.values(), self._consumer.end, self._clock.now())
+        if now - self._last_report >= REPORT_MS:
+            self._last_report = now
+            self._membership.report(lags=self._recovery.lags(), sizes=self._sizes())
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Runs a step and does what its failure calls for."""
@@ -141,7 +159,10 @@ class Loop:
             self._trouble_since = None
         except TransactionAborted as failure:
             self._roll_back(failure)
-        except (Fenced, Unsettled) as failure:
+        except Fenced as failure:
+            LOG.warning("%s; giving up this membership", failure)
+            self._give_up(str(failure))
+        except Unsettled as failure:
             LOG.warning("%s; dropping what is not committed and recovering", failure)
             self._recover_all()
         except Retryable as failure:
@@ -157,49 +178,60 @@ class Loop:
 
     def _assigned(self, event: Assigned) -> None:
         plan = event.plan
+        self._epoch, self._process = event.epoch, event.process
+        self._identity.remember(event.member_id, event.process)
+        self._stats.assigned()
         leaving = [task for task in self._tasks if task not in plan.active]
         unwanted = [task for task in self._wanted if task not in plan.active]
         if leaving:
             self._commit()
             self._drop(leaving)
         for task in unwanted:
-            del self._wanted[task]
+            self._wanted.discard(task)
         self._recovery.cancel(unwanted)
         hit("inside-rebalance")
         if leaving or unwanted:
             self._membership.release([*leaving, *unwanted])
+        self._recovery.standby(plan.standby)
         coming = {
-            task: plan.fence.get(task, ())
-            for task in sorted(plan.active)
-            if task not in self._tasks and task not in self._wanted
+            task for task in sorted(plan.active) if task not in self._tasks and task not in self._wanted
         }
         if coming:
             self._open(coming)
-        LOG.info(
-            "generation %d: %d tasks%s%s",
-            event.generation,
-            len(plan.active),
-            f", {len(leaving)} handed over" if leaving else "",
-            f", {len(coming)} to open" if coming else "",
-        )
+        parts = [f"{len(plan.active)} tasks"]
+        parts += [f"{len(leaving)} handed over"] if leaving else []
+        parts += [f"{len(coming)} to open"] if coming else []
+        parts += [f"{len(plan.standby)} standbys"] if plan.standby else []
+        LOG.info("generation %d: %s", event.generation, ", ".join(parts))
+        if plan.orphans:
+            LOG.warning("nobody in the group can run these tasks: %s", ", ".join(map(str, sorted(plan.orphans))))
 
-    def _open(self, coming: Mapping[TaskId, tuple[str, ...]]) -> None:
-        self._wanted.update(coming)
-        self._recovery.open(coming)
+    def _open(self, tasks: set[TaskId]) -> None:
+        self._wanted |= tasks
+        self._recovery.open(tasks)
 
     def _lost(self, event: Lost) -> None:
         LOG.warning("membership lost: %s; dropping what is not committed and joining again", event.why)
-        self._recovery.cancel(list(self._wanted))
+        self._stats.lost()
+        self._drop_all()
+
+    def _give_up(self, why: str) -> None:
+        """Somebody has taken over what is ours: ends this epoch of the membership."""
+        self._drop_all()
+        self._membership.give_up(self._epoch, why)
+
+    def _drop_all(self) -> None:
+        self._recovery.cancel(self._wanted)
+        self._recovery.standby(())
         self._wanted.clear()
-        self._drop(self._tasks.keys())
-        self._discard_producer()
-        self._membership.dropped(event.epoch)
+        self._drop(self._tasks)
+        self._discard_producer(abort=False)
 
     def _recover_all(self) -> None:
         """Drops every task and opens it again from what is committed; a new producer settles what is open."""
-        again: dict[TaskId, tuple[str, ...]] = {task: () for task in self._tasks}
-        self._drop(self._tasks.keys())
-        self._discard_producer()
+        again = set(self._tasks)
+        self._drop(again)
+        self._discard_producer(abort=False)
         if again:
             self._open(again)
 
@@ -209,7 +241,7 @@ class Loop:
             ready.close()
             return
         self._producer_of_epoch()
-        del self._wanted[ready.task]
+        self._wanted.discard(ready.task)
         task = Task(
             ready.task,
             self._plan.part(ready.task),
@@ -238,26 +270,30 @@ class Loop:
             self._waiting_since.pop(task, None)
             self._limits.pop(task, None)
 
-    def _discard_producer(self) -> None:
-        """Throws the producer away; what it has open is aborted, so that no reader waits for it."""
+    def _discard_producer(self, *, abort: bool = True) -> None:
+        """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
+        registers its id next."""
         if self._producer is not None:
-            if isinstance(self._producer, TransactionalProducer):
+            if abort and isinstance(self._producer, TransactionalProducer):
                 with suppress(TidemillError):
                     self._producer.abort(ABORT_SECONDS)
             self._producer.close()
         self._producer = self._checkpointer = None
 
     def _producer_of_epoch(self) -> tuple[KafkaProducer, Checkpointer]:
-        """The producer and what commits with it, made when they are first needed in an epoch."""
+        """The producer and what commits with it, made when they are first needed in an epoch of the membership."""
         if self._producer is None or self._checkpointer is None:
-            producer = self._new_producer(self._membership.epoch)
+            producer = self._new_producer(self._process)
             timeout = self._settings.transaction_timeout / 1000
             if isinstance(producer, TransactionalProducer):
-                self._checkpointer = ExactlyOnce(producer, self._membership, self._changelog, timeout)
+                self._checkpointer = ExactlyOnce(producer, self._membership, self._epoch, self._changelog, timeout)
             else:
-                self._checkpointer = AtLeastOnce(producer, self._membership, self._changelog, timeout)
+                self._checkpointer = AtLeastOnce(producer, self._membership, self._epoch, self._changelog, timeout)
             self._producer = producer
         return self._producer, self._checkpointer
+
+    def _sizes(self) -> dict[TaskId, int]:
+        return {task.id: sum(store.size() for store in task.stores.values()) for task in self._tasks.values()}
 
     def _changelog(self, task: TaskId, store: str) -> str | None:
         return self._plan.part(task).changelogs.get(store)
@@ -320,6 +356,7 @@ class Loop:
     def _produce(self, outgoing: list[Outgoing]) -> None:
         if outgoing:
             self._producer_of_epoch()[0].produce(outgoing)
+            self._stats.produced(sum([len(out.rows) for out in outgoing]))
 
     def _operate_valves(self) -> None:
         waiting: dict[Key, int] = {}

@@ -18,16 +18,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..operators.topology import Source
 from ..state import changelog
 from ..state.restore import Corrupt, Rebuild, UseLocal, plan_restore
-from ..state.store import Change, Position, Store
+from ..state.store import Change, Position, StateError, Store
 from .clock import Clock
-from .errors import Retryable, StateCorrupt
+from .errors import Retryable, StateCorrupt, StateUnusable
 from .failpoints import hit
 from .ids import TaskId
 from .kafka.restorer import ChangelogReader
@@ -74,12 +75,18 @@ class Progress:
     to_do: int
 
 
-class Committed(Protocol):
+class Group(Protocol):
     """What recovery asks the group."""
 
-    def fetch_offsets(self, partitions: Iterable[Key]) -> Mapping[Key, tuple[int, str] | None]: ...
+    def fence(self, tasks: Iterable[TaskId]) -> Future[None]: ...
 
     def opened(self, tasks: Iterable[TaskId]) -> None: ...
+
+    def fetch_offsets(
+        self, partitions: Iterable[Key], timeout: float = ...
+    ) -> Mapping[Key, tuple[int, str] | None]: ...
+
+    def sweep(self) -> Sequence[str]: ...
 
 
 class Stores(Protocol):
@@ -117,7 +124,6 @@ class _Opening:
 
     task: TaskId
     part: SubTopology
-    fence: tuple[str, ...]
     standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
@@ -135,27 +141,22 @@ class Recovery:
     def __init__(
         self,
         plan: Plan,
-        group: Committed,
+        group: Group,
         topics: Topics,
         reader: ChangelogReader,
         stores: Stores,
-        fence: Callable[[Iterable[str]], None],
-        abort_abandoned: Callable[[], None],
         clock: Clock,
         at_least_once: bool,
     ) -> None:
-        """`fence` ends what dead processes left open; `abort_abandoned` finds such processes by itself."""
         self._plan = plan
         self._group = group
         self._topics = topics
         self._reader = reader
         self._stores = stores
-        self._fence = fence
-        self._abort_abandoned = abort_abandoned
         self._clock = clock
         self._at_least_once = at_least_once
         self._lock = threading.Lock()
-        self._asked: dict[TaskId, tuple[str, ...]] = {}
+        self._asked: set[TaskId] = set()
         self._cancelled: set[TaskId] = set()
         self._standbys: frozenset[TaskId] = frozenset()
         self._lags: dict[TaskId, int] = {}
@@ -172,8 +173,9 @@ class Recovery:
         """Starts the thread."""
         self._thread.start()
 
-    def open(self, tasks: Mapping[TaskId, tuple[str, ...]]) -> None:
-        """Opens tasks; each comes with the processes to fence first."""
+    def open(self, tasks: Iterable[TaskId]) -> None:
+        """Opens tasks of which the group has made this process the owner."""
+        tasks = set(tasks)
         with self._lock:
             self._asked.update(tasks)
             self._cancelled.difference_update(tasks)
@@ -197,7 +199,7 @@ class Recovery:
             return
         with self._lock:
             for task in unwanted:
-                self._asked.pop(task, None)
+                self._asked.discard(task)
             self._cancelled.update(unwanted)
         self._wake.set()
         while self._thread.is_alive():
@@ -260,6 +262,8 @@ class Recovery:
                     LOG.warning("%s; trying again", failure)
                     self._clock.sleep(PAUSE_MS)
                     self._wake.set()
+        except StateError as failure:
+            self._ready.put(StateUnusable(str(failure)))
         except BaseException as failure:  # the main thread raises it
             self._ready.put(failure)
         finally:
@@ -272,7 +276,7 @@ class Recovery:
     def _forget_cancelled(self) -> None:
         with self._lock:
             cancelled = set(self._cancelled)
-            unwanted = {o.task for o in self._openings.values() if o.standby} - self._standbys - set(self._asked)
+            unwanted = {o.task for o in self._openings.values() if o.standby} - self._standbys - self._asked
         for task in cancelled | unwanted:
             opening = self._openings.pop(task, None)
             if opening is not None:
@@ -291,12 +295,12 @@ class Recovery:
     def _begin(self) -> None:
         """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
         with self._lock:
-            asked, self._asked = self._asked, {}
+            asked, self._asked = self._asked, set()
         if not asked:
             return
-        coming = {task: self._promoted(task, fence) for task, fence in asked.items()}
+        coming = {task: self._promoted(task) for task in sorted(asked)}
         try:
-            self._fence({process for opening in coming.values() for process in opening.fence})
+            self._group.fence(coming).result()
             self._group.opened(coming)
             self._find_offsets(coming.values())
             self._take_up(coming.values())
@@ -305,25 +309,25 @@ class Recovery:
                 self._openings.pop(opening.task, None)
                 self._close(opening)
             with self._lock:
-                self._asked = {**asked, **self._asked}
+                self._asked |= asked - self._cancelled
             raise
         for opening in coming.values():
             self._finish_if_done(opening)
 
-    def _promoted(self, task: TaskId, fence: tuple[str, ...]) -> _Opening:
+    def _promoted(self, task: TaskId) -> _Opening:
         """A task to open; it takes over the stores of its standby, if there is one."""
         standby = self._openings.pop(task, None)
         if standby is None:
-            return _Opening(task, self._plan.part(task), fence)
+            return _Opening(task, self._plan.part(task))
         self._unfeed(standby)
         with self._lock:
             self._lags.pop(task, None)
-        return _Opening(task, standby.part, fence, stores=standby.stores)
+        return _Opening(task, standby.part, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
         with self._lock:
-            missing = self._standbys - self._openings.keys() - self._asked.keys()
-        self._take_up([_Opening(task, self._plan.part(task), (), standby=True) for task in sorted(missing)])
+            missing = self._standbys - self._openings.keys() - self._asked
+        self._take_up([_Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
 
     def _take_up(self, openings: Iterable[_Opening]) -> None:
         """Opens the stores and begins to feed them. After a Retryable nothing is left open."""
@@ -452,7 +456,7 @@ class Recovery:
             self._advanced = now
         elif now - self._advanced > STUCK_MS:
             if any(not feed.done and not feed.follows for feed in self._feeds.values()):
-                self._abort_abandoned()
+                self._group.sweep()
             self._advanced = now
         for task in moved:
             self._report(self._openings[task])

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config import Settings
 
-__all__ = ["admin_options", "consumer_options", "producer_options", "restore_options"]
+__all__ = ["admin_options", "consumer_options", "group_options", "producer_options", "restore_options"]
 
 CLIENT_LOG = logging.getLogger("tidemill.kafka")
 CONSUMER_ONLY = ("fetch.", "queued.", "check.crcs", "client.rack")
@@ -59,6 +59,11 @@ def producer_options(settings: Settings) -> dict[str, Any]:
 def admin_options(settings: Settings) -> dict[str, Any]:
     """For the admin client."""
     return {**_common(settings, "admin"), **_own(settings, without=CONSUMER_ONLY + PRODUCER_ONLY)}
+
+
+def group_options(settings: Settings) -> dict[str, str]:
+    """For the membership's own connections."""
+    return {"bootstrap.servers": settings.broker, **settings.librdkafka}
 
 
 def _common(settings: Settings, role: str) -> dict[str, Any]:

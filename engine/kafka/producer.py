@@ -197,11 +197,11 @@ class TransactionalProducer(KafkaProducer):
                 raise translate(failure, "begin a transaction") from failure
             self.open = True
 
-    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: Any, timeout: float) -> None:
+    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: bytes, timeout: float) -> None:
         """Makes the inputs' next offsets, with their metadata, a part of the transaction."""
         positions = [TopicPartition(*key, at, metadata) for key, (at, metadata) in offsets.items()]
         try:
-            self._producer.send_offsets_to_transaction(positions, group, timeout)
+            self._producer.send_offsets_to_transaction(positions, group, timeout)  # pyright: ignore[reportArgumentType]
         except KafkaException as failure:
             raise self._explained(failure, "add offsets to the transaction") from failure
 

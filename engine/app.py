@@ -1,0 +1,59 @@
+"""A user's program: a topology under construction, its settings, and the way to run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from socket import socket
+
+from typing_extensions import Unpack
+
+from ..operators.builder import Builder
+from ..operators.topology import check_name
+from .cli_run import main_of
+from .clock import SYSTEM
+from .config import Arguments, Settings
+from .errors import EXIT_OK, ConfigError
+from .policy import ErrorPolicy, fail
+from .runtime import run
+from .serve.serving import serving
+from .serve.stats import Stats
+from .signals import StopSignals
+from .version import VERSION
+
+__all__ = ["App"]
+
+
+class App(Builder):
+    """An application: `app_id` is its consumer group and the beginning of the names of its internal topics.
+
+    `on_error` says what happens to a record that a step cannot process. The other arguments are settings; they are the
+    weakest source of these, below `tidemill.toml`, `TIDEMILL_*` variables and command-line options. Raises
+    TopologyError when the id cannot be part of a topic's name, ConfigError when a setting is wrong.
+    """
+
+    def __init__(self, app_id: str, *, on_error: ErrorPolicy = fail, **settings: Unpack[Arguments]) -> None:
+        super().__init__()
+        check_name(app_id, "application")
+        if not isinstance(on_error, ErrorPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"on_error must be tm.fail or tm.skip, not {on_error!r}")
+        self.app_id = app_id
+        self.on_error = on_error
+        self.arguments: Mapping[str, object] = settings
+
+    def main(self) -> None:
+        """Runs the program as a command: reads the command line, runs until it is told to stop, and exits.
+
+        `python views.py` with this at its end is `tidemill run views:app`. Exit codes are in docs/operations.md.
+        """
+        sys.exit(main_of(self))
+
+    def run(self, settings: Settings, listening: socket | None = None) -> int:
+        """Runs the program in this thread until SIGTERM or SIGINT; returns 0, or raises what made it stop.
+
+        `listening` is a socket to serve metrics on, in place of the one that the settings name.
+        """
+        stats = Stats()
+        with StopSignals() as stopping, serving(settings, stats, SYSTEM, VERSION, listening):
+            run(self.topology(), settings, self.on_error, stats, SYSTEM, stopping)
+        return EXIT_OK

@@ -1,0 +1,134 @@
+"""Puts the parts of a running process together and takes them apart again.
+
+Order in: state directory, Kafka, topics, group, recovery, loop. Order out: last commit, tasks, group, directory. What
+each part does is its own business; that all of them are closed whatever happens is this file's.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from ..operators.topology import Topology
+from .clock import Clock
+from .config import Settings
+from .connect import prepare
+from .ids import transactional_id
+from .kafka.consumer import InputConsumer
+from .kafka.membership import Former, Membership, MembershipSettings, Part
+from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
+from .kafka.producer import PlainProducer, TransactionalProducer
+from .kafka.restorer import ChangelogReader
+from .kafka.topics import Topics
+from .loop import Loop, ProducerFactory
+from .plan import Plan
+from .policy import ErrorPolicy
+from .recovery import Recovery
+from .serve.stats import Stats
+from .stores import TaskStores
+
+__all__ = ["run"]
+
+LOG = logging.getLogger("tidemill")
+Key = tuple[str, int]
+
+
+def run(
+    topology: Topology,
+    settings: Settings,
+    policy: ErrorPolicy,
+    stats: Stats,
+    clock: Clock,
+    stopping: Callable[[], bool],
+) -> None:
+    """Runs a program as one process until `stopping` says so. Raises what made it impossible to go on."""
+    with ExitStack() as closing:
+        stores = closing.enter_context(TaskStores(settings))
+        topics = Topics(admin_options(settings))
+        plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
+        process = uuid.uuid4().hex
+        membership = Membership(_membership(plan, settings, process, stores.former()))
+        closing.callback(membership.close)
+        closing.callback(_leave, membership, settings, stores)
+        recovery = Recovery(
+            plan,
+            membership,
+            topics,
+            ChangelogReader(restore_options(settings, len(plan.internal))),
+            stores,
+            clock,
+            at_least_once=settings.guarantee == "at_least_once",
+        )
+        closing.callback(recovery.close)
+        consumer = InputConsumer(consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts)))
+        loop = Loop(
+            plan,
+            settings,
+            consumer,
+            _producers(settings),
+            membership,
+            recovery,
+            stores,
+            topics.delete_before,
+            clock,
+            stats,
+            policy,
+        )
+        membership.start()
+        recovery.start()
+        LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
+        loop.run(stopping)
+        LOG.info("stopped: everything processed is committed")
+
+
+def _membership(plan: Plan, settings: Settings, process: str, former: Former | None) -> MembershipSettings:
+    return MembershipSettings(
+        group=settings.app_id,
+        parts=tuple(
+            Part(part.id, part.inputs[0][0], part.fingerprint, part.topic_partitions, bool(part.stores))
+            for part in plan.parts
+            if part.inputs
+        ),
+        options=group_options(settings),
+        process=process,
+        former=former,
+        instance_id=settings.member_instance_id,
+        node=platform.node(),
+        session_timeout=settings.session_timeout,
+        heartbeat_interval=settings.heartbeat_interval,
+        rebalance_timeout=settings.rebalance_timeout,
+        max_poll_interval=settings.max_poll_interval,
+        transaction_timeout=settings.transaction_timeout,
+        hold=settings.commit_hold,
+        transactions=settings.guarantee == "exactly_once",
+    )
+
+
+def _leave(membership: Membership, settings: Settings, stores: TaskStores) -> None:
+    """Leaves the group; a member that has left is nobody's former self."""
+    membership.leave(min(5.0, settings.stop_timeout / 1000))
+    if settings.member_instance_id is None:
+        stores.forget_former()
+
+
+def _producers(settings: Settings) -> ProducerFactory:
+    """Makes the producer of an incarnation."""
+    options: Mapping[str, object] = producer_options(settings)
+
+    def make(process: str) -> TransactionalProducer | PlainProducer:
+        if settings.guarantee == "at_least_once":
+            return PlainProducer(options)
+        producer = TransactionalProducer(options, transactional_id(settings.app_id, process))
+        try:
+            producer.init(settings.transaction_timeout / 1000)
+        except BaseException:
+            producer.close()
+            raise
+        return producer
+
+    return make
+
+
