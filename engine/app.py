@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from socket import socket
 
 from typing_extensions import Unpack
@@ -13,6 +14,7 @@ from ..operators.topology import check_name
 from .cli_run import main_of
 from .clock import SYSTEM
 from .config import Arguments, Settings
+from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
 from .policy import ErrorPolicy, fail
 from .runtime import run
@@ -54,6 +56,10 @@ class App(Builder):
         `listening` is a socket to serve metrics on, in place of the one that the settings name.
         """
         stats = Stats()
-        with StopSignals() as stopping, serving(settings, stats, SYSTEM, VERSION, listening):
+        with (
+            StopSignals(limit=settings.stop_timeout) as stopping,
+            serving(settings, stats, SYSTEM, VERSION, listening),
+            suppress(Stopped),
+        ):
             run(self.topology(), settings, self.on_error, stats, SYSTEM, stopping)
         return EXIT_OK

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from socket import socket
 from typing import Any, Final, Protocol, TypeVar
 
 import click
@@ -39,7 +40,7 @@ class Program(Protocol):
     @property
     def arguments(self) -> Mapping[str, object]: ...
     def topology(self) -> Topology: ...
-    def run(self, settings: Settings) -> int: ...
+    def run(self, settings: Settings, listening: socket | None = None) -> int: ...
 
 
 class GroupedOption(click.Option):
@@ -113,7 +114,7 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
         program.topology()  # what is wrong with it is said once, not once a worker
         supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ)
         return supervisor.run(lambda url: LOG.info("metrics and health of all workers at %s", url))
-    return program.run(settings)
+    return program.run(settings, None if inherited is None else inherited.web)
 
 
 def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
