@@ -1,0 +1,33 @@
+"""A first program: what each user spent, minute by minute.
+
+    python 01_first_program.py --broker localhost:9092
+
+reads the topic `views` and writes the topic `totals`. Nothing else is needed: state lives in RocksDB beside the
+process, is backed by a changelog topic, and every input counts exactly once, whatever is killed on the way.
+"""
+
+import msgspec
+
+import tidemill as tm
+
+
+class View(msgspec.Struct):
+    user: str
+    kind: str
+    amount: float
+
+
+app = tm.App("views")  # application id = consumer group = prefix of internal names
+
+views = app.stream("views", key=tm.utf8, value=tm.json(View))  # Stream[str, View]
+totals = (
+    views.filter(lambda v: v.kind != "cart")
+    .group_by(lambda v: v.user)  # re-keyed: goes through a repartition topic made for it
+    .window(tm.tumbling("1m", grace="10s"))
+    .aggregate(count=tm.count(), total=tm.sum("amount"))  # WindowedTable[str, row]
+    .named("totals")  # the name of step and store: queries, changelog, metrics
+)
+totals.to("totals", value=tm.json)
+
+if __name__ == "__main__":
+    app.main()

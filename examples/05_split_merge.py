@@ -1,0 +1,32 @@
+"""Split and merge: one stream into several by predicate, several into one.
+
+A record goes to the first branch whose predicate holds, else to the default. `merge` interleaves in the order in which
+the source delivered, so a stream that is split and merged again has the same order as before.
+"""
+
+import msgspec
+
+import tidemill as tm
+
+
+class Message(msgspec.Struct):
+    level: str
+    text: str
+
+
+app = tm.App("triage")
+
+messages = app.stream(["web-log", "api-log"], key=tm.utf8, value=tm.json(Message))
+branches = messages.split(
+    urgent=lambda m: m.level in ("error", "fatal"),
+    noise=lambda m: m.level == "debug",
+    default="rest",
+)
+
+branches["urgent"].to("urgent", value=tm.json)
+urgent = branches["urgent"].map(lambda m: f"!! {m.text}").named("mark")
+rest = branches["rest"].map(lambda m: m.text).named("plain")
+tm.merge(urgent, rest).to("readable", value=tm.utf8)  # and the noise goes nowhere
+
+if __name__ == "__main__":
+    app.main()
