@@ -30,6 +30,8 @@ class Ownership:
         self.opening: dict[TaskId, tuple[str, ...]] = {}
         """Owned tasks that are not opened yet, and the processes to fence before."""
         self._owned: set[TaskId] = set()
+        self._released: set[TaskId] = set()
+        """Released since the group was last told what is owned: a plan made from that may still give them."""
 
     @property
     def process(self) -> str:
@@ -48,14 +50,19 @@ class Ownership:
     def assigned(self, generation: int, plan: Plan) -> None:
         """A generation gives `plan.active`; nothing is taken away by it."""
         me = self.process
-        for task in sorted(plan.active - self._owned):
+        given = plan.active - self._released
+        for task in sorted(given - self._owned):
             owner = plan.owners.get(task, me)
             # A static member that restarted gets the plan of its former self: that one is to be fenced too.
             former = (owner,) if owner != me else ()
             self.opening[task] = tuple(dict.fromkeys((*former, *plan.fence.get(task, ()))))
-        self._owned |= plan.active
+        self._owned |= given
         self.generation = generation
         self.plan = plan
+
+    def described(self) -> None:
+        """The group is being told what is owned now; the next plan is made from that."""
+        self._released.clear()
 
     def opened(self, tasks: Iterable[TaskId]) -> None:
         """These tasks' former owners are fenced and their state is open: nobody need fence them again."""
@@ -66,6 +73,7 @@ class Ownership:
         """These tasks are committed and closed. Returns those of them that were owned."""
         gone = frozenset(tasks) & self._owned
         self._owned -= gone
+        self._released |= gone
         for task in gone:
             self.opening.pop(task, None)
         return gone
@@ -78,4 +86,5 @@ class Ownership:
         self.plan = Plan()
         self.opening.clear()
         self._owned.clear()
+        self._released.clear()
         return ended

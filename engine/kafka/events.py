@@ -51,6 +51,8 @@ class MembershipSettings:
     transaction_timeout: int = 120_000
     hold: int = 500
     """For how long sending offsets may wait for a JoinGroup of ours."""
+    watch_peers: bool = True
+    """Whether members watch each other's processes, to notice a death before its session times out."""
     transactions: bool = True
     """False when there is nothing to fence, as under at_least_once."""
 

@@ -294,7 +294,7 @@ class Membership:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-            await self._session.wire.close()
+            await self._session.close()
 
     def _stop(self) -> None:
         self._stopped.set()

@@ -27,6 +27,7 @@ from ..ids import TaskId, transactional_id
 from ..ownership import Ownership
 from .events import Assigned, Event, Failed, Lost, MembershipSettings
 from .fencing import fence, sweep
+from .peers import Peers
 from .protocol import (
     Broken,
     Code,
@@ -100,6 +101,7 @@ class Session:
         self.idle = asyncio.Event()
         """Set when no commit of offsets is under way."""
         self.idle.set()
+        self.peers = Peers(settings.process, self.wake)
         self._shared = b""
         self._turn = 0
         self._rejoin = False
@@ -109,20 +111,33 @@ class Session:
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
-        with contextlib.suppress(asyncio.CancelledError):
-            while not self._closing:
-                try:
-                    await self._begin()
-                    while not self._closing:
-                        await self._generation()
-                        self._failures = 0
-                except Retryable as failure:
-                    await self._after(failure)
-                except TidemillError as failure:
-                    self._fail(failure)
-                except Broken as failure:
-                    self._fail(Fatal(str(failure)))
+        burying = asyncio.create_task(self._bury())
+        try:
+            await self._live()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            burying.cancel()
         self._phase("closed")
+
+    async def close(self) -> None:
+        """Closes all connections, after `run` has ended."""
+        await self.peers.close()
+        await self.wire.close()
+
+    async def _live(self) -> None:
+        while not self._closing:
+            try:
+                await self._begin()
+                while not self._closing:
+                    await self._generation()
+                    self._failures = 0
+            except Retryable as failure:
+                await self._after(failure)
+            except TidemillError as failure:
+                self._fail(failure)
+            except Broken as failure:
+                self._fail(Fatal(str(failure)))
 
     def rejoin(self) -> None:
         """Asks for a rebalance, with something new to say."""
@@ -138,14 +153,25 @@ class Session:
             member, self.state.generation = self.state.member, -1
         if member and self.settings.instance_id is None:
             await self._ask(leave_group(self.settings.group, [(member, None)]), 5.0, "aside")
+        self.peers.farewell()
 
     async def remove(self, member: str) -> bool:
         """Takes a dead member out of the group. False when it was not in it."""
         code = await self._ask(leave_group(self.settings.group, [(member, None)]), 5.0, "aside")
+        self.wake.set()  # a heartbeat now tells us of the rebalance
         if code in MOVED:
             self.wire.forget(self.settings.group)
             raise Retryable(f"member {member} could not be removed: {name_of(code)}")
         return code == Code.NONE
+
+    async def _bury(self) -> None:
+        """Takes members out of the group whose process has died, in whatever phase this session is."""
+        while True:
+            await self.peers.noticed.wait()
+            for seat in self.peers.take():
+                if not seat.static:  # a static member's place is kept for its restart
+                    self._aside(self.remove(seat.member))
+            await asyncio.sleep(0)
 
     def describe(self, parts: tuple[Part, ...]) -> None:
         """Another view of the topology."""
@@ -225,8 +251,11 @@ class Session:
     # Joining
 
     async def _join(self) -> Joined | None:
-        await self._let_commits_finish()
         state, settings = self.state, self.settings
+        if settings.watch_peers:
+            await self.peers.listen(await self.wire.local_host(await self.wire.coordinator(settings.group), "group"))
+        await self._let_commits_finish()
+        epoch = state.ownership.epoch
         request = join_group(
             settings.group,
             settings.session_timeout,
@@ -236,18 +265,20 @@ class Session:
             PROTOCOL,
             subscription(self.parts, self._report(), self._shared),
         )
+        joined: Joined | None = None
         try:
             joined = await self._ask(request, settings.rebalance_timeout / 1000 + 10, "group")
         finally:
-            with state.changed:
+            with state.changed:  # whoever waits to send offsets must not go on with the old generation
                 state.joining = False
+                if joined is not None and joined.error == Code.NONE and state.ownership.epoch == epoch:
+                    state.member, state.generation = joined.member, joined.generation
+                    state.leader = joined.leader == joined.member
                 state.changed.notify_all()
+        if state.ownership.epoch != epoch:
+            return None  # given up meanwhile: what was joined for is void
         code = joined.error
         if code == Code.NONE:
-            with state.changed:
-                state.member, state.generation = joined.member, joined.generation
-                state.leader = joined.leader == joined.member
-                state.changed.notify_all()
             return joined
         if code == Code.MEMBER_ID_REQUIRED:
             state.member = joined.member
@@ -273,10 +304,12 @@ class Session:
         order = {part.id: index for index, part in enumerate(parts)}
         with state.changed:
             own = state.ownership
+            own.described()
             return Report(
                 process=own.process,
                 parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],
                 host=self.settings.host,
+                peer=self.peers.address,
                 node=self.settings.node,
                 rack=self.settings.rack,
                 static=self.settings.instance_id is not None,
@@ -312,6 +345,8 @@ class Session:
         received = decode_plan(synced.assignment, self.parts)
         self._shared = received.shared
         state = self.state
+        if state.member != joined.member:
+            return False  # given up meanwhile
         with state.changed:
             state.ownership.assigned(joined.generation, received.plan)
             state.seats = received.seats
@@ -326,6 +361,8 @@ class Session:
                 )
             )
             state.changed.notify_all()
+        if self.settings.watch_peers:
+            self.peers.watch(received.seats, joined.member)
         return True
 
     # Staying
@@ -375,7 +412,7 @@ class Session:
         """The epoch ends; the member goes on as a new one."""
         state = self.state
         with state.changed:
-            given = state.ownership.generation >= 0
+            given = state.ownership.generation >= 0 and not self._closing
             state.member, state.generation = "", -1
             state.joining = False
             if given:

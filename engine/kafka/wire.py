@@ -104,6 +104,11 @@ class Wire:
         self._coordinators[key, transaction] = found.broker
         return found.broker
 
+    async def local_host(self, broker: Broker, lane: str) -> str:
+        """The address by which this machine reaches a broker."""
+        raw = _socket(await self._connection(broker, lane))
+        return raw.getsockname()[0] if raw is not None else "127.0.0.1"
+
     def forget(self, key: str, *, transaction: bool = False) -> None:
         """Looks the coordinator up again next time."""
         self._coordinators.pop((key, transaction), None)
@@ -210,9 +215,14 @@ class _Frame:
         return _Header(correlation)
 
 
+def _socket(link: Any) -> socket.socket | None:
+    writer = link._writer
+    return None if writer is None else writer.get_extra_info("socket")
+
+
 def _keep_alive(link: Any) -> None:
     """Lets the kernel notice, within half a minute, that the broker's machine is gone while we wait for an answer."""
-    raw: socket.socket | None = link._writer.get_extra_info("socket")
+    raw = _socket(link)
     if raw is None:
         return
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
