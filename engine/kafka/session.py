@@ -265,19 +265,22 @@ class Session:
             PROTOCOL,
             subscription(self.parts, self._report(), self._shared),
         )
-        joined: Joined | None = None
         try:
             joined = await self._ask(request, settings.rebalance_timeout / 1000 + 10, "group")
-        finally:
-            with state.changed:  # whoever waits to send offsets must not go on with the old generation
+        except BaseException:
+            with state.changed:
                 state.joining = False
-                if joined is not None and joined.error == Code.NONE and state.ownership.epoch == epoch:
-                    state.member, state.generation = joined.member, joined.generation
-                    state.leader = joined.leader == joined.member
                 state.changed.notify_all()
+            raise
+        code = joined.error
+        with state.changed:  # in one step: whoever waits to send offsets must not go on with the old generation
+            state.joining = False
+            if code == Code.NONE and state.ownership.epoch == epoch:
+                state.member, state.generation = joined.member, joined.generation
+                state.leader = joined.leader == joined.member
+            state.changed.notify_all()
         if state.ownership.epoch != epoch:
             return None  # given up meanwhile: what was joined for is void
-        code = joined.error
         if code == Code.NONE:
             return joined
         if code == Code.MEMBER_ID_REQUIRED:
