@@ -32,7 +32,7 @@ from .kafka.membership import Assigned, Failed, Lost, Membership
 from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
 from .plan import Plan
 from .policy import ErrorPolicy
-from .recovery import Ready, Recovery
+from .recovery import Closed, Ready, Recovery
 from .serve.stats import Stats
 from .task import Task
 
@@ -91,10 +91,14 @@ class Loop:
         self._tasks: dict[TaskId, Task] = {}
         self._owner: dict[Key, Task] = {}
         self._paused: set[Key] = set()
+        self._assignment: Assigned | None = None
+        """A plan that is not carried out yet."""
+        self._leaving: set[TaskId] = set()
+        """Tasks that were being opened and are given back when they are closed."""
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
         self._epoch = -1
-        self._process = ""
+        self._incarnation = ""
         self._producer: TransactionalProducer | PlainProducer | None = None
         self._checkpointer: Checkpointer | None = None
         self._aborts = 0
@@ -130,15 +134,22 @@ class Loop:
         for event in self._membership.events():
             match event:
                 case Assigned():
-                    self._assigned(event)
+                    self._assignment = event
                 case Lost():
                     self._lost(event)
                 case Failed():
                     raise event.error
+        if self._assignment is not None:
+            self._assigned(self._assignment)
+            self._assignment = None
         if self._wanted:
             self._producer_of_epoch()
-            for ready in self._recovery.ready():
-                self._start(ready)
+        for finished in self._recovery.finished():
+            match finished:
+                case Ready():
+                    self._start(finished)
+                case Closed():
+                    self._closed(finished.task)
         self._receive()
         self._process()
         self._operate_valves()
@@ -178,20 +189,20 @@ class Loop:
 
     def _assigned(self, event: Assigned) -> None:
         plan = event.plan
-        self._epoch, self._process = event.epoch, event.process
+        self._epoch, self._incarnation = event.epoch, event.process
         self._identity.remember(event.member_id, event.process)
         self._stats.assigned()
         leaving = [task for task in self._tasks if task not in plan.active]
-        unwanted = [task for task in self._wanted if task not in plan.active]
+        unwanted = self._wanted - plan.active
         if leaving:
             self._commit()
             self._drop(leaving)
-        for task in unwanted:
-            self._wanted.discard(task)
-        self._recovery.cancel(unwanted)
         hit("inside-rebalance")
-        if leaving or unwanted:
-            self._membership.release([*leaving, *unwanted])
+        if leaving:
+            self._membership.release(leaving)
+        self._wanted -= unwanted
+        self._leaving |= unwanted
+        self._recovery.cancel(unwanted)
         self._recovery.standby(plan.standby)
         coming = {
             task for task in sorted(plan.active) if task not in self._tasks and task not in self._wanted
@@ -224,6 +235,8 @@ class Loop:
         self._recovery.cancel(self._wanted)
         self._recovery.standby(())
         self._wanted.clear()
+        self._leaving.clear()
+        self._assignment = None
         self._drop(self._tasks)
         self._discard_producer(abort=False)
 
@@ -237,10 +250,6 @@ class Loop:
 
     def _start(self, ready: Ready) -> None:
         """A recovered task begins to run."""
-        if ready.task not in self._wanted:
-            ready.close()
-            return
-        self._producer_of_epoch()
         self._wanted.discard(ready.task)
         task = Task(
             ready.task,
@@ -255,6 +264,12 @@ class Loop:
         for key in task.inputs:
             self._owner[key] = task
         self._consumer.assign(task.positions())
+
+    def _closed(self, task: TaskId) -> None:
+        """Nothing of an unwanted task is open any more: others may have it."""
+        if task in self._leaving:
+            self._leaving.discard(task)
+            self._membership.release([task])
 
     def _drop(self, tasks: Iterable[TaskId]) -> None:
         """Closes tasks as their stores are: what is not committed is lost to them."""
@@ -283,7 +298,7 @@ class Loop:
     def _producer_of_epoch(self) -> tuple[KafkaProducer, Checkpointer]:
         """The producer and what commits with it, made when they are first needed in an epoch of the membership."""
         if self._producer is None or self._checkpointer is None:
-            producer = self._new_producer(self._process)
+            producer = self._new_producer(self._incarnation)
             timeout = self._settings.transaction_timeout / 1000
             if isinstance(producer, TransactionalProducer):
                 self._checkpointer = ExactlyOnce(producer, self._membership, self._epoch, self._changelog, timeout)
@@ -325,7 +340,7 @@ class Loop:
             for task in self._tasks.values():
                 self._produce(task.tick(self._clock.now()))
         due = self._last_commit + self._settings.commit_interval
-        running = list(self._tasks.values())
+        running: list[Task] = list(self._tasks.values())
         while running:
             running = [task for task in running if self._advance(task)]
             if self._clock.monotonic() >= due:

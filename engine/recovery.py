@@ -1,7 +1,7 @@
 """Opens tasks: fences former owners, brings their stores up to date, finds where their inputs go on.
 
 Runs in a thread of its own with its own clients, so that running tasks never wait for a restore. What it has finished
-is handed out as values by `ready`. The order in which a task is opened is a part of the guarantee:
+is handed out as values by `finished`. The order in which a task is opened is a part of the guarantee:
 
     in the generation -> fence former owners -> declare it opened -> stable committed offsets -> changelog ends as an
     uncommitted reader sees them -> restore, reading committed, up to those ends -> READY
@@ -16,9 +16,9 @@ yet: the last stable offset could hide a transaction that is committed already.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -36,13 +36,14 @@ from .kafka.topics import Topics
 from .plan import Plan, SubTopology
 from .starting import starting_offsets
 
-__all__ = ["Progress", "Ready", "Recovery"]
+__all__ = ["Closed", "Progress", "Ready", "Recovery"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 PAUSE_MS = 200
 STUCK_MS = 1000
 BATCH = 5_000
+PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,13 @@ class Ready:
         """Closes the stores of a task that is not wanted any more."""
         for store in self.stores.values():
             store.close()
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A task that is not wanted any more, of which nothing is open now."""
+
+    task: TaskId
 
 
 @dataclass(frozen=True)
@@ -156,17 +164,18 @@ class Recovery:
         self._clock = clock
         self._at_least_once = at_least_once
         self._lock = threading.Lock()
-        self._asked: set[TaskId] = set()
-        self._cancelled: set[TaskId] = set()
-        self._standbys: frozenset[TaskId] = frozenset()
-        self._lags: dict[TaskId, int] = {}
-        self._ready: queue.SimpleQueue[Ready | BaseException] = queue.SimpleQueue()
+        self._commands: deque[tuple[Callable[[frozenset[TaskId]], None], frozenset[TaskId]]] = deque()
+        self._out: list[Ready | Closed | BaseException] = []
         self._progress: dict[TaskId, Progress] = {}
+        self._lags: dict[TaskId, int] = {}
+        # Of the thread alone:
+        self._asked: set[TaskId] = set()
+        self._standbys: frozenset[TaskId] = frozenset()
         self._openings: dict[TaskId, _Opening] = {}
         self._feeds: dict[Key, _Feed] = {}
+        self._advanced = clock.monotonic()
         self._wake = threading.Event()
         self._closing = False
-        self._advanced = clock.monotonic()
         self._thread = threading.Thread(target=self._run, name="tidemill-recovery", daemon=True)
 
     def start(self) -> None:
@@ -175,59 +184,36 @@ class Recovery:
 
     def open(self, tasks: Iterable[TaskId]) -> None:
         """Opens tasks of which the group has made this process the owner."""
-        tasks = set(tasks)
-        with self._lock:
-            self._asked.update(tasks)
-            self._cancelled.difference_update(tasks)
-        self._wake.set()
+        self._command(self._open, tasks)
 
     def standby(self, tasks: Iterable[TaskId]) -> None:
         """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise."""
+        self._command(self._keep, tasks)
+
+    def cancel(self, tasks: Iterable[TaskId]) -> None:
+        """These tasks are not wanted any more; each is answered by a `Closed` when nothing of it is open."""
+        unwanted = frozenset(tasks)
+        if unwanted:
+            self._close_finished(unwanted)
+            self._command(self._cancel, unwanted)
+
+    def finished(self) -> list[Ready | Closed]:
+        """Tasks that were opened or closed since the last call. Raises what made the thread fail."""
         with self._lock:
-            self._standbys = frozenset(tasks)
-        self._wake.set()
+            out, self._out = self._out, []
+        found = [item for item in out if not isinstance(item, BaseException)]
+        for item in out:
+            if isinstance(item, BaseException):
+                for other in found:
+                    if isinstance(other, Ready):
+                        other.close()
+                raise item
+        return found
 
     def lags(self) -> dict[TaskId, int]:
         """How many changelog records each standby is behind, as far as is known."""
         with self._lock:
             return dict(self._lags)
-
-    def cancel(self, tasks: Iterable[TaskId]) -> None:
-        """These tasks are not wanted any more. Returns when nothing of theirs is open."""
-        unwanted = set(tasks)
-        if not unwanted:
-            return
-        with self._lock:
-            for task in unwanted:
-                self._asked.discard(task)
-            self._cancelled.update(unwanted)
-        self._wake.set()
-        while self._thread.is_alive():
-            with self._lock:
-                if not self._cancelled & unwanted:
-                    break
-            self._clock.sleep(5)
-        kept: list[Ready | BaseException] = []
-        while not self._ready.empty():
-            item = self._ready.get()
-            if isinstance(item, Ready) and item.task in unwanted:
-                item.close()
-            else:
-                kept.append(item)
-        for item in kept:
-            self._ready.put(item)
-
-    def ready(self) -> list[Ready]:
-        """Tasks that were finished since the last call. Raises what made the thread fail."""
-        found: list[Ready] = []
-        while not self._ready.empty():
-            item = self._ready.get()
-            if isinstance(item, BaseException):
-                for ready in found:
-                    ready.close()
-                raise item
-            found.append(item)
-        return found
 
     def progress(self) -> tuple[Progress, ...]:
         """How far each task is that restores at the moment."""
@@ -235,15 +221,27 @@ class Recovery:
             return tuple(self._progress.values())
 
     def close(self) -> None:
-        """Stops the thread and closes what is open."""
+        """Stops the thread and closes what is open. A thread that waits for Kafka is not waited for."""
         self._closing = True
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
-        while not self._ready.empty():
-            item = self._ready.get()
-            if isinstance(item, Ready):
-                item.close()
+            self._thread.join(PATIENCE_SECONDS)
+        with self._lock:
+            finished = [item for item in self._out if isinstance(item, Ready)]
+        for ready in finished:
+            ready.close()
+
+    def _command(self, command: Callable[[frozenset[TaskId]], None], tasks: Iterable[TaskId]) -> None:
+        self._commands.append((command, frozenset(tasks)))
+        self._wake.set()
+
+    def _close_finished(self, unwanted: frozenset[TaskId]) -> None:
+        """Takes back what was handed out and not fetched."""
+        with self._lock:
+            gone = [item for item in self._out if isinstance(item, Ready) and item.task in unwanted]
+            self._out = [item for item in self._out if item not in gone]
+        for ready in gone:
+            ready.close()
 
     # In the thread
 
@@ -253,7 +251,9 @@ class Recovery:
                 if not self._feeds:
                     self._wake.wait(0.5)
                 self._wake.clear()
-                self._forget_cancelled()
+                while self._commands:
+                    command, tasks = self._commands.popleft()
+                    command(tasks)
                 try:
                     self._begin()
                     self._begin_standbys()
@@ -263,29 +263,40 @@ class Recovery:
                     self._clock.sleep(PAUSE_MS)
                     self._wake.set()
         except StateError as failure:
-            self._ready.put(StateUnusable(str(failure)))
+            self._hand_out(StateUnusable(str(failure)))
         except BaseException as failure:  # the main thread raises it
-            self._ready.put(failure)
+            self._hand_out(failure)
         finally:
-            for opening in self._openings.values():
-                for store in opening.stores.values():
-                    store.close()
+            for opening in list(self._openings.values()):
+                self._close(opening)
             self._openings.clear()
             self._reader.close()
 
-    def _forget_cancelled(self) -> None:
+    def _hand_out(self, item: Ready | Closed | BaseException) -> None:
         with self._lock:
-            cancelled = set(self._cancelled)
-            unwanted = {o.task for o in self._openings.values() if o.standby} - self._standbys - self._asked
-        for task in cancelled | unwanted:
-            opening = self._openings.pop(task, None)
-            if opening is not None:
-                self._close(opening)
+            self._out.append(item)
+
+    def _open(self, tasks: frozenset[TaskId]) -> None:
+        self._asked |= tasks
+
+    def _keep(self, tasks: frozenset[TaskId]) -> None:
+        self._standbys = tasks
+        for task in [o.task for o in self._openings.values() if o.standby and o.task not in tasks | self._asked]:
+            self._forget(task)
+
+    def _cancel(self, tasks: frozenset[TaskId]) -> None:
+        self._close_finished(tasks)
+        self._asked -= tasks
+        for task in tasks:
+            opening = self._openings.get(task)
+            if opening is not None and not opening.standby:
+                self._forget(task)
+            self._hand_out(Closed(task))
+
+    def _forget(self, task: TaskId) -> None:
+        self._close(self._openings.pop(task))
         with self._lock:
-            for task in cancelled | unwanted:
-                self._progress.pop(task, None)
-                self._lags.pop(task, None)
-            self._cancelled -= cancelled
+            self._progress.pop(task, None)
 
     def _close(self, opening: _Opening) -> None:
         self._unfeed(opening)
@@ -294,10 +305,9 @@ class Recovery:
 
     def _begin(self) -> None:
         """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
-        with self._lock:
-            asked, self._asked = self._asked, set()
-        if not asked:
+        if not self._asked:
             return
+        asked, self._asked = self._asked, set[TaskId]()
         coming = {task: self._promoted(task) for task in sorted(asked)}
         try:
             self._group.fence(coming).result()
@@ -308,8 +318,7 @@ class Recovery:
             for opening in coming.values():
                 self._openings.pop(opening.task, None)
                 self._close(opening)
-            with self._lock:
-                self._asked |= asked - self._cancelled
+            self._asked |= asked
             raise
         for opening in coming.values():
             self._finish_if_done(opening)
@@ -320,13 +329,10 @@ class Recovery:
         if standby is None:
             return _Opening(task, self._plan.part(task))
         self._unfeed(standby)
-        with self._lock:
-            self._lags.pop(task, None)
         return _Opening(task, standby.part, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
-        with self._lock:
-            missing = self._standbys - self._openings.keys() - self._asked
+        missing = self._standbys - self._openings.keys() - self._asked
         self._take_up([_Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
 
     def _take_up(self, openings: Iterable[_Opening]) -> None:
@@ -490,7 +496,7 @@ class Recovery:
         )
         with self._lock:
             self._progress.pop(opening.task, None)
-        self._ready.put(
+        self._hand_out(
             Ready(
                 opening.task,
                 opening.stores,

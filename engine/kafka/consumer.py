@@ -18,9 +18,9 @@ from .failures import explain, translate
 __all__ = ["InputConsumer", "Polled", "batch_of"]
 
 Key = tuple[str, int]
-EOF = KafkaError._PARTITION_EOF  # pyright: ignore[reportPrivateUsage]
-RESET = KafkaError._AUTO_OFFSET_RESET  # pyright: ignore[reportPrivateUsage]
-GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)  # pyright: ignore[reportPrivateUsage]
+EOF = KafkaError._PARTITION_EOF
+RESET = KafkaError._AUTO_OFFSET_RESET
+GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)
 HOPELESS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
@@ -138,8 +138,8 @@ def batch_of(key: Key, messages: list[Message]) -> Batch:
     return Batch(
         key[0],
         key[1],
-        keys,  # pyright: ignore[reportArgumentType]
-        values,  # pyright: ignore[reportArgumentType]
+        keys,
+        values,
         [message.timestamp()[1] for message in messages],
         [message.offset() for message in messages],  # pyright: ignore[reportArgumentType]
         headers,

@@ -10,7 +10,7 @@ __all__ = ["TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
 
 FENCED = frozenset(
     {
-        KafkaError._FENCED,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._FENCED,
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.FENCED_INSTANCE_ID,
@@ -28,9 +28,9 @@ HOPELESS = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._AUTHENTICATION,
         KafkaError.UNSUPPORTED_VERSION,
-        KafkaError._UNSUPPORTED_FEATURE,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._UNSUPPORTED_FEATURE,
     }
 )
 TOO_LARGE = frozenset(
@@ -85,9 +85,9 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
     if error.txn_requires_abort():
         return TransactionAborted(text)
     if error.retriable() or code in (
-        KafkaError._TIMED_OUT,  # pyright: ignore[reportPrivateUsage]
-        KafkaError._TRANSPORT,  # pyright: ignore[reportPrivateUsage]
-        KafkaError._ALL_BROKERS_DOWN,  # pyright: ignore[reportPrivateUsage]
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,

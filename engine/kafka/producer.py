@@ -55,7 +55,7 @@ class KafkaProducer:
                 if partition.__class__ is not int:
                     partition = self._partition(topic, partition)  # pyright: ignore[reportArgumentType]
                 try:
-                    produce(topic, value, key, partition, self._report, timestamp, headers)  # pyright: ignore[reportArgumentType]
+                    produce(topic, value, key, partition, self._report, None, timestamp, headers)  # pyright: ignore[reportArgumentType]
                 except BufferError:
                     self._produce_when_room(topic, value, key, partition, timestamp, headers)
                 except KafkaException as failure:
@@ -75,10 +75,10 @@ class KafkaProducer:
                 hit("after-some-changelog")
             report = self._report_end if index == last else self._report
             try:
-                produce(topic, value, key, partition, report, 0, headers)
+                produce(topic, value, key, partition, report, None, 0, headers)  # pyright: ignore[reportArgumentType]
             except BufferError:
                 self._wait_for_room()
-                produce(topic, value, key, partition, report, 0, headers)
+                produce(topic, value, key, partition, report, None, 0, headers)  # pyright: ignore[reportArgumentType]
             except KafkaException as failure:
                 raise self._refused(failure, topic, key, value) from failure
         self._producer.poll(0)
@@ -105,7 +105,7 @@ class KafkaProducer:
         while True:
             self._wait_for_room()
             try:
-                self._producer.produce(topic, value, key, partition, self._report, timestamp, headers)
+                self._producer.produce(topic, value, key, partition, self._report, None, timestamp, headers)
                 return
             except BufferError:
                 continue
@@ -201,7 +201,7 @@ class TransactionalProducer(KafkaProducer):
         """Makes the inputs' next offsets, with their metadata, a part of the transaction."""
         positions = [TopicPartition(*key, at, metadata) for key, (at, metadata) in offsets.items()]
         try:
-            self._producer.send_offsets_to_transaction(positions, group, timeout)  # pyright: ignore[reportArgumentType]
+            self._producer.send_offsets_to_transaction(positions, group, timeout)
         except KafkaException as failure:
             raise self._explained(failure, "add offsets to the transaction") from failure
 
@@ -243,7 +243,7 @@ class TransactionalProducer(KafkaProducer):
 def _undelivered(error: KafkaError, message: Message) -> TidemillError:
     topic = str(message.topic())
     if error.code() in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE):
-        return _too_large(topic, message.key(), message.value())  # pyright: ignore[reportArgumentType]
+        return _too_large(topic, message.key(), message.value())
     told = translate(KafkaException(error), f"deliver a record to topic {topic!r}")
     if isinstance(told, Fatal):
         return Fatal(f"{told} (partition {message.partition()}, key {message.key()!r})")

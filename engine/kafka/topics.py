@@ -13,7 +13,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
+    NewTopic,  # pyright: ignore[reportPrivateImportUsage]
+    OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
+    ResourceType,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from ..errors import Fatal, Retryable, TopologyError
 from ..plan import InternalTopic
@@ -29,7 +35,7 @@ class Topics:
     """An admin client for what the engine asks of topics. `timeout` in seconds bounds each call."""
 
     def __init__(self, options: Mapping[str, Any], timeout: float = 15.0) -> None:
-        self._admin = AdminClient(dict(options))
+        self._admin: Any = AdminClient(dict(options))  # its stubs know only a part of its types
         self._timeout = timeout
 
     def partitions(self) -> dict[str, int]:
@@ -139,7 +145,7 @@ class Topics:
                     f"--alter --entity-type topics --entity-name {topic.name} --add-config cleanup.policy={wanted}`"
                 )
 
-    def _offsets(self, keys: Iterable[Key], spec: OffsetSpec, *, committed: bool) -> dict[Key, int]:
+    def _offsets(self, keys: Iterable[Key], spec: OffsetSpec | None, *, committed: bool) -> dict[Key, int]:
         asked = {TopicPartition(*key): spec for key in keys}
         if not asked:
             return {}
