@@ -15,7 +15,6 @@ It knows neither records nor Kafka: a store name, a topic and a partition are wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
@@ -38,8 +37,6 @@ __all__ = [
 
 VERSION = b"\x01"
 """The first byte of every stored value; changelog values are the same bytes."""
-
-_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class StateError(Exception):
@@ -108,8 +105,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 class Position(msgspec.Struct, frozen=True):
     """How far a task's stores are: next offsets of the changelogs by store, of the inputs by "topic:partition"."""
 
-    changelogs: Mapping[str, int] = _NOTHING
-    inputs: Mapping[str, int] = _NOTHING
+    changelogs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    inputs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
 
     def merge(self, newer: Position) -> Position:
         """The offsets of both, those of `newer` winning."""
