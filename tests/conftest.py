@@ -31,7 +31,6 @@ _MARKS_OF_FIXTURES = {
 }
 _OWN = {"own_kafka", "start_kafka", "cluster"}
 _LEFT_OUT = "left out: "
-_opened: list[Kafka] = []  # for the logs that a failure shows
 
 
 @cache
@@ -85,12 +84,18 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure shows what the brokers of its test complained of."""
     outcome: Any = yield
     report = outcome.get_result()
-    if report.failed and item.get_closest_marker("broker"):
-        for kafka in _opened:
-            for node in kafka.nodes:
-                report.sections.append((f"the broker at {node.bootstrap} logged last", tail(node.log, 15)))
+    if report.failed:
+        used = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Kafka)]
+        for node in [node for kafka in used for node in kafka.nodes]:
+            complaints = [
+                line[:300] for line in tail(node.log, 2000).splitlines() if re.search(r"\b(WARN|ERROR)\b", line)
+            ]
+            report.sections.append(
+                (f"complaints of the broker at {node.bootstrap}", "\n".join(complaints[-10:]) or "none")
+            )
 
 
 def _opening(start: Callable[[], Kafka]) -> Iterator[Kafka]:
@@ -98,12 +103,8 @@ def _opening(start: Callable[[], Kafka]) -> Iterator[Kafka]:
         kafka = start()
     except Unavailable as reason:
         pytest.skip(_LEFT_OUT + str(reason))
-    _opened.append(kafka)
-    try:
-        yield kafka
-    finally:
-        _opened.remove(kafka)
-        kafka.close()
+    yield kafka
+    kafka.close()
 
 
 @pytest.fixture(scope="session")
@@ -132,12 +133,10 @@ def start_kafka() -> Iterator[Callable[..., Kafka]]:
     def start(*, settings: Mapping[str, str] | None = None, proxied: bool = False) -> Kafka:
         kafka = _choice().start_own(settings=settings, proxied=proxied)
         started.append(kafka)
-        _opened.append(kafka)
         return kafka
 
     yield start
     for kafka in started:
-        _opened.remove(kafka)
         kafka.close()
 
 

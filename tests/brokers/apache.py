@@ -28,6 +28,7 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.utils=warn",
+    "-Dorg.slf4j.simpleLogger.log.state.change.logger=warn",
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
@@ -17,6 +18,7 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    Message,
     Producer,
     TopicPartition,
 )
@@ -58,8 +60,8 @@ def create_topic(
     bootstrap: str, topic: str, partitions: int = 1, *, replication: int = -1, config: Mapping[str, str] | None = None
 ) -> None:
     """Make a topic and wait until every broker that may be asked knows it. -1: the broker's default replication."""
+    _ask(bootstrap, lambda c: c.create_topics([NewTopic(topic, partitions, replication, config=dict(config or {}))]))
     client = admin(bootstrap)
-    _only(client.create_topics([NewTopic(topic, partitions, replication, config=dict(config or {}))]))
 
     def known() -> bool:
         found = client.list_topics(topic, timeout=5).topics[topic]
@@ -73,11 +75,11 @@ def create_topic(
 
 
 def delete_topic(bootstrap: str, topic: str) -> None:
-    _only(admin(bootstrap).delete_topics([topic]))
+    _ask(bootstrap, lambda c: c.delete_topics([topic]))
 
 
 def add_partitions(bootstrap: str, topic: str, total: int) -> None:
-    _only(admin(bootstrap).create_partitions([NewPartitions(topic, total)]))
+    _ask(bootstrap, lambda c: c.create_partitions([NewPartitions(topic, total)]))
 
 
 def topics(bootstrap: str) -> dict[str, int]:
@@ -88,7 +90,7 @@ def topics(bootstrap: str) -> dict[str, int]:
 
 
 def topic_config(bootstrap: str, topic: str) -> dict[str, str]:
-    from_broker = _only(admin(bootstrap).describe_configs([ConfigResource(ResourceType.TOPIC, topic)]))
+    from_broker = _ask(bootstrap, lambda c: c.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]))
     return {name: entry.value for name, entry in from_broker.items()}
 
 
@@ -119,6 +121,10 @@ def produce(
         if error is not None:
             failures.append(error)
 
+    with suppress(KafkaException):
+        producer.list_topics(
+            topic, timeout=1
+        )  # an idempotent producer without a connection would wait for half a second
     sent = 0
     for row in rows:
         row = row if isinstance(row, Row) else Row(row[0], row[1])
@@ -147,6 +153,24 @@ def produce(
     return sent
 
 
+def transactional_producer(bootstrap: str, transactional_id: str, config: Mapping[str, Any] | None = None) -> Producer:
+    """A producer whose transactions are initialised; a second one of the same id fences the first."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "transactional.id": transactional_id, "log_level": 0, **(config or {})}
+    )
+    producer.init_transactions(_TIMEOUT)
+    return producer
+
+
+def group_metadata(bootstrap: str, group: str) -> Any:
+    """What send_offsets_to_transaction wants to know, for a group that has no members."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+    try:
+        return consumer.consumer_group_metadata()
+    finally:
+        consumer.close()
+
+
 def read(
     bootstrap: str,
     topic: str,
@@ -157,44 +181,38 @@ def read(
     until: Mapping[int, int] | None = None,
 ) -> list[Row]:
     """All records of a topic, from `start` (next offsets; the beginning) up to `until` (the end as it is now)."""
-    wanted = range(topics(bootstrap)[topic]) if partitions is None else partitions
-    ends = end_offsets(bootstrap, topic, committed=committed)
+    ends = dict(end_offsets(bootstrap, topic, committed=committed) if until is None else until)
+    begins = begin_offsets(bootstrap, topic)
+    wanted = sorted(ends) if partitions is None else partitions
+    positions = {p: max(begins[p], (start or {}).get(p, 0)) for p in wanted}
+    rows: dict[int, list[Row]] = {p: [] for p in wanted}
     consumer = _reader(bootstrap, committed)
     try:
-        return [
-            row for p in wanted for row in _read_partition(consumer, topic, p, (start or {}).get(p), (until or ends)[p])
-        ]
+        left = {p for p in wanted if positions[p] < ends[p]}
+        consumer.assign([TopicPartition(topic, p, positions[p]) for p in left])
+        deadline = time.monotonic() + 120
+        while left:
+            for message in consumer.consume(10_000, 0.02):
+                partition, offset, error = message.partition(), message.offset(), message.error()
+                assert partition is not None
+                assert offset is not None
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                if error is None and offset < ends[partition]:
+                    rows[partition].append(_row(message, partition, offset))
+                # Transaction markers at the end are never delivered: only the end-of-partition event tells of them.
+                if offset + (error is None) >= ends[partition]:
+                    left.discard(partition)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the end of {topic} did not come for partitions {sorted(left)}")
     finally:
         consumer.close()
+    return [row for p in wanted for row in rows[p]]
 
 
-def _read_partition(consumer: Consumer, topic: str, partition: int, start: int | None, end: int) -> list[Row]:
-    low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_TIMEOUT, cached=False) or (0, 0)
-    position = low if start is None else max(low, start)
-    rows: list[Row] = []
-    if position >= end:
-        return rows
-    consumer.assign([TopicPartition(topic, partition, position)])
-    deadline = time.monotonic() + 60
-    while position < end:
-        for message in consumer.consume(10_000, 0.2):
-            error = message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                raise KafkaException(error)
-            offset = message.offset()
-            assert offset is not None
-            if error is not None:  # the end, past transaction markers that are never delivered
-                position = max(position, offset)
-            elif offset < end:
-                _, timestamp = message.timestamp()
-                headers = tuple((name, _as_bytes(value)) for name, value in message.headers() or ())
-                rows.append(Row(message.key(), message.value(), partition, timestamp, headers, offset))
-                position = offset + 1
-            else:
-                position = end
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{topic}-{partition} was read only to offset {position} of {end}")
-    return rows
+def _row(message: Message, partition: int, offset: int) -> Row:
+    headers = tuple((name, _as_bytes(value)) for name, value in message.headers() or ())
+    return Row(message.key(), message.value(), partition, message.timestamp()[1], headers, offset)
 
 
 def _as_bytes(value: str | bytes | None) -> bytes | None:
@@ -246,10 +264,17 @@ def undecided(bootstrap: str, topic: str) -> dict[int, tuple[int, int]]:
 
 
 def committed(bootstrap: str, group: str) -> dict[tuple[str, int], Offset]:
-    """What a group committed, by (topic, partition)."""
-    answer = _only(
-        admin(bootstrap).list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], require_stable=True)
-    )
+    """What a group committed, by (topic, partition); waits while a transaction that commits offsets is ending."""
+    request = [ConsumerGroupTopicPartitions(group)]
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        answer = _ask(bootstrap, lambda c: c.list_consumer_group_offsets(request, require_stable=True))
+        errors = [place.error for place in answer.topic_partitions if place.error is not None]
+        if not errors:
+            break
+        if time.monotonic() > deadline or any(not error.retriable() for error in errors):
+            raise KafkaException(errors[0])
+        time.sleep(0.02)
     return {
         (p.topic, p.partition): Offset(p.offset, p.metadata or "") for p in answer.topic_partitions if p.offset >= 0
     }
@@ -273,7 +298,7 @@ def lag(bootstrap: str, group: str, topic: str) -> int:
 
 def members(bootstrap: str, group: str) -> list[Any]:
     """The members of a group, as confluent_kafka describes them."""
-    return list(_only(admin(bootstrap).describe_consumer_groups([group])).members)
+    return list(_ask(bootstrap, lambda c: c.describe_consumer_groups([group])).members)
 
 
 def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
@@ -311,7 +336,8 @@ def _reader(bootstrap: str, committed: bool) -> Consumer:
     )
 
 
-def _only(futures: Mapping[Any, Future[Any]]) -> Any:
-    """The result of a request about one thing."""
-    (future,) = futures.values()
+def _ask(bootstrap: str, request: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> Any:
+    """The result of an administrative request about one thing. The client must live until the answer is there."""
+    client = admin(bootstrap)
+    (future,) = request(client).values()
     return future.result(_TIMEOUT)

@@ -1,0 +1,464 @@
+"""The tests' own brokers: choosing, caching, starting, breaking, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import choice, client, compose, embedded, jars, ports, process
+from tests.brokers.kafka import Kafka
+from tests.brokers.settings import NodeAddress, properties_text, server_properties
+from tests.brokers.transactions import open_transactions
+
+_ROOT = Path(__file__).parent.parent
+
+
+def _exists(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    return False
+
+
+def _script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/bash\n" + textwrap.dedent(text))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+# --- ports ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reserved_port_is_free_and_nobody_elses() -> None:
+    mine = [ports.reserve() for _ in range(20)]
+    assert len(set(mine)) == 20
+    for port in mine:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+    other = f"from tests.brokers import ports; print([ports._take(port) for port in {mine}])"
+    told = subprocess.run([sys.executable, "-c", other], cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str([False] * 20)
+    for port in mine:
+        ports.release(port)
+    told = subprocess.run([sys.executable, "-c", other], cwd=_ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str([True] * 20)
+
+
+# --- processes -----------------------------------------------------------------------------------------------------
+
+
+def test_a_child_tells_its_exit_code_and_logs(tmp_path: Path) -> None:
+    child = process.spawn(["bash", "-c", "echo out; echo err >&2; exit 3"], log=tmp_path / "log")
+    assert child.wait(10) == 3
+    assert process.tail(tmp_path / "log").split() == ["out", "err"]
+
+
+def test_a_child_obeys_sigterm_and_is_killed_with_its_descendants(tmp_path: Path) -> None:
+    child = process.spawn(["sleep", "60"], log=tmp_path / "log")
+    child.terminate()
+    assert child.wait(10) == -signal.SIGTERM
+
+    child = process.spawn(["bash", "-c", "sleep 60 & echo $!; wait"], log=tmp_path / "log")
+    client.wait_for(lambda: process.tail(tmp_path / "log"), 5, "the child to start")
+    below = int(process.tail(tmp_path / "log"))
+    child.kill()
+    assert child.poll() == -signal.SIGKILL
+    client.wait_for(lambda: not _exists(below), 5, "the grandchild to die")
+
+
+def test_waiting_for_a_child_ends_with_its_log(tmp_path: Path) -> None:
+    child = process.spawn(["bash", "-c", "echo stuck here; sleep 60"], log=tmp_path / "log")
+    client.wait_for(lambda: process.tail(tmp_path / "log"), 5, "the child to start")
+    with pytest.raises(TimeoutError, match="stuck here"):
+        child.wait(0.05)
+    child.kill()
+
+
+def test_a_child_that_cannot_start_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="no-such-program"):
+        process.spawn(["no-such-program"], log=tmp_path / "log")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_run_leaves_no_process_and_no_directory(tmp_path: Path, number: signal.Signals) -> None:
+    run = textwrap.dedent(
+        f"""
+        import os, signal, time
+        from pathlib import Path
+        from tests.brokers import process
+        directory = process.temporary_directory("gone")
+        process.run_at_end(["touch", "{tmp_path}/ran"])
+        stopped = process.spawn(["sleep", "60"], log=directory / "log")
+        stopped.pause()
+        child = process.spawn(["bash", "-c", "sleep 60 & wait"], log=directory / "log")
+        print(stopped.pid, child.pid, directory, flush=True)
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(60)
+        """
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", run], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    first, second, directory = ended.stdout.split()
+    client.wait_for(lambda: not _exists(int(first)) and not _exists(int(second)), 5, "the children to die")
+    client.wait_for(lambda: not Path(directory).exists(), 5, "the directory to go")
+    assert (tmp_path / "ran").exists()
+
+
+# --- the jars ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose PATH has only what the test puts into the returned folder, and whose cache is empty."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "cat", "mkdir", "sleep", "touch", "env"):
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.delenv(choice.RUNNING_BROKERS, raising=False)
+    return tools
+
+
+def _java(tools: Path, version: str = "17.0.15") -> None:
+    _script(tools / "java", f"""echo 'openjdk version "{version}" 2025-04-15' >&2""")
+
+
+def _maven(tools: Path, behaviour: str) -> None:
+    _script(tools / "mvn", f"""for a in "$@"; do [[ $a == -DoutputDirectory=* ]] && out=${{a#*=}}; done\n{behaviour}""")
+
+
+def test_the_jars_are_fetched_once_though_many_ask(machine: Path, tmp_path: Path) -> None:
+    _maven(machine, f'echo called >> {tmp_path}/calls; sleep 0.3; mkdir "$out"; touch "$out/b.jar" "$out/a.jar"')
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: jars.classpath(), range(4)))
+    folder = tmp_path / "cache" / "tidemill" / f"kafka-{jars.KAFKA_VERSION}"
+    assert paths == {f"{folder}/a.jar:{folder}/b.jar"}
+    assert (tmp_path / "calls").read_text() == "called\n"
+
+
+def test_a_failed_download_leaves_nothing_and_says_why(machine: Path, tmp_path: Path) -> None:
+    _maven(machine, 'mkdir "$out"; touch "$out/half.jar"; echo "no route to the repository" >&2; exit 1')
+    with pytest.raises(jars.Unavailable, match="no route to the repository"):
+        jars.classpath()
+    assert not jars.jars_directory().exists()
+    assert [path.name for path in jars.cache_directory().iterdir()] == [f"kafka-{jars.KAFKA_VERSION}.lock"]
+
+
+@pytest.mark.parametrize("version", ["1.8.0_392", "11.0.2", "16"])
+def test_an_old_java_counts_as_none(machine: Path, version: str) -> None:
+    _java(machine, version)
+    with pytest.raises(jars.Unavailable, match="needs Java 17"):
+        jars.java()
+
+
+def test_java_home_goes_before_the_path(machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _java(machine)
+    _java(tmp_path / "jdk" / "bin", "21.0.1")
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "jdk"))
+    assert jars.java() == str(tmp_path / "jdk" / "bin" / "java")
+
+
+# --- the choice ----------------------------------------------------------------------------------------------------
+
+
+def test_a_running_broker_is_shared_and_own_ones_still_come_from_java(machine: Path) -> None:
+    _java(machine)
+    _maven(machine, "true")
+    chosen = choice.choose({choice.RUNNING_BROKERS: " host:9092 "})
+    assert (chosen.shared, chosen.own, chosen.running) == ("running", "apache", "host:9092")
+    assert chosen.start_shared().bootstrap == "host:9092"
+    assert chosen.left_out({"cluster", "kafka", "broker"}) is None
+
+
+def test_java_without_maven_needs_the_cache(machine: Path) -> None:
+    _java(machine)
+    assert choice.choose({}).shared == "embedded"
+    jars.jars_directory().mkdir(parents=True)
+    assert choice.choose({}).shared == "apache"
+
+
+def test_docker_is_next_if_its_engine_answers(machine: Path) -> None:
+    _script(machine / "docker", "[[ $1 == info ]] && exit 1; exit 0")
+    assert choice.choose({}).shared == "embedded"
+    _script(machine / "docker", "exit 0")
+    chosen = choice.choose({})
+    assert (chosen.shared, chosen.own) == ("compose", "compose")
+    assert chosen.left_out({"broker", "kafka", "cluster"}) is None
+
+
+def test_a_download_that_fails_counts_as_not_having_kafka(machine: Path) -> None:
+    _java(machine)
+    _maven(machine, "echo offline >&2; exit 1")
+    assert choice.choose({}).shared == "apache"
+    chosen = choice.choose({}, download=True)
+    assert chosen.shared == "embedded"
+    assert "offline" in (chosen.left_out({"kafka"}) or "")
+
+
+def test_the_embedded_broker_leaves_out_what_needs_kafka(machine: Path) -> None:
+    chosen = choice.choose({})
+    assert chosen.left_out({"broker"}) is None
+    assert "Java is not installed" in (chosen.left_out({"broker", "kafka"}) or "")
+    assert "ARE LEFT OUT" in chosen.describe()
+
+
+def test_with_nothing_at_all_every_broker_test_is_left_out(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise jars.Unavailable("not installed")
+
+    monkeypatch.setattr(embedded, "check", absent)
+    chosen = choice.choose({})
+    assert chosen.shared is None
+    assert "no broker" in (chosen.left_out({"broker"}) or "")
+    with pytest.raises(jars.Unavailable):
+        chosen.start_shared()
+
+
+def test_a_run_says_loudly_what_it_left_out(machine: Path) -> None:
+    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", "sees_an_open_transaction"]
+    told = subprocess.run(run, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert "broker: THE EMBEDDED BROKER; tests that need the real Apache Kafka ARE LEFT OUT" in told.stdout
+    assert re.search(
+        r"1 TESTS WERE LEFT OUT: the real Apache Kafka cannot be had here: Java is not installed", told.stdout
+    )
+    assert "test_brokers.py::test_a_verifier_sees_an_open_transaction" in told.stdout
+    assert told.returncode == 0
+
+
+# --- settings and containers ---------------------------------------------------------------------------------------
+
+
+def test_three_nodes_know_each_other_and_replicate() -> None:
+    addresses = [NodeAddress("127.0.0.1", 20000 + n, 21000 + n) for n in range(3)]
+    properties = server_properties(2, addresses, "/data", {"min.insync.replicas": "1"})
+    assert properties["node.id"] == "2"
+    assert properties["controller.quorum.voters"] == "1@127.0.0.1:21000,2@127.0.0.1:21001,3@127.0.0.1:21002"
+    assert properties["listeners"] == "PLAINTEXT://127.0.0.1:20001,CONTROLLER://127.0.0.1:21001"
+    assert properties["offsets.topic.replication.factor"] == "3"
+    assert properties["min.insync.replicas"] == "1"
+    assert properties["auto.create.topics.enable"] == "false"
+    assert "node.id=2\n" in properties_text(properties)
+
+
+def test_a_proxied_node_tells_clients_the_proxys_port() -> None:
+    properties = server_properties(1, [NodeAddress("127.0.0.1", 20000, 21000, (22000, 23000))], "/data")
+    assert properties["listeners"].endswith("PROXIED://127.0.0.1:22000")
+    assert properties["advertised.listeners"] == "PLAINTEXT://127.0.0.1:20000,PROXIED://127.0.0.1:23000"
+    assert properties["inter.broker.listener.name"] == "PLAINTEXT"
+
+
+def test_containers_reach_each_other_inside_and_clients_outside() -> None:
+    content = compose.compose_file([NodeAddress("127.0.0.1", port, 19093) for port in (20001, 20002, 20003)])
+    second = content["services"]["kafka-2"]
+    told = second["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert told == "INSIDE://kafka-2:19092,PLAINTEXT://127.0.0.1:20002"
+    assert second["ports"] == ["127.0.0.1:20002:20002"]
+    assert second["environment"]["KAFKA_CONTROLLER_QUORUM_VOTERS"] == "1@kafka-1:19093,2@kafka-2:19093,3@kafka-3:19093"
+    assert all(isinstance(value, str) for value in second["environment"].values())
+
+
+def test_breaking_a_container_goes_through_compose(machine: Path, tmp_path: Path) -> None:
+    _script(machine / "docker", f'echo "${{@:6}}" >> {tmp_path}/calls; [[ $6 == ps ]] && echo kafka-1; exit 0')
+    project = compose.Project(tmp_path, compose.compose_file([NodeAddress("127.0.0.1", 20001, 19093)]))
+    node = compose.ComposeNode(project, "kafka-1", "127.0.0.1:20001", tmp_path / "log")
+    node.start()
+    assert node.alive()
+    for act in (node.pause, node.resume, node.kill, node.stop):
+        act()
+    calls = [call for call in (tmp_path / "calls").read_text().splitlines() if not call.startswith(("ps", "logs"))]
+    assert calls == [
+        "up --detach --no-recreate kafka-1",
+        "pause kafka-1",
+        "unpause kafka-1",
+        "kill --signal SIGKILL kafka-1",
+        "stop kafka-1",
+    ]
+
+
+# --- the client, and one broker ------------------------------------------------------------------------------------
+
+
+def test_rows_come_back_as_they_went(kafka: Kafka, topic: Callable[..., str]) -> None:
+    name = topic("rows", partitions=3)
+    sent = [client.Row(b"k%d" % n, b"v%d" % n, n % 3, 1_700_000_000_000 + n, (("h", b"%d" % n),)) for n in range(3000)]
+    sent.append(client.Row(b"k0", None, 0, 1_700_000_000_999))
+    assert client.produce(kafka.bootstrap, name, sent) == 3001
+    rows = client.read(kafka.bootstrap, name)
+    assert [(r.key, r.value, r.timestamp, r.headers) for r in rows if r.partition == 0] == [
+        (r.key, r.value, r.timestamp, r.headers) for r in sent if r.partition == 0
+    ]
+    assert len(rows) == 3001
+    assert [row.offset for row in rows if row.partition == 2] == list(range(1000))
+    assert len(client.read(kafka.bootstrap, name, partitions=[1], start={1: 990}, until={1: 995})) == 5
+    assert client.end_offsets(kafka.bootstrap, name) == {0: 1001, 1: 1000, 2: 1000}
+    state = client.changelog(kafka.bootstrap, name)
+    assert b"k0" not in state[0]
+    assert state[1][b"k1"] == b"v1"
+
+
+def test_keys_go_to_the_partitions_that_the_java_client_picks(kafka: Kafka, topic: Callable[..., str]) -> None:
+    name = topic("keys", partitions=4)
+    client.produce(kafka.bootstrap, name, [(key, None) for key in (b"a", b"b", b"c", b"d", b"hello")])
+    placed = {row.key: row.partition for row in client.read(kafka.bootstrap, name)}
+    assert placed == {key: (_murmur2(key) & 0x7FFFFFFF) % 4 for key in (b"a", b"b", b"c", b"d", b"hello")}
+
+
+def _murmur2(data: bytes) -> int:
+    """Kafka's hash, written from its definition."""
+    h, m = 0x9747B28C ^ len(data), 0x5BD1E995
+    whole = len(data) // 4 * 4
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & 0xFFFFFFFF
+        h = (h * m & 0xFFFFFFFF) ^ ((k ^ k >> 24) * m & 0xFFFFFFFF)
+    if data[whole:]:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * m & 0xFFFFFFFF
+    h = (h ^ h >> 13) * m & 0xFFFFFFFF
+    return h ^ h >> 15
+
+
+@pytest.mark.kafka
+def test_a_verifier_sees_an_open_transaction(kafka: Kafka, topic: Callable[..., str], app_id: str) -> None:
+    name = topic("transactional")
+    producer = client.transactional_producer(kafka.bootstrap, app_id)
+    producer.begin_transaction()
+    producer.produce(name, key=b"k", value=b"committed")
+    producer.send_offsets_to_transaction(
+        [client.TopicPartition(name, 0, 7, "note")], client.group_metadata(kafka.bootstrap, app_id)
+    )
+    producer.commit_transaction()
+    assert client.committed(kafka.bootstrap, app_id) == {(name, 0): client.Offset(7, "note")}
+    assert client.committed_offsets(kafka.bootstrap, app_id, name) == {0: 7}
+
+    producer.begin_transaction()
+    producer.produce(name, key=b"k", value=b"open")
+    producer.flush()
+    assert [(t.transactional_id, t.state) for t in open_transactions(kafka.bootstrap)] == [(app_id, "Ongoing")]
+    assert client.undecided(kafka.bootstrap, name) == {0: (2, 3)}
+    assert [row.value for row in client.read(kafka.bootstrap, name)] == [b"committed"]
+    assert [row.value for row in client.read(kafka.bootstrap, name, committed=False)] == [b"committed", b"open"]
+
+    producer.abort_transaction()
+    assert open_transactions(kafka.bootstrap) == []
+    assert client.undecided(kafka.bootstrap, name) == {}
+    assert client.changelog(kafka.bootstrap, name) == {0: {b"k": b"committed"}}
+
+
+@pytest.mark.kafka
+def test_no_topic_appears_by_itself(kafka: Kafka) -> None:
+    with pytest.raises(RuntimeError, match="were not acknowledged"):
+        client.produce(kafka.bootstrap, "never-made", [(b"k", b"v")], {"message.timeout.ms": 2000})
+    assert "never-made" not in client.topics(kafka.bootstrap)
+
+
+def test_topic_settings_arrive(kafka: Kafka, topic: Callable[..., str]) -> None:
+    name = topic("compacted", cleanup_policy="compact")
+    assert client.topic_config(kafka.bootstrap, name)["cleanup.policy"] == "compact"
+
+
+@pytest.mark.slow
+def test_a_broker_keeps_its_data_through_kill_stop_and_pause(own_kafka: Kafka) -> None:
+    node = own_kafka.nodes[0]
+    client.create_topic(own_kafka.bootstrap, "kept", 1)
+    client.produce(own_kafka.bootstrap, "kept", [(b"k", b"%d" % n) for n in range(100)])
+
+    own_kafka.kill()
+    assert not node.alive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(own_kafka.bootstrap.rpartition(":")[2])), 1)
+    own_kafka.restart()
+    assert len(client.read(own_kafka.bootstrap, "kept")) == 100
+
+    own_kafka.stop()
+    assert "shut down completed" in own_kafka.log.read_text()
+    own_kafka.restart()
+    assert len(client.read(own_kafka.bootstrap, "kept")) == 100
+
+    own_kafka.pause()
+    with pytest.raises(client.KafkaException):
+        client.admin(own_kafka.bootstrap).list_topics(timeout=1)
+    own_kafka.resume()
+    assert "kept" in client.wait_for(lambda: client.topics(own_kafka.bootstrap), 20, "the broker to go on")
+
+
+@pytest.mark.slow
+def test_all_of_a_clients_connections_go_through_the_proxy(own_kafka: Kafka) -> None:
+    client.create_topic(own_kafka.proxied_bootstrap, "seen", 1)
+    before = own_kafka.proxy.forwarded["to_broker"]
+    client.produce(own_kafka.proxied_bootstrap, "seen", [(None, bytes(500_000))])
+    assert own_kafka.proxy.forwarded["to_broker"] - before > 500_000
+
+    own_kafka.proxy.cut()
+    with pytest.raises(RuntimeError, match="not acknowledged"):
+        client.produce(own_kafka.proxied_bootstrap, "seen", [(None, b"held")], {"message.timeout.ms": 1500})
+    assert client.produce(own_kafka.bootstrap, "seen", [(None, b"beside the proxy")]) == 1
+    own_kafka.proxy.heal()
+    assert client.produce(own_kafka.proxied_bootstrap, "seen", [(None, b"healed")]) == 1
+
+
+@pytest.mark.slow
+def test_a_broker_can_have_settings_of_its_own(start_kafka: Callable[..., Kafka]) -> None:
+    kafka = start_kafka(settings={"message.max.bytes": "1000"})
+    client.create_topic(kafka.bootstrap, "small", 1)
+    with pytest.raises(RuntimeError, match="MSG_SIZE_TOO_LARGE"):
+        client.produce(kafka.bootstrap, "small", [(None, os.urandom(2000))])
+
+
+@pytest.mark.slow
+def test_three_brokers_go_on_with_two(cluster: Kafka) -> None:
+    client.create_topic(cluster.bootstrap, "replicated", 6)
+    client.produce(cluster.bootstrap, "replicated", [(b"%d" % n, b"before") for n in range(100)])
+    cluster.nodes[1].kill()
+    client.produce(cluster.bootstrap, "replicated", [(b"%d" % n, b"during") for n in range(100)], {"acks": "all"})
+    assert len(client.read(cluster.bootstrap, "replicated")) == 200
+    cluster.restart()
+    assert len(client.admin(cluster.bootstrap).list_topics(timeout=10).brokers) == 3
+    assert open_transactions(cluster.bootstrap) == []
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_a_killed_run_leaves_no_broker(tmp_path: Path) -> None:
+    run = textwrap.dedent(
+        """
+        import os, signal
+        from tests.brokers.choice import choose
+        kafka = choose({}).start_own()
+        print(kafka.nodes[0].pid, kafka.log.parent.parent, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    if choice.choose({}).own != "apache":
+        pytest.skip("left out: the broker of this run is no process of its own")
+    ended = subprocess.run(
+        [sys.executable, "-c", run], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=90
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    pid, directory = ended.stdout.split()
+    client.wait_for(lambda: not _exists(int(pid)), 5, "the broker to die")
+    client.wait_for(lambda: not Path(directory).exists(), 5, "its directory to go")
+
+
+@pytest.mark.slow
+@pytest.mark.kafka
+def test_a_broker_that_does_not_start_shows_its_log(start_kafka: Callable[..., Kafka]) -> None:
+    with pytest.raises(RuntimeError, match="ended while starting") as failure:
+        start_kafka(settings={"metric.reporters": "no.such.Reporter"})
+    assert "no.such.Reporter" in str(failure.value)
