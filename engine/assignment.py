@@ -71,6 +71,9 @@ class Member:
     lags: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
     """Changelog records that its local state of a task is behind; a task it has no state of is absent."""
     promised: frozenset[TaskId] = frozenset()
+    """Tasks that it was told it gets as soon as their owner releases them."""
+    warming: frozenset[TaskId] = frozenset()
+    """Tasks that it was told will move to it once its copy is caught up."""
     knows: Mapping[int, Version] = field(default_factory=dict[int, Version])
     weights: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
     sizes: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
@@ -134,6 +137,7 @@ class _Assignment:
         self.members = members
         self.generation = generation
         self.policy = policy
+        self.coming = [m.promised | m.warming for m in members]
         self.living = {member.process for member in members}
         self.memory = max((m.memory for m in members), key=lambda memory: memory.generation, default=Memory())
         self.running = self._running()
@@ -256,9 +260,8 @@ class _Assignment:
             pinned = owner is not None and owner not in able
             group = groups.setdefault((task.subtopology, tuple(able)), len(groups))
             tasks.append(task)
-            items.append(
-                Item(group, weights[task], able, self._bias(task, able, mean), _Nearness(self, task), pinned=pinned)
-            )
+            bias, near = self._bias(task, able, mean), self._near(task, able)
+            items.append(Item(group, weights[task], able, bias, near, pinned=pinned))
         board = Board(items, len(self.members), self.policy.least_gain)
         for index, task in enumerate(tasks):
             if task in self.owner:
@@ -268,17 +271,29 @@ class _Assignment:
             board.put(index, board.lightest(index, self._readiest(tasks[index], items[index].allowed)))
         placed = dict(zip(tasks, board.place, strict=True))
         for index, task in enumerate(tasks):
-            heirs = [i for i in items[index].allowed if task in self.members[i].promised]
+            heirs = [i for i in items[index].allowed if task in self.coming[i]]
             if heirs and not items[index].pinned:
                 board.put(index, min(heirs, key=lambda i: (self._lag(task, i), i)))
         board.improve(4 * len(tasks) + 16)
         return placed, dict(zip(tasks, board.place, strict=True))
 
     def _readiest(self, task: TaskId, able: Iterable[int]) -> list[int]:
-        """Those of `able` that could run the task soonest: the ones with the promise of it, else the smallest lag."""
+        """Those of `able` that are to run the task: the ones it is promised to, else those that could soonest."""
+        heirs = [i for i in able if task in self.members[i].promised]
         best = min((self._lag(task, i) for i in able), default=0)
-        ready = [i for i in able if self._lag(task, i) == best]
-        return [i for i in ready if task in self.members[i].promised] or ready
+        return heirs or [i for i in able if self._lag(task, i) == best]
+
+    def _near(self, task: TaskId, able: Iterable[int]) -> dict[int, int]:
+        """Breaks ties between equal moves: first towards those the task is coming to, then those that have its state."""
+        near: dict[int, int] = {}
+        for i in able:
+            if task in self.coming[i]:
+                near[i] = 0
+            elif task in self.members[i].standby:
+                near[i] = 1
+            elif task in self.members[i].lags:
+                near[i] = 2
+        return near
 
     def _bias(self, task: TaskId, able: Iterable[int], mean: float) -> dict[int, float]:
         racks = self.policy.near.get(task)
@@ -345,22 +360,6 @@ class _Assignment:
                 note=note,
             )
         return plans
-
-
-class _Nearness:
-    """Breaks ties between equal moves: first towards those that have the task promised or its state."""
-
-    def __init__(self, assignment: _Assignment, task: TaskId) -> None:
-        self._assignment = assignment
-        self._task = task
-
-    def __call__(self, member: int) -> int:
-        who = self._assignment.members[member]
-        if self._task in who.promised:
-            return 0
-        if self._task in who.standby:
-            return 1
-        return 2 if self._task in who.lags else 3
 
 
 def coarse(weight: int) -> int:

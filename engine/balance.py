@@ -1,78 +1,98 @@
 """Spreads weighted tasks over members: the arithmetic of the assignor, without any idea of claims or protocols.
 
-Pure and deterministic. The quantity made small is the sum over members of (total load)² + Σ (load of each part)², so
-that both the whole and each part are even; every step of `improve` lowers it, which is why it ends. A step that gains
-less than `least` (a share of the mean load) is not taken: it would not be worth moving a task's state.
+Pure and deterministic. What is made small is half the sum over members of (total load)² + Σ (load of each part)², less
+what biases add: both the whole and each part become even. Every step of `improve` lowers it, which is why it ends. A
+step that gains less than `least`, a share of the mean load, is not taken: it is not worth moving a task's state for.
+
+With r(m) = total load of m + its load of part p - bias, moving weight w of part p from a to b gains w(r(a) - r(b) - 2w).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["Board", "Item"]
 
 EPSILON = 1e-9
+FAR = 9
+"""The nearness of a member that an item says nothing of."""
+EXTREMES = 3
+"""Swaps are looked for between this many of the most and of the least loaded members of a part."""
+
+Kind = tuple[int, int, tuple[tuple[int, float], ...]]
+"""Part, weight and biases: items of one kind are exchangeable but for their nearness."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something to place: `part` and `allowed` say where it may be, `weight` how heavy it is.
+    """Something to place.
 
-    `bias` is how much a place is liked beyond its load, in units of load, by member; `nearness` breaks ties (less is
-    better). A `pinned` item counts where it is and is not moved.
+    Items of one part have the same `allowed` members. `bias` is how much a member is liked beyond its load, in units
+    of load. `near` breaks ties between equal moves: the least number wins. A `pinned` item counts where it is and stays.
     """
 
     part: int
     weight: int
     allowed: Sequence[int]
     bias: Mapping[int, float] = field(default_factory=dict[int, float])
-    nearness: Callable[[int], int] = lambda member: 0
+    near: Mapping[int, int] = field(default_factory=dict[int, int])
     pinned: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        return self.part, self.weight, tuple(sorted(self.bias.items()))
 
 
 class Board:
     """Items on members, both by number, and the loads that follow."""
 
     def __init__(self, items: Sequence[Item], members: int, least: float) -> None:
-        self._items = items
-        self._least = least
-        self._members = members
         self.place: list[int] = [-1] * len(items)
+        self._items = items
+        self._kinds = [item.kind for item in items]
         parts = max((item.part for item in items), default=-1) + 1
         self._total = [0] * members
         self._loads = [[0] * members for _ in range(parts)]
-        self._held: list[list[set[int]]] = [[set() for _ in range(members)] for _ in range(parts)]
+        self._held: list[dict[Kind, set[int]]] = [{} for _ in range(members)]
+        """Movable items by member and kind."""
         self._allowed: list[Sequence[int]] = [()] * parts
+        self._kinds_of: list[dict[Kind, None]] = [{} for _ in range(parts)]
         weights = [0] * parts
-        for item in items:
+        for item, kind in zip(items, self._kinds, strict=True):
             self._allowed[item.part] = item.allowed
+            self._kinds_of[item.part][kind] = None
             weights[item.part] += item.weight
+        whole = sum(weights) / max(1, members)
         self._threshold = [
-            least * (sum(weights) / max(1, members) + weights[part] / max(1, len(self._allowed[part])))
-            for part in range(parts)
+            least * (whole + weight / max(1, len(allowed))) + EPSILON
+            for weight, allowed in zip(weights, self._allowed, strict=True)
         ]
 
     def put(self, item: int, member: int) -> None:
         """Places an item, taking it from where it is."""
-        spec, old = self._items[item], self.place[item]
+        spec, kind, old = self._items[item], self._kinds[item], self.place[item]
+        loads = self._loads[spec.part]
         if old >= 0:
             self._total[old] -= spec.weight
-            self._loads[spec.part][old] -= spec.weight
-            self._held[spec.part][old].discard(item)
+            loads[old] -= spec.weight
+            held = self._held[old].get(kind)
+            if held is not None:
+                held.discard(item)
         self.place[item] = member
         if member >= 0:
             self._total[member] += spec.weight
-            self._loads[spec.part][member] += spec.weight
-            self._held[spec.part][member].add(item)
+            loads[member] += spec.weight
+            if not spec.pinned:
+                self._held[member].setdefault(kind, set()).add(item)
 
     def lightest(self, item: int, candidates: Sequence[int]) -> int:
         """The candidate to which the item adds least; -1 when there is none."""
         spec = self._items[item]
-        loads = self._loads[spec.part]
+        loads, total, bias, near = self._loads[spec.part], self._total, spec.bias, spec.near
         return min(
             candidates,
-            key=lambda m: (self._total[m] + loads[m] - spec.bias.get(m, 0.0), spec.nearness(m), m),
+            key=lambda m: (total[m] + loads[m] - bias.get(m, 0.0), near.get(m, FAR), m),
             default=-1,
         )
 
@@ -83,109 +103,90 @@ class Board:
                 return
 
     def _move(self) -> bool:
-        best: tuple[float, int, int, int] | None = None
-        for part, allowed in enumerate(self._allowed):
-            loads, total = self._loads[part], self._total
+        """Takes the move that gains most; False when none gains enough."""
+        best, moves = 0.0, list[tuple[Kind, list[int], list[int]]]()
+        for part, kinds in enumerate(self._kinds_of):
+            allowed, least = self._allowed[part], self._threshold[part]
             if len(allowed) < 2:
                 continue
-            low = min(total[m] + loads[m] for m in allowed)
-            for a in allowed:
-                if not self._held[part][a] or (total[a] + loads[a] - low <= self._threshold[part] and not self._biased):
+            for kind in kinds:
+                weight, pull = kind[1], self._pull(kind)
+                low = min(pull[m] for m in allowed)
+                high = max((pull[m] for m in allowed if self._held[m].get(kind)), default=low)
+                gain = high - low - 2 * weight
+                if gain <= least or gain * weight < best:
                     continue
-                for choice in self._choices(part, a):
-                    spec = self._items[choice]
-                    targets = allowed if spec.bias else self._lowest(part, allowed, a)
-                    for b in targets:
-                        if b == a:
-                            continue
-                        gain = total[a] - total[b] + loads[a] - loads[b] - 2 * spec.weight
-                        gain += spec.bias.get(b, 0.0) - spec.bias.get(a, 0.0)
-                        if gain <= self._threshold[part] + EPSILON:
-                            continue
-                        key = (-gain * spec.weight, spec.nearness(b), choice, b)
-                        if best is None or key < best:
-                            best = key
-        if best is None:
+                if gain * weight > best:
+                    best, moves = gain * weight, []
+                sources = [m for m in allowed if pull[m] == high and self._held[m].get(kind)]
+                moves.append((kind, sources, [m for m in allowed if pull[m] == low]))
+        chosen = min((self._nearest(*move) for move in moves), default=None)
+        if chosen is None:
             return False
-        self.put(best[2], best[3])
+        self.put(chosen[1], chosen[2])
         return True
 
-    @property
-    def _biased(self) -> bool:
-        return any(item.bias for item in self._items)
-
-    def _lowest(self, part: int, allowed: Sequence[int], a: int) -> list[int]:
-        """The members that a move from `a` should go to: those with the least load."""
+    def _pull(self, kind: Kind) -> dict[int, float]:
+        """By allowed member, how much a part of this kind weighs on it."""
+        part, _, bias = kind
         loads, total = self._loads[part], self._total
-        low = min((total[m] + loads[m] for m in allowed if m != a), default=0)
-        return [m for m in allowed if m != a and total[m] + loads[m] == low]
+        pull: dict[int, float] = {m: total[m] + loads[m] for m in self._allowed[part]}
+        for member, amount in bias:
+            pull[member] -= amount
+        return pull
 
-    def _choices(self, part: int, member: int) -> list[int]:
-        """Items of a part on a member that may move."""
-        return sorted(item for item in self._held[part][member] if not self._items[item].pinned)
+    def _nearest(self, kind: Kind, sources: Sequence[int], targets: Sequence[int]) -> tuple[int, int, int]:
+        """Of equal moves the one whose target is nearest to its item: (nearness, item, target)."""
+        wanted = set(targets)
+        best: tuple[int, int, int] | None = None
+        for source in sources:
+            for item in self._held[source][kind]:
+                near = self._items[item].near
+                for member in wanted.intersection(near):
+                    key = (near[member], item, member)
+                    best = key if best is None else min(best, key)
+        if best is not None and best[0] < FAR:
+            return best
+        return FAR, min(self._held[sources[0]][kind]), targets[0]
 
     def _swap(self) -> bool:
-        """Exchanges two items of two members where that evens out a part or a total that no single move can."""
-        best: tuple[float, int, int, int, int, int] | None = None
-        for part, allowed in enumerate(self._allowed):
-            if len(allowed) < 2:
-                continue
-            loads = self._loads[part]
-            order = sorted(allowed, key=lambda m: (loads[m], self._total[m], m))
-            for a in order[-3:]:
-                for b in order[:3]:
-                    if loads[a] <= loads[b] or a == b:
-                        continue
-                    found = self._best_swap(part, a, b)
-                    if found is not None and (best is None or found < best):
-                        best = found
+        """Exchanges two items of two members where that evens out what no single move can."""
+        best = min((swap for part in range(len(self._allowed)) for swap in self._swaps(part)), default=None)
         if best is None:
             return False
-        _, _, one, b, other, a = best
+        _, one, b, other, a = best
         self.put(one, b)
         self.put(other, a)
         return True
 
-    def _best_swap(self, part: int, a: int, b: int) -> tuple[float, int, int, int, int, int] | None:
-        best: tuple[float, int, int, int, int, int] | None = None
-        for one in self._distinct(part, a, b):
-            w = self._items[one].weight
-            for elsewhere in range(len(self._allowed)):
-                if a not in self._allowed[elsewhere]:
+    def _swaps(self, part: int) -> Iterator[tuple[float, int, int, int, int]]:
+        """Swaps that gain enough: (-gain, an item of this part, its new place, another item, its new place)."""
+        loads, total, least = self._loads[part], self._total, self._threshold[part]
+        order = sorted(self._allowed[part], key=lambda m: (loads[m], total[m], m))
+        for a in order[-EXTREMES:]:
+            for b in order[:EXTREMES]:
+                if loads[a] <= loads[b]:
                     continue
-                for other in self._distinct(elsewhere, b, a):
-                    v = self._items[other].weight
-                    gain = self._swap_gain(one, other, a, b)
-                    if gain <= self._threshold[part] * max(w, v) + EPSILON:
-                        continue
-                    near = self._items[one].nearness(b) + self._items[other].nearness(a)
-                    key = (-gain, near, one, b, other, a)
-                    if best is None or key < best:
-                        best = key
-        return best
+                for kind in [k for k, held in self._held[a].items() if held and k[0] == part]:
+                    for other in [k for k, held in self._held[b].items() if held and a in self._allowed[k[0]]]:
+                        gain = self._swap_gain(kind, other, a, b)
+                        if gain > least * max(kind[1], other[1]):
+                            yield -gain, self._pick(kind, a, b), b, self._pick(other, b, a), a
 
-    def _distinct(self, part: int, member: int, target: int) -> list[int]:
-        """One item of each weight: the one that is nearest to the target."""
-        chosen: dict[int, int] = {}
-        for item in self._choices(part, member):
-            spec = self._items[item]
-            seen = chosen.get(spec.weight)
-            if seen is None or spec.nearness(target) < self._items[seen].nearness(target):
-                chosen[spec.weight] = item
-        return list(chosen.values())
+    def _pick(self, kind: Kind, source: int, target: int) -> int:
+        """The item of a kind that is nearest to its new place."""
+        return min(self._held[source][kind], key=lambda item: (self._items[item].near.get(target, FAR), item))
 
-    def _swap_gain(self, one: int, other: int, a: int, b: int) -> float:
-        """By how much half the sum of squares falls when `one` goes from a to b and `other` from b to a."""
-        x, y = self._items[one], self._items[other]
-        total = self._total
-        shift = x.weight - y.weight
+    def _swap_gain(self, one: Kind, other: Kind, a: int, b: int) -> float:
+        """What it gains when an item of kind `one` goes from a to b and one of kind `other` from b to a."""
+        (p, w, liked), (q, v, liked_too), total = one, other, self._total
+        shift = w - v
         gain = float(shift * (total[a] - total[b] - shift))
-        if x.part == y.part:
-            loads = self._loads[x.part]
-            gain += shift * (loads[a] - loads[b] - shift)
+        if p == q:
+            gain += shift * (self._loads[p][a] - self._loads[p][b] - shift)
         else:
-            first, second = self._loads[x.part], self._loads[y.part]
-            gain += x.weight * (first[a] - first[b] - x.weight) + y.weight * (second[b] - second[a] - y.weight)
-        gain += x.weight * (x.bias.get(b, 0.0) - x.bias.get(a, 0.0))
-        gain += y.weight * (y.bias.get(a, 0.0) - y.bias.get(b, 0.0))
+            gain += w * (self._loads[p][a] - self._loads[p][b] - w) + v * (self._loads[q][b] - self._loads[q][a] - v)
+        first, second = dict(liked), dict(liked_too)
+        gain += w * (first.get(b, 0.0) - first.get(a, 0.0))
+        gain += v * (second.get(a, 0.0) - second.get(b, 0.0))
         return gain

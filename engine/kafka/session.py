@@ -322,6 +322,7 @@ class Session:
                 opening=[(order[t.subtopology], t.partition, list(c)) for t, c in sorted(own.opening.items())],
                 standby=numbered(own.plan.standby, order),
                 promised=numbered(own.plan.promised, order),
+                warming=numbered(own.plan.warming, order),
                 lags=figures(state.lags, order),
                 weights=figures(state.weights, order),
                 sizes=figures(state.sizes, order),

@@ -70,6 +70,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     opening: list[tuple[int, int, list[str]]] = []
     standby: Numbers = {}
     promised: Numbers = {}
+    warming: Numbers = {}
     lags: Figures = {}
     weights: Figures = {}
     sizes: Figures = {}
@@ -286,6 +287,7 @@ class Catalogue:
             standby=tasks_of(report.standby, numbers),
             lags=figures_of(report.lags, numbers),
             promised=tasks_of(report.promised, numbers),
+            warming=tasks_of(report.warming, numbers),
             knows={
                 self._number[part.name]: Version(part.hash, max(part.topics.values(), default=0), part.stateful)
                 for part in report.parts
