@@ -1,0 +1,54 @@
+"""What a stream program means: records, serdes, the graph of steps, and the steps themselves. No input or output."""
+
+from .aggregators import Aggregator, collect, count, first, last, max, mean, min, sum
+from .builder import Builder, pattern
+from .draft import Pattern
+from .errors import ConfigError, RecordError, TidemillError, TopologyError
+from .record import Record, Windowed
+from .serde import Serde, float64, int64, raw, utf8, uuid
+from .serde_auto import auto
+from .serde_json import json
+from .serde_msgpack import msgpack
+from .stream import Grouped, Handle, Stream, Table, WindowedStream, WindowedTable
+from .topology import Topology
+from .windows import TimeWindows, hopping, tumbling
+
+__all__ = [
+    "Aggregator",
+    "Builder",
+    "ConfigError",
+    "Grouped",
+    "Handle",
+    "Pattern",
+    "Record",
+    "RecordError",
+    "Serde",
+    "Stream",
+    "Table",
+    "TidemillError",
+    "TimeWindows",
+    "Topology",
+    "TopologyError",
+    "Windowed",
+    "WindowedStream",
+    "WindowedTable",
+    "auto",
+    "collect",
+    "count",
+    "first",
+    "float64",
+    "hopping",
+    "int64",
+    "json",
+    "last",
+    "max",
+    "mean",
+    "min",
+    "msgpack",
+    "pattern",
+    "raw",
+    "sum",
+    "tumbling",
+    "utf8",
+    "uuid",
+]

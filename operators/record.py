@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, TypeAlias
 import msgspec
 from typing_extensions import TypeVar
 
-__all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "Windowed"]
+__all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "Update", "Windowed"]
 
 K = TypeVar("K", default=object)
 V = TypeVar("V", default=object)
@@ -45,6 +45,13 @@ class Windowed(msgspec.Struct, Generic[K], frozen=True, gc=False):
     key: K
     start: int
     end: int
+
+
+class Update(msgspec.Struct, Generic[V], frozen=True, gc=False):
+    """The value of a table's record where a step downstream needs to know what the row was before; None is no row."""
+
+    old: V | None
+    new: V | None
 
 
 class Batch(NamedTuple):

@@ -212,5 +212,3 @@ def check_name(name: str, what: str) -> None:
             f"{what} name {name!r} is not usable: internal topics are called after it, so it may have letters, "
             "digits, '.', '_' and '-' only, 180 at most"
         )
-
-

@@ -1,0 +1,82 @@
+"""Where a program begins: sources, and the finished topology."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from typing_extensions import TypeVar
+
+from .draft import Draft, Pattern, StoreKind
+from .serde import Serde, check_serde, raw
+from .steps import Flow, Grouping, table_rows
+from .stream import Stream, Table
+from .topology import Topology
+
+__all__ = ["Builder", "pattern"]
+
+K = TypeVar("K", default=bytes)
+V = TypeVar("V", default=bytes)
+
+
+def pattern(regex: str) -> Pattern:
+    """All topics whose whole name matches the regular expression, those made later included."""
+    return Pattern(regex)
+
+
+class Builder:
+    """A program as it is being written."""
+
+    def __init__(self, *, store: StoreKind = "rocksdb") -> None:
+        self._draft = Draft(store=store)
+
+    def stream(
+        self,
+        topics: str | Sequence[str] | Pattern,
+        *,
+        key: Serde[K] | None = None,
+        value: Serde[V] | None = None,
+        timestamp: Callable[[V], Any] | None = None,
+        start: str | datetime = "earliest",
+        name: str | None = None,
+    ) -> Stream[K, V]:
+        """The records of one or several topics. Keys and values without a serde are bytes.
+
+        `timestamp` gives the event time of a value: an int of milliseconds or an aware datetime; None drops the record.
+        `start` is where a new application begins to read: "earliest", "latest", "24h ago" or a datetime.
+        """
+        return Stream(self._source(topics, key, value, timestamp, start, name))
+
+    def table(
+        self,
+        topics: str | Sequence[str] | Pattern,
+        *,
+        key: Serde[K] | None = None,
+        value: Serde[V] | None = None,
+        timestamp: Callable[[V], Any] | None = None,
+        name: str | None = None,
+    ) -> Table[K, V]:
+        """A topic as a table: the newest value of each key; a null value deletes the key."""
+        flow = self._source(topics, key, value, timestamp, "earliest", None, for_table=True)
+        rows = table_rows(Grouping(flow), name=(flow.step.default or "").removesuffix("-source"))
+        table = Table[K, V](rows)
+        return table if name is None else table.named(name)
+
+    def topology(self) -> Topology:
+        """The program as it is now, checked and frozen."""
+        return self._draft.topology()
+
+    def _source(
+        self,
+        topics: str | Sequence[str] | Pattern,
+        key: Serde[Any] | None,
+        value: Serde[Any] | None,
+        timestamp: Callable[[Any], Any] | None,
+        start: str | datetime,
+        name: str | None,
+        *,
+        for_table: bool = False,
+    ) -> Flow:
+        step = self._draft.source(topics, key, value, timestamp, start, name, for_table=for_table)
+        return Flow(self._draft, step, key=check_serde(key, "key=") or raw, value=check_serde(value, "value=") or raw)

@@ -1,0 +1,214 @@
+"""Where bytes become records and records bytes: decoding sources, writing sinks and repartition topics.
+
+Columns are decoded and encoded whole. When that fails the batch is done again one record at a time, which finds the
+record to blame and keeps what came before it. A source drops records with a negative event time, as Kafka Streams does;
+a repartition drops records without a key. Which topic a repartition writes is the planner's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from itertools import repeat
+from operator import index
+from typing import Any, Final, cast
+
+from .errors import RecordError
+from .record import Batch, Headers, Outgoing, Record, Row
+from .serde import Serde, column_decoder, column_encoder
+from .serde_auto import auto, auto_key
+from .topology import Repartition, Source
+
+__all__ = ["Decoder", "Encoder", "RepartitionWriter", "SinkWriter", "decoder"]
+
+Records = list[Record[Any, Any]]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+NO_HEADERS: Final[Headers] = ()
+
+
+class Decoder:
+    """Reads one topic's batches."""
+
+    def __init__(
+        self, step: str, key: Serde[Any], value: Serde[Any], timestamp: Callable[[Any], Any] | None = None
+    ) -> None:
+        self._step = step
+        self._keys = column_decoder(key)
+        self._values = column_decoder(value)
+        self._timestamp = timestamp
+        self.drops = {"negative timestamp": 0}
+
+    def decode(self, batch: Batch) -> Records:
+        """The records of a batch; RecordError for the first that cannot be read, its index being that in the batch."""
+        try:
+            return self._decode(batch)
+        except Exception:
+            return self._one_by_one(batch)
+
+    def _decode(self, batch: Batch) -> Records:
+        keys, values = self._keys(batch.keys), self._values(batch.values)
+        times = batch.timestamps
+        if self._timestamp is not None:
+            times = list(map(self._timestamp, values))
+            if set(map(type, times)) != {int}:
+                times = [milliseconds(time) for time in times]
+        headers: Iterable[Headers] = repeat(NO_HEADERS) if batch.headers is None else batch.headers
+        records = list(map(Record, keys, values, times, headers, batch.offsets))
+        if times and min(times) < 0:
+            kept = [record for record in records if record.timestamp >= 0]
+            self.drops["negative timestamp"] += len(records) - len(kept)
+            return kept
+        return records
+
+    def _one_by_one(self, batch: Batch) -> Records:
+        done: Records = []
+        columns = zip(
+            batch.keys,
+            batch.values,
+            batch.timestamps,
+            batch.offsets,
+            repeat(NO_HEADERS) if batch.headers is None else batch.headers,
+            strict=False,
+        )
+        for place, (key, value, timestamp, offset, headers) in enumerate(columns):
+            single = Batch(batch.topic, batch.partition, [key], [value], [timestamp], [offset], [headers], 0)
+            try:
+                done += self._decode(single)
+            except Exception as error:
+                poison = Record(key, value, timestamp, headers, offset)
+                raise RecordError(self._step, place, poison, done, doing="decode") from error
+        return done
+
+
+def decoder(node: Source | Repartition) -> Decoder:
+    """The reading half of a source or a repartition."""
+    timestamp = node.timestamp if isinstance(node, Source) else None
+    return Decoder(node.name, node.key or auto_key, node.value or auto, timestamp)
+
+
+def milliseconds(time: Any) -> int:
+    """What a timestamp function gave, as event time; None is no time, which drops the record."""
+    if type(time) is int:
+        return time
+    if time is None:
+        return -1
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise ValueError(f"the timestamp function gave {time!r}, which has no time zone")
+        delta = time - EPOCH
+        return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
+    raise TypeError(
+        f"the timestamp function gave {time!r}, a {type(time).__name__}: event time is an int of milliseconds since "
+        "1970 or a datetime with a time zone"
+    )
+
+
+class Encoder:
+    """Turns records into rows."""
+
+    def __init__(
+        self,
+        key: Serde[Any],
+        value: Serde[Any],
+        *,
+        hashed: Callable[[Any], bytes] | None = None,
+        partition: Callable[[Record[Any, Any]], int] | None = None,
+        headers: Callable[[Record[Any, Any]], Any] | None = None,
+    ) -> None:
+        """`hashed` gives the bytes that choose the partition when those are not the key's; `partition` chooses it."""
+        self._keys = column_encoder(key)
+        self._values = column_encoder(value)
+        self._hashed = hashed
+        self._partition = partition
+        self._headers = headers
+
+    def rows(self, records: Records) -> list[Row]:
+        """One row a record."""
+        keys = self._keys([record.key for record in records])
+        values = self._values([record.value for record in records])
+        headers: Iterable[list[tuple[str, bytes]] | None]
+        if self._headers is not None:
+            headers = [header_list(self._headers(record)) for record in records]
+        else:
+            headers = [list(record.headers) if record.headers else None for record in records]
+        partitions: Iterable[int | bytes] = repeat(-1)
+        if self._partition is not None:
+            partitions = [index(self._partition(record)) for record in records]
+        elif self._hashed is not None:
+            hashed = self._hashed
+            partitions = [-1 if record.key is None else hashed(record.key) for record in records]
+        return list(zip(keys, values, [record.timestamp for record in records], headers, partitions, strict=False))
+
+
+class SinkWriter:
+    """Writes one topic, or the topic that a function chooses for each record."""
+
+    def __init__(self, step: str, topic: str | Callable[[Record[Any, Any]], str], encoder: Encoder) -> None:
+        self._step = step
+        self._topic = topic
+        self._encoder = encoder
+
+    def process(self, records: Records, now: int) -> list[Outgoing]:
+        try:
+            return self._write(records)
+        except Exception:
+            return one_by_one(self._step, records, self._write)
+
+    def _write(self, records: Records) -> list[Outgoing]:
+        topic = self._topic
+        if isinstance(topic, str):
+            return [Outgoing(topic, self._encoder.rows(records))]
+        groups: dict[str, Records] = {}
+        for record in records:
+            name = topic(record)
+            if not name or type(name) is not str:
+                raise TypeError(f"the topic function gave {name!r}, which is not the name of a topic")
+            groups.setdefault(name, []).append(record)
+        return [Outgoing(name, self._encoder.rows(group)) for name, group in groups.items()]
+
+
+class RepartitionWriter:
+    """Writes the internal topic; with `by`, under the key that the function gives for the value."""
+
+    def __init__(self, step: str, encoder: Encoder, by: Callable[[Any], Any] | None) -> None:
+        self._step = step
+        self._encoder = encoder
+        self._by = by
+        self.drops = {"null key": 0}
+
+    def process(self, records: Records, now: int) -> list[Outgoing]:
+        try:
+            return self._write(records)
+        except Exception:
+            return one_by_one(self._step, records, self._write)
+
+    def _write(self, records: Records) -> list[Outgoing]:
+        by = self._by
+        if by is not None:
+            keyed = [Record(by(r.value), r.value, r.timestamp, r.headers, r.offset) for r in records]
+        else:
+            keyed = records
+        kept = [record for record in keyed if record.key is not None]
+        rows = self._encoder.rows(kept)
+        self.drops["null key"] += len(keyed) - len(kept)
+        return [Outgoing("", rows)] if rows else []
+
+
+def one_by_one(step: str, records: Records, write: Callable[[Records], list[Outgoing]]) -> list[Outgoing]:
+    """Writes each record alone, to find the one that fails."""
+    done: list[Outgoing] = []
+    for place, record in enumerate(records):
+        try:
+            done += write([record])
+        except Exception as error:
+            raise RecordError(step, place, record, done, doing="write") from error
+    return done
+
+
+def header_list(headers: Any) -> list[tuple[str, bytes]] | None:
+    """Headers as a function gave them: a mapping or pairs, text as UTF-8."""
+    if not headers:
+        return None
+    pairs = cast("Iterable[tuple[Any, Any]]", headers.items() if isinstance(headers, Mapping) else headers)
+    return [(str(name), content.encode() if isinstance(content, str) else bytes(content)) for name, content in pairs]

@@ -1,0 +1,94 @@
+"""JSON: plain objects, or typed by a model.
+
+`json` reads and writes plain objects; `json(Model)` reads a msgspec struct, dataclass, TypedDict, NamedTuple, pydantic
+model or any type msgspec knows. Columns are read as lines and written as lines, which is exact: JSON as msgspec writes
+it has no line break, and a column is only joined when every boundary between two values shows that both are whole
+objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, overload
+
+import msgspec
+from typing_extensions import TypeVar
+
+from .errors import TopologyError
+
+__all__ = ["Json", "PlainJson", "json", "plain"]
+
+T = TypeVar("T", default=Any)
+
+
+def plain(value: Any) -> Any:
+    """What msgspec can write in place of a value it does not know, for pydantic models; TypeError for the rest."""
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return dump(mode="json")
+    item = getattr(value, "item", None)  # a NumPy scalar
+    if item is not None and getattr(value, "shape", None) == ():
+        return item()
+    raise TypeError(f"a {type(value).__module__}.{type(value).__qualname__} cannot be written as JSON")
+
+
+class Json(Generic[T]):
+    """JSON of one type."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        self._name = name
+        encoder = msgspec.json.Encoder(enc_hook=plain)
+        self.encode: Callable[[T], bytes] = encoder.encode
+        self.decode: Callable[[bytes], T]
+        self._encode_lines = encoder.encode_lines
+        self._decode_lines: Callable[[bytes], list[T]] | None = None
+        if hasattr(model, "model_validate_json"):  # a pydantic model
+            self.decode = model.model_validate_json
+            return
+        try:
+            decoder = msgspec.json.Decoder(model)
+        except TypeError as error:
+            raise TopologyError(f"tm.json cannot read {name}: {error}") from error
+        self.decode = decoder.decode
+        self._decode_lines = decoder.decode_lines
+
+    def encode_many(self, values: Sequence[T], /) -> list[bytes]:
+        lines = self._encode_lines(values).split(b"\n")
+        if len(lines) != len(values) + 1:  # a msgspec.Raw with line breaks of its own
+            return [self.encode(value) for value in values]
+        lines.pop()
+        return lines
+
+    def decode_many(self, data: Sequence[bytes], /) -> list[T]:
+        count = len(data)
+        if self._decode_lines is not None and count > 1:
+            lines = b"\n".join(data)
+            if lines.count(b"}\n{") == lines.count(b"\n") == count - 1:
+                values = self._decode_lines(lines)
+                if len(values) == count:
+                    return values
+        decode = self.decode
+        return [decode(item) for item in data]
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+class PlainJson(Json[Any]):
+    """JSON of plain objects; called with a model it gives the serde of that model."""
+
+    def __init__(self) -> None:
+        super().__init__(Any, "json")
+
+    @overload
+    def __call__(self, model: type[T], /) -> Json[T]: ...
+    @overload
+    def __call__(self, model: Any, /) -> Json[Any]: ...
+    def __call__(self, model: Any, /) -> Json[Any]:
+        if isinstance(model, (str, bytes, dict, list)):
+            raise TopologyError(f"tm.json takes a type, not {model!r}: write tm.json alone for plain objects")
+        return Json(model, f"json({getattr(model, '__name__', str(model))})")
+
+
+json = PlainJson()
+"""JSON to and from plain objects; `json(Model)` for typed JSON."""

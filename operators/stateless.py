@@ -1,0 +1,231 @@
+"""Steps without state: filter, map, flat_map and their like.
+
+Each is one loop over the batch inside one `try`. Functions get the value, `..._record` functions the record, and both
+may be None-valued: a null value is a value like any other here. The iterator tells how far the loop came when a
+function failed, so the loop keeps no count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import length_hint
+from typing import Any
+
+from .errors import RecordError
+from .record import Record, Update
+
+__all__ = [
+    "Call",
+    "CallRecord",
+    "Each",
+    "Filter",
+    "FlatMap",
+    "FlatMapRecord",
+    "Map",
+    "MapRecord",
+    "Merge",
+    "NewValues",
+    "Split",
+    "TableFilter",
+    "TableMap",
+    "WithKey",
+]
+
+Records = list[Record[Any, Any]]
+Function = Callable[[Any], Any]
+
+
+class Loop:
+    """A step that goes through the records once. Subclasses say what they add to `done` for each."""
+
+    def __init__(self, step: str, function: Function) -> None:
+        self._step = step
+        self._function = function
+
+    def process(self, records: Records, now: int) -> Records:
+        done: Records = []
+        rest = iter(records)
+        try:
+            self._run(rest, done)
+        except Exception as error:
+            index = len(records) - length_hint(rest) - 1
+            raise RecordError(self._step, index, records[index], done) from error
+        return done
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        raise NotImplementedError
+
+
+class Filter(Loop):
+    """Keeps the records whose value the function finds true."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for record in records:
+            if function(record.value):
+                emit(record)
+
+
+class Map(Loop):
+    """Replaces values."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for r in records:
+            emit(Record(r.key, function(r.value), r.timestamp, r.headers, r.offset))
+
+
+class FlatMap(Loop):
+    """Replaces a value by any number of values."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.extend
+        for r in records:
+            emit([Record(r.key, value, r.timestamp, r.headers, r.offset) for value in function(r.value) or ()])
+
+
+class WithKey(Loop):
+    """Replaces keys."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for r in records:
+            emit(Record(function(r.value), r.value, r.timestamp, r.headers, r.offset))
+
+
+class MapRecord(Loop):
+    """Replaces whole records; the offset stays that of the record that caused them."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for record in records:
+            emit(_caused(function(record), record.offset))
+
+
+class FlatMapRecord(Loop):
+    """Replaces a record by any number of records."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.extend
+        for record in records:
+            emit([_caused(result, record.offset) for result in function(record) or ()])
+
+
+class Each(Loop):
+    """Calls a function with each value, for its effect, and passes the records on."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for record in records:
+            function(record.value)
+            emit(record)
+
+
+class Call(Loop):
+    """Calls a function with each value and passes nothing on."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function = self._function
+        for record in records:
+            function(record.value)
+
+
+class CallRecord(Loop):
+    """Calls a function with each record and passes nothing on."""
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function = self._function
+        for record in records:
+            function(record)
+
+
+class Merge:
+    """Several streams as one: the task has already put their records in order."""
+
+    def process(self, records: Records, now: int) -> Records:
+        return records
+
+
+class Split:
+    """Each record to the port of the first predicate that holds, the last port being for the rest, if there is one."""
+
+    def __init__(self, step: str, predicates: list[Function], *, rest: bool) -> None:
+        self._step = step
+        self._predicates = predicates
+        self._rest = rest
+
+    def process(self, records: Records, now: int) -> list[Records]:
+        ports: list[Records] = [[] for _ in range(len(self._predicates) + self._rest)]
+        ways = [(predicate, port.append) for predicate, port in zip(self._predicates, ports, strict=False)]
+        otherwise = ports[-1].append if self._rest else None
+        rest = iter(records)
+        try:
+            for record in rest:
+                value = record.value
+                for predicate, send in ways:
+                    if predicate(value):
+                        send(record)
+                        break
+                else:
+                    if otherwise is not None:
+                        otherwise(record)
+        except Exception as error:
+            index = len(records) - length_hint(rest) - 1
+            raise RecordError(self._step, index, records[index], ports) from error
+        return ports
+
+
+class NewValues:
+    """A table's updates as a stream of what the rows are now."""
+
+    def process(self, records: Records, now: int) -> Records:
+        return [Record(r.key, r.value.new, r.timestamp, r.headers, r.offset) for r in records]
+
+
+class TableMap(Loop):
+    """Replaces rows, those that were as well as those that are. No row stays no row."""
+
+    def __init__(self, step: str, function: Function, *, updates: bool) -> None:
+        def of_row(value: Any) -> Any:
+            return None if value is None else function(value)
+
+        def of_update(update: Update[Any]) -> Update[Any]:
+            return Update(of_row(update.old), of_row(update.new))
+
+        super().__init__(step, of_update if updates else of_row)
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit = self._function, done.append
+        for r in records:
+            emit(Record(r.key, function(r.value), r.timestamp, r.headers, r.offset))
+
+
+class TableFilter(Loop):
+    """Rows for which the function holds; the others are as if they were not there.
+
+    Nothing is sent for a row that was not there before and is not now.
+    """
+
+    def __init__(self, step: str, function: Function, *, updates: bool) -> None:
+        super().__init__(step, function)
+        self._updates = updates
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, emit, updates = self._function, done.append, self._updates
+        for record in records:
+            old, new = record.value.old, record.value.new
+            if old is not None and not function(old):
+                old = None
+            if new is not None and not function(new):
+                new = None
+            if old is not None or new is not None:
+                value = Update(old, new) if updates else new
+                emit(Record(record.key, value, record.timestamp, record.headers, record.offset))
+
+
+def _caused(result: Any, offset: int) -> Record[Any, Any]:
+    if type(result) is not Record:
+        raise TypeError(f"the function must give a tidemill.Record, not {result!r}")
+    if result.offset == offset:
+        return result
+    return Record(result.key, result.value, result.timestamp, result.headers, offset)

@@ -1,0 +1,381 @@
+"""The fluent handles: `Stream`, `Grouped`, `WindowedStream`, `Table`.
+
+Each method adds one step to the program and returns a handle on what comes out of it; handles are values and can be
+used any number of times. They are in one file because each gives the next. Nothing here runs: the wiring is in
+`steps.py`, what a step does in the operators' files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Generic, Literal, cast, overload
+
+from typing_extensions import Self, TypeVar
+
+from .aggregators import Aggregator, compiled
+from .errors import TopologyError
+from .fold import Fold, aggregating, counting, reducing
+from .inference import result_serde
+from .record import Record, Windowed
+from .serde import Serde, check_serde
+from .serde_auto import auto
+from .stateless import (
+    Call,
+    CallRecord,
+    Each,
+    Filter,
+    FlatMap,
+    FlatMapRecord,
+    Map,
+    MapRecord,
+    Merge,
+    Split,
+    TableFilter,
+    TableMap,
+    WithKey,
+)
+from .steps import (
+    Flow,
+    Grouping,
+    check_function,
+    effect,
+    fold,
+    plain_step,
+    repartition,
+    rows_of,
+    sink,
+    table_rows,
+    windowed_fold,
+)
+from .windows import TimeWindows
+
+__all__ = ["Grouped", "Handle", "Stream", "Table", "WindowedStream", "WindowedTable"]
+
+K = TypeVar("K", default=Any)
+K2 = TypeVar("K2", default=Any)
+V = TypeVar("V", default=Any)
+A = TypeVar("A", default=Any)
+R = TypeVar("R", default=Any)
+
+Emit = Literal["update", "close"]
+
+
+class Handle:
+    """A place in the program."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+
+    def named(self, name: str) -> Self:
+        """Names the step that was just made, and with it its store and its topics."""
+        self.flow.draft.rename(self.flow.step, name)
+        return self
+
+
+class Stream(Handle, Generic[K, V]):
+    """A stream of records with keys of type K and values of type V. Functions get the value."""
+
+    def filter(self, function: Callable[[V], object]) -> Stream[K, V]:
+        """The records for whose value the function is true."""
+        check_function(function, ".filter()")
+        return Stream(self.flow.to(plain_step(self.flow, "filter", lambda s: Filter(s.name, function))))
+
+    def map(self, function: Callable[[V], R], *, value: Serde[R] | None = None) -> Stream[K, R]:
+        """Replaces each value by what the function makes of it."""
+        check_function(function, ".map()")
+        serde = check_serde(value, ".map(value=): ") or result_serde(function)
+        flow = self.flow.to(plain_step(self.flow, "map", lambda s: Map(s.name, function)))
+        return Stream(replace(flow, value=serde))
+
+    def flat_map(self, function: Callable[[V], Iterable[R]], *, value: Serde[R] | None = None) -> Stream[K, R]:
+        """Replaces each value by the values that the function gives."""
+        check_function(function, ".flat_map()")
+        serde = check_serde(value, ".flat_map(value=): ") or result_serde(function, each=True)
+        flow = self.flow.to(plain_step(self.flow, "flat_map", lambda s: FlatMap(s.name, function)))
+        return Stream(replace(flow, value=serde))
+
+    def map_record(
+        self,
+        function: Callable[[Record[K, V]], Record[K2, R]],
+        *,
+        key: Serde[K2] | None = None,
+        value: Serde[R] | None = None,
+    ) -> Stream[K2, R]:
+        """Replaces each record: key, value, event time and headers."""
+        check_function(function, ".map_record()")
+        step = plain_step(self.flow, "map_record", lambda s: MapRecord(s.name, function))
+        return Stream(self._replaced(step, key, value, ".map_record"))
+
+    def flat_map_record(
+        self,
+        function: Callable[[Record[K, V]], Iterable[Record[K2, R]]],
+        *,
+        key: Serde[K2] | None = None,
+        value: Serde[R] | None = None,
+    ) -> Stream[K2, R]:
+        """Replaces each record by the records that the function gives."""
+        check_function(function, ".flat_map_record()")
+        step = plain_step(self.flow, "flat_map_record", lambda s: FlatMapRecord(s.name, function))
+        return Stream(self._replaced(step, key, value, ".flat_map_record"))
+
+    def with_key(self, function: Callable[[V], K2], *, key: Serde[K2] | None = None) -> Stream[K2, V]:
+        """Replaces each key by what the function makes of the value. Keyed steps that follow repartition by it."""
+        check_function(function, ".with_key()")
+        step = plain_step(self.flow, "with_key", lambda s: WithKey(s.name, function))
+        flow = replace(self._replaced(step, key, None, ".with_key"), value=self.flow.value)
+        return Stream(flow)
+
+    def peek(self, function: Callable[[V], object]) -> Stream[K, V]:
+        """Calls the function with each value and passes the records on."""
+        check_function(function, ".peek()")
+        return Stream(self.flow.to(plain_step(self.flow, "peek", lambda s: Each(s.name, function))))
+
+    def split(self, *, default: str | None = None, **predicates: Callable[[V], object]) -> dict[str, Stream[K, V]]:
+        """A stream for each predicate: a record goes to the first that is true for its value.
+
+        The records for which none is go to the stream called `default`, or nowhere.
+        """
+        for name, predicate in predicates.items():
+            check_function(predicate, f".split({name}=)")
+        names = (*predicates, *(() if default is None else (default,)))
+        if not predicates or default in predicates:
+            raise TopologyError(
+                ".split() needs at least one name=predicate"
+                if not predicates
+                else f".split(): {default!r} is a predicate's name already; the default needs one of its own"
+            )
+        functions = list(predicates.values())
+        step = plain_step(self.flow, "split", lambda s: Split(s.name, functions, rest=default is not None), ports=names)
+        return {name: Stream(replace(self.flow, step=step, port=port)) for port, name in enumerate(names)}
+
+    def merge(self, *streams: Stream[K, V]) -> Stream[K, V]:
+        """This stream and others as one."""
+        others = tuple(stream.flow for stream in streams)
+        step = plain_step(self.flow, "merge", lambda _s: Merge(), others=others)
+        flows = (self.flow, *others)
+        same_key = all((flow.key, flow.window) == (self.flow.key, self.flow.window) for flow in flows)
+        return Stream(
+            replace(
+                self.flow.to(step),
+                key=self.flow.key if same_key else None,
+                value=self.flow.value if all(flow.value == self.flow.value for flow in flows) else None,
+                window=self.flow.window if same_key else None,
+                rekeyed=any(flow.rekeyed for flow in flows),
+            )
+        )
+
+    def repartition(self, partitions: int | None = None) -> Stream[K, V]:
+        """Sends the records through an internal topic, by their key."""
+        if partitions is not None and partitions < 1:
+            raise TopologyError(f".repartition(): a topic cannot have {partitions} partitions")
+        return Stream(repartition(self.flow, partitions=partitions))
+
+    def group_by(self, function: Callable[[V], K2 | None], *, key: Serde[K2] | None = None) -> Grouped[K2, V]:
+        """Groups by what the function makes of the value; records for which that is None are dropped and counted."""
+        check_function(function, ".group_by()")
+        return Grouped(Grouping(self.flow, function, check_serde(key, ".group_by(key=): ")))
+
+    def group_by_key(self) -> Grouped[K, V]:
+        """Groups by the key the records have."""
+        return Grouped(Grouping(self.flow))
+
+    def to_table(self) -> Table[K, V]:
+        """The newest value of each key; a null value deletes the key."""
+        return Table(table_rows(Grouping(self.flow)))
+
+    def to(
+        self,
+        topic: str | Callable[[Record[K, V]], str],
+        *,
+        key: Serde[Any] | None = None,
+        value: Serde[Any] | None = None,
+        partition: Callable[[Record[K, V]], int] | None = None,
+        headers: Callable[[Record[K, V]], Any] | None = None,
+    ) -> Handle:
+        """Writes the records to a topic, or to the one that the function chooses for each."""
+        return Handle(self.flow.to(sink(self.flow, topic, key, value, partition, headers)))
+
+    def sink(self, function: Callable[[V], object]) -> Handle:
+        """Hands each value to the function."""
+        check_function(function, ".sink()")
+        return Handle(self.flow.to(effect(self.flow, "sink", lambda name: Call(name, function))))
+
+    def sink_record(self, function: Callable[[Record[K, V]], object]) -> Handle:
+        """Hands each record to the function."""
+        check_function(function, ".sink_record()")
+        return Handle(self.flow.to(effect(self.flow, "sink", lambda name: CallRecord(name, function))))
+
+    def _replaced(self, step: Any, key: Serde[Any] | None, value: Serde[Any] | None, what: str) -> Flow:
+        return replace(
+            self.flow.to(step),
+            key=check_serde(key, f"{what}(key=): "),
+            value=check_serde(value, f"{what}(value=): "),
+            window=None,
+            rekeyed=True,
+        )
+
+
+class Grouped(Generic[K, V]):
+    """Records of one key together, to be counted, reduced or aggregated."""
+
+    def __init__(self, grouping: Grouping) -> None:
+        self._grouping = grouping
+
+    def named(self, name: str) -> Self:
+        """Names the repartition topic, where one is needed."""
+        self._grouping.name = name
+        return self
+
+    def window(self, windows: TimeWindows) -> WindowedStream[K, V]:
+        """Divides the records of each key by event time."""
+        if not isinstance(windows, TimeWindows):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f".window() takes windows such as tm.tumbling('1m'), not {windows!r}")
+        return WindowedStream(self._grouping, windows)
+
+    def count(self) -> Table[K, int]:
+        """How many records each key has."""
+        return Table(fold(self._grouping, "count", counting(auto), None))
+
+    def reduce(self, function: Callable[[V, V], V | None], *, value: Serde[V] | None = None) -> Table[K, V]:
+        """Combines the values of each key, two at a time; None deletes the key."""
+        serde, folding = _reduction(function, self._grouping, value)
+        return Table(fold(self._grouping, "reduce", folding, serde))
+
+    @overload
+    def aggregate(
+        self, initial: Callable[[], A], function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+    ) -> Table[K, A]: ...
+    @overload
+    def aggregate(
+        self, initial: A, function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+    ) -> Table[K, A]: ...
+    @overload
+    def aggregate(self, **columns: Aggregator[Any]) -> Table[K, dict[str, Any]]: ...
+    def aggregate(self, *arguments: Any, **columns: Any) -> Table[K, Any]:
+        """Accumulates the values of each key: by a function of one's own, or by named columns of a row."""
+        folding, serde = _aggregation(arguments, columns)
+        return Table(fold(self._grouping, "aggregate", folding, serde))
+
+
+class WindowedStream(Generic[K, V]):
+    """Records of one key and window together."""
+
+    def __init__(self, grouping: Grouping, windows: TimeWindows, emit: Emit = "update") -> None:
+        self._grouping = grouping
+        self._windows = windows
+        self._emit: Emit = emit
+
+    def emit(self, when: Emit) -> WindowedStream[K, V]:
+        """When results are sent: on every "update", or once on "close"."""
+        if when not in ("update", "close"):
+            raise TopologyError(f".emit() takes 'update' or 'close', not {when!r}")
+        return WindowedStream(self._grouping, self._windows, when)
+
+    def count(self) -> WindowedTable[K, int]:
+        """How many records each key has in each window."""
+        return self._table("count", counting(auto), None)
+
+    def reduce(self, function: Callable[[V, V], V | None], *, value: Serde[V] | None = None) -> WindowedTable[K, V]:
+        """Combines the values of each key and window, two at a time; None deletes the result."""
+        serde, folding = _reduction(function, self._grouping, value)
+        return self._table("reduce", folding, serde)
+
+    @overload
+    def aggregate(
+        self, initial: Callable[[], A], function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+    ) -> WindowedTable[K, A]: ...
+    @overload
+    def aggregate(
+        self, initial: A, function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+    ) -> WindowedTable[K, A]: ...
+    @overload
+    def aggregate(self, **columns: Aggregator[Any]) -> WindowedTable[K, dict[str, Any]]: ...
+    def aggregate(self, *arguments: Any, **columns: Any) -> WindowedTable[K, Any]:
+        """Accumulates the values of each key and window: by a function of one's own, or by named columns of a row."""
+        folding, serde = _aggregation(arguments, columns)
+        return self._table("aggregate", folding, serde)
+
+    def _table(self, kind: str, folding: Fold, serde: Serde[Any] | None) -> WindowedTable[K, Any]:
+        on_close = self._emit == "close"
+        return WindowedTable(windowed_fold(self._grouping, self._windows, on_close, kind, folding, serde))
+
+
+class Table(Handle, Generic[K, V]):
+    """Rows by key: what each key's value is now, and every change of it. Functions get the value, never None."""
+
+    def filter(self, function: Callable[[V], object]) -> Table[K, V]:
+        """The rows for whose value the function is true."""
+        check_function(function, ".filter()")
+
+        def build(settled: Any) -> TableFilter:
+            return TableFilter(settled.name, function, updates=settled.updates_out)
+
+        return Table(self.flow.to(plain_step(self.flow, "filter", build, asks="old")))
+
+    def map(self, function: Callable[[V], R], *, value: Serde[R] | None = None) -> Table[K, R]:
+        """Replaces the value of each row; None deletes the row."""
+        check_function(function, ".map()")
+        serde = check_serde(value, ".map(value=): ") or result_serde(function)
+
+        def build(settled: Any) -> TableMap:
+            return TableMap(settled.name, function, updates=settled.updates_out)
+
+        return Table(replace(self.flow.to(plain_step(self.flow, "map", build, asks="same")), value=serde))
+
+    def to_stream(self) -> Stream[K, V]:
+        """Every change as a record; a deleted row has the value None."""
+        return Stream(rows_of(self.flow))
+
+    def to(
+        self,
+        topic: str | Callable[[Record[K, V]], str],
+        *,
+        key: Serde[Any] | None = None,
+        value: Serde[Any] | None = None,
+        partition: Callable[[Record[K, V]], int] | None = None,
+        headers: Callable[[Record[K, V]], Any] | None = None,
+    ) -> Handle:
+        """Writes every change to a topic; a deleted row is a tombstone."""
+        return self.to_stream().to(topic, key=key, value=value, partition=partition, headers=headers)
+
+    def in_memory(self) -> Self:
+        """Keeps the store in memory, with the same changelog, instead of on disk."""
+        if not self.flow.step.durable:
+            raise TopologyError(f".in_memory(): a {self.flow.step.kind} has no store")
+        self.flow.step.store = "memory"
+        return self
+
+
+class WindowedTable(Table[Windowed[K], V], Generic[K, V]):
+    """Rows by key and window."""
+
+    def named(self, name: str) -> WindowedTable[K, V]:
+        """Names the step that was just made, and with it its store and its topics."""
+        return cast("WindowedTable[K, V]", super().named(name))
+
+
+def _reduction(
+    function: Callable[[Any, Any], Any], grouping: Grouping, value: Serde[Any] | None
+) -> tuple[Serde[Any] | None, Fold]:
+    check_function(function, ".reduce()")
+    serde = check_serde(value, ".reduce(value=): ") or grouping.flow.value
+    return serde, reducing(function, serde or auto)
+
+
+def _aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fold, Serde[Any] | None]:
+    if not arguments:
+        if not columns:
+            raise TopologyError(
+                ".aggregate() takes columns such as count=tm.count(), or an initial value and a function"
+            )
+        return compiled(columns), None
+    value = columns.pop("value", None)
+    if len(arguments) != 2 or columns:
+        raise TopologyError(
+            ".aggregate() takes either columns such as count=tm.count(), or an initial value and a function, not both"
+        )
+    initial, function = arguments
+    check_function(function, ".aggregate()")
+    serde = check_serde(value, ".aggregate(value=): ") or result_serde(function)
+    return aggregating(initial, function, serde or auto), serde
