@@ -23,7 +23,7 @@ from .lastwords import report
 from .logs import coloured, setup
 from .supervisor import Supervisor, inherit, own_command
 
-__all__ = ["GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
+__all__ = ["EPILOG", "GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
 
 LOG: Final = logging.getLogger("tidemill")
 CONNECTION: Final = ("app_id", "broker", "connect_timeout")

@@ -60,7 +60,7 @@ def health(found: Health) -> Answer:
     return Answer(200 if found.ok else 503, PLAIN, f"{found.reason}\n".encode())
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, purpose: str = "serve metrics") -> socket.socket:
     """A listening socket. Raises ConfigError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -69,8 +69,8 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             why, fix = "another process listens there", "choose another port, or 0 for a free one"
         else:
-            why, fix = str(error.strerror or error), "check the settings web and web_host"
-        raise ConfigError(f"cannot serve metrics at {host}:{port}: {why}; {fix}") from error
+            why, fix = str(error.strerror or error), "choose an address of this machine and a port you may use"
+        raise ConfigError(f"cannot {purpose} at {host}:{port}: {why}; {fix}") from error
 
 
 class Handler(BaseHTTPRequestHandler):
