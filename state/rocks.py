@@ -192,8 +192,8 @@ class RocksStore:
     def _entries(
         self, pairs: Iterator[tuple[bytes, bytes]], first: bytes, options: ReadOptions
     ) -> Iterator[tuple[bytes, bytes]]:
-        # Two traps of rocksdict: the upper bound lives in the options' memory, so they must live as long as the iterator,
-        # which is why they are a parameter; and set_iterate_lower_bound sets the upper bound, so `first` is checked here.
+        # Two traps of rocksdict: the upper bound lies in the options' memory, so they must live as long as the iterator
+        # (hence the parameter), and set_iterate_lower_bound sets the upper bound, so `first` is compared here.
         cut = len(META)
         try:
             for key, value in pairs:
