@@ -16,7 +16,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -148,8 +148,8 @@ class StateDirectory:
             ) from error
         if about.format > FORMAT:
             raise NewerFormat(
-                f"the state directory {self.path} has format {about.format}, this Tidemill knows formats up to {FORMAT}: "
-                "it was written by a later version; upgrade, or remove it to restore from the changelogs"
+                f"the state directory {self.path} has format {about.format}, this Tidemill knows formats up to "
+                f"{FORMAT}: it was written by a later version; upgrade, or remove it to restore from the changelogs"
             )
         if about.application != app_id:
             raise WrongOwner(
@@ -171,7 +171,8 @@ def _locked(path: Path) -> int:
         pid = int(text) if text.isdigit() else 0
         raise InUse(
             f"the state directory {path} is in use by process {pid or 'unknown'}: stop that one, or give this one "
-            "another directory (setting state_dir) or, if both work for the same application, another number (setting worker)",
+            "another directory (setting state_dir) or, if both work for the same application, another number (setting "
+            "worker)",
             pid,
         ) from None
     except BaseException:
@@ -201,7 +202,7 @@ def _newest(path: Path, pattern: str) -> int | None:
 
 
 @contextmanager
-def _usable(path: Path) -> Iterator[None]:
+def _usable(path: Path) -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:

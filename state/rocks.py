@@ -34,7 +34,7 @@ from rocksdict import (
 from .keys import successor
 from .store import Change, Corrupt, InUse, NewerFormat, Position, StateError, Unusable, WrongOwner
 
-__all__ = ["FORMAT", "RocksStore", "SharedMemory"]
+__all__ = ["FORMAT", "RocksStore", "RocksMemory"]
 
 FORMAT = 1
 """Of the layout above; a directory with a higher number was written by a later version."""
@@ -53,7 +53,7 @@ class About(msgspec.Struct, frozen=True):
     task: str
 
 
-class SharedMemory:
+class RocksMemory:
     """The memory of all RocksDB instances of the process: one block cache, with the write buffers charged to it."""
 
     def __init__(self, total: int) -> None:
@@ -71,7 +71,7 @@ class SharedMemory:
 class RocksStore:
     """All persistent stores of one task. Used by one thread at a time."""
 
-    def __init__(self, path: Path, app_id: str, task: str, memory: SharedMemory) -> None:
+    def __init__(self, path: Path, app_id: str, task: str, memory: RocksMemory) -> None:
         """Opens the directory, making it if it is not there.
 
         Raises `WrongOwner`, `NewerFormat`, `Corrupt`, `Unusable` or `InUse`.
@@ -259,7 +259,7 @@ class RocksStore:
         raise Unusable(message, text) from error
 
 
-def _options(memory: SharedMemory) -> Options:
+def _options(memory: RocksMemory) -> Options:
     table = BlockBasedOptions()
     table.set_block_cache(memory.cache)
     table.set_cache_index_and_filter_blocks(True)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tidemill.state.memory import MemoryStore
-from tidemill.state.rocks import RocksStore, SharedMemory
+from tidemill.state.rocks import RocksStore, RocksMemory
 from tidemill.state.store import Change, Position
 
-MEMORY = SharedMemory(16 << 20)
+MEMORY = RocksMemory(16 << 20)
 FAST_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
 STORES = st.sampled_from(["sums", "other", "täg"])
 KEYS = st.sampled_from([b"", b"\x00", b"a", b"a\x00", b"ab", b"b", b"\xff", b"\xff\xff"])
