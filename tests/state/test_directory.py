@@ -64,7 +64,14 @@ def test_nor_can_this_process_open_it_twice_but_it_can_again(tmp_path):
 
 def test_processes_that_this_one_starts_do_not_keep_the_lock(tmp_path):
     first = StateDirectory(tmp_path, "app")
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        close_fds=False,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"\n"
         first.close()
         StateDirectory(tmp_path, "app").close()
         child.communicate(b"\n")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tidemill.state.memory import MemoryStore
-from tidemill.state.rocks import RocksStore, RocksMemory
+from tidemill.state.rocks import RocksMemory, RocksStore
 from tidemill.state.store import Change, Position
 
 MEMORY = RocksMemory(16 << 20)
