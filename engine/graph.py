@@ -170,7 +170,7 @@ class Graph:
         except RecordError as error:
             return self._after(error, step, records, now, origin)
 
-    def _after(self, error: RecordError[Any], step: _Step, records: Records, now: int, origin: Origin) -> Any:
+    def _after(self, error: RecordError, step: _Step, records: Records, now: int, origin: Origin) -> Any:
         """What a call gives though a record failed: what was done before it and, by the policy, after it."""
         if self._policy is ErrorPolicy.FAIL:
             raise error.at(origin.topic, origin.partition, origin.task)
