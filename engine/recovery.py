@@ -104,6 +104,8 @@ class Stores(Protocol):
 
     def wipe(self, task: TaskId) -> None: ...
 
+    def age(self, task: TaskId, now: int) -> int: ...
+
 
 @dataclass
 class _Feed:
@@ -134,6 +136,8 @@ class _Opening:
     part: SubTopology
     standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
+    age: int = 0
+    """For how long the stores on disk were not written, in ms."""
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
     fresh: frozenset[Key] = frozenset()
     stream_time: int = -1
@@ -343,6 +347,7 @@ class Recovery:
         try:
             for opening in openings:
                 if not opening.stores:
+                    opening.age = self._stores.age(opening.task, self._clock.now())
                     opening.stores = self._open_stores(opening)
                 self._openings[opening.task] = opening
             self._find_feeds(openings)
@@ -418,16 +423,23 @@ class Recovery:
         self, opening: _Opening, store: str, into: Store, begin: int, end: int, committed: Mapping[str, int]
     ) -> int:
         """Where the replay of a changelog begins."""
-        match plan_restore(store, into.position(), begin, end, committed):
+        match plan_restore(store, into.position(), begin, end, committed, opening.age):
             case UseLocal(offset):
                 return offset
             case Rebuild(offset, why):
                 if end > begin:
-                    LOG.info("task %s: store %r is restored from the beginning of its changelog: %s", opening.task, store, why)
+                    LOG.info(
+                        "task %s: store %r is restored from the beginning of its changelog: %s",
+                        opening.task,
+                        store,
+                        why,
+                    )
                 into.clear(store)
                 return offset
             case Corrupt(why):
-                LOG.warning("task %s: store %r cannot be used: %s; restoring it from its changelog", opening.task, store, why)
+                LOG.warning(
+                    "task %s: store %r cannot be used: %s; restoring it from its changelog", opening.task, store, why
+                )
                 into.clear(store)
                 return begin
 
@@ -525,5 +537,3 @@ def _stream_time(metadata: str) -> int:
     """The stream time in an offset's metadata; -1 when there is none."""
     name, _, number = metadata.partition("=")
     return int(number) if name == "t" and number.lstrip("-").isdecimal() else -1
-
-

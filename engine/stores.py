@@ -1,15 +1,96 @@
-"""The stores of tasks, opened in the state directory of this process."""
+"""The stores of this process's tasks, opened in its state directory.
+
+Holds the directory's lock and the memory that all RocksDB instances share, and says in the engine's errors what the
+state layer says in its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TypeVar
+
+from typing_extensions import Self
 
 from ..state.directory import StateDirectory
 from ..state.memory import MemoryStore
-from ..state.rocks import RocksMemory, RocksStore
+from ..state.rocks import RocksStore, RocksMemory
 from ..state.store import Corrupt, StateError, Store
+from .config import Settings
 from .errors import StateCorrupt, StateUnusable
 from .ids import TaskId
+from .kafka.membership import Former
 from .plan import SubTopology
 
 __all__ = ["TaskStores"]
+
+T = TypeVar("T")
+STALE_MS = 7 * 24 * 60 * 60 * 1000
+"""After what time the state of a task that this process has not had is removed."""
+
+
+class TaskStores:
+    """Opens, ages and wipes the stores of tasks. Entered, it holds the directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises StateUnusable when the directory is in use, another application's, of a newer format or unwritable."""
+        self._app_id = settings.app_id
+        self._directory = usable(lambda: StateDirectory(settings.worker_dir, settings.app_id))
+        self._memory = RocksMemory(settings.state_memory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._directory.close()
+
+    def former(self) -> Former | None:
+        """Who the process that had the directory before was in the group."""
+        found = self._directory.former
+        return None if found is None else Former(found.member_id, found.process)
+
+    def remember(self, member_id: str, process: str) -> None:
+        """Keeps who this process is in the group, so that its restart can end what it left."""
+        usable(lambda: self._directory.remember(process, member_id))
+
+    def forget_former(self) -> None:
+        """This process has left the group: nobody needs to end it."""
+        usable(self._directory.forget)
+
+    def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]:
+        """The stores of a task by kind. Raises StateCorrupt, or StateUnusable."""
+        kinds = {state.spec.kind for state in part.stores}
+        stores: dict[str, Store] = {}
+        if "memory" in kinds:
+            stores["memory"] = MemoryStore()
+        if "rocksdb" in kinds:
+            path = self._directory.task(str(task))
+            try:
+                stores["rocksdb"] = RocksStore(path, self._app_id, str(task), self._memory)
+            except Corrupt as failure:
+                raise StateCorrupt(str(task), str(failure)) from failure
+            except StateError as failure:
+                raise StateUnusable(str(failure)) from failure
+        return stores
+
+    def age(self, task: TaskId, now: int) -> int:
+        """For how long, in ms, nothing was written to the task's state on disk."""
+        return self._directory.age(str(task), now)
+
+    def wipe(self, task: TaskId) -> None:
+        """Removes the state of a task."""
+        usable(lambda: self._directory.wipe(str(task)))
+
+    def sweep(self, now: int, keep: frozenset[TaskId]) -> list[str]:
+        """Removes state of tasks that this process has not had for a week."""
+        return usable(lambda: self._directory.sweep(now, STALE_MS, {str(task) for task in keep}))
+
+
+def usable(action: Callable[[], T]) -> T:
+    """What the action gives, or StateUnusable in place of an error of the state layer."""
+    try:
+        return action()
+    except StateError as failure:
+        raise StateUnusable(str(failure)) from failure

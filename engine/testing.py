@@ -123,7 +123,9 @@ class TopologyDriver:
         Key and value are encoded by the serdes of the source. Without a timestamp the record has the clock's; without a
         partition its key decides. Raises RecordError when a step fails and the policy is to stop.
         """
-        self.send_all(topic, [Record(key, value, self.clock.now() if timestamp is None else timestamp, headers)], partition)
+        self.send_all(
+            topic, [Record(key, value, self.clock.now() if timestamp is None else timestamp, headers)], partition
+        )
 
     def send_all(self, topic: str, records: Iterable[Record[Any, Any]], partition: int | None = None) -> None:
         """Puts several records into an input topic, to be processed as batches, one a partition."""
@@ -250,5 +252,3 @@ class TopologyDriver:
         for task in self._tasks.values():
             task.seal()
             task.settle(Position())
-
-
