@@ -1,0 +1,254 @@
+"""Metrics: the catalogue is what is exported, and the figures are those of the counters."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import get_args
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tidemill.engine.errors import ConfigError
+from tidemill.engine.serve.health import live, ready
+from tidemill.engine.serve.metrics import CATALOGUE, MetricName, StatsCollector, registry_of
+from tidemill.engine.serve.stats import Histogram, Stats
+from tidemill.engine.serve.web import WebServer, listen, pages
+from tidemill.engine.serve.workers import Scraped, merged, worker_pages
+
+BY_SUPERVISOR = {"tidemill_worker_up", "tidemill_worker_restarts_total"}
+
+
+@dataclass
+class FakeStore:
+    bytes: int
+
+    def size(self) -> int:
+        return self.bytes
+
+
+@dataclass
+class FakeTask:
+    id: str
+    records_in: int
+    position: int
+    stream_time: int = -1
+    dirty_bytes: int = 0
+    stores: dict[str, FakeStore] = field(default_factory=dict[str, FakeStore])
+    dropped: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        return {("views", int(self.id[-1])): self.position}
+
+    def buffered(self) -> dict[tuple[str, int], int]:
+        return {("views", int(self.id[-1])): 10}
+
+    def drops(self) -> dict[tuple[str, str], int]:
+        return self.dropped
+
+
+def text_of(stats: Stats, now: int = 10_000) -> str:
+    collector = StatsCollector(stats, ("views", "1.2", "exactly_once"), lambda: now)
+    return generate_latest(registry_of(collector)).decode()
+
+
+def figures(text: str) -> dict[tuple[str, ...], float]:
+    """Values by name and label values."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+    }
+
+
+def busy() -> Stats:
+    stats = Stats()
+    tasks = [
+        FakeTask("0_0", 5, 95, 9_000, 7, {"rocksdb": FakeStore(100), "memory": FakeStore(1)}, {("t", "null key"): 2}),
+        FakeTask("0_1", 6, 100, 8_000, 8, {}, {("t", "null key"): 3}),
+    ]
+    stats.turn(tasks, lambda key: 100 if key[1] == 0 else -1, now=1_000)
+    stats.produced(4)
+    stats.committed(30, [])
+    return stats
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert list(CATALOGUE) == list(get_args(MetricName))
+    for name, described in CATALOGUE.items():
+        assert name.startswith("tidemill_")
+        assert name.endswith("_total") == (described.type == "counter"), name
+        assert described.meaning.endswith(".")
+
+
+def test_what_is_exported_is_the_catalogue() -> None:
+    exported = {
+        f"{metric.name}_total" if metric.type == "counter" else metric.name
+        for metric in text_string_to_metric_families(text_of(busy()))
+        if metric.name.startswith("tidemill_")
+    }
+    assert exported == set(CATALOGUE) - BY_SUPERVISOR
+    for metric in text_string_to_metric_families(text_of(busy())):
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        described = {str(known): it for known, it in CATALOGUE.items()}.get(name)
+        if described is not None:
+            assert metric.type == described.type
+            for sample in metric.samples:
+                assert set(sample.labels) - {"le"} == set(described.labels)
+
+
+def test_figures() -> None:
+    found = figures(text_of(busy()))
+    assert found["tidemill_info", "views", "exactly_once", "1.2"] == 1
+    assert found["tidemill_records_in_total", "0_0"] == 5
+    assert found["tidemill_records_out_total",] == 4
+    assert found["tidemill_records_dropped_total", "null key", "t"] == 5
+    assert found["tidemill_lag_records", "0", "views"] == 5
+    assert ("tidemill_lag_records", "1", "views") not in found, "an unknown end is no lag"
+    assert found["tidemill_event_time_lag_seconds", "0_0"] == 1
+    assert found["tidemill_tasks", "running"] == 2
+    assert found["tidemill_state_bytes", "0_0"] == 101
+    assert found["tidemill_dirty_bytes",] == 15
+    assert found["tidemill_buffer_bytes",] == 20
+    assert found["tidemill_turn_age_seconds",] == 9
+    assert found["tidemill_commit_seconds_bucket", "0.02"] == 0
+    assert found["tidemill_commit_seconds_bucket", "0.05"] == 1
+    assert found["tidemill_commit_seconds_bucket", "+Inf"] == 1
+    assert found["tidemill_commit_seconds_count",] == 1
+    assert found["tidemill_commit_seconds_sum",] == pytest.approx(0.03)
+    assert found["process_resident_memory_bytes",] > 0
+
+
+def test_counters_never_go_down_when_tasks_leave_and_come_back() -> None:
+    stats = Stats()
+    task = FakeTask("0_0", 10, 0, dropped={("t", "late"): 1})
+    stats.turn([task], lambda key: 0, now=1_000)
+    stats.closed(task)
+    stats.turn([], lambda key: 0, now=1_001)
+    assert (stats.records_in, stats.dropped, stats.running) == ({"0_0": 10}, {("t", "late"): 1}, 0)
+    again = FakeTask("0_0", 3, 0, dropped={("t", "late"): 1})
+    stats.turn([again], lambda key: 0, now=2_000)
+    assert (stats.records_in, stats.dropped, stats.running) == ({"0_0": 13}, {("t", "late"): 2}, 1)
+
+
+def test_tasks_are_looked_at_a_few_times_a_second_only() -> None:
+    stats = Stats()
+    asked: list[int] = []
+
+    def end(key: tuple[str, int]) -> int:
+        asked.append(1)
+        return 0
+
+    for now in range(1_000, 2_000):
+        stats.turn([FakeTask("0_0", 1, 0)], end, now)
+    assert len(asked) == 4
+    assert stats.turned == 1_999
+
+
+def test_buckets_have_their_upper_bound_in_them() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.0, 2.5):
+        histogram.observe(value)
+    assert histogram.counts == [2, 2, 1]
+    assert (histogram.count, histogram.total) == (5, 7.5)
+
+
+def test_health() -> None:
+    stats = Stats()
+    assert live(stats, 5_000, now=1_000_000).ok, "a process that has not begun is alive"
+    assert not ready(stats).ok
+    stats.turn([], lambda key: 0, now=10_000)
+    stats.assigned()
+    assert live(stats, 5_000, now=15_000).ok
+    assert ready(stats).ok
+    hung = live(stats, 5_000, now=15_001)
+    assert not hung.ok
+    assert "has not finished a turn for 5s" in hung.reason
+    stats.restoring, stats.restore_remaining = 2, 12_345
+    assert ready(stats).reason == "2 tasks are being restored, 12,345 records to go"
+    stats.restoring = 0
+    stats.lost()
+    assert not ready(stats).ok
+
+
+def get(url: str, method: str = "GET") -> tuple[int, str, str]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers["Content-Type"], error.read().decode()
+
+
+def served(stats: Stats) -> WebServer:
+    registry = registry_of(StatsCollector(stats, ("views", "1.2", "exactly_once"), lambda: 10_000))
+    return WebServer(listen("127.0.0.1", 0), pages(registry, lambda: live(stats, 5_000, 10_000), lambda: ready(stats)))
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    web = served(busy())
+    yield web
+    web.close()
+
+
+def test_pages(web: WebServer) -> None:
+    status, content_type, body = get(f"{web.url}/metrics?name[]=x")
+    assert status == 200
+    assert content_type.startswith("text/plain; version=")
+    assert 'tidemill_records_in_total{task="0_0"} 5.0' in body
+    assert get(f"{web.url}/health/live")[0] == 503
+    assert get(f"{web.url}/health/ready")[::2] == (503, "not a member of the group yet\n")
+    assert get(f"{web.url}/")[::2] == (404, "there are: /metrics /health/live /health/ready\n")
+    assert get(f"{web.url}/metrics", "HEAD")[0] == 200
+    assert get(f"{web.url}/metrics", "POST")[0] == 501
+
+
+def test_an_address_that_cannot_be_had(web: WebServer) -> None:
+    with pytest.raises(ConfigError, match=rf"serve metrics at 127\.0\.0\.1:{web.port}: another process listens there"):
+        listen("127.0.0.1", web.port)
+    with pytest.raises(ConfigError, match="choose an address of this machine"):
+        listen("192.0.2.1", 0)
+
+
+def test_several_workers_are_one(web: WebServer) -> None:
+    stats = busy()
+    stats.assigned()
+    stats.turned = 9_000
+    other = served(stats)
+    workers = [
+        Scraped(0, web.url, 0),
+        Scraped(1, other.url, 2),
+        Scraped(2, None, 5),
+        Scraped(3, "http://127.0.0.1:1", 0),
+    ]
+    both = WebServer(listen("127.0.0.1", 0), worker_pages(lambda: workers))
+    try:
+        found = figures(get(f"{both.url}/metrics")[2])
+        assert [found["tidemill_worker_up", str(number)] for number in range(4)] == [1, 1, 0, 0]
+        assert found["tidemill_worker_restarts_total", "2"] == 5
+        assert found["tidemill_records_in_total", "0_0", "0"] == 5
+        assert found["tidemill_records_in_total", "0_0", "1"] == 5
+        assert found["tidemill_commit_seconds_bucket", "+Inf", "1"] == 1
+        status, _, reason = get(f"{both.url}/health/live")
+        assert status == 503
+        assert reason.startswith("worker 0: the processing thread has not finished a turn for 9s")
+        assert "worker 2: it is not running; worker 3: it does not answer" in get(f"{both.url}/health/ready")[2]
+        workers[:] = workers[1:2]
+        assert get(f"{both.url}/health/live")[0] == 200
+        assert get(f"{both.url}/health/ready")[::2] == (200, "all workers are ready\n")
+    finally:
+        both.close()
+        other.close()
+
+
+def test_merged_text_is_read_again_as_it_was() -> None:
+    once = list(text_string_to_metric_families(text_of(busy())))
+    (names, types) = ({metric.name for metric in once}, {metric.name: metric.type for metric in once})
+    whole = list(merged({"0": text_of(busy()), "1": text_of(busy())}))
+    assert {metric.name for metric in whole} == names
+    assert {metric.name: metric.type for metric in whole} == types
+    assert sum(len(metric.samples) for metric in whole) == 2 * sum(len(metric.samples) for metric in once)

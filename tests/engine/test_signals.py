@@ -1,0 +1,95 @@
+"""Stopping: one signal asks, a second one ends, a stop that takes too long ends too, and workers follow their owner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tidemill.engine.signals import StopSignals
+
+WAITS = """
+import sys, time
+from tidemill.engine.signals import StopSignals, stop_with_parent
+if len(sys.argv) > 2:
+    stop_with_parent(int(sys.argv[2]))
+limit = int(sys.argv[1]) or None
+with StopSignals(limit=limit) as stopping:
+    print("ready", flush=True)
+    while not stopping():
+        time.sleep(0.01)
+    print("stopping", flush=True)
+    if limit or len(sys.argv) < 3:
+        time.sleep(10)
+print("clean", flush=True)
+"""
+
+
+def started(*arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITS, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=pass_fds,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
+    with started("0") as process:
+        assert process.stdout is not None
+        process.send_signal(number)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(number)
+        assert process.wait(5) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == "stopped by a second signal: ended at once, without a commit\n"
+
+
+def test_a_stop_that_takes_too_long_ends() -> None:
+    with started("100") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 130
+        assert process.stderr is not None
+        assert "the stop took longer than stop_timeout" in process.stderr.read()
+
+
+def test_a_worker_stops_cleanly_when_its_owner_is_gone() -> None:
+    read, write = os.pipe()
+    with started("0", str(read), pass_fds=(read,)) as process:
+        os.close(read)
+        os.close(write)
+        assert process.wait(5) == 0
+        assert process.stdout is not None
+        assert process.stdout.read() == "stopping\nclean\n"
+
+
+def test_handlers_are_given_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
+    with StopSignals(children=True, at_once=False) as stopping:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping()
+        assert stopping.asked == 2
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)] == before
+
+
+def test_the_death_of_a_child_ends_a_wait() -> None:
+    with StopSignals(children=True) as stopping:
+        child = subprocess.Popen([sys.executable, "-c", ""])
+        began = time.monotonic()
+        stopping.wait(20)
+        assert time.monotonic() - began < 10
+        assert not stopping()
+        child.wait()
+        began = time.monotonic()
+        stopping.wait(0.05)
+        assert 0.04 < time.monotonic() - began < 5, "a wake-up is used up by the wait that it ended"
