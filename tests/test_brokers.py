@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
@@ -11,26 +10,15 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import choice, client, compose, embedded, jars, ports, process
-from tests.brokers.kafka import Kafka
 from tests.brokers.settings import NodeAddress, properties_text, server_properties
-from tests.brokers.transactions import open_transactions
 
 _ROOT = Path(__file__).parent.parent
-
-
-def _exists(pid: int) -> bool:
-    with suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return not Path(f"/proc/{pid}/stat").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    return False
 
 
 def _script(path: Path, text: str) -> Path:
@@ -78,7 +66,7 @@ def test_a_child_obeys_sigterm_and_is_killed_with_its_descendants(tmp_path: Path
     below = int(process.tail(tmp_path / "log"))
     child.kill()
     assert child.poll() == -signal.SIGKILL
-    client.wait_for(lambda: not _exists(below), 5, "the grandchild to die")
+    client.wait_for(lambda: not process.exists(below), 5, "the grandchild to die")
 
 
 def test_waiting_for_a_child_ends_with_its_log(tmp_path: Path) -> None:
@@ -115,7 +103,9 @@ def test_a_killed_run_leaves_no_process_and_no_directory(tmp_path: Path, number:
         [sys.executable, "-c", run], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=30
     )
     first, second, directory = ended.stdout.split()
-    client.wait_for(lambda: not _exists(int(first)) and not _exists(int(second)), 5, "the children to die")
+    client.wait_for(
+        lambda: not process.exists(int(first)) and not process.exists(int(second)), 5, "the children to die"
+    )
     client.wait_for(lambda: not Path(directory).exists(), 5, "the directory to go")
     assert (tmp_path / "ran").exists()
 
@@ -233,13 +223,22 @@ def test_with_nothing_at_all_every_broker_test_is_left_out(machine: Path, monkey
 
 
 def test_a_run_says_loudly_what_it_left_out(machine: Path) -> None:
-    run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", "sees_an_open_transaction"]
+    run = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        str(_ROOT / "tests" / "test_kafka.py"),
+        "-k",
+        "sees_an_open_transaction",
+    ]
     told = subprocess.run(run, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert "broker: THE EMBEDDED BROKER; tests that need the real Apache Kafka ARE LEFT OUT" in told.stdout
     assert re.search(
         r"1 TESTS WERE LEFT OUT: the real Apache Kafka cannot be had here: Java is not installed", told.stdout
     )
-    assert "test_brokers.py::test_a_verifier_sees_an_open_transaction" in told.stdout
+    assert "test_kafka.py::test_a_verifier_sees_an_open_transaction" in told.stdout
     assert told.returncode == 0
 
 
@@ -291,174 +290,3 @@ def test_breaking_a_container_goes_through_compose(machine: Path, tmp_path: Path
         "kill --signal SIGKILL kafka-1",
         "stop kafka-1",
     ]
-
-
-# --- the client, and one broker ------------------------------------------------------------------------------------
-
-
-def test_rows_come_back_as_they_went(kafka: Kafka, topic: Callable[..., str]) -> None:
-    name = topic("rows", partitions=3)
-    sent = [client.Row(b"k%d" % n, b"v%d" % n, n % 3, 1_700_000_000_000 + n, (("h", b"%d" % n),)) for n in range(3000)]
-    sent.append(client.Row(b"k0", None, 0, 1_700_000_000_999))
-    assert client.produce(kafka.bootstrap, name, sent) == 3001
-    rows = client.read(kafka.bootstrap, name)
-    assert [(r.key, r.value, r.timestamp, r.headers) for r in rows if r.partition == 0] == [
-        (r.key, r.value, r.timestamp, r.headers) for r in sent if r.partition == 0
-    ]
-    assert len(rows) == 3001
-    assert [row.offset for row in rows if row.partition == 2] == list(range(1000))
-    assert len(client.read(kafka.bootstrap, name, partitions=[1], start={1: 990}, until={1: 995})) == 5
-    assert client.end_offsets(kafka.bootstrap, name) == {0: 1001, 1: 1000, 2: 1000}
-    state = client.changelog(kafka.bootstrap, name)
-    assert b"k0" not in state[0]
-    assert state[1][b"k1"] == b"v1"
-
-
-def test_keys_go_to_the_partitions_that_the_java_client_picks(kafka: Kafka, topic: Callable[..., str]) -> None:
-    name = topic("keys", partitions=4)
-    client.produce(kafka.bootstrap, name, [(key, None) for key in (b"a", b"b", b"c", b"d", b"hello")])
-    placed = {row.key: row.partition for row in client.read(kafka.bootstrap, name)}
-    assert placed == {key: (_murmur2(key) & 0x7FFFFFFF) % 4 for key in (b"a", b"b", b"c", b"d", b"hello")}
-
-
-def _murmur2(data: bytes) -> int:
-    """Kafka's hash, written from its definition."""
-    h, m = 0x9747B28C ^ len(data), 0x5BD1E995
-    whole = len(data) // 4 * 4
-    for at in range(0, whole, 4):
-        k = int.from_bytes(data[at : at + 4], "little") * m & 0xFFFFFFFF
-        h = (h * m & 0xFFFFFFFF) ^ ((k ^ k >> 24) * m & 0xFFFFFFFF)
-    if data[whole:]:
-        h = (h ^ int.from_bytes(data[whole:], "little")) * m & 0xFFFFFFFF
-    h = (h ^ h >> 13) * m & 0xFFFFFFFF
-    return h ^ h >> 15
-
-
-@pytest.mark.kafka
-def test_a_verifier_sees_an_open_transaction(kafka: Kafka, topic: Callable[..., str], app_id: str) -> None:
-    name = topic("transactional")
-    producer = client.transactional_producer(kafka.bootstrap, app_id)
-    producer.begin_transaction()
-    producer.produce(name, key=b"k", value=b"committed")
-    producer.send_offsets_to_transaction(
-        [client.TopicPartition(name, 0, 7, "note")], client.group_metadata(kafka.bootstrap, app_id)
-    )
-    producer.commit_transaction()
-    assert client.committed(kafka.bootstrap, app_id) == {(name, 0): client.Offset(7, "note")}
-    assert client.committed_offsets(kafka.bootstrap, app_id, name) == {0: 7}
-
-    producer.begin_transaction()
-    producer.produce(name, key=b"k", value=b"open")
-    producer.flush()
-    assert [(t.transactional_id, t.state) for t in open_transactions(kafka.bootstrap)] == [(app_id, "Ongoing")]
-    assert client.undecided(kafka.bootstrap, name) == {0: (2, 3)}
-    assert [row.value for row in client.read(kafka.bootstrap, name)] == [b"committed"]
-    assert [row.value for row in client.read(kafka.bootstrap, name, committed=False)] == [b"committed", b"open"]
-
-    producer.abort_transaction()
-    assert open_transactions(kafka.bootstrap) == []
-    assert client.undecided(kafka.bootstrap, name) == {}
-    assert client.changelog(kafka.bootstrap, name) == {0: {b"k": b"committed"}}
-
-
-@pytest.mark.kafka
-def test_no_topic_appears_by_itself(kafka: Kafka) -> None:
-    with pytest.raises(RuntimeError, match="were not acknowledged"):
-        client.produce(kafka.bootstrap, "never-made", [(b"k", b"v")], {"message.timeout.ms": 2000})
-    assert "never-made" not in client.topics(kafka.bootstrap)
-
-
-def test_topic_settings_arrive(kafka: Kafka, topic: Callable[..., str]) -> None:
-    name = topic("compacted", cleanup_policy="compact")
-    assert client.topic_config(kafka.bootstrap, name)["cleanup.policy"] == "compact"
-
-
-@pytest.mark.slow
-def test_a_broker_keeps_its_data_through_kill_stop_and_pause(own_kafka: Kafka) -> None:
-    node = own_kafka.nodes[0]
-    client.create_topic(own_kafka.bootstrap, "kept", 1)
-    client.produce(own_kafka.bootstrap, "kept", [(b"k", b"%d" % n) for n in range(100)])
-
-    own_kafka.kill()
-    assert not node.alive()
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(own_kafka.bootstrap.rpartition(":")[2])), 1)
-    own_kafka.restart()
-    assert len(client.read(own_kafka.bootstrap, "kept")) == 100
-
-    own_kafka.stop()
-    assert "shut down completed" in own_kafka.log.read_text()
-    own_kafka.restart()
-    assert len(client.read(own_kafka.bootstrap, "kept")) == 100
-
-    own_kafka.pause()
-    with pytest.raises(client.KafkaException):
-        client.admin(own_kafka.bootstrap).list_topics(timeout=1)
-    own_kafka.resume()
-    assert "kept" in client.wait_for(lambda: client.topics(own_kafka.bootstrap), 20, "the broker to go on")
-
-
-@pytest.mark.slow
-def test_all_of_a_clients_connections_go_through_the_proxy(own_kafka: Kafka) -> None:
-    client.create_topic(own_kafka.proxied_bootstrap, "seen", 1)
-    before = own_kafka.proxy.forwarded["to_broker"]
-    client.produce(own_kafka.proxied_bootstrap, "seen", [(None, bytes(500_000))])
-    assert own_kafka.proxy.forwarded["to_broker"] - before > 500_000
-
-    own_kafka.proxy.cut()
-    with pytest.raises(RuntimeError, match="not acknowledged"):
-        client.produce(own_kafka.proxied_bootstrap, "seen", [(None, b"held")], {"message.timeout.ms": 1500})
-    assert client.produce(own_kafka.bootstrap, "seen", [(None, b"beside the proxy")]) == 1
-    own_kafka.proxy.heal()
-    assert client.produce(own_kafka.proxied_bootstrap, "seen", [(None, b"healed")]) == 1
-
-
-@pytest.mark.slow
-def test_a_broker_can_have_settings_of_its_own(start_kafka: Callable[..., Kafka]) -> None:
-    kafka = start_kafka(settings={"message.max.bytes": "1000"})
-    client.create_topic(kafka.bootstrap, "small", 1)
-    with pytest.raises(RuntimeError, match="MSG_SIZE_TOO_LARGE"):
-        client.produce(kafka.bootstrap, "small", [(None, os.urandom(2000))])
-
-
-@pytest.mark.slow
-def test_three_brokers_go_on_with_two(cluster: Kafka) -> None:
-    client.create_topic(cluster.bootstrap, "replicated", 6)
-    client.produce(cluster.bootstrap, "replicated", [(b"%d" % n, b"before") for n in range(100)])
-    cluster.nodes[1].kill()
-    client.produce(cluster.bootstrap, "replicated", [(b"%d" % n, b"during") for n in range(100)], {"acks": "all"})
-    assert len(client.read(cluster.bootstrap, "replicated")) == 200
-    cluster.restart()
-    assert len(client.admin(cluster.bootstrap).list_topics(timeout=10).brokers) == 3
-    assert open_transactions(cluster.bootstrap) == []
-
-
-@pytest.mark.slow
-@pytest.mark.kafka
-def test_a_killed_run_leaves_no_broker(tmp_path: Path) -> None:
-    run = textwrap.dedent(
-        """
-        import os, signal
-        from tests.brokers.choice import choose
-        kafka = choose({}).start_own()
-        print(kafka.nodes[0].pid, kafka.log.parent.parent, flush=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-        """
-    )
-    if choice.choose({}).own != "apache":
-        pytest.skip("left out: the broker of this run is no process of its own")
-    ended = subprocess.run(
-        [sys.executable, "-c", run], cwd=_ROOT, capture_output=True, text=True, check=False, timeout=90
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
-    pid, directory = ended.stdout.split()
-    client.wait_for(lambda: not _exists(int(pid)), 5, "the broker to die")
-    client.wait_for(lambda: not Path(directory).exists(), 5, "its directory to go")
-
-
-@pytest.mark.slow
-@pytest.mark.kafka
-def test_a_broker_that_does_not_start_shows_its_log(start_kafka: Callable[..., Kafka]) -> None:
-    with pytest.raises(RuntimeError, match="ended while starting") as failure:
-        start_kafka(settings={"metric.reporters": "no.such.Reporter"})
-    assert "no.such.Reporter" in str(failure.value)

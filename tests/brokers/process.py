@@ -139,6 +139,16 @@ def run_at_end(argv: Sequence[str]) -> None:
     _guard.ask("run-at-end", argv=list(argv))
 
 
+def exists(pid: int) -> bool:
+    """Whether a process runs (one that ended and that nobody has waited for does not)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def tail(log: Path, lines: int = 30) -> str:
     """The last lines of a log, for messages."""
     if not log.exists():

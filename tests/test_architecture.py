@@ -1,0 +1,281 @@
+"""The shape of the code, read from its syntax trees: who may import whom, what is banned where, how long a file may be.
+
+The arrows point one way: state <- operators <- engine <- examples. Modules are named by their place under the package
+(`engine.kafka.wire`); what they import is named the same way, whether it was imported relatively or not.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tidemill
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("operators", "state", "engine")
+LONGEST = 400
+LONGER: dict[str, int] = {}
+"""Files that may be longer, with a limit of their own, because they hold one concept that has no second half."""
+
+KAFKA = {"confluent_kafka", "aiokafka"}
+PURE = {f"engine.{name}" for name in ("assignment", "balance", "buffer", "flow", "ids", "ownership", "plan", "standby")}
+"""Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""
+
+VALUES = {f"operators.{name}" for name in ("errors", "record", "topology")} | {"state.store"}
+BANNED = {"time", "random", "threading", "asyncio", "os", "logging"}
+NOW = {(of, name) for of in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")}
+WALL = {("time", "time"), ("time", "time_ns")}
+SHARED = {"engine.errors", "engine.failpoints", "engine.policy", "engine.version"}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(module: str, tree: ast.AST, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """(line, imported module); names taken from our own packages come with the name, as it may be a module."""
+    package = module if is_package else module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name.removeprefix("tidemill.")
+        elif isinstance(node, ast.ImportFrom):
+            base = (node.module or "").removeprefix("tidemill.")
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if package else []
+                base = ".".join([*above, *(node.module.split(".") if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}" if base.split(".")[0] in (*PACKAGES, "") else base
+
+
+def within(name: str, *modules: str) -> bool:
+    return any(name == module or name.startswith(module + ".") for module in modules)
+
+
+def ours(name: str) -> bool:
+    return within(name, *PACKAGES)
+
+
+def may_import(module: str, name: str) -> bool:
+    """The import table."""
+    top = name.partition(".")[0]
+    if top in KAFKA:
+        return within(module, "engine.kafka")
+    if top == "rocksdict":
+        return module in ("state.rocks", "state.snapshot")
+    if within(module, "state"):
+        return not within(name, "operators", "engine")
+    if within(module, "operators"):
+        return (
+            top not in BANNED
+            and not within(name, "engine")
+            and (not within(name, "state") or within(name, "state.store", "state.keys", "state.cache"))
+        )
+    if module in PURE:
+        return top not in BANNED and (within(name, *PURE, *VALUES) if ours(name) else top in sys.stdlib_module_names)
+    if module in ("engine.task", "engine.graph"):
+        return top not in BANNED and (
+            not within(name, "engine") or within(name, *PURE, *SHARED, "engine.task", "engine.graph")
+        )
+    if within(module, "engine.kafka"):
+        return not within(name, "engine.task", "engine.loop") and (
+            not within(name, "operators") or within(name, "operators.record")
+        )
+    return True
+
+
+def violations(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """What is wrong with a module's source, as lines a person can act on."""
+    tree = ast.parse(source)
+    found: list[str] = []
+    for line, name in imports(module, tree, is_package=is_package):
+        if not may_import(module, name):
+            found.append(f"{module}:{line} must not import {name}")
+    for outer in ast.walk(tree):
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [node for node in ast.walk(outer) if isinstance(node, ast.Import | ast.ImportFrom)]
+            found += [f"{module}:{node.lineno} imports inside the function {outer.name}" for node in inner]
+        if isinstance(outer, ast.Name | ast.Attribute | ast.alias) and _last(outer) == "TYPE_CHECKING":
+            found.append(f"{module} has a TYPE_CHECKING block, which hides an import cycle")
+        if isinstance(outer, ast.Attribute):
+            asked = (_last(outer.value), outer.attr)
+            if asked in NOW and within(module, "operators", *PURE, "engine.task", "engine.graph"):
+                found.append(f"{module}:{outer.lineno} asks the clock: {ast.unparse(outer)}")
+            if asked in WALL and module != "engine.clock":
+                found.append(f"{module}:{outer.lineno} asks the wall clock, which is engine/clock.py's to ask")
+    return found
+
+
+def _last(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.alias(name=name):
+            return name
+        case _:
+            return ""
+
+
+def sources(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_imports_follow_the_table() -> None:
+    found = [
+        line
+        for path in [ROOT / "__init__.py", *sources(*PACKAGES)]
+        for line in violations(module_of(path), path.read_text(), is_package=path.name == "__init__.py")
+    ]
+    assert not found, "\n".join(found)
+
+
+def not_public(tree: ast.AST, public: set[str]) -> Iterator[tuple[int, str]]:
+    """(line, what) for each thing of the package that a program uses and that is not promised to it."""
+    handles = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "tidemill"
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, a.name) for a in names if a.name.startswith("tidemill."))
+            case ast.ImportFrom(module="tidemill", names=names):
+                yield from ((node.lineno, f"tidemill.{a.name}") for a in names if a.name not in public)
+            case ast.ImportFrom(module=str(module)) if module.startswith("tidemill."):
+                yield node.lineno, module
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name in handles and attr not in public:
+                yield node.lineno, f"{name}.{attr}"
+            case _:
+                pass
+
+
+def test_examples_use_the_public_names_alone() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line} uses {what}, which is not public"
+        for path in sources("examples")
+        for line, what in not_public(ast.parse(path.read_text()), set(tidemill.__all__))
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "program", ["import tidemill.engine", "from tidemill.engine import app", "from tidemill import plan", "tm.plan"]
+)
+def test_an_example_that_reaches_inside_is_found(program: str) -> None:
+    assert list(not_public(ast.parse("import tidemill as tm\n" + program), {"App"}))
+    assert not list(not_public(ast.parse("import tidemill as tm\nfrom tidemill import App\ntm.App"), {"App"}))
+
+
+def test_numbered_examples_fit_on_a_page() -> None:
+    numbered = list((ROOT / "examples").glob("[0-9]*.py"))
+    assert numbered
+    assert {path.name: n for path in numbered if (n := len(path.read_text().splitlines())) >= 120} == {}
+
+
+def test_nothing_imports_the_folders_as_if_they_were_packages_of_their_own() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in [*sources(*PACKAGES, "examples", "bench", "tests")]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.ImportFrom) and not node.level and within(node.module or "", *PACKAGES))
+        or (isinstance(node, ast.Import) and any(within(alias.name, *PACKAGES) for alias in node.names))
+    ]
+    assert not found, "import tidemill.engine..., not engine...: " + ", ".join(found)
+
+
+def test_there_is_no_import_cycle() -> None:
+    paths = {module_of(path): path for path in [ROOT / "__init__.py", *sources(*PACKAGES)]}
+    arrows: dict[str, set[str]] = {}
+    for module, path in paths.items():
+        named = {
+            name if name in paths else name.rpartition(".")[0]
+            for _, name in imports(module, ast.parse(path.read_text()), is_package=path.name == "__init__.py")
+        }
+        arrows[module] = {name for name in named if name in paths and name != module and not within(module, name)}
+    done: set[str] = set()
+
+    def walk(module: str, path: list[str]) -> None:
+        assert module not in path, "a cycle: " + " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for name in sorted(arrows[module]):
+                walk(name, [*path, module])
+            done.add(module)
+
+    for module in paths:
+        walk(module, [])
+
+
+def test_a_file_has_one_concept() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines())
+        for path in [ROOT / "__init__.py", *sources(*PACKAGES, "examples", "bench", "tests")]
+    }
+    long = {name: lines for name, lines in lengths.items() if lines > LONGER.get(name, LONGEST)}
+    assert not long, f"over {LONGEST} lines, look for the second concept: {long}"
+    assert set(LONGER) <= set(lengths), "LONGER names files that are gone"
+
+
+def test_modules_say_what_they_decide() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sources(*PACKAGES, "examples", "tests")
+        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert not silent, f"no docstring: {silent}"
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "complaint"),
+    [
+        ("state.keys", "from ..operators.record import Record", "operators.record"),
+        ("state.memory", "import rocksdict", "rocksdict"),
+        ("state.rocks", "import confluent_kafka.admin", "confluent_kafka"),
+        ("operators.keyed", "from ..state.rocks import RocksStore", "state.rocks"),
+        ("operators.keyed", "from ..engine.clock import Clock", "engine.clock"),
+        ("operators.keyed", "import os.path", "os.path"),
+        ("operators.keyed", "from time import sleep", "time"),
+        ("operators.keyed", "import datetime as dt\nx = dt.datetime.now()", "asks the clock"),
+        ("engine.plan", "from .task import Task", "engine.task"),
+        ("engine.plan", "import msgspec", "msgspec"),
+        ("engine.plan", "import logging", "logging"),
+        ("engine.task", "from .clock import Clock", "engine.clock"),
+        ("engine.task", "import threading", "threading"),
+        ("engine.loop", "from confluent_kafka import Producer", "confluent_kafka"),
+        ("engine.loop", "import time\nnow = time.time()", "wall clock"),
+        ("engine.kafka.consumer", "from .. import task", "engine.task"),
+        ("engine.kafka.consumer", "from ..loop import Loop", "engine.loop"),
+        ("engine.kafka.consumer", "from ...operators.topology import Node", "operators.topology"),
+        ("engine.app", "def f():\n    import json", "inside the function f"),
+        ("engine.app", "from typing import TYPE_CHECKING", "TYPE_CHECKING"),
+    ],
+)
+def test_each_rule_bites(module: str, source: str, complaint: str) -> None:
+    assert complaint in "\n".join(violations(module, source))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("operators.keyed", "from ..state.cache import StateCache\nimport msgspec"),
+        ("state.rocks", "from rocksdict import Rdict\nfrom .store import Store"),
+        ("engine.plan", "from ..operators.topology import Node\nfrom .ids import TaskId\nimport hashlib"),
+        ("engine.task", "from ..state.cache import StateCache\nfrom .plan import SubTopology"),
+        ("engine.kafka.consumer", "from confluent_kafka import Consumer\nfrom ...operators.record import Record"),
+        ("engine.loop", "from .kafka.consumer import InputConsumer\nfrom .task import Task"),
+    ],
+)
+def test_what_is_allowed_passes(module: str, source: str) -> None:
+    assert violations(module, source) == []
+
+
+def test_every_folder_of_the_package_is_shipped() -> None:
+    """pyproject.toml lists the packages by hand."""
+    listed = (ROOT / "pyproject.toml").read_text()
+    folders = {path.parent for path in sources(*PACKAGES)}
+    missing = [module_of(folder) for folder in folders if f'"tidemill.{module_of(folder)}"' not in listed]
+    assert not missing, f"not listed in pyproject.toml: {missing}"
