@@ -272,7 +272,7 @@ def _options(memory: RocksMemory) -> Options:
     options.set_block_based_table_factory(table)
     options.set_write_buffer_manager(memory.buffers)
     options.set_write_buffer_size(min(LARGEST_WRITE_BUFFER, max(1 << 20, memory.total // 8)))
-    options.set_max_write_buffer_number(3)
+    options.set_max_write_buffer_number(2)
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(0.02)
     options.set_compression_type(DBCompressionType.lz4())
