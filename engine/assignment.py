@@ -48,6 +48,9 @@ class Memory:
     """The owner's process ("" for none), then former owners' processes that nobody has fenced yet."""
     running: Mapping[int, str] = field(default_factory=dict[int, str])
     """The hash that runs now, by sub-topology."""
+    weights: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
+    sizes: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
+    """The last figures known of each task, on the coarse scale: its owner may be dead, or between two owners."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Policy:
     """What the application asks of the assignment."""
 
     standbys: int = 0
-    least_gain: float = 0.1
+    least_gain: float = 0.05
     """A task is not moved for less than this share of the mean load of a member."""
     acceptable_lag: int = 10_000
     """A copy this many records behind, or fewer, counts as caught up."""
@@ -147,6 +150,8 @@ class _Assignment:
         }
         self.owner = self._claims()
         self.tasks = self._tasks()
+        self.weights = self._figures(self.memory.weights, (member.weights for member in members))
+        self.sizes = self._figures(self.memory.sizes, (member.sizes for member in members))
 
     def plans(self) -> dict[str, Plan]:
         placed, wanted = self._spread()
@@ -226,18 +231,28 @@ class _Assignment:
         return 0 if lag <= self.policy.acceptable_lag else lag
 
     def _size(self, task: TaskId) -> int:
-        return max((m.sizes[task] for m in self.members if task in m.sizes), default=self.policy.small + 1)
+        return self.sizes.get(task, self.policy.small + 1)
 
     def _may_move(self, task: TaskId, at: int, to: int) -> bool:
-        """Whether nothing is lost by running the task at its target right away."""
-        return self._lag(task, to) <= self._lag(task, at) or self._size(task) <= self.policy.small
+        """Whether little is lost by running the task at its target right away.
 
-    def _weights(self) -> dict[TaskId, int]:
-        """Weights on a coarse scale, so that noise moves nothing; unknown ones are the mean of their sub-topology."""
-        known: dict[TaskId, int] = {}
-        for member in self.members:
-            for task, weight in member.weights.items():
-                known[task] = max(known.get(task, 1), weight)
+        A task that nobody runs goes where it runs soonest, however small its state is.
+        """
+        if self._lag(task, to) <= self._lag(task, at):
+            return True
+        return task in self.owner and self._size(task) <= self.policy.small
+
+    def _figures(self, remembered: Mapping[TaskId, int], told: Iterable[Mapping[TaskId, int]]) -> dict[TaskId, int]:
+        """What is known of tasks: what their owners tell, else what the group remembers. Coarse: noise moves nothing."""
+        fresh: dict[TaskId, int] = {}
+        for figures in told:
+            for task, figure in figures.items():
+                fresh[task] = max(fresh.get(task, 0), coarse(figure))
+        return {**remembered, **fresh}
+
+    def _filled(self) -> dict[TaskId, int]:
+        """The weights of all tasks; unknown ones are the mean of their sub-topology."""
+        known = self.weights
         means: dict[int, list[int]] = {}
         for task, weight in known.items():
             means.setdefault(task.subtopology, []).append(weight)
@@ -247,7 +262,7 @@ class _Assignment:
 
     def _spread(self) -> tuple[dict[TaskId, int], dict[TaskId, int]]:
         """Where each task is placed if nothing is moved, and where it is wanted."""
-        weights = self._weights()
+        weights = self._filled()
         groups: dict[tuple[int, tuple[int, ...]], int] = {}
         items: list[Item] = []
         tasks: list[TaskId] = []
@@ -337,7 +352,7 @@ class _Assignment:
         for task in self.tasks:
             holder = active.get(task, self.owner.get(task))
             chains[task] = ("" if holder is None else names[holder], *self._former(task))
-        memory = Memory(self.generation, chains, self.running)
+        memory = Memory(self.generation, chains, self.running, self.weights, self.sizes)
         owners = {task: chain[0] for task, chain in chains.items() if chain[0]}
         hosts = {member.process: member.host for member in self.members if member.host}
         orphans = frozenset(task for task in self.tasks if task not in owners)
@@ -362,8 +377,8 @@ class _Assignment:
         return plans
 
 
-def coarse(weight: int) -> int:
+def coarse(figure: int) -> int:
     """The next number of the form 2ⁿ or 3 · 2ⁿ, at least 1."""
-    weight = max(1, weight)
-    power = 1 << (weight - 1).bit_length()
-    return power // 4 * 3 if power >= 4 and weight <= power // 4 * 3 else power
+    figure = max(1, figure)
+    power = 1 << (figure - 1).bit_length()
+    return power // 4 * 3 if power >= 4 and figure <= power // 4 * 3 else power

@@ -58,16 +58,10 @@ class Board:
         """Movable items by member and kind."""
         self._allowed: list[Sequence[int]] = [()] * parts
         self._kinds_of: list[dict[Kind, None]] = [{} for _ in range(parts)]
-        weights = [0] * parts
         for item, kind in zip(items, self._kinds, strict=True):
             self._allowed[item.part] = item.allowed
             self._kinds_of[item.part][kind] = None
-            weights[item.part] += item.weight
-        whole = sum(weights) / max(1, members)
-        self._threshold = [
-            least * (whole + weight / max(1, len(allowed))) + EPSILON
-            for weight, allowed in zip(weights, self._allowed, strict=True)
-        ]
+        self._least = least * sum(item.weight for item in items) / max(1, members) + EPSILON
 
     def put(self, item: int, member: int) -> None:
         """Places an item, taking it from where it is."""
@@ -106,7 +100,7 @@ class Board:
         """Takes the move that gains most; False when none gains enough."""
         best, moves = 0.0, list[tuple[Kind, list[int], list[int]]]()
         for part, kinds in enumerate(self._kinds_of):
-            allowed, least = self._allowed[part], self._threshold[part]
+            allowed, least = self._allowed[part], self._least
             if len(allowed) < 2:
                 continue
             for kind in kinds:
@@ -161,7 +155,7 @@ class Board:
 
     def _swaps(self, part: int) -> Iterator[tuple[float, int, int, int, int]]:
         """Swaps that gain enough: (-gain, an item of this part, its new place, another item, its new place)."""
-        loads, total, least = self._loads[part], self._total, self._threshold[part]
+        loads, total, least = self._loads[part], self._total, self._least
         order = sorted(self._allowed[part], key=lambda m: (loads[m], total[m], m))
         for a in order[-EXTREMES:]:
             for b in order[:EXTREMES]:

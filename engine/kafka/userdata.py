@@ -98,6 +98,8 @@ class Shared(msgspec.Struct, frozen=True, omit_defaults=True):
     running: list[str]
     owners: list[list[int | list[int]]]
     seats: list[Seat]
+    weights: Figures = {}
+    sizes: Figures = {}
 
 
 class PlanOnWire(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -227,7 +229,10 @@ def memory_of(shared: Shared, numbers: Mapping[str, int]) -> Memory:
     running = {
         numbers[name]: text for name, text in zip(shared.names, shared.running, strict=True) if text and name in numbers
     }
-    return Memory(shared.generation, owners, running)
+    order = [numbers.get(name, -1) for name in shared.names]
+    return Memory(
+        shared.generation, owners, running, figures_of(shared.weights, order), figures_of(shared.sizes, order)
+    )
 
 
 def written_shared(memory: Memory, names: list[str], seats: list[Seat]) -> bytes:
@@ -240,7 +245,9 @@ def written_shared(memory: Memory, names: list[str], seats: list[Seat]) -> bytes
         chain = [index.get(p, -1) for p in memory.owners[task]]
         row.append(chain[0] if len(chain) == 1 else chain)
     running = [memory.running.get(number, "") for number in range(len(names))]
-    return packed(Shared(memory.generation, processes, names, running, owners, seats))
+    order = {number: number for number in range(len(names))}
+    weights, sizes = figures(memory.weights, order), figures(memory.sizes, order)
+    return packed(Shared(memory.generation, processes, names, running, owners, seats, weights, sizes))
 
 
 class Catalogue:
@@ -344,4 +351,6 @@ def tasks_of(numbers: Numbers, order: list[int]) -> frozenset[TaskId]:
 
 
 def figures_of(values: Figures, order: list[int]) -> dict[TaskId, int]:
-    return {TaskId(order[part], p): value for part, row in values.items() for p, value in row.items()}
+    return {
+        TaskId(order[part], p): value for part, row in values.items() if order[part] >= 0 for p, value in row.items()
+    }
