@@ -78,10 +78,10 @@ class InputBuffer:
         """Says whether the partition has nothing more at the moment."""
         self._by_key[key].caught_up = yes
 
-    def next_run(self, limit: int | None = None, wait: bool = True) -> Run | None:
+    def next_run(self, limit: int | None = None, wait: bool = True, until: int | None = None) -> Run | None:
         """The next run of at most `limit` records, or None when there is nothing to take yet.
 
-        With `wait` false inputs that are empty are not waited for.
+        With `wait` false inputs that are empty are not waited for; with `until` no record after that time is taken.
         """
         best: _Input | None = None
         best_time = 0
@@ -103,12 +103,22 @@ class InputBuffer:
         count = len(best.chunks[0].records) - best.chunks[0].start
         if limit is not None and limit < count:
             count = limit
-        if full > 1:
-            count = self._within(best, count)
+        bound = self._passed_by(best) if full > 1 else None
+        if until is not None and (bound is None or until < bound):
+            bound = until
+        if bound is not None:
+            count = _within(best.chunks[0], count, bound)
+            if count == 0:
+                return None
         return self._take(best, count)
 
-    def _within(self, best: _Input, count: int) -> int:
-        """How many of the first `count` records of the next input pass no other input's head."""
+    def next_time(self) -> int | None:
+        """The event time of the oldest head, None when nothing waits."""
+        heads = [queue.chunks[0].head for queue in self._inputs if queue.chunks]
+        return min((head.timestamp for head in heads if head is not None), default=None)
+
+    def _passed_by(self, best: _Input) -> int:
+        """The newest time that records of the next input may have without passing another input's head."""
         bound: int | None = None
         inclusive = True
         before = True
@@ -124,13 +134,7 @@ class InputBuffer:
             elif head.timestamp == bound and before:
                 inclusive = False
         assert bound is not None
-        if not inclusive:
-            bound -= 1
-        chunk = best.chunks[0]
-        for taken in range(count):
-            if chunk.records[chunk.start + taken].timestamp > bound:
-                return taken
-        return count
+        return bound if inclusive else bound - 1
 
     @staticmethod
     def _take(queue: _Input, count: int) -> Run:
@@ -151,6 +155,10 @@ class InputBuffer:
     def sizes(self) -> dict[Key, int]:
         """Bytes waiting, by input."""
         return {queue.key: queue.size for queue in self._inputs}
+
+    def may_receive(self) -> bool:
+        """True when an input is empty and not known to be caught up."""
+        return any(not queue.chunks and not queue.caught_up for queue in self._inputs)
 
     def waiting(self) -> tuple[Key, ...]:
         """The inputs that hold the others up: empty and not known to be caught up, while another has records."""
@@ -173,3 +181,12 @@ class InputBuffer:
             queue.size = 0
             queue.end = None
             queue.caught_up = False
+
+
+def _within(chunk: _Chunk, count: int, bound: int) -> int:
+    """How many of the first `count` records of a chunk are not newer than the bound."""
+    start = chunk.start
+    for taken in range(count):
+        if chunk.records[start + taken].timestamp > bound:
+            return taken
+    return count

@@ -7,13 +7,16 @@ fetches a paused partition anew when it is resumed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "next_limit", "valves"]
+__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "horizons", "next_limit", "valves"]
 
 Key = tuple[str, int]
 FIRST_LIMIT = 256
 """Records in a task's first run, until its pace is known."""
+LATEST = (1 << 63) - 1
+"""An event time that nothing is after."""
+T = TypeVar("T")
 SLOW_MS = 200
 FAST_MS = 50
 
@@ -44,6 +47,27 @@ def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pen
     since the last commit.
     """
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
+
+
+def horizons(times: Mapping[T, int | None], apart: int) -> dict[T, int]:
+    """Up to what event time each task may go so that none runs more than `apart` ms ahead of another's next record.
+
+    `times` are the event times of the tasks' next records, None for a task that has none and need not be waited for.
+    Tasks that must wait for others are left out; the one furthest behind never is.
+    """
+    behind = sorted(time for time in times.values() if time is not None)
+    if not behind:
+        return {}
+    second = behind[1] if len(behind) > 1 else None
+    found: dict[T, int] = {}
+    for task, time in times.items():
+        if time is None:
+            continue
+        other = second if time == behind[0] else behind[0]
+        until = LATEST if other is None else other + apart
+        if time <= until:
+            found[task] = until
+    return found
 
 
 def next_limit(limit: int, elapsed: int, most: int) -> int:

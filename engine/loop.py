@@ -24,7 +24,7 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Retryable, TidemillError
 from .failpoints import hit
-from .flow import FIRST_LIMIT, commit_due, next_limit, valves
+from .flow import FIRST_LIMIT, commit_due, horizons, next_limit, valves
 from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
@@ -105,6 +105,9 @@ class Loop:
         self._more = False
         self._limits: dict[TaskId, int] = {}
         self._waiting_since: dict[TaskId, int] = {}
+        """Since when a task waits for an input of its own."""
+        self._silent_since: dict[TaskId, int] = {}
+        """Since when others wait for a task."""
         now = clock.monotonic()
         self._last_commit = self._last_tick = self._last_purge = self._last_report = now
         self._trouble_since: int | None = None
@@ -128,6 +131,7 @@ class Loop:
     def run_once(self) -> None:
         """One turn."""
         self._membership.progress()
+        self._stats.alive(self._clock.now())
         self._guarded(self._turn)
 
     def _turn(self) -> None:
@@ -150,13 +154,19 @@ class Loop:
                     self._start(finished)
                 case Closed():
                     self._closed(finished.task)
+        self._stats.recovering(len(self._wanted), self._recovery.progress() if self._wanted else ())
+        began = self._clock.monotonic()
         self._receive()
+        received = self._clock.monotonic()
         self._process()
+        self._stats.spent(received - began, self._clock.monotonic() - received)
         self._operate_valves()
         now = self._clock.monotonic()
         pending = self._pending()
         dirty = sum(task.dirty_bytes for task in self._tasks.values())
-        if commit_due(now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending):
+        if commit_due(
+            now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending
+        ):
             self._commit()
         self._stats.turn(self._tasks.values(), self._consumer.end, self._clock.now())
         if now - self._last_report >= REPORT_MS:
@@ -204,9 +214,7 @@ class Loop:
         self._leaving |= unwanted
         self._recovery.cancel(unwanted)
         self._recovery.standby(plan.standby)
-        coming = {
-            task for task in sorted(plan.active) if task not in self._tasks and task not in self._wanted
-        }
+        coming = {task for task in sorted(plan.active) if task not in self._tasks and task not in self._wanted}
         if coming:
             self._open(coming)
         parts = [f"{len(plan.active)} tasks"]
@@ -251,6 +259,7 @@ class Loop:
     def _start(self, ready: Ready) -> None:
         """A recovered task begins to run."""
         self._wanted.discard(ready.task)
+        self._stats.ready(ready.restored)
         task = Task(
             ready.task,
             self._plan.part(ready.task),
@@ -284,6 +293,7 @@ class Loop:
             self._tasks.pop(task).close()
             self._waiting_since.pop(task, None)
             self._limits.pop(task, None)
+            self._silent_since.pop(task, None)
 
     def _discard_producer(self, *, abort: bool = True) -> None:
         """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
@@ -340,20 +350,51 @@ class Loop:
             for task in self._tasks.values():
                 self._produce(task.tick(self._clock.now()))
         due = self._last_commit + self._settings.commit_interval
-        running: list[Task] = list(self._tasks.values())
-        while running:
-            running = [task for task in running if self._advance(task)]
+        moving = bool(self._tasks)
+        while moving:
+            moving = False
+            for task, until in self._next_up():
+                moving |= self._advance(task, until)
             if self._clock.monotonic() >= due:
                 break
-        self._more = bool(running)
+        self._more = moving
         if self._producer is not None:
             self._producer.poll()
 
-    def _advance(self, task: Task) -> bool:
+    def _next_up(self) -> list[tuple[Task, int | None]]:
+        """The tasks that may go on, and up to what event time.
+
+        Tasks that feed a repartition topic before a step that drops late records go side by side.
+        """
+        free: list[tuple[Task, int | None]] = []
+        aligned: dict[int, list[Task]] = {}
+        for task in self._tasks.values():
+            if task.part.alignment is None:
+                free.append((task, None))
+            else:
+                aligned.setdefault(task.id.subtopology, []).append(task)
+        for tasks in aligned.values():
+            times = {task.id: task.next_time() for task in tasks}
+            silent = [task for task in tasks if times[task.id] is None and task.may_receive()]
+            if any(time is not None for time in times.values()) and not all(map(self._patient_with, silent)):
+                continue
+            until = horizons(times, tasks[0].part.alignment or 0)
+            free += [(task, until[task.id]) for task in tasks if task.id in until]
+            for task in tasks:
+                if task not in silent:
+                    self._silent_since.pop(task.id, None)
+        return free
+
+    def _patient_with(self, task: Task) -> bool:
+        """Whether a task that may still receive older records was waited for long enough."""
+        since = self._silent_since.setdefault(task.id, self._clock.monotonic())
+        return self._clock.monotonic() - since > self._settings.idle
+
+    def _advance(self, task: Task, until: int | None) -> bool:
         """Processes one run of a task; False when it had none."""
         began = self._clock.monotonic()
         limit = self._limits.get(task.id, FIRST_LIMIT)
-        outgoing = task.advance(self._clock.now(), limit, wait=not self._waited_enough(task))
+        outgoing = task.advance(self._clock.now(), limit, not self._waited_enough(task), until)
         if outgoing is None:
             return False
         self._produce(outgoing)

@@ -73,6 +73,9 @@ class SubTopology:
     """Names of the topics that the writing halves of repartitions write, by node id."""
     changelogs: Mapping[str, str]
     """Changelog topics by store name, for stores that have one."""
+    alignment: int | None = None
+    """By how many ms of event time its tasks may run apart, so that what they write to a repartition topic is not late
+    for a step behind it; None when that does not matter."""
 
     def tasks(self) -> tuple[TaskId, ...]:
         """The tasks, one a partition."""
@@ -191,7 +194,17 @@ def plan(
         internal.extend(InternalTopic(name, "changelog", width, store) for store, name in changelogs.items())
         writes = {n.id: repartition_topic(app_id, n) for n in nodes if isinstance(n, Repartition)}
         parts.append(
-            SubTopology(synopsis.id, tuple(inputs), width, topic_partitions, nodes, stores, writes, changelogs)
+            SubTopology(
+                synopsis.id,
+                tuple(inputs),
+                width,
+                topic_partitions,
+                nodes,
+                stores,
+                writes,
+                changelogs,
+                _alignment(topology, nodes),
+            )
         )
     return Plan(app_id, topology, tuple(parts), tuple(internal))
 
@@ -199,6 +212,21 @@ def plan(
 def repartition_topic(app_id: str, node: Repartition) -> str:
     """The topic behind a repartition."""
     return f"{app_id}-{node.name}-repartition"
+
+
+def _alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
+    """The least disorder that any step behind a repartition of these nodes bears."""
+    found: set[int] = set()
+    pending = [node.id for node in nodes if isinstance(node, Repartition)]
+    bearable: list[int] = []
+    while pending:
+        for node in topology.consumers(pending.pop()):
+            if node.id not in found:
+                found.add(node.id)
+                pending.append(node.id)
+                if node.disorder is not None:
+                    bearable.append(node.disorder)
+    return min(bearable, default=None)
 
 
 def _topics_of(node: Source, matches: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -330,5 +358,3 @@ class _Widths:
             if name in group:
                 self._settle(group)
         return width
-
-

@@ -111,12 +111,14 @@ class Task:
         """Says whether a partition has nothing more at the moment, so that it need not be waited for."""
         self._buffer.caught_up(key, yes)
 
-    def advance(self, now: int, limit: int | None = None, wait: bool = True) -> list[Outgoing] | None:
-        """Processes the next run, of at most `limit` records; None when there is none.
+    def advance(
+        self, now: int, limit: int | None = None, wait: bool = True, until: int | None = None
+    ) -> list[Outgoing] | None:
+        """Processes the next run, of at most `limit` records and none after the time `until`; None when there is none.
 
         With `wait` false, empty inputs are not waited for.
         """
-        run = self._buffer.next_run(limit, wait)
+        run = self._buffer.next_run(limit, wait, until)
         if run is None:
             return None
         records = run.records
@@ -202,9 +204,13 @@ class Task:
         """Inputs that hold the others up."""
         return self._buffer.waiting()
 
-    def idle(self) -> bool:
-        """True when nothing waits to be processed."""
-        return self._buffer.empty()
+    def next_time(self) -> int | None:
+        """The event time of the oldest record that waits, None when none does."""
+        return self._buffer.next_time()
+
+    def may_receive(self) -> bool:
+        """True when an input is empty and not known to be caught up."""
+        return self._buffer.may_receive()
 
     def buffered(self) -> dict[Key, int]:
         """Bytes waiting, by input."""

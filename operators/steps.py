@@ -24,7 +24,7 @@ from .serde_keys import WindowedKey, plain_key
 from .stateless import Merge, NewValues
 from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink
 from .windowed import WindowedFold
-from .windows import TimeWindows
+from .windows import Emit, TimeWindows
 
 __all__ = [
     "Flow",
@@ -169,7 +169,7 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
 
 
 def windowed_fold(
-    grouping: Grouping, windows: TimeWindows, on_close: bool, kind: str, folding: Fold, value: Serde[Any] | None
+    grouping: Grouping, windows: TimeWindows, emit: Emit, kind: str, folding: Fold, value: Serde[Any] | None
 ) -> Flow:
     """A fold a key and window."""
     if grouping.flow.window is not None:
@@ -185,12 +185,21 @@ def windowed_fold(
                     caches[settled.name],
                     folding,
                     windows,
-                    on_close=on_close,
+                    emit=emit,
                     updates=settled.updates_out,
                 )
 
             state = OperatorState(settled.spec(), codec, windowed_view(windows.size, folding.result))
-            return Node(settled.id, settled.name, kind, settled.inputs, build=build, stores=(state,), keyed=True)
+            return Node(
+                settled.id,
+                settled.name,
+                kind,
+                settled.inputs,
+                build=build,
+                stores=(state,),
+                keyed=True,
+                disorder=windows.grace,
+            )
 
         return node
 

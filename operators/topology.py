@@ -99,6 +99,8 @@ class Node:
     """True when records of one key must meet in one task: all topics that feed it need the same partitioning."""
     tagged: bool = False
     """True when the operator wants `(slot, Record)` pairs, slot being the index of the input."""
+    disorder: int | None = None
+    """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.flow import FIRST_LIMIT, commit_due, next_limit, valves
+from tidemill.engine.flow import FIRST_LIMIT, commit_due, horizons, next_limit, valves
 
 A, B = ("a", 0), ("a", 1)
 
@@ -42,3 +42,22 @@ def test_runs_grow_while_fast_and_shrink_when_slow() -> None:
     assert next_limit(100, 10_000, 10_000) == 1
     assert next_limit(1000, 400, 10_000) == 250
     assert next_limit(1, 10**9, 10_000) == 1
+
+
+def test_tasks_go_side_by_side() -> None:
+    assert horizons({"a": 100, "b": 150, "c": None}, 10) == {"a": 160}
+    assert horizons({"a": 100, "b": 105, "c": 111}, 10) == {"a": 115, "b": 110}
+    assert horizons({"a": 100, "b": 100}, 0) == {"a": 100, "b": 100}
+    assert set(horizons({"a": 100, "b": None}, 0)) == {"a"}
+    assert horizons({"a": None}, 5) == {}
+
+
+@given(st.dictionaries(st.sampled_from("abcd"), st.one_of(st.none(), st.integers(0, 50)), min_size=1), st.integers(0, 9))
+def test_somebody_may_always_go_and_nobody_runs_ahead(times: dict[str, int | None], apart: int) -> None:
+    until = horizons(times, apart)
+    waiting = {task: time for task, time in times.items() if time is not None}
+    assert bool(until) == bool(waiting)
+    for task, limit in until.items():
+        assert waiting[task] <= limit
+        for other, time in waiting.items():
+            assert other == task or limit <= time + apart
