@@ -70,7 +70,7 @@ def run(target: str, **options: Any) -> int:
     show_default=True,
     help="Form of the output.",
 )
-@settings_options("app_id", "broker")
+@settings_options("app_id", "broker", "connect_timeout")
 def topology(target: str, stage: str, form: str, **options: Any) -> None:
     """Shows a program: its steps, topics and stores."""
     app = find(target, App)

@@ -7,10 +7,9 @@ frozen topology or plan to a string.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,20 +18,35 @@ from .plan import Partitioned, Plan
 
 __all__ = ["Picture", "as_json", "as_mermaid", "as_text", "logical", "partitioned", "physical"]
 
+INTERNAL: Final = "an internal topic"
+CHOSEN: Final = "chosen by a function"
+
+
+@dataclass(frozen=True)
+class From:
+    """Where a step's records come from: another step, and which of its outputs if it has several."""
+
+    step: int
+    name: str
+    port: str | None
+
 
 @dataclass(frozen=True)
 class Step:
     """A step as people see it."""
 
+    id: int
+    """A step and the repartition before it may have the same name."""
     name: str
     kind: str
-    inputs: tuple[str, ...]
-    """Names of steps; "step/port" for one of several outputs."""
+    inputs: tuple[From, ...]
     reads: tuple[str, ...]
     """Topics it reads."""
     writes: str | None
     """The topic it writes, or what chooses it."""
     stores: tuple[str, ...]
+    internal: bool
+    """True for a repartition: what it writes is read again further on."""
     part: int | None
     """The sub-topology it runs in."""
     read_in: int | None
@@ -93,26 +107,28 @@ def step_of(
     writes: Mapping[int, str],
 ) -> Step:
     """A node as people see it."""
-    inputs: list[str] = []
+    inputs: list[From] = []
     for edge in node.inputs:
         upstream = topology.node(edge.node)
-        port = upstream.ports[edge.port] if len(upstream.ports) > 1 else ""
-        inputs.append(f"{upstream.name}/{port}" if port else upstream.name)
+        port = upstream.ports[edge.port] if len(upstream.ports) > 1 else None
+        inputs.append(From(upstream.id, upstream.name, port))
     reads: tuple[str, ...] = ()
     written: str | None = None
     match node:
         case Source():
             reads = node.topics if node.pattern is None else (*node.topics, f"/{node.pattern}/")
         case Sink() if node.topic is not None:
-            written = node.topic if isinstance(node.topic, str) else "chosen by a function"
+            written = node.topic if isinstance(node.topic, str) else CHOSEN
         case Repartition():
-            written = writes.get(node.id, "an internal topic")
+            written = writes.get(node.id, INTERNAL)
         case _:
             pass
     part = runs_in.get(node.id, read_in.get(node.id))
     there = read_in.get(node.id) if isinstance(node, Repartition) else None
     stores = tuple(state.spec.name for state in node.stores)
-    return Step(node.name, node.kind, tuple(inputs), reads, written, stores, part, there)
+    return Step(
+        node.id, node.name, node.kind, tuple(inputs), reads, written, stores, isinstance(node, Repartition), part, there
+    )
 
 
 def as_text(picture: Picture) -> str:
@@ -149,16 +165,12 @@ def details(step: Step, part: int | None) -> Iterable[str]:
     if step.reads:
         yield f"<- topic {', '.join(step.reads)}"
     if step.inputs:
-        yield f"<- {', '.join(step.inputs)}"
+        names = [found.name if found.port is None else f"{found.name}/{found.port}" for found in step.inputs]
+        yield f"<- {', '.join(names)}"
     if step.writes is not None:
-        yield f"-> {step.writes if is_phrase(step) else f'topic {step.writes}'}"
+        yield f"-> {step.writes}" if step.writes in (INTERNAL, CHOSEN) else f"-> topic {step.writes}"
     if step.stores:
         yield f"[{', '.join(step.stores)}]"
-
-
-def is_phrase(step: Step) -> bool:
-    """True when the words for what a step writes need no "topic" before them."""
-    return step.writes in ("an internal topic", "chosen by a function")
 
 
 def as_mermaid(picture: Picture) -> str:
@@ -176,13 +188,12 @@ def as_mermaid(picture: Picture) -> str:
     topics: dict[str, str] = {}
     edges: list[str] = []
     for step in picture.steps:
-        edges += [f"    {topic_id(topics, topic)} --> {identifier(step.name)}" for topic in step.reads]
+        edges += [f"    {topic_id(topics, topic)} --> s{step.id}" for topic in step.reads]
         for upstream in step.inputs:
-            name, slash, port = upstream.partition("/")
-            arrow = f"-- {port} -->" if slash else "-->"
-            edges.append(f"    {identifier(name)} {arrow} {identifier(step.name)}")
-        if step.writes is not None and step.kind != "repartition":
-            edges.append(f"    {identifier(step.name)} --> {topic_id(topics, step.writes)}")
+            arrow = "-->" if upstream.port is None else f'-- "{upstream.port}" -->'
+            edges.append(f"    s{upstream.step} {arrow} s{step.id}")
+        if step.writes is not None and not step.internal:
+            edges.append(f"    s{step.id} --> {topic_id(topics, step.writes)}")
     lines += [f'    {name}[("{topic}")]' for topic, name in topics.items()]
     return "\n".join([*lines, *edges])
 
@@ -190,14 +201,9 @@ def as_mermaid(picture: Picture) -> str:
 def box(step: Step) -> str:
     """A node of the flow chart: its shape says what it is."""
     label = f"{step.name}<br/>{step.kind}" + (f"<br/>[{', '.join(step.stores)}]" if step.stores else "")
-    if step.read_in is not None:
-        return f'{identifier(step.name)}[/"{label}<br/>{step.writes}"/]'
-    return f'{identifier(step.name)}["{label}"]'
-
-
-def identifier(name: str) -> str:
-    """A name as Mermaid takes it for an identifier: different for different names."""
-    return "s_" + re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found[0]):x}_", name)
+    if step.internal:
+        return f's{step.id}[/"{label}<br/>{step.writes}"/]'
+    return f's{step.id}["{label}"]'
 
 
 def topic_id(topics: dict[str, str], topic: str) -> str:

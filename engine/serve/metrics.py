@@ -39,7 +39,6 @@ MetricName: TypeAlias = Literal[
     "tidemill_rebalances_total",
     "tidemill_losses_total",
     "tidemill_restore_records_total",
-    "tidemill_restore_bytes_total",
     "tidemill_restore_remaining_records",
     "tidemill_state_bytes",
     "tidemill_dirty_bytes",
@@ -88,8 +87,7 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     "tidemill_tasks": Described("gauge", ("state",), "Tasks of this process: `restoring` or `running`."),
     "tidemill_rebalances_total": Described("counter", (), "Times that tasks were assigned anew."),
     "tidemill_losses_total": Described("counter", (), "Times that the process lost its tasks to others."),
-    "tidemill_restore_records_total": Described("counter", (), "Changelog records read into stores."),
-    "tidemill_restore_bytes_total": Described("counter", (), "Bytes of changelog records read into stores."),
+    "tidemill_restore_records_total": Described("counter", (), "Changelog records replayed for tasks before they ran."),
     "tidemill_restore_remaining_records": Described(
         "gauge", (), "Changelog records still to read before all tasks of this process run."
     ),
@@ -132,8 +130,7 @@ def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]
     yield "tidemill_tasks", [(("restoring",), stats.restoring), (("running",), stats.running)]
     yield "tidemill_rebalances_total", [((), stats.rebalances)]
     yield "tidemill_losses_total", [((), stats.losses)]
-    yield "tidemill_restore_records_total", [((), stats.restored_records)]
-    yield "tidemill_restore_bytes_total", [((), stats.restored_bytes)]
+    yield "tidemill_restore_records_total", [((), stats.restored)]
     yield "tidemill_restore_remaining_records", [((), stats.restore_remaining)]
     yield "tidemill_state_bytes", one_label(stats.state_bytes)
     yield "tidemill_dirty_bytes", [((), stats.dirty_bytes)]

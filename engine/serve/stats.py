@@ -58,6 +58,15 @@ class Changed(Protocol):
     def changes(self) -> Sequence[object]: ...
 
 
+class Restoring(Protocol):
+    """The progress of a restore, as far as it matters here."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def to_do(self) -> int: ...
+
+
 class Histogram:
     """Counts of observations by upper bound, the last one without a bound."""
 
@@ -98,10 +107,8 @@ class Stats:
     """Times the tasks of this process were assigned anew."""
     losses: int = 0
     """Times this process lost its tasks without having given them away."""
-    restored_records: int = 0
-    """Changelog records read into stores."""
-    restored_bytes: int = 0
-    """Bytes of those."""
+    restored: int = 0
+    """Changelog records read into stores of tasks that run since."""
     poll_seconds: float = 0.0
     """Time the loop spent waiting for records and taking them."""
     process_seconds: float = 0.0
@@ -170,6 +177,24 @@ class Stats:
         add(self._earlier_in, {str(task.id): task.records_in})
         add(self._earlier_drops, task.drops())
         self._looked = 0
+
+    def alive(self, now: int) -> None:
+        """The loop begins a turn, or tries one again."""
+        self.turned = now
+
+    def spent(self, polling: int, processing: int) -> None:
+        """How the loop spent its turn, in ms."""
+        self.poll_seconds += polling / 1000
+        self.process_seconds += processing / 1000
+
+    def recovering(self, tasks: int, progress: Iterable[Restoring]) -> None:
+        """So many tasks are being opened; how far the restores are among them."""
+        self.restoring = tasks
+        self.restore_remaining = sum(one.to_do - one.done for one in progress)
+
+    def ready(self, restored: int) -> None:
+        """A task begins to run; so many changelog records were replayed for it."""
+        self.restored += restored
 
     def produced(self, records: int) -> None:
         """Records were handed to the client."""
