@@ -65,6 +65,9 @@ class MemoryStore:
             del self._scans[store]
         self._position = self._position.without(store)
 
+    def flush(self, wait: bool = True) -> None:
+        """Nothing survives here."""
+
     def size(self) -> int:
         return self._size
 

@@ -25,6 +25,7 @@ from rocksdict import (
     DBCompressionType,
     Options,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteBufferManager,
@@ -118,12 +119,11 @@ class RocksStore:
             return iter(())
         options = ReadOptions()
         options.set_iterate_upper_bound(_end(prefix) if hi is None else prefix + hi)
-        first = prefix + lo
         try:
-            pairs: Any = self._db.items(reverse, None if reverse else first, options)
+            cursor = self._db.iter(options)
         except Exception as error:
             self._fail("read", error)
-        entries = self._entries(pairs, first, options)
+        entries = self._entries(cursor, prefix + lo, reverse, options)
         self._scans.add(entries)
         return entries
 
@@ -167,10 +167,9 @@ class RocksStore:
         except Exception as error:
             self._fail("measured", error)
 
-    def flush(self) -> None:
-        """Makes what was applied so far survive a crash of the process."""
+    def flush(self, wait: bool = True) -> None:
         try:
-            self._db.flush()
+            self._db.flush(wait)
         except Exception as error:
             self._fail("flushed", error)
 
@@ -190,16 +189,30 @@ class RocksStore:
             self._fail("closed", error)
 
     def _entries(
-        self, pairs: Iterator[tuple[bytes, bytes]], first: bytes, options: ReadOptions
+        self, cursor: RdictIter, first: bytes, reverse: bool, options: ReadOptions
     ) -> Iterator[tuple[bytes, bytes]]:
-        # Two traps of rocksdict: the upper bound lies in the options' memory, so they must live as long as the iterator
-        # (hence the parameter), and set_iterate_lower_bound sets the upper bound, so `first` is compared here.
+        # Three traps of rocksdict: the upper bound lies in the options' memory, so they must live as long as the cursor
+        # (hence the parameter); set_iterate_lower_bound sets the upper bound, so `first` is compared here; and a cursor
+        # that meets damage looks like one at its end, so it is asked (its `items` cannot be).
         cut = len(META)
+        valid, get_key, get_value, step = (
+            cursor.valid,
+            cursor.key,
+            cursor.value,
+            cursor.prev if reverse else cursor.next,
+        )
         try:
-            for key, value in pairs:
+            if reverse:
+                cursor.seek_to_last()
+            else:
+                cursor.seek(first)
+            while valid():
+                key: bytes = get_key()
                 if key < first:
                     return
-                yield key[cut:], value
+                yield key[cut:], get_value()
+                step()
+            cursor.status()
         except Exception as error:
             self._fail("read", error)
 

@@ -144,6 +144,11 @@ class Store(Protocol):
         """Empties one store and forgets its changelog offset, atomically."""
         ...
 
+    def flush(self, wait: bool = True) -> None:
+        """Makes what was applied so far survive a crash of the process, as far as the kind of store does; without
+        `wait`, some time later."""
+        ...
+
     def size(self) -> int:
         """Bytes on disk or in memory: an estimate."""
         ...
