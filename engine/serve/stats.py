@@ -137,6 +137,9 @@ class Stats:
     """When the loop last finished a turn or a try of one, in ms; 0 before the first. It stands still while a call
     hangs."""
 
+    _ends: dict[Key, int] = field(default_factory=dict[Key, int])
+    """End offsets that the consumer has met. They count the markers of transactions, which no task sees."""
+
     # what closed tasks had counted
     _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
     _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
@@ -162,10 +165,12 @@ class Stats:
         for task in tasks:
             add(records_in, {str(task.id): task.records_in})
             add(dropped, task.drops())
+            buffered = task.buffered()
             for key, position in task.positions().items():
                 last = end(key)
                 if last >= 0:
-                    lag[key] = max(last - position, 0)
+                    read = position if buffered.get(key) else max(position, self._ends.get(key, 0))
+                    lag[key] = max(last - read, 0)
         self.records_in, self.dropped, self.lag = records_in, dropped, lag
         self.stream_time = {str(task.id): task.stream_time for task in tasks if task.stream_time >= 0}
         self.running = len(tasks)
@@ -176,6 +181,8 @@ class Stats:
         """A task ends in this process; what it counted stays."""
         add(self._earlier_in, {str(task.id): task.records_in})
         add(self._earlier_drops, task.drops())
+        for key in task.positions():
+            self._ends.pop(key, None)
         self._looked = 0
 
     def alive(self, now: int) -> None:
@@ -196,6 +203,10 @@ class Stats:
         """A task begins to run; so many changelog records were replayed for it."""
         self.restored += restored
 
+    def ended(self, ends: Mapping[Key, int]) -> None:
+        """The consumer has read these partitions to their ends."""
+        self._ends.update(ends)
+
     def produced(self, records: int) -> None:
         """Records were handed to the client."""
         self.records_out += records
@@ -206,8 +217,9 @@ class Stats:
         self.commit_seconds.observe(ms / 1000)
 
     def aborted(self) -> None:
-        """A commit failed and was undone."""
+        """A commit failed and was undone: inputs are read again."""
         self.aborts += 1
+        self._ends.clear()
 
     def assigned(self) -> None:
         """The group has said which tasks are ours."""

@@ -37,6 +37,7 @@ class FakeTask:
     position: int
     stream_time: int = -1
     dirty_bytes: int = 0
+    waiting: int = 0
     stores: dict[str, FakeStore] = field(default_factory=dict[str, FakeStore])
     dropped: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
 
@@ -44,7 +45,7 @@ class FakeTask:
         return {("views", int(self.id[-1])): self.position}
 
     def buffered(self) -> dict[tuple[str, int], int]:
-        return {("views", int(self.id[-1])): 10}
+        return {("views", int(self.id[-1])): self.waiting}
 
     def drops(self) -> dict[tuple[str, str], int]:
         return self.dropped
@@ -67,8 +68,10 @@ def figures(text: str) -> dict[tuple[str, ...], float]:
 def busy() -> Stats:
     stats = Stats()
     tasks = [
-        FakeTask("0_0", 5, 95, 9_000, 7, {"rocksdb": FakeStore(100), "memory": FakeStore(1)}, {("t", "null key"): 2}),
-        FakeTask("0_1", 6, 100, 8_000, 8, {}, {("t", "null key"): 3}),
+        FakeTask(
+            "0_0", 5, 95, 9_000, 7, 10, {"rocksdb": FakeStore(100), "memory": FakeStore(1)}, {("t", "null key"): 2}
+        ),
+        FakeTask("0_1", 6, 100, 8_000, 8, 10, {}, {("t", "null key"): 3}),
     ]
     stats.turn(tasks, lambda key: 100 if key[1] == 0 else -1, now=1_000)
     stats.produced(4)
@@ -132,6 +135,28 @@ def test_counters_never_go_down_when_tasks_leave_and_come_back() -> None:
     again = FakeTask("0_0", 3, 0, dropped={("t", "late"): 1})
     stats.turn([again], lambda key: 0, now=2_000)
     assert (stats.records_in, stats.dropped, stats.running) == ({"0_0": 13}, {("t", "late"): 2}, 1)
+
+
+def test_markers_at_the_end_are_no_lag() -> None:
+    """An end offset counts the marker of the last transaction; a task's position does not."""
+    stats = Stats()
+    task = FakeTask("0_0", 1, position=9)
+    now = 0
+
+    def lag() -> int:
+        nonlocal now
+        now += 1_000
+        stats.turn([task], lambda key: 10, now)
+        return stats.lag["views", 0]
+
+    assert lag() == 1
+    stats.ended({("views", 0): 10})
+    assert lag() == 0
+    task.waiting = 5
+    assert lag() == 1, "what waits to be processed counts"
+    task.waiting = 0
+    stats.aborted()
+    assert lag() == 1, "it is read again"
 
 
 def test_tasks_are_looked_at_a_few_times_a_second_only() -> None:
