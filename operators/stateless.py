@@ -183,16 +183,19 @@ class NewValues:
 
 
 class TableMap(Loop):
-    """Replaces rows, those that were as well as those that are. No row stays no row."""
+    """Replaces rows; where asked for, those that were as well as those that are. No row stays no row."""
 
-    def __init__(self, step: str, function: Function, *, updates: bool) -> None:
+    def __init__(self, step: str, function: Function, *, updates_in: bool, updates_out: bool) -> None:
         def of_row(value: Any) -> Any:
             return None if value is None else function(value)
 
-        def of_update(update: Update[Any]) -> Update[Any]:
+        def of_new(update: Update[Any]) -> Any:
+            return of_row(update.new)
+
+        def of_both(update: Update[Any]) -> Update[Any]:
             return Update(of_row(update.old), of_row(update.new))
 
-        super().__init__(step, of_update if updates else of_row)
+        super().__init__(step, of_both if updates_out else of_new if updates_in else of_row)
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append

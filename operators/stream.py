@@ -48,7 +48,7 @@ from .steps import (
     table_rows,
     windowed_fold,
 )
-from .windows import TimeWindows
+from .windows import Emit, TimeWindows
 
 __all__ = ["Grouped", "Handle", "Stream", "Table", "WindowedStream", "WindowedTable"]
 
@@ -57,8 +57,6 @@ K2 = TypeVar("K2", default=Any)
 V = TypeVar("V", default=Any)
 A = TypeVar("A", default=Any)
 R = TypeVar("R", default=Any)
-
-Emit = Literal["update", "close"]
 
 
 class Handle:
@@ -119,7 +117,7 @@ class Stream(Handle, Generic[K, V]):
         step = plain_step(self.flow, "flat_map_record", lambda s: FlatMapRecord(s.name, function))
         return Stream(self._replaced(step, key, value, ".flat_map_record"))
 
-    def with_key(self, function: Callable[[V], K2], *, key: Serde[K2] | None = None) -> Stream[K2, V]:
+    def with_key(self, function: Callable[[V], K2 | None], *, key: Serde[K2] | None = None) -> Stream[K2, V]:
         """Replaces each key by what the function makes of the value. Keyed steps that follow repartition by it."""
         check_function(function, ".with_key()")
         step = plain_step(self.flow, "with_key", lambda s: WithKey(s.name, function))
@@ -231,7 +229,7 @@ class Grouped(Generic[K, V]):
         """Divides the records of each key by event time."""
         if not isinstance(windows, TimeWindows):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f".window() takes windows such as tm.tumbling('1m'), not {windows!r}")
-        return WindowedStream(self._grouping, windows)
+        return WindowedStream(self._grouping, windows, Emit())
 
     def count(self) -> Table[K, int]:
         """How many records each key has."""
@@ -261,16 +259,24 @@ class Grouped(Generic[K, V]):
 class WindowedStream(Generic[K, V]):
     """Records of one key and window together."""
 
-    def __init__(self, grouping: Grouping, windows: TimeWindows, emit: Emit = "update") -> None:
+    def __init__(self, grouping: Grouping, windows: TimeWindows, emit: Emit) -> None:
         self._grouping = grouping
         self._windows = windows
-        self._emit: Emit = emit
+        self._emit = emit
 
-    def emit(self, when: Emit) -> WindowedStream[K, V]:
-        """When results are sent: on every "update", or once on "close"."""
+    def emit(
+        self, when: Literal["update", "close"], *, expired: Literal["emit", "drop"] = "emit"
+    ) -> WindowedStream[K, V]:
+        """When results are sent: on every "update", or once on "close".
+
+        A jump in time may close windows and end their retention at once. Kafka Streams does not send these: neither
+        does Tidemill with `expired="drop"`.
+        """
         if when not in ("update", "close"):
             raise TopologyError(f".emit() takes 'update' or 'close', not {when!r}")
-        return WindowedStream(self._grouping, self._windows, when)
+        if expired not in ("emit", "drop"):
+            raise TopologyError(f".emit(expired=) takes 'emit' or 'drop', not {expired!r}")
+        return WindowedStream(self._grouping, self._windows, Emit(when == "close", expired == "drop"))
 
     def count(self) -> WindowedTable[K, int]:
         """How many records each key has in each window."""
@@ -297,8 +303,7 @@ class WindowedStream(Generic[K, V]):
         return self._table("aggregate", folding, serde)
 
     def _table(self, kind: str, folding: Fold, serde: Serde[Any] | None) -> WindowedTable[K, Any]:
-        on_close = self._emit == "close"
-        return WindowedTable(windowed_fold(self._grouping, self._windows, on_close, kind, folding, serde))
+        return WindowedTable(windowed_fold(self._grouping, self._windows, self._emit, kind, folding, serde))
 
 
 class Table(Handle, Generic[K, V]):
@@ -319,9 +324,13 @@ class Table(Handle, Generic[K, V]):
         serde = check_serde(value, ".map(value=): ") or result_serde(function)
 
         def build(settled: Any) -> TableMap:
-            return TableMap(settled.name, function, updates=settled.updates_out)
+            return TableMap(settled.name, function, updates_in=settled.updates_in, updates_out=settled.updates_out)
 
         return Table(replace(self.flow.to(plain_step(self.flow, "map", build, asks="same")), value=serde))
+
+    def stored(self, name: str) -> Table[K, V]:
+        """Keeps the rows in a store of this name, for queries. Tables made by keyed steps have one already."""
+        return Table[K, V](table_rows(Grouping(rows_of(self.flow)))).named(name)
 
     def to_stream(self) -> Stream[K, V]:
         """Every change as a record; a deleted row has the value None."""

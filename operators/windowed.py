@@ -1,9 +1,9 @@
 """Folds in windows of fixed size: which windows a record counts in, what is sent and when, what is forgotten.
 
 Time is the step's own: the largest timestamp of a record with a key, kept as the store's clock entry, moved record by
-record. A record that is late for all its windows is dropped and counted. Results go out on update, one a window
-touched, or once on close, when stream time passes a window's end and grace; entries are deleted when the newest window
-begins beyond that. Both walk the store over just the windows concerned.
+record. A record that is late for a window is not counted in it; `late` says how often that happened. Results go out on
+update, one a window touched, or once on close, when stream time passes a window's end and grace; entries are deleted
+when the newest window begins beyond that. Both walk the store over just the windows concerned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .entries import CLOCK, clock_of
 from .errors import RecordError
 from .fold import Fold
 from .record import Record, Update, Windowed
-from .windows import TimeWindows
+from .windows import Emit, TimeWindows
 
 __all__ = ["WindowedFold"]
 
@@ -35,14 +35,15 @@ class WindowedFold:
         fold: Fold,
         windows: TimeWindows,
         *,
-        on_close: bool,
+        emit: Emit,
         updates: bool,
     ) -> None:
         self._step = step
         self._cache = cache
         self._fold = fold
         self._windows = windows
-        self._on_close = on_close
+        self._on_close = emit.on_close
+        self._drop_expired = emit.drop_expired
         self._updates = updates
         self._run = self._run_tumbling if windows.tumbling else self._run_overlapping
         self._swept = False  # the first sweep begins at the front, in case windows were larger when entries were made
@@ -120,10 +121,10 @@ class WindowedFold:
                 continue
             timestamp, value = record.timestamp, record.value
             closed = max(time, timestamp) - span
-            slots = [(start, key) for start in windows.starts(timestamp) if start > closed]
-            if not slots:
-                self.drops["late"] += 1
-                continue
+            starts = windows.starts(timestamp)
+            slots = [(start, key) for start in starts if start > closed]
+            if len(slots) < len(starts):
+                self.drops["late"] += len(starts) - len(slots)
             entries: list[Any] = []
             results: Records = []
             for slot in slots:  # all windows or, when the function fails, none
@@ -165,16 +166,17 @@ class WindowedFold:
         windows, cache = self._windows, self._cache
         if self._on_close:
             result, size = self._fold.result, windows.size
-            for (start, key), (newest, state) in self._between(
-                windows.closed_before(before), windows.closed_before(time)
-            ):
+            first = windows.closed_before(before)
+            if self._drop_expired:
+                first = max(first, windows.expired_before(time, on_close=True))
+            for (start, key), (newest, state) in self._between(first, windows.closed_before(time)):
                 shown: Any = state if result is None else result(state)
                 if self._updates:
                     shown = Update(None, shown)
                 emit(Record(Windowed(key, start, start + size), shown, newest, (), offset))
-        forgotten = windows.closed_before(windows.newest_start(before)) if self._swept else 0
+        forgotten = windows.expired_before(before, on_close=self._on_close) if self._swept else 0
         self._swept = True
-        for slot, _ in self._between(forgotten, windows.closed_before(windows.newest_start(time))):
+        for slot, _ in self._between(forgotten, windows.expired_before(time, on_close=self._on_close)):
             cache.delete(slot)
 
     def _between(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:

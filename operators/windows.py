@@ -3,7 +3,7 @@
 Pure: integers in, integers out; milliseconds of event time. A window `[start, start + size)` begins at a multiple of
 the advance, never before 0. It is *closed* for a stream time of `start + size + grace` and beyond: then it takes no
 more records, and is emitted if results are wanted on closing. Its entry is *expired* once a window begins at that time
-or later, which is when a look-up no longer finds it in Kafka Streams either.
+or later (after that time, if it is emitted on closing): then a look-up no longer finds it in Kafka Streams either.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .durations import Duration, format_duration, parse_duration
 from .errors import TopologyError
 
-__all__ = ["TimeWindows", "hopping", "tumbling"]
+__all__ = ["Emit", "TimeWindows", "hopping", "tumbling"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,18 @@ class TimeWindows:
         """The starts of all windows that hold the timestamp, oldest first."""
         newest = timestamp - timestamp % self.advance
         oldest = newest - (self.size - 1 - timestamp % self.advance) // self.advance * self.advance
-        return range(max(oldest, oldest % self.advance), newest + 1, self.advance)
+        return range(max(oldest, 0), newest + 1, self.advance)
 
     def closed_before(self, stream_time: int) -> int:
         """All windows that start before this are closed, the others open."""
         return stream_time - self.span + 1
+
+    def expired_before(self, stream_time: int, *, on_close: bool) -> int:
+        """The entries of windows that start before this can be forgotten: a younger window began when they were closed.
+
+        Where results are sent on close, a window that closes just when the youngest begins is kept.
+        """
+        return self.newest_start(stream_time) - self.span + (not on_close)
 
     def next_close(self, stream_time: int) -> int:
         """The next stream time at which a window closes."""
@@ -57,6 +64,16 @@ class TimeWindows:
         if not self.tumbling:
             kind = f"hopping {format_duration(self.size)} every {format_duration(self.advance)}"
         return f"{kind}, grace {format_duration(self.grace)}"
+
+
+@dataclass(frozen=True)
+class Emit:
+    """When results of windows are sent."""
+
+    on_close: bool = False
+    """Once a window, when it closes; else with each record that changes it."""
+    drop_expired: bool = False
+    """On close, leave out windows that the very record that closed them also expired, as Kafka Streams does."""
 
 
 def tumbling(size: Duration, *, grace: Duration = 0) -> TimeWindows:

@@ -1,0 +1,115 @@
+"""Plays a recorded case and says where Tidemill and Kafka Streams part.
+
+A case is a file of JSON lines: a header, then inputs, each followed by what it caused, then the contents of the stores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tidemill as tm
+from tests.oracle.topologies import TOPOLOGIES
+from tidemill import testing
+
+Line = dict[str, Any]
+
+
+class Case(NamedTuple):
+    """A recorded case: its header and the lines after it."""
+
+    header: Line
+    lines: list[Line]
+
+
+class Turn(NamedTuple):
+    """One input and what it caused."""
+
+    cause: Line
+    outputs: list[Line]
+    dropped: int
+
+
+def load(path: Path) -> Case:
+    header, *lines = map(json.loads, path.read_text().splitlines())
+    return Case(header, lines)
+
+
+def turns(lines: list[Line]) -> Iterator[Turn]:
+    """Inputs, each with what follows it."""
+    cause: Line | None = None
+    outputs: list[Line] = []
+    dropped = 0
+    for line in lines:
+        if "out" in line:
+            outputs.append(line["out"])
+        elif "dropped" in line:
+            dropped = line["dropped"]
+        elif "store" not in line:
+            if cause is not None:
+                yield Turn(cause, outputs, dropped)
+            cause, outputs, dropped = line, [], 0
+    if cause is not None:
+        yield Turn(cause, outputs, dropped)
+
+
+def play(case: Case) -> None:
+    """Runs a case; AssertionError for the first difference."""
+    header = case.header
+    app = tm.App(f"{header['case']}-{header['variant']}")
+    TOPOLOGIES[header["case"]](app, header["params"])
+    with testing.TopologyDriver(app, now=header["wall_clock_start"]) as driver:
+        before = 0
+        for number, (cause, expected, dropped) in enumerate(turns(case.lines)):
+            if "in" in cause:
+                record = cause["in"]
+                driver.send(record["topic"], record["key"], record["value"], record["ts"])
+            else:
+                driver.advance_wall_clock(cause["advance_wall_clock"])
+            place = f"input {number}: {json.dumps(cause)}"
+            found = [shown(topic, record) for topic in header["outputs"] for record in driver.read(topic)]
+            assert found == expected, place
+            total = sum(driver.dropped.values())
+            assert total - before == dropped, place
+            before = total
+        for line in case.lines:
+            if "store" in line:
+                assert contents(driver, line["store"]) == line["entries"], f"store {line['store']}"
+
+
+def shown(topic: str, record: tm.Record[Any, Any]) -> Line:
+    """An output as the recorder writes it."""
+    return {"topic": topic, **keyed(record.key), "value": record.value, "ts": record.timestamp, **window(record.key)}
+
+
+def keyed(key: Any) -> Line:
+    return {"key": key.key if isinstance(key, tm.Windowed) else key}
+
+
+def window(key: Any) -> Line:
+    return {"window": {"start": key.start, "end": key.end}} if isinstance(key, tm.Windowed) else {}
+
+
+def contents(driver: testing.TopologyDriver, name: str) -> list[Line]:
+    """A store as the recorder lists it: by key, then by window."""
+    entries: list[tuple[Any, int, Line]] = []
+    for part in driver.plan.parts:
+        for state in part.stores:
+            if state.spec.name == name:
+                view = state.view
+                for task in part.tasks():
+                    cache = driver._tasks[task].caches[name]
+                    for raw_key, entry in cache.scan(b"", None):
+                        if view.visible(raw_key):
+                            key = view.from_key(raw_key)
+                            start = key.start if isinstance(key, tm.Windowed) else 0
+                            line = {
+                                **keyed(key),
+                                **window(key),
+                                "value": view.from_value(entry),
+                                "ts": view.timestamp(entry),
+                            }
+                            entries.append((line["key"], start, line))
+    return [line for _, _, line in sorted(entries, key=lambda entry: entry[:2])]
