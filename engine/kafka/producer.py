@@ -21,7 +21,7 @@ from ...operators.record import Outgoing
 from ...state.changelog import ChangelogRecord
 from ..errors import Fatal, Retryable, TidemillError
 from ..failpoints import hit
-from .failures import TooLarge, error_of, translate
+from .failures import TooLarge, TransactionAborted, error_of, translate
 from .murmur2 import murmur2_partition
 
 __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
@@ -101,7 +101,9 @@ class KafkaProducer:
     def _before(self, count: int) -> None:
         self.records_out += count
 
-    def _produce_when_room(self, topic: str, value: Any, key: Any, partition: Any, timestamp: int, headers: Any) -> None:
+    def _produce_when_room(
+        self, topic: str, value: Any, key: Any, partition: Any, timestamp: int, headers: Any
+    ) -> None:
         while True:
             self._wait_for_room()
             try:
@@ -237,7 +239,10 @@ class TransactionalProducer(KafkaProducer):
         undelivered = self._undelivered()
         if isinstance(undelivered, TooLarge):
             return undelivered
-        return translate(failure, doing)
+        told = translate(failure, doing)
+        if isinstance(told, TooLarge) and self._report is None:
+            return TransactionAborted(str(told))  # the next attempt asks for reports, so it can name the record
+        return told
 
 
 def _undelivered(error: KafkaError, message: Message) -> TidemillError:

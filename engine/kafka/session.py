@@ -5,7 +5,7 @@
         |______________________________|          membership lost: the epoch ends, all tasks with it
     any -> CLOSED                                 left, closed, or refused for good
 
-Everything that two threads touch is in `Shared`, under its one condition. Which tasks go where is decided in
+Everything that two threads touch is in `state.py`. Which tasks go where is decided in
 `assignment.py`; what a member owns, in `ownership.py`.
 """
 
@@ -14,19 +14,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Coroutine
 
 from typing_extensions import TypeVar
 
 from ..assignment import assign
-from ..errors import ConfigError, Fatal, Retryable, TidemillError
-from ..ids import TaskId, transactional_id
-from ..ownership import Ownership
-from .events import Assigned, Event, Failed, Lost, MembershipSettings
-from .fencing import fence, sweep
+from ..errors import Fatal, Retryable, TidemillError
+from ..ids import transactional_id
+from .events import Assigned, Failed, Lost, MembershipSettings
+from .fencing import fence
 from .peers import Peers
 from .protocol import (
     Broken,
@@ -39,12 +36,13 @@ from .protocol import (
     name_of,
     sync_group,
 )
+from .refusals import refusal
+from .state import State
 from .userdata import (
     Catalogue,
     Part,
     PartOnWire,
     Report,
-    Seat,
     decode_plan,
     figures,
     numbered,
@@ -52,7 +50,7 @@ from .userdata import (
 )
 from .wire import Wire
 
-__all__ = ["Session", "State"]
+__all__ = ["Session"]
 
 log = logging.getLogger(__name__)
 
@@ -63,30 +61,6 @@ MOVED = (Code.NOT_COORDINATOR, Code.COORDINATOR_UNAVAILABLE, Code.COORDINATOR_LO
 PENDING_SECONDS = 0.1
 """Between heartbeats while somebody has to release a task."""
 BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
-
-
-class State:
-    """What the loop's thread and the membership's thread share, and the condition that guards it."""
-
-    def __init__(self, process: str) -> None:
-        self.changed = threading.Condition()
-        self.ownership = Ownership(process)
-        self.events: deque[Event] = deque()
-        self.phase = "unjoined"
-        self.member = ""
-        self.generation = -1
-        """The newest generation heard of, for commits; -1 while not a member."""
-        self.joining = False
-        """Our own JoinGroup is in flight."""
-        self.sending = 0
-        """Commits of offsets that are under way."""
-        self.lags: dict[TaskId, int] = {}
-        self.weights: dict[TaskId, int] = {}
-        self.sizes: dict[TaskId, int] = {}
-        self.progressed = time.monotonic()
-        self.seats: tuple[Seat, ...] = ()
-        self.trouble = ""
-        self.leader = False
 
 
 class Session:
@@ -107,6 +81,7 @@ class Session:
         self._rejoin = False
         self._failures = 0
         self._closing = False
+        self._begun = False
         self._asides: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -188,22 +163,6 @@ class Session:
         if member:
             self._aside(self.remove(member))
 
-    async def sweep(self) -> list[str]:
-        """Fences processes of this application that have a transaction open and are not in the group."""
-        settings, state = self.settings, self.state
-        generation = state.generation
-        living = {seat.process for seat in state.seats}
-        fenced = await sweep(
-            self.wire,
-            settings.group,
-            living,
-            settings.transaction_timeout,
-            lambda: state.generation == generation and not state.joining,
-        )
-        if fenced:
-            log.warning("fenced processes that left a transaction open: %s", ", ".join(fenced))
-        return fenced
-
     def _aside(self, coroutine: Coroutine[object, object, object]) -> None:
         """Does something beside the protocol; its failure is of no consequence."""
 
@@ -218,13 +177,14 @@ class Session:
     async def _begin(self) -> None:
         """Before the first join: the process that this one replaces leaves the group and is fenced."""
         former = self.settings.former
-        if former is None or self.state.member:
+        if former is None or self._begun:
             return
         if former.member_id and self.settings.instance_id is None:
             await self.remove(former.member_id)
         if self.settings.transactions and former.process:
             name = transactional_id(self.settings.group, former.process)
             await fence(self.wire, [name], self.settings.transaction_timeout)
+        self._begun = True
 
     async def _generation(self) -> None:
         """From one join to the need for the next."""
@@ -335,7 +295,9 @@ class Session:
         if joined.leader == joined.member and joined.members:
             catalogue = Catalogue(joined.members)
             plans = assign(catalogue.members(), joined.generation, self.settings.policy)
-            assignments = catalogue.assignments(plans)
+            # Whether or not it reaches anybody: what this generation may have given must not be forgotten.
+            self._shared = catalogue.shared(plans)
+            assignments = catalogue.assignments(plans, self._shared)
             log.info("generation %d of group %s: %d members", joined.generation, self.settings.group, len(plans))
         request = sync_group(
             self.settings.group, joined.generation, joined.member, self.settings.instance_id, assignments
@@ -404,7 +366,11 @@ class Session:
 
     async def _give_up_hung(self) -> None:
         why = f"the main thread made no progress for {self.settings.max_poll_interval / 1000:g} s"
-        log.error("%s; its tasks go to other members", why)
+        log.error(
+            "%s: one batch takes longer than max_poll_interval, as when a function of yours hangs. The tasks go to "
+            "other members, and what is not committed is processed again. Make the function faster or raise the setting",
+            why,
+        )
         member = self.state.member
         self.lose(why)
         with contextlib.suppress(Retryable):
@@ -471,32 +437,3 @@ class Session:
         with self.state.changed:
             self.state.phase = phase
             self.state.changed.notify_all()
-
-
-def refusal(code: int, group: str, doing: str, settings: MembershipSettings) -> TidemillError:
-    """An answer that trying again would not change, in words that say what to change."""
-    head = (
-        f"this process cannot {doing} of application {group!r}"
-        if doing.startswith("get")
-        else (f"this process cannot {doing} {group!r}")
-    )
-    if code == Code.INVALID_SESSION_TIMEOUT:
-        return ConfigError(
-            f"{head}: the broker does not allow session_timeout={settings.session_timeout} ms; choose one between its "
-            "group.min.session.timeout.ms and group.max.session.timeout.ms"
-        )
-    if code == Code.FENCED_INSTANCE:
-        return Fatal(
-            f"{head}: another process has taken over the instance id {settings.instance_id!r}. Give every process its "
-            "own instance_id"
-        )
-    if code == Code.INCONSISTENT_PROTOCOL:
-        return Fatal(
-            f"{head}: the group {group!r} is in use by consumers of another kind. Stop them, or choose another "
-            "application id"
-        )
-    if code == Code.GROUP_FULL:
-        return Fatal(f"{head}: the group has as many members as the broker allows (group.max.size)")
-    if code == Code.GROUP_AUTHORIZATION:
-        return Fatal(f"{head}: this user may not READ the group. Grant it READ on group {group!r}")
-    return Fatal(f"{head}: {name_of(code)}")

@@ -63,6 +63,11 @@ class Stage:
         """The next offset that the application committed for each partition of a topic."""
         return client.committed_offsets(self.broker, self.app_id, self.name(topic))
 
+    def wait_until_committed(self, topic: str, timeout: float = 30.0) -> None:
+        """Returns when the application has committed all that is in a topic."""
+        ends = client.end_offsets(self.broker, self.name(topic))
+        client.wait_for(lambda: self.committed(topic) == ends, timeout, f"all of {self.name(topic)} to be committed")
+
     def internal(self) -> list[str]:
         """The topics that the application made for itself."""
         return sorted(

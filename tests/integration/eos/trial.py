@@ -101,7 +101,7 @@ class Trial:
         """Stores on disk and changelogs on the broker, against the recomputation."""
         findings: list[str] = []
         for name, expected in self.application.stores(self.stage, done, repeats=repeats).items():
-            on_disk = disk.content(self.program.directory / "state", self.group, name)
+            on_disk = disk.content(self.program.directory / "state" / self.group, name)
             findings += check.same_content(f"store {name!r} on disk", expected, on_disk)
             changelog = client.changelog(self.stage.broker, f"{self.group}-{name}-changelog")
             logged = {

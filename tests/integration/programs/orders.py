@@ -26,7 +26,7 @@ def enrich(order: Order) -> Order:
         Path("slept").touch()
         time.sleep(order.sleeps)
     if order.grows:
-        return msgspec.structs.replace(order, item=order.item + "x" * order.grows)
+        return msgspec.structs.replace(order, item=order.item + os.urandom(order.grows // 2).hex())
     return order
 
 
