@@ -91,9 +91,7 @@ class _Waiting:
         self._clock = clock
         self._stopping = stopping
 
-    def until(
-        self, attempt: Callable[[], T], limit: int, give_up: Callable[[Retryable], Exception], doing: str
-    ) -> T:
+    def until(self, attempt: Callable[[], T], limit: int, give_up: Callable[[Retryable], Exception], doing: str) -> T:
         began = self._clock.monotonic()
         reminded: int | None = None
         while True:

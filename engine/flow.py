@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "horizons", "next_limit", "valves"]
+__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "flush_due", "horizons", "next_limit", "valves"]
 
 Key = tuple[str, int]
 FIRST_LIMIT = 256
@@ -17,6 +17,8 @@ FIRST_LIMIT = 256
 LATEST = (1 << 63) - 1
 """An event time that nothing is after."""
 T = TypeVar("T")
+FLUSH_MS = 5_000
+FLUSH_CHANGES = 100_000
 SLOW_MS = 200
 FAST_MS = 50
 
@@ -47,6 +49,14 @@ def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pen
     since the last commit.
     """
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
+
+
+def flush_due(changes: int, since_last: int) -> bool:
+    """Whether a store should be written to disk now: what is not is replayed after a crash.
+
+    `changes` are those since the last flush, `since_last` the ms.
+    """
+    return changes >= FLUSH_CHANGES or (changes > 0 and since_last >= FLUSH_MS)
 
 
 def horizons(times: Mapping[T, int | None], apart: int) -> dict[T, int]:

@@ -24,7 +24,7 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Retryable, TidemillError
 from .failpoints import hit
-from .flow import FIRST_LIMIT, commit_due, horizons, next_limit, valves
+from .flow import FIRST_LIMIT, commit_due, flush_due, horizons, next_limit, valves
 from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
@@ -108,6 +108,8 @@ class Loop:
         """Since when a task waits for an input of its own."""
         self._silent_since: dict[TaskId, int] = {}
         """Since when others wait for a task."""
+        self._flushed: dict[TaskId, int] = {}
+        """When a task's stores were last written to disk."""
         now = clock.monotonic()
         self._last_commit = self._last_tick = self._last_purge = self._last_report = now
         self._trouble_since: int | None = None
@@ -294,6 +296,7 @@ class Loop:
             self._waiting_since.pop(task, None)
             self._limits.pop(task, None)
             self._silent_since.pop(task, None)
+            self._flushed.pop(task, None)
 
     def _discard_producer(self, *, abort: bool = True) -> None:
         """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
@@ -331,6 +334,7 @@ class Loop:
             task = self._owner.get((batch.topic, batch.partition))
             if task is not None:
                 task.offer(batch)
+        self._stats.ended(polled.ends)
         for key in polled.ends:
             task = self._owner.get(key)
             if task is not None:
@@ -450,9 +454,19 @@ class Loop:
                 task.trim(share)
             self._stats.committed(self._clock.monotonic() - began, sealed)
         self._last_commit = self._clock.monotonic()
+        self._flush()
         if self._last_commit - self._last_purge >= PURGE_MS:
             self._last_purge = self._last_commit
             self._purge_repartitions()
+
+    def _flush(self) -> None:
+        """Writes stores to disk now and then, one a commit."""
+        now = self._clock.monotonic()
+        for task in self._tasks.values():
+            if flush_due(task.unflushed, now - self._flushed.setdefault(task.id, now)):
+                task.flush()
+                self._flushed[task.id] = now
+                return
 
     def _purge_repartitions(self) -> None:
         """Lets the broker delete what repartition topics held for us and is committed."""

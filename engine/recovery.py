@@ -495,6 +495,9 @@ class Recovery:
             return
         self._unfeed(opening)
         del self._openings[opening.task]
+        if opening.restored:
+            for store in opening.stores.values():
+                store.flush(wait=False)
         LOG.info(
             "task %s is ready: %d changelog records replayed of %d offsets",
             opening.task,

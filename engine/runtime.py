@@ -63,7 +63,9 @@ def run(
             at_least_once=settings.guarantee == "at_least_once",
         )
         closing.callback(recovery.close)
-        consumer = InputConsumer(consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts)))
+        consumer = InputConsumer(
+            consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts))
+        )
         loop = Loop(
             plan,
             settings,
@@ -130,5 +132,3 @@ def _producers(settings: Settings) -> ProducerFactory:
         return producer
 
     return make
-
-

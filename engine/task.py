@@ -69,6 +69,8 @@ class Task:
         self.stores = stores
         self.stream_time = stream_time
         self.records_in = 0
+        self.unflushed = 0
+        """Changes settled since the last flush."""
         self._name = str(task)
         self._policy = policy
         self._specs = {state.spec.name: state for state in part.stores}
@@ -160,11 +162,18 @@ class Task:
                 [change for change in sealed.changes if change.store in mine],
                 Position({name: at for name, at in position.changelogs.items() if name in mine}, inputs),
             )
+        self.unflushed += len(sealed.changes)
         for cache in self.caches.values():
             cache.settle()
         self._committed.update(sealed.offsets)
         self._fresh.difference_update(sealed.offsets)
         self._sealed = None
+
+    def flush(self) -> None:
+        """Begins to write to disk what the stores hold in memory, so that a restart after a crash replays less."""
+        for store in self.stores.values():
+            store.flush(wait=False)
+        self.unflushed = 0
 
     def discard(self) -> dict[Key, int]:
         """Forgets all that is not committed; gives the offsets at which the inputs must be read again."""

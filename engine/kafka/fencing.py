@@ -1,15 +1,15 @@
 """Ends what dead processes left open, so that nobody waits for their transaction time-out.
 
 `fence` takes transactional ids over (InitProducerId), which aborts an open transaction and makes the old producer's
-requests fail. `sweep` finds open transactions of this application that no living process has, for when the group does
-not remember who ran a task; it fences exactly the producer that it saw. Who may be fenced is for the caller to know.
+requests fail. `open_transactions` and `fence_exactly` are for when the group does not remember who ran a task: look at
+what is open, then fence exactly the producers that were seen. Who may be fenced is for the caller to know.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable
 
 from ..errors import Fatal, Retryable
 from ..ids import process_of
@@ -23,7 +23,7 @@ from .protocol import (
 )
 from .wire import Wire
 
-__all__ = ["fence", "sweep"]
+__all__ = ["fence", "fence_exactly", "open_transactions"]
 
 SECONDS = 10.0
 """How long a transaction's coordinator may take for one answer."""
@@ -47,25 +47,9 @@ async def fence(wire: Wire, transactional_ids: Iterable[str], timeout_ms: int) -
     await asyncio.gather(*(_take_over(wire, name, timeout_ms) for name in dict.fromkeys(transactional_ids)))
 
 
-async def sweep(
-    wire: Wire,
-    app_id: str,
-    living: Collection[str],
-    timeout_ms: int,
-    still: Callable[[], bool] = lambda: True,
-) -> list[str]:
-    """Fences processes of the application that have a transaction open and are not among the living.
-
-    `still` says, after the listing, whether `living` was the truth up to then. Returns the processes fenced.
-    """
-    found = await open_transactions(wire, app_id)
-    dead = [t for t in found if process_of(app_id, t.transactional) not in living]
-    if not dead:
-        return []
-    if not still():
-        raise Retryable("the group changed while open transactions were looked for")
-    await asyncio.gather(*(_take_over(wire, t.transactional, timeout_ms, t) for t in dead))
-    return sorted(process_of(app_id, t.transactional) or "" for t in dead)
+async def fence_exactly(wire: Wire, seen: Iterable[Transaction], timeout_ms: int) -> None:
+    """Takes over the transactional ids of these transactions, each only from the producer that was seen with it."""
+    await asyncio.gather(*(_take_over(wire, t.transactional, timeout_ms, t) for t in seen))
 
 
 async def open_transactions(wire: Wire, app_id: str) -> list[Transaction]:

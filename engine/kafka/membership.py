@@ -23,8 +23,11 @@ from ..ids import TaskId, transactional_id
 from . import offsets as group_offsets
 from .events import Assigned, Event, Failed, Former, Lost, MembershipSettings
 from .fencing import fence
+from .groupmetadata import check_format, group_metadata
 from .protocol import Partition
-from .session import Session, State
+from .session import Session
+from .state import State
+from .sweep import sweep
 from .userdata import Part
 
 __all__ = [
@@ -37,7 +40,6 @@ __all__ = [
     "MembershipSettings",
     "Part",
     "Status",
-    "group_metadata",
 ]
 
 T = TypeVar("T")
@@ -58,20 +60,6 @@ class Status:
     """Why Kafka does not answer, "" while it does."""
 
 
-def group_metadata(group: str, generation: int, member: str, instance: str | None) -> bytes:
-    """What `send_offsets_to_transaction` of confluent-kafka takes, for a membership that is not librdkafka's."""
-    tail = b"\x01" if instance is None else b"\0" + instance.encode() + b"\0"
-    return (
-        b"CGMDv2:"
-        + generation.to_bytes(4, "little", signed=True)
-        + group.encode()
-        + b"\0"
-        + member.encode()
-        + b"\0"
-        + tail
-    )
-
-
 class Membership:
     """Membership in the group of one application. Methods may be called from any thread."""
 
@@ -86,7 +74,8 @@ class Membership:
     # For the loop's turn
 
     def start(self) -> None:
-        """Begins to join."""
+        """Begins to join. Raises Fatal when the installed Kafka client cannot commit for this membership."""
+        check_format()
         self.progress()
         self._thread.start()
 
@@ -161,7 +150,9 @@ class Membership:
 
     def sweep(self, timeout: float = 30.0) -> list[str]:
         """Fences processes of this application that have a transaction open and are not in the group."""
-        return self._result(self._session.sweep(), timeout) if self._settings.transactions else []
+        if not self._settings.transactions:
+            return []
+        return self._result(sweep(self._session.wire, self._settings, self._state), timeout)
 
     def opened(self, tasks: Iterable[TaskId]) -> None:
         """Former owners of these tasks are fenced: the group may forget them."""
@@ -344,4 +335,4 @@ class Membership:
         names = sorted(transactional_id(settings.group, p) for p in processes if p != FORGOTTEN)
         await fence(session.wire, names, settings.transaction_timeout)
         if FORGOTTEN in processes:
-            await session.sweep()
+            await sweep(session.wire, settings, self._state)

@@ -168,5 +168,3 @@ class Topics:
             raise translate(failure, doing) from failure
         except TimeoutError as failure:
             raise Retryable(f"could not {doing}: no broker answered in {self._timeout:.0f} s") from failure
-
-

@@ -273,12 +273,15 @@ class Catalogue:
         """The members, for `assign`."""
         return [self._member(member, report) for member, report in self._reports.items()]
 
-    def assignments(self, plans: Mapping[str, Plan]) -> dict[str, bytes]:
+    def assignments(self, plans: Mapping[str, Plan], shared: bytes) -> dict[str, bytes]:
         """What goes into the leader's SyncGroup."""
+        return {member: self._assignment(self._reports[member], plan, shared) for member, plan in plans.items()}
+
+    def shared(self, plans: Mapping[str, Plan]) -> bytes:
+        """What every member gets and brings back to the next leader."""
         seats = [Seat(member, r.process, r.host, r.peer, r.static) for member, r in sorted(self._reports.items())]
         memory = next((plan.memory for plan in plans.values()), Memory())
-        shared = written_shared(memory, self.names, seats)
-        return {member: self._assignment(self._reports[member], plan, shared) for member, plan in plans.items()}
+        return written_shared(memory, self.names, seats)
 
     def _member(self, member: str, report: Report) -> Member:
         numbers = [self._number[part.name] for part in report.parts]

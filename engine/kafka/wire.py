@@ -23,7 +23,7 @@ from ..errors import Fatal, Retryable
 from .protocol import Broken, Broker, Code, Found, Reader, Request, find_coordinator, metadata, name_of
 from .security import Connection
 
-__all__ = ["Wire"]
+__all__ = ["Unsupported", "Wire"]
 
 R = TypeVar("R")
 
@@ -31,6 +31,10 @@ CONNECT_SECONDS = 10.0
 LOOKUP_SECONDS = 10.0
 LONGEST_SECONDS = 3600.0
 """aiokafka's own time-out for any request; ours are shorter."""
+
+
+class Unsupported(Fatal):
+    """The broker does not have a request in the version that is written here."""
 
 
 class Wire:
@@ -60,8 +64,8 @@ class Wire:
         except asyncio.CancelledError:
             link.close()
             raise
-        except _Unsupported as failure:
-            raise Fatal(f"the broker at {where} is too old: {failure}") from failure
+        except Unsupported as failure:
+            raise Unsupported(f"the broker at {where} is too old or too new: {failure}") from failure
         except (OSError, EOFError, aiokafka_errors.KafkaError) as failure:
             link.close()
             raise Retryable(f"the connection to the broker at {where} failed: {failure}") from failure
@@ -169,10 +173,6 @@ class Wire:
         return Retryable(text) if self._met else Fatal(text)
 
 
-class _Unsupported(Exception):
-    """The broker does not have the request in the version written here."""
-
-
 class _Header(NamedTuple):
     correlation_id: int
 
@@ -199,7 +199,7 @@ class _Frame:
         key, version = self._request.key, self._request.version
         low, high = versions.get(key, (0, -1))
         if not low <= version <= high:
-            raise _Unsupported(f"it offers versions {low} to {high} of request {key}, Tidemill needs {version}")
+            raise Unsupported(f"it offers versions {low} to {high} of request {key}, Tidemill needs {version}")
         return self
 
     def build_request_header(self, correlation_id: int, client_id: str) -> _Encoded:
