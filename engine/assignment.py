@@ -243,7 +243,7 @@ class _Assignment:
         return task in self.owner and self._size(task) <= self.policy.small
 
     def _figures(self, remembered: Mapping[TaskId, int], told: Iterable[Mapping[TaskId, int]]) -> dict[TaskId, int]:
-        """What is known of tasks: what their owners tell, else what the group remembers. Coarse: noise moves nothing."""
+        """What is known of tasks: what their owners tell, else what the group remembers; coarse, against noise."""
         fresh: dict[TaskId, int] = {}
         for figures in told:
             for task, figure in figures.items():
@@ -299,7 +299,7 @@ class _Assignment:
         return heirs or [i for i in able if self._lag(task, i) == best]
 
     def _near(self, task: TaskId, able: Iterable[int]) -> dict[int, int]:
-        """Breaks ties between equal moves: first towards those the task is coming to, then those that have its state."""
+        """Breaks ties between equal moves: first to where the task is coming, then to where its state is."""
         near: dict[int, int] = {}
         for i in able:
             if task in self.coming[i]:

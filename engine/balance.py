@@ -4,7 +4,8 @@ Pure and deterministic. What is made small is half the sum over members of (tota
 what biases add: both the whole and each part become even. Every step of `improve` lowers it, which is why it ends. A
 step that gains less than `least`, a share of the mean load, is not taken: it is not worth moving a task's state for.
 
-With r(m) = total load of m + its load of part p - bias, moving weight w of part p from a to b gains w(r(a) - r(b) - 2w).
+With r(m) = total load of m + its load of part p - bias: moving weight w of part p from a to b gains
+w(r(a) - r(b) - 2w).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Item:
     """Something to place.
 
     Items of one part have the same `allowed` members. `bias` is how much a member is liked beyond its load, in units
-    of load. `near` breaks ties between equal moves: the least number wins. A `pinned` item counts where it is and stays.
+    of load. `near` breaks ties between equal moves: the least number wins. A `pinned` item stays.
     """
 
     part: int

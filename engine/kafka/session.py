@@ -22,14 +22,13 @@ from typing_extensions import TypeVar
 from ..assignment import assign
 from ..errors import Fatal, Retryable, TidemillError
 from ..ids import transactional_id
+from .encoding import Broken, Request
 from .events import Assigned, Failed, Lost, MembershipSettings
 from .fencing import fence
 from .peers import Peers
 from .protocol import (
-    Broken,
     Code,
     Joined,
-    Request,
     heartbeat,
     join_group,
     leave_group,
@@ -368,7 +367,8 @@ class Session:
         why = f"the main thread made no progress for {self.settings.max_poll_interval / 1000:g} s"
         log.error(
             "%s: one batch takes longer than max_poll_interval, as when a function of yours hangs. The tasks go to "
-            "other members, and what is not committed is processed again. Make the function faster or raise the setting",
+            "other members, and what is not committed is processed again. Make the function faster or raise the "
+            "setting",
             why,
         )
         member = self.state.member

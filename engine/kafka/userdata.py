@@ -18,7 +18,7 @@ import msgspec
 from ..assignment import Member, Memory, Plan, Version
 from ..errors import Fatal
 from ..ids import TaskId
-from .protocol import Broken, Reader, Writer
+from .encoding import Broken, Reader, Writer
 
 __all__ = ["Catalogue", "Part", "Received", "Report", "Seat", "Shared", "decode_plan", "subscription"]
 

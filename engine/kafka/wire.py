@@ -20,7 +20,8 @@ from aiokafka import errors as aiokafka_errors  # pyright: ignore[reportMissingT
 from typing_extensions import TypeVar
 
 from ..errors import Fatal, Retryable
-from .protocol import Broken, Broker, Code, Found, Reader, Request, find_coordinator, metadata, name_of
+from .encoding import Broken, Reader, Request
+from .protocol import Broker, Code, Found, find_coordinator, metadata, name_of
 from .security import Connection
 
 __all__ = ["Unsupported", "Wire"]

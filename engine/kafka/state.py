@@ -1,0 +1,41 @@
+"""What the loop's thread and the membership's thread share, under one condition.
+
+Plain fields: who may change which, and when, is said in `session.py` (the protocol) and `membership.py` (the calls).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+
+from ..ids import TaskId
+from ..ownership import Ownership
+from .events import Event
+from .userdata import Seat
+
+__all__ = ["State"]
+
+
+class State:
+    """What the loop's thread and the membership's thread share, and the condition that guards it."""
+
+    def __init__(self, process: str) -> None:
+        self.changed = threading.Condition()
+        self.ownership = Ownership(process)
+        self.events: deque[Event] = deque()
+        self.phase = "unjoined"
+        self.member = ""
+        self.generation = -1
+        """The newest generation heard of, for commits; -1 while not a member."""
+        self.joining = False
+        """Our own JoinGroup is in flight."""
+        self.sending = 0
+        """Commits of offsets that are under way."""
+        self.lags: dict[TaskId, int] = {}
+        self.weights: dict[TaskId, int] = {}
+        self.sizes: dict[TaskId, int] = {}
+        self.progressed = time.monotonic()
+        self.seats: tuple[Seat, ...] = ()
+        self.trouble = ""
+        self.leader = False

@@ -1,0 +1,60 @@
+"""Finds and fences what processes left open that the group does not remember.
+
+Needed after the whole group has died, and when a generation's plan may have reached only members that are dead now.
+Sure of who lives: after the transactions were listed, Kafka confirms that the generation whose members we know is still
+the newest. A process that joined later had no task at that time, and so no transaction; and only the very producers
+that were listed are fenced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ..errors import Retryable
+from ..ids import process_of
+from .events import MembershipSettings
+from .fencing import fence_exactly, open_transactions
+from .protocol import Code, heartbeat
+from .state import State
+from .wire import Unsupported, Wire
+
+__all__ = ["sweep"]
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 20
+"""While the group keeps changing."""
+SECONDS = 5.0
+
+
+async def sweep(wire: Wire, settings: MembershipSettings, state: State) -> list[str]:
+    """Fences processes of this application that have a transaction open and are not in the group. Returns them."""
+    for _ in range(ATTEMPTS):
+        while state.phase != "stable":
+            if state.phase == "closed":
+                return []
+            await asyncio.sleep(0.02)
+        generation, living = state.generation, {seat.process for seat in state.seats}
+        try:
+            found = await open_transactions(wire, settings.group)
+            dead = [t for t in found if process_of(settings.group, t.transactional) not in living]
+            if not dead:
+                return []
+            if not await newest(wire, settings, state, generation):
+                continue
+            await fence_exactly(wire, dead, settings.transaction_timeout)
+        except Unsupported as failure:
+            log.warning("what dead processes left open stays so until it times out: %s", failure)
+            return []
+        names = sorted(process_of(settings.group, t.transactional) or "" for t in dead)
+        log.warning("fenced processes that had left a transaction open: %s", ", ".join(names))
+        return names
+    raise Retryable("the group changed each time that open transactions were looked for")
+
+
+async def newest(wire: Wire, settings: MembershipSettings, state: State, generation: int) -> bool:
+    """Whether no generation has begun after this one; none can while we are a member that has not asked for it."""
+    beat = heartbeat(settings.group, generation, state.member, settings.instance_id)
+    code = await wire.send(await wire.coordinator(settings.group), beat, SECONDS, "aside")
+    return code in (Code.NONE, Code.REBALANCE_IN_PROGRESS) and not state.joining and state.generation == generation
