@@ -26,7 +26,7 @@ branches = messages.split(
 branches["urgent"].to("urgent", value=tm.json)
 urgent = branches["urgent"].map(lambda m: f"!! {m.text}").named("mark")
 rest = branches["rest"].map(lambda m: m.text).named("plain")
-tm.merge(urgent, rest).to("readable", value=tm.utf8)  # and the noise goes nowhere
+urgent.merge(rest).to("readable", value=tm.utf8)  # and the noise goes nowhere
 
 if __name__ == "__main__":
     app.main()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from broker import end, free_port
@@ -72,7 +73,7 @@ class Application:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self._web}/metrics", timeout=1) as reply:
                 text = reply.read().decode()
-        except OSError:
+        except (OSError, HTTPException):  # the latter when it is killed in the middle of an answer
             return None
         figures: Figures = {}
         for family in text_string_to_metric_families(text):

@@ -2,8 +2,8 @@
 
     python examples/flights/demo.py [--broker HOST:PORT] [--kill [N]] [--seconds N]
 
-Exits 0 only if every result is equal. Variables do as well: BROKER, KILL, SECONDS (that is what `make demo KILL=1`
-uses). Everything it starts it also stops, Ctrl-C included, and nothing is left behind.
+Exits 0 only if every result is equal. The variables BROKER, KILL and REPLAY_SECONDS do the same as the options; that is
+what `make demo KILL=1` uses. Everything it starts it also stops, Ctrl-C included, and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A year of flights, streamed, and compared with a batch computation.")
     parser.add_argument("--broker", default=os.environ.get("BROKER"), help="a Kafka to use; else one is started")
     kill = "kill the application with SIGKILL on the way: 1 means 5 times, more means as often as it says"
-    kills, seconds = os.environ.get("KILL") or "0", os.environ.get("SECONDS") or "40"
+    kills, seconds = os.environ.get("KILL") or "0", os.environ.get("REPLAY_SECONDS") or "40"
     parser.add_argument("--kill", nargs="?", type=int, const=1, default=kills, metavar="N", help=kill)
     parser.add_argument("--seconds", type=float, default=seconds, help="how long the replay of the year takes")
     options = parser.parse_args()
@@ -165,9 +165,8 @@ def a_view(console: Console, options: argparse.Namespace, embedded: bool) -> Vie
 def follow(kills: int, view: View, app: Application, watch: Watch, flights: int) -> None:
     """Shows the course of it until all results are there, and kills the application on the way if asked to."""
     replay, results = watch.replay, watch.results
-    chance = random.Random()
-    due = [len(replay.events) * (n + chance.uniform(0.2, 0.8)) / (kills + 0.5) for n in range(kills)]
-    moved, seen, progressed = time.monotonic(), (0, 0), 0
+    killer = Killer(kills, len(replay.events))
+    moved, seen = time.monotonic(), (0, 0)
     while True:
         view.show(watch.moment())
         time.sleep(MOMENT)
@@ -175,18 +174,41 @@ def follow(kills: int, view: View, app: Application, watch: Watch, flights: int)
             raise Failed(f"Kafka failed: {replay.failure or results.failure}")
         if app.exit_code() is not None:
             raise Failed(f"The application ended by itself with exit code {app.exit_code()}. {its_log(app)}")
-        if due and replay.sent >= due[0] and watch.processed > progressed:
-            due.pop(0)
-            progressed = kill(view, app, watch)
-        everything = results.by_hour == results.by_airline == flights
+        if killer.now(replay.sent, watch.processed):
+            kill_and_restart(view, app, watch)
         if (results.updates, watch.processed) != seen:
             seen, moved = (results.updates, watch.processed), time.monotonic()
         quiet = time.monotonic() - moved
-        if replay.done and watch.processed == replay.sent and (everything or quiet > 15) and not due:
+        everything = results.by_hour == results.by_airline == flights
+        if replay.done and watch.processed == replay.sent and (everything or quiet > 15) and not killer.left:
             view.show(watch.moment())
             return  # should something be missing, the comparison will say what
         if quiet > 60:
             raise Failed(f"Nothing has moved for a minute. {its_log(app)}")
+
+
+class Killer:
+    """Decides when the application is killed: at random moments spread over the replay, each time not before the life
+    at hand has committed something and gone on for a random while."""
+
+    def __init__(self, times: int, messages: int) -> None:
+        chance = self._chance = random.Random()
+        self.left = [messages * (n + chance.uniform(0.2, 0.8)) / (times + 0.5) for n in range(times)]
+        """After how many messages sent the remaining kills are due."""
+        self._reached = 0
+        self._not_before: float | None = None
+
+    def now(self, sent: int, processed: int) -> bool:
+        """Whether this is the moment."""
+        if not self.left or sent < self.left[0] or processed <= self._reached:
+            return False
+        if self._not_before is None:
+            self._not_before = time.monotonic() + self._chance.uniform(0, 2)
+        if time.monotonic() < self._not_before:
+            return False
+        self.left.pop(0)
+        self._reached, self._not_before = processed, None
+        return True
 
 
 def its_log(app: Application) -> str:
@@ -194,17 +216,15 @@ def its_log(app: Application) -> str:
     return f"The application's log ends with:\n{app.last_words()}"
 
 
-def kill(view: View, app: Application, watch: Watch) -> int:
-    """SIGKILL and, a moment later, a new process; gives how far the group had come by then."""
+def kill_and_restart(view: View, app: Application, watch: Watch) -> None:
+    """SIGKILL and, a moment later, a new process."""
     app.kill()
     watch.kills += 1
-    view.say(f"killed process {app.pid} with SIGKILL, at {watch.processed:,} messages")
+    view.say(f"killed process {app.pid} with SIGKILL, after {watch.processed:,} messages")
     for _ in range(3):
         view.show(watch.moment())
         time.sleep(MOMENT)
-    reached = watch.processed
     app.start()
-    return reached
 
 
 if __name__ == "__main__":

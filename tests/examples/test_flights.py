@@ -1,0 +1,170 @@
+"""The parts of the demonstration, each by itself: the feed, the topology, the comparison, the view."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+import tidemill as tm
+
+from .conftest import Load
+
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def feed(load: Load) -> Any:
+    return load("flights/feed.py")
+
+
+@pytest.fixture
+def batch(load: Load) -> Any:
+    return load("flights/batch.py")
+
+
+@pytest.fixture
+def judge(load: Load) -> Any:
+    return load("flights/judge.py")
+
+
+def test_the_feed_has_every_flight_once_in_order_of_departure(feed: Any, batch: Any) -> None:
+    events = feed.flights()
+    assert len(events) == len({event.key for event in events}) == 336_776
+    times = [event.time for event in events]
+    assert times == sorted(times)
+    # Derived from New York wall-clock time here, from the UTC hour that the data comes with there.
+    assert sorted(event.time for event in events) == batch.read_flights()["time"].sort().to_list()
+
+
+@pytest.mark.parametrize(
+    ("day", "hhmm", "utc"),
+    [
+        ((2013, 3, 9), 500, "2013-03-09T10:00"),  # the day before clocks went forward
+        ((2013, 3, 10), 500, "2013-03-10T09:00"),
+        ((2013, 11, 2), 2359, "2013-11-03T03:59"),
+        ((2013, 11, 3), 520, "2013-11-03T10:20"),  # the day they went back
+    ],
+)
+def test_wall_clock_time_minds_daylight_saving(feed: Any, day: tuple[int, int, int], hhmm: int, utc: str) -> None:
+    expected = pl.Series([utc]).str.to_datetime("%Y-%m-%dT%H:%M", time_unit="ms").dt.epoch("ms")[0]
+    assert feed.to_utc(*day, hhmm) == expected
+
+
+def test_some_flights_are_sent_twice_soon_after_and_the_same_ones_each_time(feed: Any) -> None:
+    flights = feed.flights()[:20_000]
+    events = list(feed.with_repeats(flights))
+    assert events == list(feed.with_repeats(flights))
+    assert [event for event in events if not event.repeat] == flights
+    repeats = [event for event in events if event.repeat]
+    assert 0.015 < len(repeats) / len(flights) < 0.025
+    first = {event.key: index for index, event in reversed(list(enumerate(events)))}
+    again = {event.key: index for index, event in enumerate(events) if event.repeat}
+    assert all(0 < again[key] - first[key] < 700 for key in again)
+
+
+@pytest.fixture(scope="module")
+def some() -> int:
+    """How many flights the topology is tried on: four days, with cancelled flights among them."""
+    return 3_500
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_topology_gives_the_batch_results_whatever_the_pace(
+    load: Load, feed: Any, batch: Any, judge: Any, some: int, seed: int
+) -> None:
+    flights = feed.flights()[:some]
+    events = list(feed.with_repeats(flights, share=0.1))
+    keys = {event.key for event in flights}
+    app = load("flights/app.py")
+    found: dict[str, list[Any]] = {}
+    with tm.testing.TopologyDriver(app.app, partitions=6) as driver:
+        for event in at_different_paces(events, random.Random(seed)):
+            flight = feed.msgspec.json.decode(event.value, type=app.Flight)
+            driver.send("tidemill-demo-flights", key=event.key, value=flight, timestamp=event.time)
+        for topic in ("airport-hours", "airlines", "repeats"):
+            found[topic] = driver.read(f"tidemill-demo-{topic}")
+    assert not any(driver.dropped.values())
+
+    name = pl.format("{} {}{} {}", pl.date("year", "month", "day").cast(pl.String), "carrier", "flight", "origin")
+    rows = batch.read_flights().filter(name.is_in(keys))
+    assert rows.height == some
+    hours = [((record.key.key, record.key.start), record.value) for record in found["airport-hours"]]
+    totals = [(record.key, record.value) for record in found["airlines"]]
+    assert batch.compare("hours", dict(hours), batch.airport_hours(rows)).good
+    assert batch.compare("airlines", dict(totals), batch.airlines(rows)).good
+    assert judge.each_once("hours", judge.counts(hours), batch.airport_hours(rows)).good
+    assert len(hours) == len(totals) == some
+    assert sorted(record.key for record in found["repeats"]) == sorted(e.key for e in events if e.repeat)
+
+
+def at_different_paces(events: list[Any], chance: random.Random) -> list[Any]:
+    """As six partitions that are read one after the other in long stretches, each in its own order."""
+    partitions: list[list[Any]] = [[] for _ in range(6)]
+    for event in events:
+        partitions[hash_of(event.key) % 6].append(event)
+    mixed: list[Any] = []
+    while any(partitions):
+        partition = chance.choice([p for p in partitions if p])
+        count = chance.choice([1, 50, 500])
+        mixed += partition[:count]
+        del partition[:count]
+    return mixed
+
+
+def hash_of(key: str) -> int:
+    """The same in every run, unlike hash()."""
+    return sum(key.encode())
+
+
+ROW = {"flights": 2, "departed": 1, "minutes": 7, "worst": 7, "mean": 7.0}
+
+
+def test_the_comparison_sees_every_kind_of_difference(batch: Any) -> None:
+    assert batch.compare("x", {"a": dict(ROW)}, {"a": ROW}).good
+    for streamed, expected, word in [
+        ({}, {"a": ROW}, "nothing"),
+        ({"a": ROW}, {}, "no such key"),
+        ({"a": {**ROW, "minutes": 8}}, {"a": ROW}, "8"),
+        ({"a": {**ROW, "mean": 7.000000000000001}}, {"a": ROW}, "7.000000000000001"),
+        ({"a": {**ROW, "worst": None}}, {"a": ROW}, "None"),
+    ]:
+        verdict = batch.compare("x", streamed, expected)
+        assert not verdict.good
+        assert word in verdict.wrong[0]
+
+
+def test_an_update_that_came_twice_or_went_back_is_seen(judge: Any) -> None:
+    expected = {"a": {**ROW, "flights": 3}}
+    assert judge.each_once("x", [("a", 1), ("a", 2), ("a", 3)], expected).good
+    assert judge.each_once("x", [("a", 2), ("a", 3)], expected).good
+    assert not judge.each_once("x", [("a", 1), ("a", 2), ("a", 2), ("a", 3)], expected).good
+    assert not judge.each_once("x", [("a", 1), ("a", 2), ("a", 1), ("a", 3)], expected).good
+    assert not judge.each_once("x", [("a", 1), ("a", 2)], expected).good
+    assert not judge.none_doubled("x", ["a", "b", "a"]).good
+
+
+def test_the_view_draws_any_moment(load: Load) -> None:
+    watch, view = load("flights/watch.py"), load("flights/view.py")
+    empty = watch.Moment(0, 100, 1357035300000, 0, 0.0, 0.0, 0, 0.0, None, 0.0, 0.0, "starting", 0, 0, 0)
+    full = watch.Moment(
+        90, 100, 1388552340000, 80, 12.0, 11.5, 3, 1.0, 8.4, 1e6, 1e8, "running", 2, 170, 1,
+        [("JFK", 1357034400000, ROW), ("XXX", 1357034400000, {**ROW, "departed": 0, "mean": None, "worst": None})],
+        [("UA", {**ROW, "worst": 1301})],
+    )  # fmt: skip
+    console = Console(width=100, force_terminal=True, color_system=None, record=True, file=io.StringIO())
+    screen = view.Screen(console, "title", {"JFK": "John F Kennedy Intl"}, {"UA": "United Air Lines Inc."})
+    for moment in (empty, full):
+        screen.show(moment)
+    screen.close()
+    text = console.export_text()
+    assert "lag 10" in text
+    assert "John F Kennedy Intl" in text
+    assert "+21 h 41" in text
+    assert all(len(line.rstrip()) <= 88 for line in text.splitlines())
+    lines = view.Lines(Console(record=True, width=300, file=io.StringIO()), every=1)
+    lines.show(full)
