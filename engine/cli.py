@@ -1,8 +1,9 @@
 """The command `tidemill`.
 
-    run        runs a program                         (cli_run.py)
-    topology   shows a program: what runs, what it reads and writes
-    broker     starts the embedded development broker
+    run                     runs a program                                               (cli_run.py)
+    topology                shows a program: what runs, what it reads and writes
+    status, reset, state    look at an application, put it back to its beginning         (cli_admin.py)
+    broker                  starts the embedded development broker
 
 Each command is a few lines around the part of the engine that does the work. How it ends is decided in lastwords.py.
 """
@@ -19,6 +20,7 @@ import click
 
 from . import describe
 from .app import App
+from .cli_admin import reaching, reset, state, status
 from .cli_run import EPILOG, GroupedCommand, execute, given, run_program, settings_options
 from .config_sources import load
 from .errors import ConfigError, TopologyError
@@ -87,7 +89,8 @@ def picture_of(app: App, stage: str, options: dict[str, Any]) -> describe.Pictur
     if stage == "partitioned":
         return describe.partitioned(settings.app_id, cut)
     topics = Topics(admin_options(settings), settings.connect_timeout / 1000)
-    counts = topics.partitions()
+    with reaching(settings):
+        counts = topics.partitions()
     missing = {topic for source in written.sources for topic in source.topics} - counts.keys()
     if missing:
         raise TopologyError(f"these input topics do not exist at {settings.broker}: {', '.join(sorted(missing))}")
@@ -125,6 +128,10 @@ def broker(port: int, host: str, data_dir: Path) -> None:
     sys.stderr.flush()
     arguments = ["--only", "kafka", "--kafka-port", str(port), "--host", host, "--data-dir", str(data_dir)]
     os.execv(program, [program, "start", *arguments])
+
+
+for command in (status, reset, state):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
     """Runs a program with the options of a command line; gives the exit code."""
     settings = load(program.app_id, program.arguments, options=given(options), config=options.get("config"))
     inherited = inherit(os.environ)
-    setup(settings)
+    setup(settings, None if inherited is None else settings.worker)
     if settings.workers > 1 and inherited is None:
         program.topology()  # what is wrong with it is said once, not once a worker
         supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ)

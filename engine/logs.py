@@ -73,10 +73,17 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-def setup(settings: Settings, stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> None:
-    """Sends the log of Tidemill and of its Kafka clients to standard error, in the form that the settings ask for."""
+def setup(
+    settings: Settings,
+    worker: int | None = None,
+    stream: TextIO | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Sends the log of Tidemill and of its Kafka clients to standard error, in the form that the settings ask for.
+
+    `worker` is the number of a process that is one of several; each of its lines says it.
+    """
     target = sys.stderr if stream is None else stream
-    worker = settings.worker if settings.workers > 1 else None
     handler = logging.StreamHandler(target)
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter(app=settings.app_id, worker=worker))

@@ -1,0 +1,227 @@
+"""Commands that look at an application from outside, or put it back to its beginning.
+
+status         members, tasks, lag                   asks Kafka
+reset          removes offsets, internal topics and local state, after asking
+state dump     a store of this machine as JSON lines      needs the program, and that it does not run here
+state get      the entries of one key
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from . import offline
+from .app import App
+from .cli_run import GroupedCommand, given, settings_options
+from .config import Settings
+from .config_sources import load
+from .errors import ConfigError, Fatal, Retryable
+from .kafka.groups import Groups, View
+from .kafka.options import admin_options, group_options
+from .kafka.topics import Topics
+from .reset import by_form, by_program, described
+from .target import find
+
+__all__ = ["reaching", "reset", "state", "status"]
+
+KAFKA = ("broker", "connect_timeout")
+
+
+def is_program(target: str) -> bool:
+    """Whether a target names a program, and not just an application id."""
+    return ":" in target or target.endswith(".py")
+
+
+def settings_of(target: str, options: dict[str, Any]) -> tuple[Settings, App | None]:
+    """The settings of a program, or those for an application id, and the program if there is one."""
+    if not is_program(target):
+        return load(target, {}, options=given(options), config=options["config"]), None
+    app = find(target, App)
+    return load(app.app_id, app.arguments, options=given(options), config=options["config"]), app
+
+
+@contextmanager
+def reaching(settings: Settings) -> Generator[None, None, None]:
+    """Says where Kafka was looked for when it does not answer."""
+    try:
+        yield
+    except Retryable as error:
+        raise Retryable(
+            f"cannot reach Kafka at {settings.broker}: {error}. Check the address (--broker), that the broker runs, "
+            "and the security options"
+        ) from error
+
+
+def groups_of(settings: Settings) -> Groups:
+    """For asking about groups."""
+    return Groups(admin_options(settings), group_options(settings), settings.connect_timeout / 1000)
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("app", metavar="APP")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@settings_options(*KAFKA)
+def status(app: str, form: str, **options: Any) -> None:
+    """Shows who runs an application: members, their tasks, and how far behind they are.
+
+    APP is an application id, or MODULE:APP. Lag counts offsets up to the last stable one; in a topic that is written
+    in transactions an idle partition may show 1, the marker of the last transaction.
+    """
+    settings, _ = settings_of(app, options)
+    with reaching(settings):
+        groups, topics = groups_of(settings), Topics(admin_options(settings), settings.connect_timeout / 1000)
+        view = groups.view(settings.app_id)
+        offsets = groups.offsets(settings.app_id)
+        there = topics.partitions()
+        ends = topics.ends([key for key in offsets if key[0] in there], committed=True)
+    lags = {key: max(end - offsets[key], 0) for key, end in ends.items()}
+    if form == "json":
+        click.echo(orjson.dumps(as_json(settings.app_id, view, lags), option=orjson.OPT_INDENT_2).decode())
+    else:
+        show(settings.app_id, view, lags)
+
+
+def as_json(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> dict[str, Any]:
+    """The status for programs."""
+    return {
+        "app": app_id,
+        "state": view.state,
+        "members": [
+            {
+                "id": member.id,
+                "instance_id": member.instance_id,
+                "host": member.host,
+                "process": member.process,
+                "active": member.active,
+                "standby": member.standby,
+                "warming": member.warming,
+            }
+            for member in view.members
+        ],
+        "lag": [{"topic": topic, "partition": number, "lag": lag} for (topic, number), lag in sorted(lags.items())],
+    }
+
+
+def show(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> None:
+    """The status for people."""
+    console = Console(file=sys.stdout)
+    if view.state == "Dead" and not lags:
+        console.print(f"{app_id}: there is no such group; it has never run on this cluster, or was reset")
+        return
+    console.print(f"{app_id}: {view.state}, {len(view.members)} members, lag {sum(lags.values()):,}", highlight=False)
+    if view.members:
+        table = Table("host", "process", "tasks", "standbys", "warming", box=None, pad_edge=False)
+        for member in view.members:
+            name = member.process[:8] if member.instance_id is None else member.instance_id
+            table.add_row(member.host, name, *(" ".join(it) for it in (member.active, member.standby, member.warming)))
+        console.print(table)
+    if lags:
+        table = Table("topic", "partitions", "lag", "most in one", box=None, pad_edge=False)
+        for topic in sorted({topic for topic, _ in lags}):
+            mine = [lag for (name, _), lag in lags.items() if name == topic]
+            table.add_row(topic, str(len(mine)), f"{sum(mine):,}", f"{max(mine):,}")
+        console.print(table)
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("app", metavar="APP")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@settings_options(*KAFKA, "state_dir")
+def reset(app: str, dry_run: bool, yes: bool, **options: Any) -> None:
+    """Puts an application back to its beginning: it will read its inputs anew.
+
+    Removes its committed offsets, its internal topics with the state in them, and its state on this machine. Input and
+    output topics stay as they are. Refused while an instance runs. APP is MODULE:APP, or an application id; with the
+    program the internal topics are known by name, with the id they are found by their form.
+    """
+    settings, program = settings_of(app, options)
+    with reaching(settings):
+        groups, topics = groups_of(settings), Topics(admin_options(settings), settings.connect_timeout / 1000)
+        view = groups.view(settings.app_id)
+        if view.members:
+            where = ", ".join(sorted({member.host for member in view.members}))
+            raise ConfigError(
+                f"{settings.app_id} is running: {len(view.members)} members in its group, on {where}. Stop all "
+                "instances first; one that was killed is gone after its session time-out"
+            )
+        existing = topics.partitions()
+        if program is None:
+            removal = by_form(settings.app_id, existing, groups.names())
+        else:
+            removal = by_program(settings.app_id, program.topology(), existing)
+        offsets = groups.offsets(settings.app_id)
+        directories = offline.worker_dirs(settings)
+        for line in described(settings.app_id, len(offsets), removal, directories):
+            click.echo(line)
+        if not (offsets or removal.topics or directories):
+            click.echo(f"there is nothing of {settings.app_id} to remove")
+            return
+        if dry_run:
+            return
+        if not yes:
+            click.confirm("Remove all this?", abort=True)
+        offline.remove_state(settings)
+        try:
+            topics.delete(removal.topics)
+            if offsets:
+                groups.delete(settings.app_id)
+        except (Retryable, Fatal) as error:
+            raise type(error)(f"{error}. The reset is not complete: run it again before you start anything") from error
+    click.echo(f"{settings.app_id} begins anew at its next start; remove its state directories on other machines too")
+
+
+@click.group()
+def state() -> None:
+    """Shows the local state of a program that does not run on this machine."""
+
+
+STORE = click.argument("store", metavar="STORE")
+TARGET = click.argument("target", metavar="MODULE:APP")
+
+
+@state.command(cls=GroupedCommand)
+@TARGET
+@STORE
+@settings_options("app_id", "state_dir")
+def dump(target: str, store: str, **options: Any) -> None:
+    """Prints a store as JSON lines: key, value, timestamp, task and worker."""
+    settings, declared = store_of(target, store, options)
+    for entry in offline.entries(settings, declared):
+        click.echo(offline.as_line(entry))
+
+
+@state.command(cls=GroupedCommand)
+@TARGET
+@STORE
+@click.argument("key", metavar="KEY")
+@settings_options("app_id", "state_dir")
+def get(target: str, store: str, key: str, **options: Any) -> None:
+    """Prints the entries of a key: all its windows, where there are windows. KEY is text, or JSON for other keys."""
+    settings, declared = store_of(target, store, options)
+    found = False
+    for entry in offline.lookup(settings, declared, key):
+        found = True
+        click.echo(offline.as_line(entry))
+    if not found:
+        raise ConfigError(f"the store {store!r} has no key {key!r} in {settings.state_dir / settings.app_id}")
+
+
+def store_of(target: str, store: str, options: dict[str, Any]) -> tuple[Settings, Any]:
+    """The settings of a program, and one of its stores, which is looked for on this machine."""
+    app = find(target, App)
+    settings = load(app.app_id, app.arguments, options=given(options), config=options["config"])
+    declared = offline.state_of(app.topology(), store)
+    if not offline.worker_dirs(settings):
+        raise ConfigError(
+            f"there is no state of {settings.app_id} in {settings.state_dir}: give its directory by --state-dir"
+        )
+    return settings, declared

@@ -1,0 +1,176 @@
+"""An application's group seen from outside: who is in it, what each member runs, how far its offsets are.
+
+For people, by the commands `status` and `reset`; it joins nothing. What members tell each other is read from what they
+told the group when they last joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from ..errors import Fatal, Retryable
+from .failures import error_of, translate
+from .protocol import Code, Reader, Request, Writer, name_of
+from .security import connection
+from .userdata import Part, decode_plan, decode_subscription
+from .wire import Wire
+
+__all__ = ["Groups", "Member", "View"]
+
+Key = tuple[str, int]
+SECONDS = 10.0
+UNKNOWN_GROUP = 69
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of the group."""
+
+    id: str
+    instance_id: str | None
+    host: str
+    process: str
+    active: tuple[str, ...]
+    """Its tasks, as `0_3`."""
+    standby: tuple[str, ...]
+    warming: tuple[str, ...]
+    """Tasks that it restores before it takes them over."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A group at one moment. `state` is Kafka's word; "Dead" for a group that does not exist."""
+
+    state: str
+    members: tuple[Member, ...]
+
+
+class RawMember(NamedTuple):
+    """A member as the coordinator tells of it."""
+
+    id: str
+    instance_id: str | None
+    host: str
+    metadata: bytes
+    assignment: bytes
+
+
+class RawGroup(NamedTuple):
+    """The answer to DescribeGroups."""
+
+    error: int
+    state: str
+    protocol_type: str
+    members: tuple[RawMember, ...]
+
+
+def describe_group(group: str) -> Request[RawGroup]:
+    """State and members of one group."""
+
+    def member(r: Reader) -> RawMember:
+        identity, instance, _client, host = r.string() or "", r.string(), r.string(), r.string() or ""
+        return RawMember(identity, instance, host.removeprefix("/"), r.bytes(), r.bytes())
+
+    def read(r: Reader) -> RawGroup:
+        r.int32()
+        found = RawGroup(Code.NONE, "Dead", "", ())
+        for _ in r.count():
+            error, _group, state, kind, _protocol = r.int16(), r.string(), r.string(), r.string(), r.string()
+            found = RawGroup(error, state or "", kind or "", tuple(member(r) for _ in r.count()))
+            r.int32()
+        return found
+
+    return Request(15, 4, Writer().int32(1).string(group).int8(0).done(), read)
+
+
+class Groups:
+    """Asks about groups, and removes one. `options` by librdkafka's names."""
+
+    def __init__(self, admin: Mapping[str, Any], control: Mapping[str, str], timeout: float = 15.0) -> None:
+        """`admin` for librdkafka's admin client, `control` for the membership's own connections."""
+        self._admin: Any = AdminClient(dict(admin))  # its stubs know only a part of its types
+        self._connection = connection(control)
+        self._timeout = timeout
+
+    def view(self, group: str) -> View:
+        """State and members of a group."""
+        raw = asyncio.run(self._ask(group))
+        if raw.protocol_type not in ("", "consumer"):
+            raise Fatal(f"the group {group!r} is no consumer group but one of type {raw.protocol_type!r}")
+        return View(raw.state, tuple(sorted(map(member_of, raw.members), key=lambda it: (it.host, it.process, it.id))))
+
+    def names(self) -> list[str]:
+        """All groups there are."""
+        try:
+            found = self._admin.list_consumer_groups(request_timeout=self._timeout).result(self._timeout + 5)
+        except KafkaException as failure:
+            raise translate(failure, "list the groups") from failure
+        return sorted(one.group_id for one in found.valid)
+
+    def offsets(self, group: str) -> dict[Key, int]:
+        """The committed offsets of a group."""
+        asked = [ConsumerGroupTopicPartitions(group)]
+        futures = self._admin.list_consumer_group_offsets(asked, request_timeout=self._timeout)
+        try:
+            found = futures[group].result(self._timeout + 5)
+        except KafkaException as failure:
+            error = error_of(failure)
+            if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return {}
+            raise translate(failure, f"read the offsets of group {group!r}") from failure
+        return {(it.topic, it.partition): it.offset for it in found.topic_partitions if it.offset >= 0}
+
+    def delete(self, group: str) -> None:
+        """Deletes a group without members, with its offsets; one that does not exist is fine."""
+        futures = self._admin.delete_consumer_groups([group], request_timeout=self._timeout)
+        try:
+            futures[group].result(self._timeout + 5)
+        except KafkaException as failure:
+            error = error_of(failure)
+            if error is None or error.code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise translate(failure, f"delete the group {group!r}") from failure
+
+    async def _ask(self, group: str) -> RawGroup:
+        wire = Wire(self._connection)
+        try:
+            found = await asyncio.wait_for(
+                wire.send(await wire.coordinator(group), describe_group(group), SECONDS), self._timeout
+            )
+        except asyncio.TimeoutError as failure:
+            raise Retryable(f"no broker answered within {self._timeout:g} s") from failure
+        finally:
+            await wire.close()
+        if found.error == UNKNOWN_GROUP:
+            return RawGroup(Code.NONE, "Dead", "", ())
+        if found.error != Code.NONE:
+            raise Retryable(f"the group {group!r} cannot be described: {name_of(found.error)}")
+        return found
+
+
+def member_of(raw: RawMember) -> Member:
+    """A member with its tasks, as far as it has been given any."""
+    report, _ = decode_subscription(raw.metadata)
+    own = [Part(number, it.name, it.hash, it.topics, it.stateful) for number, it in enumerate(report.parts)]
+    if not raw.assignment:
+        return Member(raw.id, raw.instance_id, raw.host, report.process, (), (), ())
+    plan = decode_plan(raw.assignment, own).plan
+    return Member(
+        raw.id,
+        raw.instance_id,
+        raw.host,
+        report.process,
+        in_order(plan.active),
+        in_order(plan.standby),
+        in_order(plan.warming),
+    )
+
+
+def in_order(tasks: Iterable[Any]) -> tuple[str, ...]:
+    """Task ids as text, in order."""
+    return tuple(str(task) for task in sorted(tasks))
