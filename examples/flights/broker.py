@@ -65,29 +65,37 @@ class Embedded:
             with log.open("ab") as out:
                 # A session of its own: Ctrl-C is for the demo, which stops its children in order.
                 self._child = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
-            if self._answers(f"127.0.0.1:{port}", self._child):
+            if self._ready(f"127.0.0.1:{port}", self._child, log):
                 return f"127.0.0.1:{port}"
+            end(self._child, patience=5)
             if "in use" not in log.read_text(errors="replace"):
                 break
-        said = "\n".join(f"  {line}" for line in log.read_text(errors="replace").splitlines()[-8:])
         raise NoBroker(
-            f"the embedded broker does not run on this machine. Its last words:\n{said}\n"
+            f"the embedded broker does not run on this machine. Its last words:\n{self.last_words()}\n"
             "Name a Kafka of yours instead: make demo BROKER=localhost:9092"
         )
 
     @staticmethod
-    def _answers(address: str, child: subprocess.Popen[bytes], seconds: float = 15) -> bool:
+    def _ready(address: str, child: subprocess.Popen[bytes], log: Path, seconds: float = 15) -> bool:
+        """Waits until this very child serves the address: it says so once it does. That somebody answers there is not
+        enough, it may be the one who took the port."""
         deadline = time.monotonic() + seconds
         while child.poll() is None and time.monotonic() < deadline:
-            with suppress(NoBroker):
-                reach(address, 1)
-                return True
+            if address in log.read_text(errors="replace"):
+                with suppress(NoBroker):
+                    reach(address, 1)
+                    return True
             time.sleep(0.1)
         return False
 
     def failed(self) -> bool:
         """True when the broker has ended by itself."""
         return self._child is None or self._child.poll() is not None
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = (self.folder / "broker.log").read_text(errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-8:])
 
     def close(self) -> None:
         """Stops it and removes its data."""

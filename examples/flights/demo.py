@@ -117,7 +117,7 @@ def demonstrate(options: argparse.Namespace, console: Console, closing: ExitStac
 
     view = a_view(console, options, embedded)
     try:
-        follow(options.kill, view, app, watch, len(flights))
+        follow(options.kill, view, app, watch, len(flights), embedded)
     finally:
         view.close()
     results.close()
@@ -138,23 +138,22 @@ def demonstrate(options: argparse.Namespace, console: Console, closing: ExitStac
     return 0 if equal else 1
 
 
-def broker(options: argparse.Namespace, console: Console, closing: ExitStack) -> tuple[str, bool]:
-    """The address of a broker with the demo's topics on it, and whether it is the embedded one."""
-    if options.broker:
-        address, copies = options.broker, -1
-    else:
-        embedded = Embedded()
+def broker(options: argparse.Namespace, console: Console, closing: ExitStack) -> tuple[str, Embedded | None]:
+    """The address of a broker with the demo's topics on it, and the broker if it is the embedded one."""
+    embedded = None if options.broker else Embedded()
+    if embedded:
         closing.callback(embedded.close)
-        address, copies = embedded.address, 1
+    address = embedded.address if embedded else str(options.broker)
     admin = reach(address)
-    make_topics(admin, dict.fromkeys((FLIGHTS, HOURS, AIRLINES, REPEATS), PARTITIONS), copies)
-    if options.broker:
+    topics = dict.fromkeys((FLIGHTS, HOURS, AIRLINES, REPEATS), PARTITIONS)
+    make_topics(admin, topics, copies=1 if embedded else -1)
+    if not embedded:
         closing.callback(remove_topics, admin)
-    console.print(f"Kafka: {'the embedded broker, ' if not options.broker else ''}{address}")
-    return address, not options.broker
+    console.print(f"Kafka: {'the embedded broker, ' if embedded else ''}{address}")
+    return address, embedded
 
 
-def a_view(console: Console, options: argparse.Namespace, embedded: bool) -> View:
+def a_view(console: Console, options: argparse.Namespace, embedded: Embedded | None) -> View:
     """A picture on a terminal, lines elsewhere."""
     if not console.is_terminal:
         return Lines(console)
@@ -162,7 +161,7 @@ def a_view(console: Console, options: argparse.Namespace, embedded: bool) -> Vie
     return Screen(console, title, feed.names("airports.csv", "faa"), feed.names("airlines.csv", "carrier"))
 
 
-def follow(kills: int, view: View, app: Application, watch: Watch, flights: int) -> None:
+def follow(kills: int, view: View, app: Application, watch: Watch, flights: int, embedded: Embedded | None) -> None:
     """Shows the course of it until all results are there, and kills the application on the way if asked to."""
     replay, results = watch.replay, watch.results
     killer = Killer(kills, len(replay.events))
@@ -170,6 +169,8 @@ def follow(kills: int, view: View, app: Application, watch: Watch, flights: int)
     while True:
         view.show(watch.moment())
         time.sleep(MOMENT)
+        if embedded and embedded.failed():
+            raise Failed(f"The embedded broker ended by itself. Its last words:\n{embedded.last_words()}")
         if replay.failure or results.failure:
             raise Failed(f"Kafka failed: {replay.failure or results.failure}")
         if app.exit_code() is not None:
