@@ -11,6 +11,7 @@ another, and each has its own process id, so that whoever fences an old one cann
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from .assignment import Plan
 from .ids import TaskId, incarnation
@@ -47,8 +48,8 @@ class Ownership:
         """Owned tasks that the plan no longer gives: to be committed and released."""
         return frozenset(self._owned - self.plan.active)
 
-    def assigned(self, generation: int, plan: Plan) -> None:
-        """A generation gives `plan.active`; nothing is taken away by it."""
+    def assigned(self, generation: int, plan: Plan) -> Plan:
+        """A generation gives `plan.active`; nothing is taken away by it. Returns the plan as it is for this process."""
         me = self.process
         given = plan.active - self._released
         for task in sorted(given - self._owned):
@@ -57,8 +58,10 @@ class Ownership:
             former = (owner,) if owner != me else ()
             self.opening[task] = tuple(dict.fromkeys((*former, *plan.fence.get(task, ()))))
         self._owned |= given
+        fence = {task: chain for task, chain in self.opening.items() if chain and task in given}
         self.generation = generation
-        self.plan = plan
+        self.plan = replace(plan, active=given, fence=fence, owners={**plan.owners, **dict.fromkeys(given, me)})
+        return self.plan
 
     def described(self) -> None:
         """The group is being told what is owned now; the next plan is made from that."""

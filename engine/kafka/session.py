@@ -313,14 +313,14 @@ class Session:
         if state.member != joined.member:
             return False  # given up meanwhile
         with state.changed:
-            state.ownership.assigned(joined.generation, received.plan)
+            plan = state.ownership.assigned(joined.generation, received.plan)
             state.seats = received.seats
             state.trouble = ""
             state.events.append(
                 Assigned(
                     joined.generation,
                     state.ownership.epoch,
-                    received.plan,
+                    plan,
                     state.ownership.process,
                     joined.member,
                 )

@@ -118,7 +118,7 @@ class Group:
         """Copies are kept of standby tasks alone, and catch up."""
         for process in self.processes.values():
             kept = process.own.plan.standby | process.own.owned
-            process.copies = {task: 0 for task in kept}
+            process.copies = dict.fromkeys(kept, 0)
 
     # A rebalance
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.engine.group_model import Group, Process
 
+from tests.engine.group_model import Group, Process
 from tidemill.engine.assignment import Member, Policy, Version, assign, coarse
 from tidemill.engine.ids import TaskId
 
@@ -105,7 +105,7 @@ def test_weights_are_even_as_far_as_single_moves_can_make_them(
         group.start(knows)
     group.rebalance()
     group.settle(5)
-    group.weights = dict(zip(tasks, weights))
+    group.weights = dict(zip(tasks, weights, strict=False))
     group.rebalance()
     group.settle(5)
     heavy = {task: coarse(group.weights[task]) for task in tasks}
