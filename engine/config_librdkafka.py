@@ -2,7 +2,7 @@
 
 Most pass through to the Kafka client unseen. Some would break a guarantee, or say for a second time what a setting of
 Tidemill's says; those are refused here, with the reason, before anything connects. Whether an option exists is for the
-client to say.
+client to say (kafka/own_options.py).
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ REFUSED: Final[Mapping[str, str]] = {
     "message.send.max.retries": ORDER,
     "message.timeout.ms": "a record that times out would be lost from its transaction; it follows transaction_timeout",
     "delivery.timeout.ms": "a record that times out would be lost from its transaction; it follows transaction_timeout",
+    "delivery.report.only.error": "Tidemill hears from the client where its records came to lie",
+    "produce.offset.report": "Tidemill hears from the client where its records came to lie",
+    "queuing.strategy": "records would not be sent in the order in which they were made",
+    "test.mock.num.brokers": "it is for tests of the client: nothing would be stored",
     "partitioner": "keys must go to the partition of the task that has their state; use .to(topic, partition=...)",
     "allow.auto.create.topics": "a mistyped topic would be made, empty; create topics yourself",
     "enabled_events": "Tidemill drives the client's events itself",

@@ -20,15 +20,17 @@ from .ids import transactional_id
 from .kafka.consumer import InputConsumer
 from .kafka.membership import Former, Membership, MembershipSettings, Part
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
+from .kafka.own_options import check_own_options
 from .kafka.producer import PlainProducer, TransactionalProducer
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
-from .loop import Loop, ProducerFactory
+from .loop import Loop
 from .plan import Plan
 from .policy import ErrorPolicy
 from .recovery import Recovery
 from .serve.stats import Stats
 from .stores import TaskStores
+from .writer import ProducerFactory, Writer
 
 __all__ = ["run"]
 
@@ -45,6 +47,7 @@ def run(
     stopping: Callable[[], bool],
 ) -> None:
     """Runs a program as one process until `stopping` says so. Raises what made it impossible to go on."""
+    check_own_options(settings.librdkafka)
     with ExitStack() as closing:
         stores = closing.enter_context(TaskStores(settings))
         topics = Topics(admin_options(settings))
@@ -66,11 +69,18 @@ def run(
         consumer = InputConsumer(
             consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts))
         )
+        parts = {part.id: part for part in plan.parts}
+        writer = Writer(
+            _producers(settings),
+            membership,
+            lambda task, store: parts[task.subtopology].changelogs.get(store),
+            settings.transaction_timeout / 1000,
+        )
         loop = Loop(
             plan,
             settings,
             consumer,
-            _producers(settings),
+            writer,
             membership,
             recovery,
             stores,
