@@ -18,19 +18,19 @@ from typing import Any, Protocol
 from ..operators.record import Outgoing
 from ..state.changelog import ChangelogRecord, encode
 from ..state.store import Position
-from .errors import Retryable, TidemillError
+from .errors import Retryable
 from .failpoints import hit
 from .ids import TaskId
 from .task import Sealed
 
-__all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Settled", "Unsettled"]
+__all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Group", "Settled", "Unsettled"]
 
 Key = tuple[str, int]
 Settled = Mapping[TaskId, Position]
 """The new changelog positions of each task that was sealed."""
 
 
-class Unsettled(TidemillError):
+class Unsettled(Retryable):
     """A commit neither succeeded nor failed for certain. Drop the tasks, make a new producer, recover."""
 
 

@@ -26,7 +26,7 @@ REMIND_MS = 5_000
 T = TypeVar("T")
 
 
-class Stopped(Exception):  # noqa: N818 - it is an event, not an error
+class Stopped(Exception):
     """A stop was asked for while waiting."""
 
 
@@ -63,9 +63,9 @@ def prepare(
             found,
             settings.topic_timeout,
             lambda failure: TopologyError(
-                f"the input topic {str(failure)!r} does not exist, after waiting {format_duration(settings.topic_timeout)}"
-                ". Tidemill does not create input topics: their number of partitions is yours to choose. Create it, or "
-                "correct the name"
+                f"the input topic {str(failure)!r} does not exist, after waiting "
+                f"{format_duration(settings.topic_timeout)}. Tidemill does not create input topics: their number of "
+                "partitions is yours to choose. Create it, or correct the name"
             ),
             f"waiting for the input topic {', '.join(sorted(wanted - counts.keys()))} to be created",
         )

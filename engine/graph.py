@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ..operators.errors import RecordError
 from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Sink
+from ..state.store import StateError
 from .plan import SubTopology
 from .policy import ErrorPolicy
 
@@ -35,7 +36,7 @@ class Origin(NamedTuple):
 class _Step:
     """A node at work: its operator and the slots it reads and fills."""
 
-    __slots__ = ("node", "operator", "inputs", "output", "ports", "topic", "tick")
+    __slots__ = ("inputs", "node", "operator", "output", "ports", "tick", "topic")
 
     def __init__(self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None) -> None:
         self.node = node
@@ -81,7 +82,8 @@ class Graph:
         self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
         self._shared = _shared_sinks(steps)
         self._ways = {
-            node: tuple(step for step, sources in zip(steps, reached) if node in sources) for node in self._entry
+            node: tuple(step for step, sources in zip(steps, reached, strict=True) if node in sources)
+            for node in self._entry
         }
         self._ticking = any(step.tick is not None for step in steps)
 
@@ -172,17 +174,19 @@ class Graph:
 
     def _after(self, error: RecordError, step: _Step, records: Records, now: int, origin: Origin) -> Any:
         """What a call gives though a record failed: what was done before it and, by the policy, after it."""
+        if isinstance(error.__cause__, StateError):
+            raise error.__cause__  # the store failed, not the record
         if self._policy is ErrorPolicy.FAIL:
             raise error.at(origin.topic, origin.partition, origin.task)
         self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
         rest = self._call(step, records[error.index + 1 :], now, origin)
         if step.ports == 1:
             return [*error.done, *rest]
-        return [[*before, *after] for before, after in zip(error.done, rest)]
+        return [[*before, *after] for before, after in zip(error.done, rest, strict=True)]
 
     def _write(self, step: _Step, records: Records, now: int, origin: Origin, outgoing: list[Outgoing]) -> None:
-        for out in self._call(step, records, now, origin):
-            outgoing.append(out if step.topic is None else Outgoing(step.topic, out.rows))
+        written: list[Outgoing] = self._call(step, records, now, origin)
+        outgoing += written if step.topic is None else [Outgoing(step.topic, out.rows) for out in written]
 
     def _write_shared(
         self, delayed: list[tuple[int, _Step, Records]], now: int, origin: Origin, outgoing: list[Outgoing]

@@ -15,28 +15,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Protocol
 
 from ..operators.record import Outgoing
-from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Unsettled
+from ..state.store import StateError
+from .checkpoint import Unsettled
 from .clock import Clock
 from .config import Settings
-from .errors import Fenced, Retryable, TidemillError
+from .errors import Fenced, Retryable, StateUnusable
 from .failpoints import hit
-from .flow import FIRST_LIMIT, commit_due, flush_due, horizons, next_limit, valves
+from .flow import commit_due, flush_due, valves
 from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
 from .kafka.membership import Assigned, Failed, Lost, Membership
-from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
+from .pace import Pace
 from .plan import Plan
 from .policy import ErrorPolicy
 from .recovery import Closed, Ready, Recovery
 from .serve.stats import Stats
 from .task import Task
+from .writer import Writer
 
-__all__ = ["Loop", "ProducerFactory"]
+__all__ = ["Loop"]
 
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
@@ -45,13 +46,6 @@ PURGE_MS = 30_000
 REPORT_MS = 1_000
 POLL_SECONDS = 0.05
 ABORTS_IN_A_ROW = 20
-ABORT_SECONDS = 5.0
-
-
-class ProducerFactory(Protocol):
-    """Makes the producer of an incarnation of this process, and registers it when it is transactional."""
-
-    def __call__(self, process: str) -> TransactionalProducer | PlainProducer: ...
 
 
 class Identity(Protocol):
@@ -68,7 +62,7 @@ class Loop:
         plan: Plan,
         settings: Settings,
         consumer: InputConsumer,
-        new_producer: ProducerFactory,
+        writer: Writer,
         membership: Membership,
         recovery: Recovery,
         identity: Identity,
@@ -80,7 +74,8 @@ class Loop:
         self._plan = plan
         self._settings = settings
         self._consumer = consumer
-        self._new_producer = new_producer
+        self._writer = writer
+        self._pace = Pace(clock, settings.idle, settings.max_batch)
         self._membership = membership
         self._recovery = recovery
         self._identity = identity
@@ -97,17 +92,8 @@ class Loop:
         """Tasks that were being opened and are given back when they are closed."""
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
-        self._epoch = -1
-        self._incarnation = ""
-        self._producer: TransactionalProducer | PlainProducer | None = None
-        self._checkpointer: Checkpointer | None = None
         self._aborts = 0
         self._more = False
-        self._limits: dict[TaskId, int] = {}
-        self._waiting_since: dict[TaskId, int] = {}
-        """Since when a task waits for an input of its own."""
-        self._silent_since: dict[TaskId, int] = {}
-        """Since when others wait for a task."""
         self._flushed: dict[TaskId, int] = {}
         """When a task's stores were last written to disk."""
         now = clock.monotonic()
@@ -124,10 +110,12 @@ class Loop:
         try:
             while not stopping():
                 self.run_once()
-            self._guarded(self._commit)
+            self._commit()
+        except StateError as failure:
+            raise StateUnusable(str(failure)) from failure
         finally:
             self._drop(self._tasks)
-            self._discard_producer()
+            self._writer.discard(abort=True)
             self._consumer.close()
 
     def run_once(self) -> None:
@@ -149,7 +137,7 @@ class Loop:
             self._assigned(self._assignment)
             self._assignment = None
         if self._wanted:
-            self._producer_of_epoch()
+            self._writer.ensure()
         for finished in self._recovery.finished():
             match finished:
                 case Ready():
@@ -201,7 +189,7 @@ class Loop:
 
     def _assigned(self, event: Assigned) -> None:
         plan = event.plan
-        self._epoch, self._incarnation = event.epoch, event.process
+        self._writer.begin_epoch(event.epoch, event.process)
         self._identity.remember(event.member_id, event.process)
         self._stats.assigned()
         leaving = [task for task in self._tasks if task not in plan.active]
@@ -239,7 +227,7 @@ class Loop:
     def _give_up(self, why: str) -> None:
         """Somebody has taken over what is ours: ends this epoch of the membership."""
         self._drop_all()
-        self._membership.give_up(self._epoch, why)
+        self._membership.give_up(self._writer.epoch, why)
 
     def _drop_all(self) -> None:
         self._recovery.cancel(self._wanted)
@@ -248,13 +236,13 @@ class Loop:
         self._leaving.clear()
         self._assignment = None
         self._drop(self._tasks)
-        self._discard_producer(abort=False)
+        self._writer.discard(abort=False)
 
     def _recover_all(self) -> None:
         """Drops every task and opens it again from what is committed; a new producer settles what is open."""
         again = set(self._tasks)
         self._drop(again)
-        self._discard_producer(abort=False)
+        self._writer.discard(abort=False)
         if again:
             self._open(again)
 
@@ -293,38 +281,11 @@ class Loop:
         for task in tasks:
             self._stats.closed(self._tasks[task])
             self._tasks.pop(task).close()
-            self._waiting_since.pop(task, None)
-            self._limits.pop(task, None)
-            self._silent_since.pop(task, None)
+            self._pace.forget(task)
             self._flushed.pop(task, None)
-
-    def _discard_producer(self, *, abort: bool = True) -> None:
-        """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
-        registers its id next."""
-        if self._producer is not None:
-            if abort and isinstance(self._producer, TransactionalProducer):
-                with suppress(TidemillError):
-                    self._producer.abort(ABORT_SECONDS)
-            self._producer.close()
-        self._producer = self._checkpointer = None
-
-    def _producer_of_epoch(self) -> tuple[KafkaProducer, Checkpointer]:
-        """The producer and what commits with it, made when they are first needed in an epoch of the membership."""
-        if self._producer is None or self._checkpointer is None:
-            producer = self._new_producer(self._incarnation)
-            timeout = self._settings.transaction_timeout / 1000
-            if isinstance(producer, TransactionalProducer):
-                self._checkpointer = ExactlyOnce(producer, self._membership, self._epoch, self._changelog, timeout)
-            else:
-                self._checkpointer = AtLeastOnce(producer, self._membership, self._epoch, self._changelog, timeout)
-            self._producer = producer
-        return self._producer, self._checkpointer
 
     def _sizes(self) -> dict[TaskId, int]:
         return {task.id: sum(store.size() for store in task.stores.values()) for task in self._tasks.values()}
-
-    def _changelog(self, task: TaskId, store: str) -> str | None:
-        return self._plan.part(task).changelogs.get(store)
 
     # Records
 
@@ -357,65 +318,26 @@ class Loop:
         moving = bool(self._tasks)
         while moving:
             moving = False
-            for task, until in self._next_up():
+            for task, until in self._pace.next_up(self._tasks.values()):
                 moving |= self._advance(task, until)
             if self._clock.monotonic() >= due:
                 break
         self._more = moving
-        if self._producer is not None:
-            self._producer.poll()
-
-    def _next_up(self) -> list[tuple[Task, int | None]]:
-        """The tasks that may go on, and up to what event time.
-
-        Tasks that feed a repartition topic before a step that drops late records go side by side.
-        """
-        free: list[tuple[Task, int | None]] = []
-        aligned: dict[int, list[Task]] = {}
-        for task in self._tasks.values():
-            if task.part.alignment is None:
-                free.append((task, None))
-            else:
-                aligned.setdefault(task.id.subtopology, []).append(task)
-        for tasks in aligned.values():
-            times = {task.id: task.next_time() for task in tasks}
-            silent = [task for task in tasks if times[task.id] is None and task.may_receive()]
-            if any(time is not None for time in times.values()) and not all(map(self._patient_with, silent)):
-                continue
-            until = horizons(times, tasks[0].part.alignment or 0)
-            free += [(task, until[task.id]) for task in tasks if task.id in until]
-            for task in tasks:
-                if task not in silent:
-                    self._silent_since.pop(task.id, None)
-        return free
-
-    def _patient_with(self, task: Task) -> bool:
-        """Whether a task that may still receive older records was waited for long enough."""
-        since = self._silent_since.setdefault(task.id, self._clock.monotonic())
-        return self._clock.monotonic() - since > self._settings.idle
+        self._writer.poll()
 
     def _advance(self, task: Task, until: int | None) -> bool:
         """Processes one run of a task; False when it had none."""
         began = self._clock.monotonic()
-        limit = self._limits.get(task.id, FIRST_LIMIT)
-        outgoing = task.advance(self._clock.now(), limit, not self._waited_enough(task), until)
+        outgoing = task.advance(self._clock.now(), self._pace.limit(task), self._pace.must_wait(task), until)
         if outgoing is None:
             return False
         self._produce(outgoing)
-        self._limits[task.id] = next_limit(limit, self._clock.monotonic() - began, self._settings.max_batch)
+        self._pace.ran(task, self._clock.monotonic() - began)
         return True
-
-    def _waited_enough(self, task: Task) -> bool:
-        """Whether a task has waited so long for a silent input that it may go on without it."""
-        if not task.waiting():
-            self._waiting_since.pop(task.id, None)
-            return False
-        since = self._waiting_since.setdefault(task.id, self._clock.monotonic())
-        return self._clock.monotonic() - since > self._settings.idle
 
     def _produce(self, outgoing: list[Outgoing]) -> None:
         if outgoing:
-            self._producer_of_epoch()[0].produce(outgoing)
+            self._writer.produce(outgoing)
             self._stats.produced(sum([len(out.rows) for out in outgoing]))
 
     def _operate_valves(self) -> None:
@@ -433,16 +355,14 @@ class Loop:
     # Commits
 
     def _pending(self) -> bool:
-        outputs = self._checkpointer is not None and self._checkpointer.pending
-        return outputs or any(task.dirty for task in self._tasks.values())
+        return self._writer.pending or any(task.dirty for task in self._tasks.values())
 
     def _commit(self) -> None:
         """The one commit path. The same for every reason."""
         began = self._clock.monotonic()
         if self._pending():
-            _, checkpointer = self._producer_of_epoch()
             sealed = [task.seal() for task in self._tasks.values()]
-            settled = checkpointer.commit(sealed)
+            settled = self._writer.commit(sealed)
             hit("after-commit-before-settle")
             for index, work in enumerate(sealed):
                 if index == len(sealed) // 2:
@@ -486,9 +406,8 @@ class Loop:
         self._stats.aborted()
         if self._aborts > ABORTS_IN_A_ROW:
             raise failure
-        assert isinstance(self._producer, TransactionalProducer)
         try:
-            self._producer.abort(self._settings.transaction_timeout / 1000)
+            self._writer.abort()
         except (Fenced, Retryable, TransactionAborted) as worse:
             LOG.warning("%s; recovering with a new producer", worse)
             self._recover_all()

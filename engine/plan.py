@@ -155,7 +155,7 @@ def partition(topology: Topology) -> Partitioned:
                 reads.append([])
                 members.append([])
             (reads if is_read else members)[numbers[root]].append(node.id)
-    for number, (read, inside) in enumerate(zip(reads, members)):
+    for number, (read, inside) in enumerate(zip(reads, members, strict=True)):
         parts.append(Synopsis(number, tuple(read), tuple(inside)))
     return Partitioned(topology, tuple(parts))
 

@@ -10,6 +10,7 @@ records to write go out of `advance`, and what is to be made durable is a value,
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,17 +94,30 @@ class Task:
         return self._specs[store]
 
     def offer(self, batch: Batch) -> None:
-        """Takes what a partition delivered. Raises RecordError for a record that cannot be decoded, by the policy."""
+        """Takes what a partition delivered; what the task had before is left out.
+
+        Raises RecordError for a record that cannot be decoded, by the policy.
+        """
         _, reader = self._readers[batch.topic]
+        key = (batch.topic, batch.partition)
+        expected = self._buffer.end(key)
+        if expected is None:
+            expected = self.positions()[key]
+        if batch.offsets[0] < expected:
+            newer = _after(batch, bisect_left(batch.offsets, expected) - 1)
+            if newer is None:
+                return
+            batch = newer
         records = self._decode(reader, batch)
-        self._buffer.offer((batch.topic, batch.partition), records, batch.offsets[-1] + 1, batch.size)
+        self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size)
 
     def _decode(self, reader: Decoder, batch: Batch) -> list[Any]:
         try:
             return reader.decode(batch)
         except RecordError as error:
             if self._policy is ErrorPolicy.FAIL:
-                raise error.at(batch.topic, batch.partition, self._name)
+                error.at(batch.topic, batch.partition, self._name)
+                raise
             place = (error.step, "undecodable")
             self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
             rest = _after(batch, error.index)

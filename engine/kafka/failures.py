@@ -41,7 +41,7 @@ TOO_LARGE = frozenset(
 )
 
 
-class TransactionAborted(TidemillError):
+class TransactionAborted(Fatal):
     """The transaction cannot be committed; the producer is fine. Abort, rewind, go on."""
 
 

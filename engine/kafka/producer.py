@@ -33,8 +33,8 @@ PARTITIONS_REMEMBERED = 200_000
 class KafkaProducer:
     """What both kinds share: handing records to librdkafka and hearing of failures.
 
-    A delivery report is heard of by `dict.setdefault`, which keeps the first message of each error (and of none) without
-    running Python code per record.
+    A delivery report is heard of by `dict.setdefault`, which keeps the first message of each error (and of none)
+    without running Python code per record.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ class KafkaProducer:
 
     def _report_end(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
-            self._ends[message.topic(), message.partition()] = message.offset() + 1  # pyright: ignore
+            self._ends[message.topic(), message.partition()] = message.offset() + 1  # pyright: ignore[reportArgumentType, reportOptionalOperand]
         else:
             self._delivered.setdefault(error, message)
 
@@ -173,8 +173,8 @@ class PlainProducer(KafkaProducer):
 class TransactionalProducer(KafkaProducer):
     """For exactly-once: outputs, changelogs and offsets become visible together.
 
-    A record that cannot be delivered makes the transaction fail, so no reports are asked for; after the first abort they
-    are, so that a record that fails again is named.
+    A record that cannot be delivered makes the transaction fail, so no reports are asked for; after the first abort
+    they are, so that a record that fails again is named.
     """
 
     def __init__(self, options: Mapping[str, Any], transactional_id: str) -> None:
@@ -258,7 +258,7 @@ def _undelivered(error: KafkaError, message: Message) -> TidemillError:
 def _too_large(topic: str, key: bytes | None, value: bytes | None) -> TooLarge:
     size = len(key or b"") + len(value or b"")
     return TooLarge(
-        f"a record of {size:,} bytes for topic {topic!r} (key {(key or b'')[:80]!r}) is larger than is allowed. Nothing "
-        "of it was committed. Make the value smaller, or raise the topic's max.message.bytes on the broker and "
+        f"a record of {size:,} bytes for topic {topic!r} (key {(key or b'')[:80]!r}) is larger than is allowed. "
+        "Nothing of it was committed. Make the value smaller, or raise the topic's max.message.bytes on the broker and "
         "message.max.bytes here (-X message.max.bytes=...)"
     )

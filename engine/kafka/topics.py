@@ -124,8 +124,8 @@ class Topics:
                 return
             if error is not None and error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
                 raise Fatal(
-                    f"could not create the {topic.kind} topic {topic.name!r}: {explain(error)}. There are fewer brokers "
-                    "than replicas asked for: set replication_factor to the number of brokers or less"
+                    f"could not create the {topic.kind} topic {topic.name!r}: {explain(error)}. There are fewer "
+                    "brokers than replicas asked for: set replication_factor to the number of brokers or less"
                 ) from failure
             raise translate(failure, f"create the {topic.kind} topic {topic.name!r}") from failure
 

@@ -1,0 +1,83 @@
+"""Which task goes next, how far, and how many records at a time.
+
+Within a task records are taken in order of event time (see `buffer.py`); between tasks order matters only where they
+feed a repartition topic before a step that drops late records: those go side by side. An input that delivers nothing is
+waited for, but not for ever. The decisions are in `flow.py`; this file remembers since when somebody waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .clock import Clock
+from .flow import FIRST_LIMIT, horizons, next_limit
+from .ids import TaskId
+from .task import Task
+
+__all__ = ["Pace"]
+
+
+class Pace:
+    """Paces the tasks of one process."""
+
+    def __init__(self, clock: Clock, idle: int, max_batch: int) -> None:
+        """`idle` ms is how long a silent input is waited for; `max_batch` the most records of a run."""
+        self._clock = clock
+        self._idle = idle
+        self._max_batch = max_batch
+        self._limits: dict[TaskId, int] = {}
+        self._waiting_since: dict[TaskId, int] = {}
+        """Since when a task waits for an input of its own."""
+        self._silent_since: dict[TaskId, int] = {}
+        """Since when others wait for a task."""
+
+    def next_up(self, tasks: Iterable[Task]) -> list[tuple[Task, int | None]]:
+        """The tasks that may go on, and up to what event time."""
+        free: list[tuple[Task, int | None]] = []
+        aligned: dict[int, list[Task]] = {}
+        for task in tasks:
+            if task.part.alignment is None:
+                free.append((task, None))
+            else:
+                aligned.setdefault(task.id.subtopology, []).append(task)
+        for group in aligned.values():
+            free += self._side_by_side(group, group[0].part.alignment or 0)
+        return free
+
+    def limit(self, task: Task) -> int:
+        """The most records of the task's next run."""
+        return self._limits.get(task.id, FIRST_LIMIT)
+
+    def must_wait(self, task: Task) -> bool:
+        """Whether the task still has to wait for inputs of its own that deliver nothing."""
+        if not task.waiting():
+            self._waiting_since.pop(task.id, None)
+            return True
+        return not self._long_enough(self._waiting_since, task.id)
+
+    def ran(self, task: Task, elapsed: int) -> None:
+        """A run of the task took so many ms."""
+        self._limits[task.id] = next_limit(self.limit(task), elapsed, self._max_batch)
+
+    def forget(self, task: TaskId) -> None:
+        """The task is not here any more."""
+        for memory in (self._limits, self._waiting_since, self._silent_since):
+            memory.pop(task, None)
+
+    def _side_by_side(self, tasks: list[Task], apart: int) -> list[tuple[Task, int | None]]:
+        times = {task.id: task.next_time() for task in tasks}
+        silent = {task.id for task in tasks if times[task.id] is None and task.may_receive()}
+        for task in tasks:
+            if task.id not in silent:
+                self._silent_since.pop(task.id, None)
+        if all(time is None for time in times.values()):
+            return []
+        waited = [self._long_enough(self._silent_since, task) for task in silent]
+        if not all(waited):
+            return []
+        until = horizons(times, apart)
+        return [(task, until[task.id]) for task in tasks if task.id in until]
+
+    def _long_enough(self, since: dict[TaskId, int], task: TaskId) -> bool:
+        now = self._clock.monotonic()
+        return now - since.setdefault(task, now) > self._idle

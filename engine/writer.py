@@ -1,0 +1,99 @@
+"""The producer of the present epoch of the membership, and the checkpointer that commits with it.
+
+Both are made when they are first needed and thrown away when the epoch ends or a transaction's fate is not known: the
+next producer of the same incarnation settles what is open when it registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from ..operators.record import Outgoing
+from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Group, Settled
+from .errors import TidemillError
+from .ids import TaskId
+from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
+from .task import Sealed
+
+__all__ = ["ProducerFactory", "Writer"]
+
+ABORT_SECONDS = 5.0
+
+
+class ProducerFactory(Protocol):
+    """Makes the producer of an incarnation of this process, and registers it when it is transactional."""
+
+    def __call__(self, process: str) -> TransactionalProducer | PlainProducer: ...
+
+
+class Writer:
+    """Writes and commits what tasks make."""
+
+    def __init__(
+        self,
+        new_producer: ProducerFactory,
+        group: Group,
+        changelog: Callable[[TaskId, str], str | None],
+        timeout: float,
+    ) -> None:
+        """`changelog` names the changelog topic of a task's store; `timeout` in seconds bounds a commit's steps."""
+        self._new_producer = new_producer
+        self._group = group
+        self._changelog = changelog
+        self._timeout = timeout
+        self._producer: TransactionalProducer | PlainProducer | None = None
+        self._checkpointer: Checkpointer | None = None
+        self.epoch = -1
+        self._process = ""
+
+    def begin_epoch(self, epoch: int, process: str) -> None:
+        """From now on this process writes as this incarnation. The caller has dropped the work of any other."""
+        if epoch != self.epoch:
+            self.discard(abort=False)
+        self.epoch, self._process = epoch, process
+
+    def ensure(self) -> tuple[KafkaProducer, Checkpointer]:
+        """Makes the producer if there is none; Retryable when Kafka does not answer."""
+        if self._producer is None or self._checkpointer is None:
+            producer = self._new_producer(self._process)
+            if isinstance(producer, TransactionalProducer):
+                self._checkpointer = ExactlyOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
+            else:
+                self._checkpointer = AtLeastOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
+            self._producer = producer
+        return self._producer, self._checkpointer
+
+    def produce(self, outgoing: Sequence[Outgoing]) -> None:
+        """Hands records over."""
+        self.ensure()[0].produce(outgoing)
+
+    def poll(self) -> None:
+        """Hears of deliveries."""
+        if self._producer is not None:
+            self._producer.poll()
+
+    @property
+    def pending(self) -> bool:
+        """True when outputs wait for a commit."""
+        return self._checkpointer is not None and self._checkpointer.pending
+
+    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+        """See `Checkpointer.commit`."""
+        return self.ensure()[1].commit(sealed)
+
+    def abort(self) -> None:
+        """Aborts the open transaction, if there is one."""
+        if isinstance(self._producer, TransactionalProducer):
+            self._producer.abort(self._timeout)
+
+    def discard(self, *, abort: bool) -> None:
+        """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
+        registers its id next."""
+        if self._producer is not None:
+            if abort and isinstance(self._producer, TransactionalProducer):
+                with suppress(TidemillError):
+                    self._producer.abort(ABORT_SECONDS)
+            self._producer.close()
+        self._producer = self._checkpointer = None
