@@ -1,0 +1,55 @@
+"""What a reset removes: the application's own internal topics, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tidemill as tm
+from tidemill.engine.plan import partition, plan
+from tidemill.engine.reset import Removal, by_form, by_program, described
+
+TOPICS = [
+    "shop-a-changelog",
+    "shop-by-user-repartition",
+    "shop-out",
+    "shop",
+    "shopping-a-changelog",
+    "shop-eu-a-changelog",
+    "other-a-changelog",
+]
+
+
+def test_by_the_form_of_names() -> None:
+    assert by_form("shop", TOPICS, []).topics == (
+        "shop-a-changelog",
+        "shop-by-user-repartition",
+        "shop-eu-a-changelog",
+    )
+
+
+def test_what_may_be_of_a_longer_name_is_left() -> None:
+    removal = by_form("shop", TOPICS, ["shop", "shop-eu", "shop-", "other"])
+    assert removal.left == ("shop-eu-a-changelog",)
+    assert removal.topics == ("shop-a-changelog", "shop-by-user-repartition")
+
+
+def test_by_the_program_it_is_what_the_program_makes() -> None:
+    app = tm.App("shop")
+    views = app.stream("views", key=tm.utf8, value=tm.json)
+    views.group_by(lambda v: v["user"]).count().named("per-user").to("counts", key=tm.utf8, value=tm.json)
+    topology = app.topology()
+    made = [topic.name for topic in plan(partition(topology), "shop", {"views": 3}).internal]
+    assert made
+    assert by_program("shop", topology, [*made, *TOPICS]) == Removal(tuple(sorted(made)))
+    assert by_program("shop", topology, TOPICS) == Removal(())
+
+
+def test_all_of_it_is_said_first() -> None:
+    removal = Removal(("shop-a-changelog",), ("shop-eu-a-changelog",))
+    assert described("shop", 8, removal, [Path("s/shop/worker-0")]) == [
+        "delete the group 'shop' with 8 committed offsets",
+        "delete the topic shop-a-changelog",
+        "remove the directory s/shop/worker-0",
+        "leave the topic shop-eu-a-changelog: it may belong to another application",
+    ]
+    assert described("shop", 0, Removal(()), []) == []
