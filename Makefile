@@ -21,7 +21,7 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_FLAGS := --quiet --disable-pip-version-check
+PIP_FLAGS := --quiet --disable-pip-version-check --use-pep517
 PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup
 
 # A line for a person: bold on a terminal, plain elsewhere.
@@ -47,15 +47,17 @@ test-fast: $(VENV)/.dev ## the tests that need no broker (under a minute)
 
 .PHONY: test-pythons
 test-pythons: ## the fast tests on every supported Python of this machine
-	@found=; for version in $(PYTHONS); do \
+	@passed=; failed=; for version in $(PYTHONS); do \
 		for python in python$$version "$$HOME"/.pyenv/versions/$$version.*/bin/python; do \
 			if "$$python" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" >/dev/null 2>&1; then \
-				$(MAKE) .test-python VERSION=$$version WITH="$$python"; found="$$found $$version"; continue 2; \
+				if $(MAKE) .test-python VERSION=$$version WITH="$$python"; \
+				then passed="$$passed $$version"; else failed="$$failed $$version"; fi; continue 2; \
 			fi; \
 		done; \
 		$(call say,Python $$version is not on this machine); \
 	done; \
-	$(call say,The fast tests pass on Python$$found)
+	$(call say,The fast tests pass on Python$${passed:- none}$${failed:+ and fail on$$failed}); \
+	[ -z "$$failed" ]
 
 .PHONY: test-floors
 test-floors: $(VENV)/.dev ## the fast tests with the oldest dependencies that pyproject.toml allows
