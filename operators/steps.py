@@ -8,22 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
+from ..state.cache import Codec, StateCache
 from .draft import Asks, Draft, Settled, Step
 from .edges import Encoder, RepartitionWriter, SinkWriter
-from .entries import keyed_codec, keyed_view, windowed_codec, windowed_view
+from .entries import keyed_codec, keyed_view, serde_entry, windowed_codec, windowed_view
 from .errors import TopologyError
 from .fold import Fold
-from .keyed import KeyedFold, TableRows
+from .keyed import KeyedFold, TableRows, keyed_loops
 from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto, auto_key
 from .serde_json import json
 from .serde_keys import WindowedKey, plain_key
 from .stateless import Merge, NewValues
-from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink
-from .windowed import WindowedFold
+from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink, StoreView
+from .windowed import WindowedFold, windowed_loops
 from .windows import Emit, TimeWindows
 
 __all__ = [
@@ -150,22 +152,47 @@ def repartition(flow: Flow, by: Callable[[Any], Any] | None = None, partitions: 
     return replace(flow, step=step, port=0, rekeyed=False)
 
 
-def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
-    """A fold a key."""
+def keyed_step(
+    grouping: Grouping,
+    kind: str,
+    codec: Callable[[Flow], Codec[Any, Any]],
+    view: StoreView,
+    build: Callable[[Settled], Callable[[StateCache[Any, Any]], Operator]],
+    disorder: int | None = None,
+) -> Flow:
+    """A step with one store. `disorder` in ms is what it bears in its input before records are late."""
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
-        codec = keyed_codec(flow.key_serde(), folding.serde)
-
         def node(settled: Settled) -> Node:
-            def build(caches: Caches) -> Operator:
-                return KeyedFold(settled.name, caches[settled.name], folding, updates=settled.updates_out)
-
-            state = OperatorState(settled.spec(), codec, keyed_view(folding.result))
-            return Node(settled.id, settled.name, kind, settled.inputs, build=build, stores=(state,), keyed=True)
+            operator = build(settled)
+            state = OperatorState(settled.spec(), codec(flow), view)
+            return Node(
+                settled.id,
+                settled.name,
+                kind,
+                settled.inputs,
+                build=lambda caches: operator(caches[settled.name]),
+                stores=(state,),
+                keyed=True,
+                disorder=disorder,
+            )
 
         return node
 
-    return replace(grouping.add(kind, make), value=value)
+    return grouping.add(kind, make)
+
+
+def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
+    """A fold a key."""
+
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        loops = keyed_loops(folding, updates=settled.updates_out)
+        return lambda cache: KeyedFold(settled.name, cache, loops)
+
+    def codec(flow: Flow) -> Codec[Any, Any]:
+        return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
+
+    return replace(keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build), value=value)
 
 
 def windowed_fold(
@@ -174,54 +201,30 @@ def windowed_fold(
     """A fold a key and window."""
     if grouping.flow.window is not None:
         raise TopologyError("the keys are windows already: group by something else before opening windows again")
+    shown = folding.shown()
 
-    def make(flow: Flow) -> Callable[[Settled], Node]:
-        codec = windowed_codec(flow.key_serde(), folding.serde)
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        updates = settled.updates_out
+        loops = windowed_loops(folding, windows, emit, updates=updates)
+        return lambda cache: WindowedFold(settled.name, cache, loops, shown, windows, emit, updates=updates)
 
-        def node(settled: Settled) -> Node:
-            def build(caches: Caches) -> Operator:
-                return WindowedFold(
-                    settled.name,
-                    caches[settled.name],
-                    folding,
-                    windows,
-                    emit=emit,
-                    updates=settled.updates_out,
-                )
+    def codec(flow: Flow) -> Codec[Any, Any]:
+        return windowed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-            state = OperatorState(settled.spec(), codec, windowed_view(windows.size, folding.result))
-            return Node(
-                settled.id,
-                settled.name,
-                kind,
-                settled.inputs,
-                build=build,
-                stores=(state,),
-                keyed=True,
-                disorder=windows.grace,
-            )
-
-        return node
-
-    return replace(grouping.add(kind, make), value=value, window=windows.size)
+    flow = keyed_step(grouping, kind, codec, windowed_view(windows.size, shown), build, windows.grace)
+    return replace(flow, value=value, window=windows.size)
 
 
 def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
     """The newest value a key."""
 
-    def make(flow: Flow) -> Callable[[Settled], Node]:
-        codec = keyed_codec(flow.key_serde(), flow.value or auto)
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        return lambda cache: TableRows(settled.name, cache, updates=settled.updates_out)
 
-        def node(settled: Settled) -> Node:
-            def build(caches: Caches) -> Operator:
-                return TableRows(settled.name, caches[settled.name], updates=settled.updates_out)
+    def codec(flow: Flow) -> Codec[Any, Any]:
+        return keyed_codec(flow.key_serde(), *serde_entry(flow.value or auto))
 
-            state = OperatorState(settled.spec(), codec, keyed_view(None))
-            return Node(settled.id, settled.name, "table", settled.inputs, build=build, stores=(state,), keyed=True)
-
-        return node
-
-    flow = grouping.add("table", make)
+    flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build)
     flow.step.default = name
     return flow
 

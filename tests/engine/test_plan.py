@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import tidemill as tm
 from tidemill.engine.ids import TaskId
 from tidemill.engine.plan import Plan, partition, plan
 from tidemill.operators.errors import TopologyError
@@ -135,7 +136,8 @@ def test_a_pattern_reads_what_it_matches_and_may_not_overlap() -> None:
     draft = Draft()
     draft.sink("out", draft.source(pattern="log-.*"))
     planned = draft.plan({"log-a": 1, "log-b": 2}, {"log-.*": ("log-a", "log-b")})
-    assert planned.topics == ("log-a", "log-b") and planned.parts[0].partitions == 2
+    assert planned.topics == ("log-a", "log-b")
+    assert planned.parts[0].partitions == 2
     draft.source("log-a")
     with pytest.raises(TopologyError, match="narrow the pattern"):
         draft.plan({"log-a": 1, "log-b": 2}, {"log-.*": ("log-a", "log-b")})
@@ -153,3 +155,17 @@ def test_a_plan_is_the_same_each_time() -> None:
     draft = Draft()
     draft.step("count", draft.again("by", draft.source("in")), store=True)
     assert draft.plan({"in": 4}) == draft.plan({"in": 4})
+
+
+def test_what_feeds_a_window_behind_a_repartition_goes_side_by_side_within_its_grace() -> None:
+    app = tm.App("app")
+    events = app.stream("events")
+    by_kind = events.group_by(str)
+    by_kind.window(tm.tumbling("1m", grace="10s")).count().named("a")
+    by_kind.window(tm.tumbling("1m", grace="3s")).count().named("b")
+    app.stream("others").group_by(str).count().named("c")
+    planned = plan(partition(app.topology()), "app", {"events": 2, "others": 2})
+    found = {part.inputs[0][0]: part.alignment for part in planned.parts}
+    assert found["events"] == 3_000
+    assert found["others"] is None
+    assert found["app-a-repartition"] is None
