@@ -20,7 +20,6 @@ import msgspec
 from rocksdict import (
     BlockBasedOptions,
     Cache,
-    DataBlockIndexType,
     DbClosedError,
     DBCompressionType,
     Options,
@@ -262,12 +261,12 @@ class RocksStore:
             raise error
         text = str(error)
         message = f"{self._path} cannot be {doing}: {text}"
-        if "LOCK" in text:
+        if f"{self._path}/LOCK: " in text:
             raise InUse(f"{message}; another store object has it open", 0) from error
-        if "No space left on device" in text:
+        if text.startswith("IO error: No space left on device"):
             raise Unusable(f"{self._path} cannot be {doing}: the disk is full", "No space left on device") from error
         # Of files that RocksDB itself has written none may be missing.
-        if "Corruption" in text or "Invalid argument" in text or "No such file or directory" in text:
+        if text.startswith(("Corruption", "Invalid argument", "IO error: No such file or directory")):
             raise Corrupt(message) from error
         raise Unusable(message, text) from error
 
@@ -278,8 +277,6 @@ def _options(memory: RocksMemory) -> Options:
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     table.set_bloom_filter(10, False)
-    table.set_data_block_index_type(DataBlockIndexType.binary_and_hash())
-    table.set_data_block_hash_ratio(0.75)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_block_based_table_factory(table)

@@ -21,15 +21,15 @@ AT = Position({"sums": 7}, {"views:0": 9})
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "tasks" / "0_1"
-
-
-@pytest.fixture
 def fast_path():
     path = Path(tempfile.mkdtemp(prefix="tidemill-test-", dir=FAST_DISK))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def path(fast_path):
+    return fast_path / "tasks" / "0_1"
 
 
 def open_store(path, app_id="app", task="0_1"):
@@ -262,7 +262,8 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
         ),
         ("IO error: While appending to file: /x/000008.sst: File too large", Unusable),
         ("Operation not permitted (os error 1)", Unusable),
-        ("IO error: While lock file: /x/LOCK: Resource temporarily unavailable", InUse),
+        ("IO error: While lock file: {path}/LOCK: Resource temporarily unavailable", InUse),
+        ("IO error: While appending to file: /LOCKED/Corruption/000008.sst: File too large", Unusable),
         ("Corruption: block checksum mismatch: stored(context removed) = 222875789, computed = 1302998794", Corrupt),
         ("IO error: No such file or directory: While opening a file for sequentially reading: /x/MANIFEST-9", Corrupt),
         ("Invalid argument: rocksdict: does not match existing comparator leveldb.BytewiseComparator", Corrupt),
@@ -270,7 +271,7 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
 )
 def test_what_rocksdb_says_becomes_an_error_by_what_to_do(path, monkeypatch, text, kind):
     def refuse(*_):
-        raise Exception(text)  # rocksdict does this
+        raise Exception(text.format(path=path))  # rocksdict does this
 
     monkeypatch.setattr("tidemill.state.rocks.Rdict", refuse)
     with pytest.raises(kind, match=str(path)):

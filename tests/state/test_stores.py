@@ -121,7 +121,7 @@ class StoresMachine(RuleBasedStateMachine):
             shutil.rmtree(self.path)
 
 
-StoresMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+StoresMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 test_stores_are_the_same = StoresMachine.TestCase
 
 
