@@ -275,9 +275,15 @@ def committed(bootstrap: str, group: str) -> dict[tuple[str, int], Offset]:
         if time.monotonic() > deadline or any(not error.retriable() for error in errors):
             raise KafkaException(errors[0])
         time.sleep(0.02)
-    return {
-        (p.topic, p.partition): Offset(p.offset, p.metadata or "") for p in answer.topic_partitions if p.offset >= 0
-    }
+    return {(p.topic, p.partition): Offset(p.offset, _metadata(p)) for p in answer.topic_partitions if p.offset >= 0}
+
+
+def _metadata(place: TopicPartition) -> str:
+    """The text beside an offset. The client library reads on behind its end now and then, into anything."""
+    try:
+        return place.metadata or ""
+    except UnicodeDecodeError as error:
+        return error.object[: error.start].decode()
 
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:

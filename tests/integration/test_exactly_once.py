@@ -14,9 +14,6 @@ from .eos.applications import INPUT, PARTITIONS, EchoMinSum, MaxCount
 from .eos.deaths import PLACES, plan
 from .stage import Stage
 
-TAIL = 0.5
-"""The largest share of a changelog that a restart may replay."""
-
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 
 
@@ -38,8 +35,12 @@ def survive(
         all_figures.append(f"{figures} in {seconds:.0f} s, {one.ordeal.figures()}; {trial.replay_figures(replays)}")
         with capsys.disabled():
             print(f"\nseed {seed}, {all_figures[-1]}")
-        findings += check.tails_only(replays, TAIL)
+        findings += check.tails_only(replays)
         assert findings == [], f"seed {seed}: " + "\n".join(findings)
+        assert check.replayed_share(replays) < 0.5
+        assert [replay.replayed for replay in replays if replay.life == len(one.program.lives)] == [
+            0
+        ] * one.application.tasks, "a start after a clean stop has nothing to replay"
         assert set(one.ordeal.died) == {*PLACES, "random"}
     return sum(sum(one.ordeal.died.values()) for one in trials), all_figures
 

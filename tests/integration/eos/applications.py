@@ -23,6 +23,7 @@ class Application(Protocol):
 
     module: str
     outputs: tuple[str, ...]
+    tasks: int
 
     def exactly_once(self, stage: Stage, group: str, done: list[Row], /) -> list[str]:
         """What is wrong with the outputs for the committed input `done`, if every input had its effect once."""
@@ -46,6 +47,7 @@ class EchoMinSum:
 
     module = "echo_min_sum.py"
     outputs = ("echo", "min", "sum")
+    tasks = PARTITIONS
     folds: Mapping[str, Fold] = {"min": check.smallest, "sum": check.total}
 
     def exactly_once(self, stage: Stage, _group: str, done: list[Row]) -> list[str]:
@@ -72,6 +74,7 @@ class MaxCount:
 
     module = "max_count.py"
     outputs = ("max", "count", "last")
+    tasks = 2 * PARTITIONS
     folds: Mapping[str, Fold] = {"max": check.largest, "count": check.number, "last": check.newest}
 
     def exactly_once(self, stage: Stage, group: str, done: list[Row]) -> list[str]:

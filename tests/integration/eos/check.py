@@ -226,20 +226,36 @@ def no_open_transaction(spans: Iterable[Span]) -> list[str]:
 
 
 class Replay(NamedTuple):
-    """What one restart read of one changelog partition."""
+    """What one start read of the changelogs of one task."""
 
     life: int
-    changelog: str
+    task: str
     replayed: int
     """Records applied."""
     length: int
-    """Records there were, from the first to the last."""
+    """Offsets there were, from the first to the last."""
 
 
-def tails_only(replays: Iterable[Replay], most: float) -> list[str]:
-    """Restarts replay at most the share `most` of a changelog."""
-    return [
-        f"start {replay.life} replayed {replay.replayed} of the {replay.length} records of {replay.changelog}"
-        for replay in replays
-        if replay.replayed > most * replay.length
-    ]
+def tails_only(replays: Iterable[Replay], lives: int = 3) -> list[str]:
+    """A start replays no more of a task than its last few lives wrote, however long the changelogs are.
+
+    `replays` in the order of lives. A life that got a task ready had all before it on disk but for the last moments, so
+    one life would be the bound if no death came within those.
+    """
+    findings: list[str] = []
+    lengths: dict[str, list[int]] = defaultdict(list)
+    for replay in replays:
+        before = lengths[replay.task]
+        written = replay.length - (before[-lives] if len(before) >= lives else 0)
+        if replay.replayed > written:
+            findings.append(
+                f"life {replay.life} replayed {replay.replayed} records of task {replay.task}, of {replay.length} in "
+                f"all: its last {lives} lives wrote {written} offsets"
+            )
+        before.append(replay.length)
+    return findings
+
+
+def replayed_share(replays: Sequence[Replay]) -> float:
+    """What was replayed, as a share of what replaying every changelog from its beginning would have been."""
+    return sum(replay.replayed for replay in replays) / max(1, sum(replay.length for replay in replays))

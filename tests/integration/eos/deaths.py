@@ -28,6 +28,8 @@ PLACES = (
 )
 ONCE_A_LIFE = ("during-restore", "inside-rebalance")
 """Places that a life passes at its start, so that its first passage is the one to die at."""
+LEAVES_A_TAIL = "after-commit-before-settle"
+"""A place that leaves stores behind their changelogs for certain."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,27 @@ class Death:
 
 
 def plan(chance: random.Random, *, rounds: int, at_random: int, places: Sequence[str] = PLACES) -> list[Death]:
-    """Each place `rounds` times and `at_random` deaths at any moment, shuffled."""
+    """Each place `rounds` times and `at_random` deaths at any moment, shuffled.
+
+    A death in a restore comes after one that leaves something to restore. The first commit of a life may be small; it
+    is the place to die now and then.
+    """
     deaths = [
-        Death(place, nth=1 if place in ONCE_A_LIFE else chance.randint(1, 3)) for place in places for _ in range(rounds)
+        Death(
+            place, nth=1 if place in ONCE_A_LIFE else chance.choice((3, 4) if place == LEAVES_A_TAIL else (1, 2, 3, 4))
+        )
+        for place in places
+        for _ in range(rounds)
     ]
     for number in range(at_random):
         working = number % 4 != 0
         deaths.append(Death(working=working, after=chance.uniform(0.0, 1.2 if working else 1.5)))
-    chance.shuffle(deaths)
-    return deaths
+    last = [death for death in deaths if death.place == LEAVES_A_TAIL]
+    pairs = [[last.pop(), death] for death in deaths if death.place == "during-restore"]
+    alone = [[death] for death in deaths if death.place not in (LEAVES_A_TAIL, "during-restore")]
+    groups = pairs + alone
+    chance.shuffle(groups)
+    return [death for group in groups for death in group]
 
 
 @dataclass

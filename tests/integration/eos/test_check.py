@@ -224,9 +224,13 @@ def test_an_open_transaction_is_found() -> None:
 
 
 def test_a_whole_replay_is_found() -> None:
-    assert check.tails_only([Replay(2, "app-sum-changelog, partition 0", 90, 1000)], most=0.5) == []
-    [finding] = check.tails_only([Replay(2, "app-sum-changelog, partition 0", 1000, 1000)], most=0.5)
-    assert "start 2 replayed 1000 of the 1000" in finding
+    tails = [Replay(life, "0_0", 90 if life > 1 else 0, life * 100) for life in range(1, 12)]
+    assert check.tails_only(tails) == []
+    assert check.tails_only([*tails, Replay(12, "0_0", 290, 1200)]) == []
+    [finding] = check.tails_only([*tails, Replay(12, "0_0", 1150, 1200)])
+    assert "life 12 replayed 1150 records of task 0_0, of 1200 in all: its last 3 lives wrote 300 offsets" in finding
+    assert check.tails_only([*tails, Replay(12, "0_1", 1150, 1200)]) == [], "another task's first life"
+    assert 0.1 < check.replayed_share(tails) < 0.2
 
 
 def test_inputs_are_random_and_tell_themselves_apart() -> None:

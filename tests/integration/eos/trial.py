@@ -85,7 +85,7 @@ class Trial:
     def replays(self) -> list[Replay]:
         """What each start replayed, by task."""
         return [
-            Replay(life.number, f"the changelogs of task {event['task']}", event["replayed"], event["changelog"])
+            Replay(life.number, event["task"], event["replayed"], event["changelog"])
             for life in self.program.lives
             for event in life.events()
             if "replayed" in event
@@ -148,9 +148,10 @@ def replay_figures(replays: Sequence[Replay]) -> str:
     some = [replay for replay in replays if replay.replayed]
     if not some:
         return "no restart replayed anything"
-    most = max(some, key=lambda replay: replay.replayed / max(1, replay.length))
+    most = max(some, key=lambda replay: replay.replayed)
     mean = sum(replay.replayed for replay in some) / len(some)
     return (
-        f"{len(some)} of {len(replays)} openings of a task replayed something, {mean:.0f} records in the mean; "
-        f"the largest share was {most.replayed} of {most.length} records (life {most.life})"
+        f"{len(some)} of {len(replays)} openings of a task replayed something: {mean:.0f} records in the mean, "
+        f"{most.replayed} of {most.length} at most (life {most.life}); "
+        f"together {check.replayed_share(replays):.1%} of what whole changelogs would have been"
     )
