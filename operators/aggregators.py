@@ -1,8 +1,7 @@
-"""The named aggregators of `aggregate(count=count(), total=sum("amount"), ...)`, and their compilation.
+"""The named aggregators of `aggregate(count=count(), total=sum("amount"), ...)`, and the fold they make together.
 
 An `Aggregator` says how one column of a row comes about: its state slots, how a value changes them, what they show. A
-step's columns are compiled to one Python function, because a call a column and record is what would cost most. The
-function computes everything before it returns the new state, so a value that fails leaves the state as it was.
+step's columns become one fold, because a call a column and record is what would cost most.
 
 None is no value: a field that is None is skipped by every aggregator but `count()`, as in SQL. NaN makes a sum or mean
 NaN, and is skipped by `min` and `max` where there is a number. "First" and "last" mean in order of processing.
@@ -11,7 +10,6 @@ NaN, and is skipped by `min` and `max` where there is a number. "First" and "las
 from __future__ import annotations
 
 import keyword
-import linecache
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, cast
@@ -20,14 +18,17 @@ from typing_extensions import TypeVar
 
 from .errors import TopologyError
 from .fold import Fold
+from .generated import define
 from .serde_auto import auto
 from .suggest import did_you_mean
 
-__all__ = ["Aggregator", "collect", "compiled", "count", "first", "last", "max", "mean", "min", "sum"]
+__all__ = ["Aggregator", "collect", "columns_fold", "count", "first", "last", "max", "mean", "min", "sum"]
 
 R = TypeVar("R", default=Any)
 
 Field = str | Callable[[Any], Any] | None
+
+STARTS: dict[str, Any] = {"0": 0, "None": None, "()": ()}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Aggregator(Generic[R]):
     def __post_init__(self) -> None:
         if not (self.field is None or isinstance(self.field, str) or callable(self.field)):
             raise TopologyError(f"tm.{self.kind}: {self.field!r} is neither a field's name nor a function of the value")
+
+    @property
+    def every_record(self) -> bool:
+        """True when the column takes records without a value, too."""
+        return self.kind == "count" and self.field is None
 
 
 def count(field: Field = None) -> Aggregator[int]:
@@ -87,7 +93,7 @@ def collect(field: Field = None) -> Aggregator[list[Any]]:
     return Aggregator("collect", field, ("()",), "{0} = [*{0}, {x}]", "list({0})")
 
 
-def compiled(columns: Mapping[str, Aggregator[Any]]) -> Fold:
+def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     """One fold for all columns of a row."""
     for name, column in columns.items():
         if not isinstance(column, Aggregator):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -95,62 +101,38 @@ def compiled(columns: Mapping[str, Aggregator[Any]]) -> Fold:
                 f"aggregate({name}=...) takes an aggregator such as tm.count() or tm.sum('field'), not {column!r}; "
                 "for a function of your own write aggregate(initial, function)"
             )
-    slots: dict[str, tuple[str, ...]] = {}
-    for number, (name, column) in enumerate(columns.items()):
-        slots[name] = tuple(f"s{number}_{place}" for place in range(len(column.start)))
-    every = [slot for group in slots.values() for slot in group]
-    fields = list(dict.fromkeys(column.field for column in columns.values()))
-    inputs = {field: "value" if field is None else f"x{number}" for number, field in enumerate(fields)}
+    slots = {
+        name: tuple(f"s{number}_{place}" for place in range(len(column.start)))
+        for number, (name, column) in enumerate(columns.items())
+    }
+    every = tuple(slot for group in slots.values() for slot in group)
+    fields = list(dict.fromkeys(column.field for column in columns.values() if column.field is not None))
+    inputs: dict[Field, str] = {None: "value", **{field: f"x{number}" for number, field in enumerate(fields)}}
     names: dict[str, Any] = {f"f{number}": field for number, field in enumerate(fields) if callable(field)}
     names["field_of"] = field_of
 
-    def update(name: str, access: Callable[[str], str | None], misses: str) -> str:
-        lines = [f"def {name}(state, value):", "    if state is None:"]
-        lines += [
-            f"        {slot} = {start}"
-            for column_name, column in columns.items()
-            for slot, start in zip(slots[column_name], column.start, strict=True)
-        ]
-        lines += ["    else:", f"        {', '.join(every)}, = state"]
+    def update(mapping: bool) -> list[str]:
+        lines: list[str] = []
         for number, field in enumerate(fields):
             if callable(field):
-                lines.append(f"    x{number} = None if value is None else f{number}(value)")
-            elif field is not None:
-                quick = access(field)
-                generic = f"x{number} = field_of(value, {field!r})"
-                lines += (
-                    [f"    {generic}"]
-                    if quick is None
-                    else ["    try:", f"        x{number} = {quick}", f"    except {misses}:", f"        {generic}"]
-                )
-        for column_name, column in columns.items():
+                lines.append(f"x{number} = None if value is None else f{number}(value)")
+            else:
+                lines += _access(f"x{number}", field, mapping)
+        for name, column in columns.items():
             x = inputs[column.field]
-            statement = column.update.format(*slots[column_name], x=x)
-            guarded = column.kind != "count" or column.field is not None
-            lines.append(f"    if {x} is not None: {statement}" if guarded else f"    {statement}")
-        lines.append(f"    return ({', '.join(every)},)")
-        return "\n".join(lines)
-
-    def by_attribute(field: str) -> str | None:
-        return f"value.{field}" if field.isidentifier() and not keyword.iskeyword(field) else None
+            statement = column.update.format(*slots[name], x=x)
+            lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
+        return lines
 
     shown = ", ".join(f"{name!r}: {column.result.format(*slots[name])}" for name, column in columns.items())
-    kept = ", ".join(f"{_kept(name, column)!r}: {_packed(slots[name])}" for name, column in columns.items())
-    source = "\n".join(
-        (
-            update("of_object", by_attribute, "AttributeError"),
-            update("of_mapping", lambda field: f"value[{field!r}]", "(KeyError, TypeError)"),
-            f"def row(state):\n    {', '.join(every)}, = state\n    return {{{shown}}}",
-            f"def keep(state):\n    {', '.join(every)}, = state\n    return {{{kept}}}",
-        )
-    )
-    defined = _run(source, names)
-    of_object, of_mapping = defined["of_object"], defined["of_mapping"]
     return Fold(
-        choose=lambda value: of_mapping if isinstance(value, Mapping) else of_object,
-        result=defined["row"],
-        serde=_RowState(columns, defined["keep"]),
-        compiled=True,
+        slots=every,
+        start=tuple(start for column in columns.values() for start in column.start),
+        update=update,
+        result=f"{{{shown}}}",
+        keep=_keeper(columns, slots, every),
+        restore=_restorer(columns),
+        names=names,
     )
 
 
@@ -172,47 +154,49 @@ def field_of(value: Any, field: str) -> Any:
         ) from None
 
 
-class _RowState:
-    """State as a mapping from column and kind to slots, so that columns can come and go while the program lives."""
-
-    def __init__(self, columns: Mapping[str, Aggregator[Any]], keep: Callable[[Any], dict[str, Any]]) -> None:
-        self._keep = keep
-        self._columns = [
-            (_kept(name, column), len(column.start), [_START[start] for start in column.start])
-            for name, column in columns.items()
-        ]
-
-    def encode(self, state: Any, /) -> bytes:
-        return auto.encode(self._keep(state))
-
-    def decode(self, data: bytes, /) -> tuple[Any, ...]:
-        kept = auto.decode(data)
-        slots: list[Any] = []
-        for key, width, start in self._columns:
-            if key not in kept:
-                slots += start
-            elif width == 1:
-                slots.append(kept[key])
-            else:
-                slots += kept[key]
-        return tuple(slots)
+def _access(target: str, field: str, mapping: bool) -> list[str]:
+    """Reads a field in the way most values of a batch have it, in the other way when that fails."""
+    other_way = f"{target} = field_of(value, {field!r})"
+    if mapping:
+        return ["try:", f"    {target} = value[{field!r}]", "except (KeyError, TypeError):", f"    {other_way}"]
+    if field.isidentifier() and not keyword.iskeyword(field):
+        return ["try:", f"    {target} = value.{field}", "except AttributeError:", f"    {other_way}"]
+    return [other_way]
 
 
-def _kept(name: str, column: Aggregator[Any]) -> str:
+def _kept_as(name: str, column: Aggregator[Any]) -> str:
     """What a column's slots are stored under: with the kind, so that a sum is never taken for a mean."""
     return f"{name}:{column.kind}"
 
 
-def _packed(slots: tuple[str, ...]) -> str:
-    return slots[0] if len(slots) == 1 else f"[{', '.join(slots)}]"
+def _keeper(
+    columns: Mapping[str, Aggregator[Any]], slots: Mapping[str, tuple[str, ...]], every: tuple[str, ...]
+) -> Callable[[tuple[Any, ...]], bytes]:
+    """Columns are stored by name, so that they can come and go while the program lives."""
+    parts = [
+        f"{_kept_as(name, column)!r}: {slots[name][0] if len(slots[name]) == 1 else '[' + ', '.join(slots[name]) + ']'}"
+        for name, column in columns.items()
+    ]
+    source = f"def keep(entry):\n    _, {', '.join(every)}, = entry\n    return encode({{{', '.join(parts)}}})"
+    return define("state", source, {"encode": auto.encode})["keep"]
 
 
-_START: dict[str, Any] = {"0": 0, "None": None, "()": ()}
+def _restorer(columns: Mapping[str, Aggregator[Any]]) -> Callable[[bytes], tuple[Any, ...]]:
+    known = [
+        (_kept_as(name, column), len(column.start), [STARTS[start] for start in column.start])
+        for name, column in columns.items()
+    ]
 
+    def restore(data: bytes) -> tuple[Any, ...]:
+        kept = auto.decode(data)
+        slots: list[Any] = []
+        for place, width, start in known:
+            if place not in kept:
+                slots += start
+            elif width == 1:
+                slots.append(kept[place])
+            else:
+                slots += kept[place]
+        return tuple(slots)
 
-def _run(source: str, names: dict[str, Any]) -> dict[str, Any]:
-    """Runs generated source; it can be read in tracebacks."""
-    place = f"<aggregate {len(linecache.cache)}>"
-    linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
-    exec(compile(source, place, "exec"), names)
-    return names
+    return restore

@@ -1,8 +1,8 @@
-"""How keyed steps keep a value and its event time under a key, and how people see that.
+"""How keyed steps keep state and its event time under a key, and how people see that.
 
-An entry is `(timestamp, value)`. A step that keeps event time of its own has one more entry, the clock, which sorts
-before all others: its timestamp is the step's stream time. Encoded, an entry is 8 bytes of timestamp (complemented for
-the clock, which has nothing else) and the value.
+An entry is `(timestamp, *slots)`, the slots being the fold's. A step that keeps event time of its own has one more
+entry, the clock, which sorts before all others: `(stream time,)`. Encoded, an entry is 8 bytes of timestamp and the
+slots; the clock is its complemented timestamp alone.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from .record import Windowed
 from .serde import Serde
 from .topology import StoreView
 
-__all__ = ["CLOCK", "clock_of", "keyed_codec", "keyed_view", "windowed_codec", "windowed_view"]
+__all__ = ["CLOCK", "Entry", "clock_of", "keyed_codec", "keyed_view", "serde_entry", "windowed_codec", "windowed_view"]
 
-Entry = tuple[int, Any]
+Entry = tuple[Any, ...]
+Keep = Callable[[Entry], bytes]
+Restore = Callable[[bytes], Entry]
 
 CLOCK: Final = (-1, None)
 """The key of the clock in the cache of a windowed step."""
@@ -32,12 +34,18 @@ def clock_of(entry: Entry | None) -> int:
     return -1 if entry is None else entry[0]
 
 
-def keyed_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Entry]:
+def serde_entry(serde: Serde[Any]) -> tuple[Keep, Restore]:
+    """For entries with one slot."""
+    encode, decode = serde.encode, serde.decode
+    return lambda entry: encode(entry[1]), lambda data: (decode(data),)
+
+
+def keyed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[Any, Entry]:
     """Entries under plain keys."""
-    return Codec(key.encode, key.decode, *_entry(value))
+    return Codec(key.encode, key.decode, *_entry(keep, restore))
 
 
-def windowed_codec(key: Serde[Any], value: Serde[Any]) -> Codec[tuple[int, Any], Entry]:
+def windowed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple[int, Any], Entry]:
     """Entries under (start, key)."""
     encode, decode = key.encode, key.decode
 
@@ -49,45 +57,37 @@ def windowed_codec(key: Serde[Any], value: Serde[Any]) -> Codec[tuple[int, Any],
         start, inner = split_window_key(data)
         return CLOCK if start < 0 else (start, decode(inner))
 
-    return Codec(encode_key, decode_key, *_entry(value))
+    return Codec(encode_key, decode_key, *_entry(keep, restore))
 
 
-def keyed_view(result: Callable[[Any], Any] | None) -> StoreView:
+def keyed_view(shown: Callable[[Entry], Any]) -> StoreView:
     """People see the result under the key."""
-    return StoreView(from_value=_shown(result), timestamp=_timestamp)
+    return StoreView(from_value=shown, timestamp=_timestamp)
 
 
-def windowed_view(size: int, result: Callable[[Any], Any] | None) -> StoreView:
+def windowed_view(size: int, shown: Callable[[Entry], Any]) -> StoreView:
     """People see the result under the windowed key."""
     return StoreView(
         to_key=lambda windowed: (windowed.start, windowed.key),
         from_key=lambda slot: Windowed(slot[1], slot[0], slot[0] + size),
-        from_value=_shown(result),
+        from_value=shown,
         timestamp=_timestamp,
         visible=lambda slot: slot[0] >= 0,
     )
 
 
-def _entry(value: Serde[Any]) -> tuple[Callable[[Entry], bytes], Callable[[bytes], Entry]]:
-    encode, decode = value.encode, value.decode
+def _entry(keep: Keep, restore: Restore) -> tuple[Callable[[Entry], bytes], Callable[[bytes], Entry]]:
     pack, unpack = _TIME.pack, _TIME.unpack_from
 
     def encode_value(entry: Entry) -> bytes:
-        timestamp, content = entry
-        return pack(~timestamp) if content is None else pack(timestamp) + encode(content)
+        return pack(~entry[0]) if len(entry) == 1 else pack(entry[0]) + keep(entry)
 
     def decode_value(data: bytes) -> Entry:
         timestamp: int = unpack(data)[0]
-        return (~timestamp, None) if timestamp < 0 else (timestamp, decode(data[8:]))
+        return (~timestamp,) if timestamp < 0 else (timestamp, *restore(data[8:]))
 
     return encode_value, decode_value
 
 
 def _timestamp(entry: Entry) -> int:
     return entry[0]
-
-
-def _shown(result: Callable[[Any], Any] | None) -> Callable[[Entry], Any]:
-    if result is None:
-        return lambda entry: entry[1]
-    return lambda entry: result(entry[1])

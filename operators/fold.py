@@ -1,12 +1,12 @@
 """What a keyed step does with a value: accumulate, show, keep.
 
-A `Fold` is the user's side of count, reduce and aggregate, without keys, windows or time: a function from the
-accumulator (None when there is none) and a value to the new accumulator (None deletes), a function from the accumulator
-to the result, and a serde for the store.
+A `Fold` is the user's side of count, reduce and aggregate, without keys, windows or time. It is a piece of source, to
+be put into the loop of the step that runs it: state slots and how they begin, statements that change them by `value`,
+an expression for the result. The statements compute everything in local variables, so a value that fails leaves the
+state as it was.
 
 An accumulator that can be changed in place is handed to the user's function as a copy of its own, by way of the serde:
-results already sent stay as they were, a function that fails half-way spoils nothing, and what the function sees is
-what it would see after a restart.
+results already sent stay as they were, and what the function sees is what it would see after a restart.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from .entries import Entry, serde_entry
+from .generated import define, expanded
+from .record import Update
 from .serde import Serde
 
-__all__ = ["Fold", "aggregating", "copier", "counting", "reducing"]
+__all__ = ["Fold", "Loop", "aggregating", "copier", "counting", "reducing"]
 
-Step = Callable[[Any, Any], Any]
+Loop = Callable[..., None]
 
-_FIXED = {
+FIXED = {
     *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset),
     *(dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID),
 }
@@ -35,56 +38,84 @@ _FIXED = {
 
 @dataclass(frozen=True)
 class Fold:
-    """How values become an accumulator and an accumulator a result."""
+    """How values become state and state a result."""
 
-    choose: Callable[[Any], Step]
-    """The function for values like this one."""
-    result: Callable[[Any], Any] | None
-    """None: the accumulator is the result."""
-    serde: Serde[Any]
-    compiled: bool = False
+    slots: tuple[str, ...]
+    """Names of the state's variables."""
+    start: tuple[str, ...]
+    """What each is at first."""
+    update: Callable[[bool], list[str]]
+    """Statements that change them by `value`; the argument says whether values are mappings rather than objects."""
+    result: str
+    """An expression of the slots."""
+    keep: Callable[[Entry], bytes]
+    """From an entry, which is the timestamp and the slots, to bytes that hold the slots."""
+    restore: Callable[[bytes], Entry]
+    """From those bytes to the slots."""
+    deletes: bool = False
+    """True when the one slot may become None, which deletes the key."""
+    names: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What the source refers to."""
+
+    def shown(self) -> Callable[[Entry], Any]:
+        """A function from an entry to its result."""
+        source = f"def shown(entry):\n    _, {', '.join(self.slots)}, = entry\n    return {self.result}"
+        return define("result", source, self.names)["shown"]
+
+    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> tuple[Loop, Loop]:
+        """A step's loop with this fold in it: for values that are objects, and for values that are mappings.
+
+        The template has a line `<start>` where the slots get their first values, `<load>` where they come from
+        `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, and `<show>` where the
+        result goes to `shown`; and `<entry>` for the new entry.
+        """
+        shown = f"Update(None if entry is None else row_of(entry), {self.result})" if updates else self.result
+        made = f"(newest, {', '.join(self.slots)})"
+        source = template.replace("<entry>", f"None if {self.slots[0]} is None else {made}" if self.deletes else made)
+        blocks = {
+            "start": [f"{slot} = {start}" for slot, start in zip(self.slots, self.start, strict=True)],
+            "load": [f"newest, {', '.join(self.slots)}, = entry"],
+            "show": [f"shown = {shown}"] if show else [],
+        }
+        known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
+        by_object, by_mapping = (
+            define(what, expanded(source, {**blocks, "update": self.update(mapping)}), known)["loop"]
+            for mapping in (False, True)
+        )
+        return by_object, by_mapping
 
 
 def counting(serde: Serde[Any]) -> Fold:
     """How many values there were."""
-
-    def step(state: int | None, _value: Any) -> int:
-        return 1 if state is None else state + 1
-
-    return Fold(lambda value: step, None, serde)
+    return Fold(("state",), ("0",), lambda mapping: ["state += 1"], "state", *serde_entry(serde))
 
 
 def reducing(function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
     """The first value, then the function of what there was and the next value."""
-    own = copier(serde)
-
-    def step(state: Any, value: Any) -> Any:
-        return value if state is None else function(own(state), value)
-
-    return Fold(lambda value: step, None, serde)
+    update = ["state = value if state is None else function(own(state), value)"]
+    names = {"function": function, "own": copier(serde)}
+    return Fold(("state",), ("None",), lambda mapping: update, "state", *serde_entry(serde), deletes=True, names=names)
 
 
 def aggregating(initial: Any, function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
     """The function of an accumulator, which begins as `initial` (called, if it can be), and the value."""
     own = copier(serde)
     fresh: Callable[[], Any] = initial if callable(initial) else lambda: own(initial)
-
-    def step(state: Any, value: Any) -> Any:
-        return function(fresh() if state is None else own(state), value)
-
-    return Fold(lambda value: step, None, serde)
+    update = ["state = function(fresh() if state is None else own(state), value)"]
+    names = {"function": function, "own": own, "fresh": fresh}
+    return Fold(("state",), ("None",), lambda mapping: update, "state", *serde_entry(serde), deletes=True, names=names)
 
 
 def copier(serde: Serde[Any]) -> Callable[[Any], Any]:
     """A function that gives a value that may be changed in place as a copy, any other as it is."""
-    fixed = set(_FIXED)
+    fixed = set(FIXED)
     encode, decode = serde.encode, serde.decode
 
     def own(value: Any) -> Any:
         cls: type[Any] = value.__class__
         if cls in fixed:
             return value
-        if _is_fixed(cls):
+        if is_fixed(cls):
             fixed.add(cls)
             return value
         return decode(encode(value))
@@ -92,7 +123,8 @@ def copier(serde: Serde[Any]) -> Callable[[Any], Any]:
     return own
 
 
-def _is_fixed(cls: type[object]) -> bool:
+def is_fixed(cls: type[object]) -> bool:
+    """Whether objects of a class cannot be changed, as far as the class says."""
     if issubclass(cls, msgspec.Struct):
         return cls.__struct_config__.frozen
     parameters = getattr(cls, "__dataclass_params__", None)

@@ -7,61 +7,67 @@ before, are sent only where a step downstream asked for them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import length_hint
 from typing import Any
 
 from ..state.cache import StateCache
 from .errors import RecordError
-from .fold import Fold
+from .fold import Fold, Loop
 from .record import Record, Update
 
-__all__ = ["KeyedFold", "TableRows"]
+__all__ = ["KeyedFold", "TableRows", "keyed_loops"]
 
 Records = list[Record[Any, Any]]
+
+LOOP = """\
+def loop(records, cache, drops, emit):
+    touched = cache.dirty_add
+    for record in records:
+        key = record.key
+        value = record.value
+        if key is None or value is None:
+            drops["null key" if key is None else "null value"] += 1
+            continue
+        entry = cache[key]
+        if entry is None:
+            <start>
+            newest = record.timestamp
+        else:
+            <load>
+            timestamp = record.timestamp
+            if newest < timestamp:
+                newest = timestamp
+        <update>
+        <show>
+        cache[key] = <entry>
+        touched(key)
+        emit(Record(key, shown, newest, record.headers, record.offset))
+"""
+
+
+def keyed_loops(fold: Fold, *, updates: bool) -> tuple[Loop, Loop]:
+    """The loop of a fold a key."""
+    return fold.loop("aggregate", LOOP, show=True, updates=updates, Record=Record)
 
 
 class KeyedFold:
     """A fold a key. Null values are dropped as null keys are."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], fold: Fold, *, updates: bool) -> None:
+    def __init__(self, step: str, cache: StateCache[Any, Any], loops: tuple[Loop, Loop]) -> None:
         self._step = step
         self._cache = cache
-        self._fold = fold
-        self._updates = updates
+        self._loops = loops
         self.drops = {"null key": 0, "null value": 0}
 
     def process(self, records: Records, now: int) -> Records:
-        cache, touched = self._cache, self._cache.dirty_add
-        step = self._fold.choose(records[0].value)
-        result, updates = self._fold.result, self._updates
         done: Records = []
-        emit = done.append
         rest = iter(records)
-        record = records[0]
         try:
-            for record in rest:
-                key, value = record.key, record.value
-                if key is None or value is None:
-                    self.drops["null key" if key is None else "null value"] += 1
-                    continue
-                timestamp = record.timestamp
-                entry = cache[key]
-                if entry is None:
-                    state = step(None, value)
-                else:
-                    newest, state = entry
-                    if newest > timestamp:
-                        timestamp = newest
-                    state = step(state, value)
-                shown = state if result is None or state is None else result(state)
-                if updates:
-                    old = None if entry is None else entry[1] if result is None else result(entry[1])
-                    shown = Update(old, shown)
-                cache[key] = None if state is None else (timestamp, state)
-                touched(key)
-                emit(Record(key, shown, timestamp, record.headers, record.offset))
+            self._loops[isinstance(records[0].value, Mapping)](rest, self._cache, self.drops, done.append)
         except Exception as error:
-            raise RecordError(self._step, len(records) - length_hint(rest) - 1, record, done) from error
+            index = len(records) - length_hint(rest) - 1
+            raise RecordError(self._step, index, records[index], done) from error
         return done
 
 
@@ -75,12 +81,10 @@ class TableRows:
         self.drops = {"null key": 0}
 
     def process(self, records: Records, now: int) -> Records:
-        cache, put = self._cache, self._cache.put
-        updates = self._updates
+        cache, put, updates = self._cache, self._cache.put, self._updates
         done: Records = []
         emit = done.append
         rest = iter(records)
-        record = records[0]
         try:
             for record in rest:
                 key, value = record.key, record.value
@@ -90,10 +94,12 @@ class TableRows:
                 if updates:
                     entry = cache[key]
                     old = None if entry is None else entry[1]
+                    put(key, None if value is None else (record.timestamp, value))
                     emit(Record(key, Update(old, value), record.timestamp, record.headers, record.offset))
                 else:
+                    put(key, None if value is None else (record.timestamp, value))
                     emit(record)
-                put(key, None if value is None else (record.timestamp, value))
         except Exception as error:
-            raise RecordError(self._step, len(records) - length_hint(rest) - 1, record, done) from error
+            index = len(records) - length_hint(rest) - 1
+            raise RecordError(self._step, index, records[index], done) from error
         return done

@@ -1,17 +1,17 @@
 """Bytes to values and back.
 
 A serde is any object with `encode` and `decode`. It may also offer `encode_many` and `decode_many` for whole lists,
-which is where most of the speed of decoding lies; both give up with any error, and the caller then goes one by one to
-find the value that is to blame. This file has the plain serdes and the walk over columns with holes; JSON, msgpack and
-Tidemill's own encoding are in files of their own.
+where that is faster; both give up with any error, and the caller then goes one by one to find the value that is to
+blame. This file has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding
+are in files of their own.
 """
 
 from __future__ import annotations
 
 import struct
 import uuid as uuids
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, cast
+from collections.abc import Callable
+from typing import Any, Generic, Protocol
 
 from typing_extensions import TypeVar
 
@@ -33,17 +33,9 @@ class Serde(Protocol[T]):
 class Utf8:
     """Text as UTF-8."""
 
-    def encode(self, value: str, /) -> bytes:
-        return value.encode()
-
-    def decode(self, data: bytes, /) -> str:
-        return data.decode()
-
-    def encode_many(self, values: Sequence[str], /) -> list[bytes]:
-        return list(map(str.encode, values))
-
-    def decode_many(self, data: Sequence[bytes], /) -> list[str]:
-        return list(map(bytes.decode, data))
+    def __init__(self) -> None:
+        self.encode: Callable[[str], bytes] = str.encode
+        self.decode: Callable[[bytes], str] = bytes.decode
 
     def __repr__(self) -> str:
         return "utf8"
@@ -140,13 +132,11 @@ def column_encoder(serde: Serde[Any]) -> Callable[[list[Any]], list[bytes | None
 
 def _column(one: Callable[[Any], Any], many: Callable[[Any], list[Any]] | None) -> Callable[[list[Any]], list[Any]]:
     def each(column: list[Any]) -> list[Any]:
-        return [None if item is None else one(item) for item in column]
+        return list(map(one, column))
 
-    if many is None:
-        return each
-    whole = cast("Callable[[list[Any]], list[Any]]", many)
+    whole = many or each
 
-    def together(column: list[Any]) -> list[Any]:
+    def with_holes(column: list[Any]) -> list[Any]:
         filled = [item for item in column if item is not None]
         done = whole(filled)
         if len(filled) == len(column):
@@ -154,4 +144,4 @@ def _column(one: Callable[[Any], Any], many: Callable[[Any], list[Any]] | None) 
         following = iter(done)
         return [None if item is None else next(following) for item in column]
 
-    return together
+    return with_holes

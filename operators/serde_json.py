@@ -1,14 +1,13 @@
 """JSON: plain objects, or typed by a model.
 
 `json` reads and writes plain objects; `json(Model)` reads a msgspec struct, dataclass, TypedDict, NamedTuple, pydantic
-model or any type msgspec knows. Columns are read as lines and written as lines, which is exact: JSON as msgspec writes
-it has no line break, and a column is only joined when every boundary between two values shows that both are whole
-objects.
+model or any type msgspec knows. Values are read one by one: a batch read as lines would be hardly faster, and values
+that are no JSON by themselves could pass when joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Generic, overload
 
 import msgspec
@@ -37,11 +36,8 @@ class Json(Generic[T]):
 
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
-        encoder = msgspec.json.Encoder(enc_hook=plain)
-        self.encode: Callable[[T], bytes] = encoder.encode
+        self.encode: Callable[[T], bytes] = msgspec.json.Encoder(enc_hook=plain).encode
         self.decode: Callable[[bytes], T]
-        self._encode_lines = encoder.encode_lines
-        self._decode_lines: Callable[[bytes], list[T]] | None = None
         if hasattr(model, "model_validate_json"):  # a pydantic model
             self.decode = model.model_validate_json
             return
@@ -50,25 +46,6 @@ class Json(Generic[T]):
         except TypeError as error:
             raise TopologyError(f"tm.json cannot read {name}: {error}") from error
         self.decode = decoder.decode
-        self._decode_lines = decoder.decode_lines
-
-    def encode_many(self, values: Sequence[T], /) -> list[bytes]:
-        lines = self._encode_lines(values).split(b"\n")
-        if len(lines) != len(values) + 1:  # a msgspec.Raw with line breaks of its own
-            return [self.encode(value) for value in values]
-        lines.pop()
-        return lines
-
-    def decode_many(self, data: Sequence[bytes], /) -> list[T]:
-        count = len(data)
-        if self._decode_lines is not None and count > 1:
-            lines = b"\n".join(data)
-            if lines.count(b"}\n{") == lines.count(b"\n") == count - 1:
-                values = self._decode_lines(lines)
-                if len(values) == count:
-                    return values
-        decode = self.decode
-        return [decode(item) for item in data]
 
     def __repr__(self) -> str:
         return self._name

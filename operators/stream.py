@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, cast, overload
 
 from typing_extensions import Self, TypeVar
 
-from .aggregators import Aggregator, compiled
+from .aggregators import Aggregator, columns_fold
 from .errors import TopologyError
 from .fold import Fold, aggregating, counting, reducing
 from .inference import result_serde
@@ -378,7 +378,7 @@ def _aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[F
             raise TopologyError(
                 ".aggregate() takes columns such as count=tm.count(), or an initial value and a function"
             )
-        return compiled(columns), None
+        return columns_fold(columns), None
     value = columns.pop("value", None)
     if len(arguments) != 2 or columns:
         raise TopologyError(

@@ -8,7 +8,7 @@ when the newest window begins beyond that. Both walk the store over just the win
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import length_hint
 from typing import Any
 
@@ -16,13 +16,103 @@ from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import CLOCK, clock_of
 from .errors import RecordError
-from .fold import Fold
+from .fold import Fold, Loop
 from .record import Record, Update, Windowed
 from .windows import Emit, TimeWindows
 
-__all__ = ["WindowedFold"]
+__all__ = ["WindowedFold", "windowed_loops"]
 
 Records = list[Record[Any, Any]]
+
+START = """\
+def loop(step, records, cache, drops, emit):
+    touched = cache.dirty_add
+    time = step.time
+    edge = step.edge(time)
+    for record in records:
+        key = record.key
+        if key is None:
+            drops["null key"] += 1
+            continue
+        timestamp = record.timestamp
+"""
+
+ONE_WINDOW = """\
+        start = timestamp - timestamp % {size}
+        if start + {span} <= time:
+            drops["late"] += 1
+            continue
+        value = record.value
+        slot = (start, key)
+        entry = cache[slot]
+        if entry is None:
+            <start>
+            newest = timestamp
+        else:
+            <load>
+            if newest < timestamp:
+                newest = timestamp
+        <update>
+        <show>
+        cache[slot] = <entry>
+        touched(slot)
+"""
+
+MANY_WINDOWS = """\
+        value = record.value
+        closed = (timestamp if timestamp > time else time) - {span}
+        staged = []
+        late = 0
+        for start in starts(timestamp):
+            if start <= closed:
+                late += 1
+                continue
+            slot = (start, key)
+            entry = cache[slot]
+            if entry is None:
+                <start>
+                newest = timestamp
+            else:
+                <load>
+                if newest < timestamp:
+                    newest = timestamp
+            shown = None
+            <update>
+            <show>
+            staged.append((slot, <entry>, start, shown, newest))
+        drops["late"] += late
+        for slot, entry, start, shown, newest in staged:
+            cache[slot] = entry
+            touched(slot)
+"""
+
+EMIT = "emit(Record(Windowed(key, start, start + {size}), shown, newest, record.headers, record.offset))\n"
+
+END = """\
+        if timestamp > time:
+            step.time = timestamp
+            if timestamp >= edge:
+                step.cross(time, timestamp, record.offset, emit)
+                edge = step.edge(timestamp)
+            time = timestamp
+"""
+
+
+def windowed_loops(fold: Fold, windows: TimeWindows, emit: Emit, *, updates: bool) -> tuple[Loop, Loop]:
+    """The loop of a fold a key and window. With several windows a record counts in all of them or, failing, in none."""
+    middle = ONE_WINDOW if windows.tumbling else MANY_WINDOWS
+    if not emit.on_close:
+        middle += " " * (8 if windows.tumbling else 12) + EMIT
+    template = (START + middle + END).format(size=windows.size, span=windows.span)
+    return fold.loop(
+        "windowed aggregate",
+        template,
+        show=not emit.on_close,
+        updates=updates,
+        Record=Record,
+        Windowed=Windowed,
+        starts=windows.starts,
+    )
 
 
 class WindowedFold:
@@ -32,160 +122,66 @@ class WindowedFold:
         self,
         step: str,
         cache: StateCache[Any, Any],
-        fold: Fold,
+        loops: tuple[Loop, Loop],
+        shown: Callable[[Any], Any],
         windows: TimeWindows,
-        *,
         emit: Emit,
+        *,
         updates: bool,
     ) -> None:
         self._step = step
         self._cache = cache
-        self._fold = fold
+        self._loops = loops
+        self._shown = shown
         self._windows = windows
-        self._on_close = emit.on_close
-        self._drop_expired = emit.drop_expired
+        self._emit = emit
         self._updates = updates
-        self._run = self._run_tumbling if windows.tumbling else self._run_overlapping
         self._swept = False  # the first sweep begins at the front, in case windows were larger when entries were made
-        self._time = -1  # of the batch at hand
+        self.time = -1
+        """Stream time, while a batch is processed."""
         self.drops = {"null key": 0, "late": 0}
 
     def process(self, records: Records, now: int) -> Records:
-        began = self._time = clock_of(self._cache[CLOCK])
+        began = self.time = clock_of(self._cache[CLOCK])
         done: Records = []
         rest = iter(records)
+        loop = self._loops[isinstance(records[0].value, Mapping)]
         try:
-            self._run(rest, self._fold.choose(records[0].value), done.append)
+            loop(self, rest, self._cache, self.drops, done.append)
         except Exception as error:
             index = len(records) - length_hint(rest) - 1
             raise RecordError(self._step, index, records[index], done) from error
         finally:
-            if self._time != began:
-                self._cache.put(CLOCK, (self._time, None))
+            if self.time != began:
+                self._cache.put(CLOCK, (self.time,))
         return done
 
-    def _run_tumbling(
-        self, records: Iterator[Record[Any, Any]], step: Callable[[Any, Any], Any], emit: Callable[[Any], None]
-    ) -> None:
-        cache, touched = self._cache, self._cache.dirty_add
-        result, updates, on_update = self._fold.result, self._updates, not self._on_close
-        size, span = self._windows.size, self._windows.span
-        time = self._time
-        edge = self._edge(time)
-        for record in records:
-            key = record.key
-            if key is None:
-                self.drops["null key"] += 1
-                continue
-            timestamp = record.timestamp
-            start = timestamp - timestamp % size
-            if start + span <= time:
-                self.drops["late"] += 1
-                continue
-            slot = (start, key)
-            entry = cache[slot]
-            if entry is None:
-                newest = timestamp
-                state = step(None, record.value)
-            else:
-                newest, state = entry
-                if newest < timestamp:
-                    newest = timestamp
-                state = step(state, record.value)
-            if on_update:
-                shown = state if result is None or state is None else result(state)
-                if updates:
-                    shown = Update(self._shown(entry), shown)
-                emit(Record(Windowed(key, start, start + size), shown, newest, record.headers, record.offset))
-            cache[slot] = None if state is None else (newest, state)
-            touched(slot)
-            if timestamp > time:
-                self._time = timestamp
-                if timestamp >= edge:
-                    self._pass(time, timestamp, record.offset, emit)
-                    edge = self._edge(timestamp)
-                time = timestamp
-
-    def _run_overlapping(
-        self, records: Iterator[Record[Any, Any]], step: Callable[[Any, Any], Any], emit: Callable[[Any], None]
-    ) -> None:
-        cache, put, windows = self._cache, self._cache.put, self._windows
-        result, updates, on_update = self._fold.result, self._updates, not self._on_close
-        size, span = windows.size, windows.span
-        time = self._time
-        edge = self._edge(time)
-        for record in records:
-            key = record.key
-            if key is None:
-                self.drops["null key"] += 1
-                continue
-            timestamp, value = record.timestamp, record.value
-            closed = max(time, timestamp) - span
-            starts = windows.starts(timestamp)
-            slots = [(start, key) for start in starts if start > closed]
-            if len(slots) < len(starts):
-                self.drops["late"] += len(starts) - len(slots)
-            entries: list[Any] = []
-            results: Records = []
-            for slot in slots:  # all windows or, when the function fails, none
-                entry = cache[slot]
-                if entry is None:
-                    newest = timestamp
-                    state = step(None, value)
-                else:
-                    newest, state = entry
-                    if newest < timestamp:
-                        newest = timestamp
-                    state = step(state, value)
-                if on_update:
-                    shown = state if result is None or state is None else result(state)
-                    if updates:
-                        shown = Update(self._shown(entry), shown)
-                    windowed = Windowed(key, slot[0], slot[0] + size)
-                    results.append(Record(windowed, shown, newest, record.headers, record.offset))
-                entries.append(None if state is None else (newest, state))
-            for slot, entry in zip(slots, entries, strict=True):
-                put(slot, entry)
-            for made in results:
-                emit(made)
-            if timestamp > time:
-                self._time = timestamp
-                if timestamp >= edge:
-                    self._pass(time, timestamp, record.offset, emit)
-                    edge = self._edge(timestamp)
-                time = timestamp
-
-    def _edge(self, time: int) -> int:
+    def edge(self, time: int) -> int:
         """The next stream time at which there is something to emit or to forget."""
         windows = self._windows
         following = windows.newest_start(time) + windows.advance
-        return min(following, windows.next_close(time)) if self._on_close else following
+        return min(following, windows.next_close(time)) if self._emit.on_close else following
 
-    def _pass(self, before: int, time: int, offset: int, emit: Callable[[Any], None]) -> None:
-        """Stream time has moved past an edge."""
-        windows, cache = self._windows, self._cache
-        if self._on_close:
-            result, size = self._fold.result, windows.size
+    def cross(self, before: int, time: int, offset: int, emit: Callable[[Any], None]) -> None:
+        """Stream time has passed an edge."""
+        windows, on_close = self._windows, self._emit.on_close
+        if on_close:
+            size = windows.size
             first = windows.closed_before(before)
-            if self._drop_expired:
+            if self._emit.drop_expired:
                 first = max(first, windows.expired_before(time, on_close=True))
-            for (start, key), (newest, state) in self._between(first, windows.closed_before(time)):
-                shown: Any = state if result is None else result(state)
+            for (start, key), entry in self._between(first, windows.closed_before(time)):
+                shown = self._shown(entry)
                 if self._updates:
                     shown = Update(None, shown)
-                emit(Record(Windowed(key, start, start + size), shown, newest, (), offset))
-        forgotten = windows.expired_before(before, on_close=self._on_close) if self._swept else 0
+                emit(Record(Windowed(key, start, start + size), shown, entry[0], (), offset))
+        forgotten = windows.expired_before(before, on_close=on_close) if self._swept else 0
         self._swept = True
-        for slot, _ in self._between(forgotten, windows.expired_before(time, on_close=self._on_close)):
-            cache.delete(slot)
+        for slot, _ in self._between(forgotten, windows.expired_before(time, on_close=on_close)):
+            self._cache.delete(slot)
 
     def _between(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:
         """The entries of windows that start from `first` on and before `after`."""
         if after <= 0 or after <= first:
             return iter(())
         return self._cache.scan(window_key(max(first, 0), b""), window_key(after, b""))
-
-    def _shown(self, entry: Any) -> Any:
-        if entry is None:
-            return None
-        return entry[1] if self._fold.result is None else self._fold.result(entry[1])
