@@ -23,6 +23,8 @@ __all__ = ["Stopped", "prepare"]
 LOG = logging.getLogger("tidemill")
 PAUSE_MS = 500
 REMIND_MS = 5_000
+ATTEMPT_SECONDS = 3.0
+"""Longest wait for one answer: until it ends, nobody hears of a stop."""
 T = TypeVar("T")
 
 
@@ -39,9 +41,10 @@ def prepare(
     within `topic_timeout` or a topic does not fit the program, and Stopped.
     """
     waiting = _Waiting(clock, stopping)
+    attempt = min(ATTEMPT_SECONDS, settings.connect_timeout / 1000)
     partitioned = partition(topology)
     counts = waiting.until(
-        topics.partitions,
+        lambda: topics.partitions(attempt),
         settings.connect_timeout,
         lambda failure: Fatal(
             f"cannot reach Kafka at {settings.broker} for {format_duration(settings.connect_timeout)}: {failure}. "
@@ -52,7 +55,7 @@ def prepare(
     wanted = {topic for source in topology.sources for topic in source.topics}
 
     def found() -> dict[str, int]:
-        there = topics.partitions()
+        there = topics.partitions(attempt)
         missing = sorted(wanted - there.keys())
         if missing:
             raise Retryable(", ".join(missing))
@@ -98,12 +101,12 @@ class _Waiting:
             try:
                 return attempt()
             except Retryable as failure:
+                if self._stopping():
+                    raise Stopped from failure
                 now = self._clock.monotonic()
                 if now - began >= limit:
                     raise give_up(failure) from failure
                 if reminded is None or now - reminded >= REMIND_MS:
                     reminded = now
                     LOG.warning("%s (up to %s more)", doing, format_duration((limit - (now - began)) // 1000 * 1000))
-            if self._stopping():
-                raise Stopped
             self._clock.sleep(PAUSE_MS)

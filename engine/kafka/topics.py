@@ -38,10 +38,10 @@ class Topics:
         self._admin: Any = AdminClient(dict(options))  # its stubs know only a part of its types
         self._timeout = timeout
 
-    def partitions(self) -> dict[str, int]:
-        """Partition counts of all topics there are."""
+    def partitions(self, timeout: float | None = None) -> dict[str, int]:
+        """Partition counts of all topics there are; `timeout` in seconds where the usual one is too long."""
         try:
-            found = self._admin.list_topics(timeout=self._timeout)
+            found = self._admin.list_topics(timeout=self._timeout if timeout is None else timeout)
         except KafkaException as failure:
             raise translate(failure, "list the topics") from failure
         return {
