@@ -258,7 +258,8 @@ def commit_offsets(
         for _ in r.count():
             topic = r.string() or ""
             for _ in r.count():
-                errors[topic, r.int32()] = r.int16()
+                partition = r.int32()
+                errors[topic, partition] = r.int16()
         return errors
 
     return Request(8, 7, w.done(), read)
