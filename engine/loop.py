@@ -29,10 +29,11 @@ from .ids import TaskId
 from .kafka.consumer import InputConsumer
 from .kafka.failures import TransactionAborted
 from .kafka.membership import Assigned, Failed, Lost, Membership
+from .opening import Closed, Ready
 from .pace import Pace
 from .plan import Plan
 from .policy import ErrorPolicy
-from .recovery import Closed, Ready, Recovery
+from .recovery import Recovery
 from .serve.stats import Stats
 from .task import Task
 from .writer import Writer

@@ -20,67 +20,27 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..operators.topology import Source
-from ..state import changelog
-from ..state.restore import Corrupt, Rebuild, UseLocal, plan_restore
-from ..state.store import Change, Position, StateError, Store
+from ..state.store import StateError, Store
 from .clock import Clock
 from .errors import Retryable, StateCorrupt, StateUnusable
-from .failpoints import hit
+from .feeding import Feeding
 from .ids import TaskId
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
+from .opening import Closed, Opening, Progress, Ready
 from .plan import Plan, SubTopology
 from .starting import starting_offsets
 
-__all__ = ["Closed", "Progress", "Ready", "Recovery"]
+__all__ = ["Recovery"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 PAUSE_MS = 200
 STUCK_MS = 1000
-BATCH = 5_000
 PATIENCE_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Ready:
-    """A task that may run."""
-
-    task: TaskId
-    stores: Mapping[str, Store]
-    """By kind."""
-    offsets: Mapping[Key, int]
-    """Next offsets of the inputs."""
-    fresh: frozenset[Key]
-    """Inputs without a committed offset."""
-    stream_time: int
-    restored: int
-    """Changelog records that were replayed."""
-
-    def close(self) -> None:
-        """Closes the stores of a task that is not wanted any more."""
-        for store in self.stores.values():
-            store.close()
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A task that is not wanted any more, of which nothing is open now."""
-
-    task: TaskId
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a restore is, in changelog records."""
-
-    task: TaskId
-    done: int
-    to_do: int
 
 
 class Group(Protocol):
@@ -107,46 +67,6 @@ class Stores(Protocol):
     def age(self, task: TaskId, now: int) -> int: ...
 
 
-@dataclass
-class _Feed:
-    """One changelog partition on its way into a store."""
-
-    task: TaskId
-    store: str
-    into: Store
-    begin: int
-    position: int
-    target: int
-    inputs: Mapping[str, int] | None
-    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped."""
-
-    follows: bool = False
-    """True for a standby: there is no end."""
-
-    @property
-    def done(self) -> bool:
-        return self.position >= self.target and not self.follows
-
-
-@dataclass
-class _Opening:
-    """A task between its assignment and READY, or a standby."""
-
-    task: TaskId
-    part: SubTopology
-    standby: bool = False
-    stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
-    age: int = 0
-    """For how long the stores on disk were not written, in ms."""
-    offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
-    fresh: frozenset[Key] = frozenset()
-    stream_time: int = -1
-    feeds: list[_Feed] = field(default_factory=list[_Feed])
-    restored: int = 0
-    total: int = 0
-    log_size: int = 0
-
-
 class Recovery:
     """The thread that opens tasks."""
 
@@ -163,10 +83,9 @@ class Recovery:
         self._plan = plan
         self._group = group
         self._topics = topics
-        self._reader = reader
+        self._feeding = Feeding(reader, topics, at_least_once)
         self._stores = stores
         self._clock = clock
-        self._at_least_once = at_least_once
         self._lock = threading.Lock()
         self._commands: deque[tuple[Callable[[frozenset[TaskId]], None], frozenset[TaskId]]] = deque()
         self._out: list[Ready | Closed | BaseException] = []
@@ -175,8 +94,7 @@ class Recovery:
         # Of the thread alone:
         self._asked: set[TaskId] = set()
         self._standbys: frozenset[TaskId] = frozenset()
-        self._openings: dict[TaskId, _Opening] = {}
-        self._feeds: dict[Key, _Feed] = {}
+        self._openings: dict[TaskId, Opening] = {}
         self._advanced = clock.monotonic()
         self._wake = threading.Event()
         self._closing = False
@@ -252,7 +170,7 @@ class Recovery:
     def _run(self) -> None:
         try:
             while not self._closing:
-                if not self._feeds:
+                if not self._feeding:
                     self._wake.wait(0.5)
                 self._wake.clear()
                 while self._commands:
@@ -274,7 +192,7 @@ class Recovery:
             for opening in list(self._openings.values()):
                 self._close(opening)
             self._openings.clear()
-            self._reader.close()
+            self._feeding.close()
 
     def _hand_out(self, item: Ready | Closed | BaseException) -> None:
         with self._lock:
@@ -302,8 +220,8 @@ class Recovery:
         with self._lock:
             self._progress.pop(task, None)
 
-    def _close(self, opening: _Opening) -> None:
-        self._unfeed(opening)
+    def _close(self, opening: Opening) -> None:
+        self._feeding.remove(opening.task)
         for store in opening.stores.values():
             store.close()
 
@@ -327,19 +245,19 @@ class Recovery:
         for opening in coming.values():
             self._finish_if_done(opening)
 
-    def _promoted(self, task: TaskId) -> _Opening:
+    def _promoted(self, task: TaskId) -> Opening:
         """A task to open; it takes over the stores of its standby, if there is one."""
         standby = self._openings.pop(task, None)
         if standby is None:
-            return _Opening(task, self._plan.part(task))
-        self._unfeed(standby)
-        return _Opening(task, standby.part, stores=standby.stores)
+            return Opening(task, self._plan.part(task))
+        self._feeding.remove(standby.task)
+        return Opening(task, standby.part, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
         missing = self._standbys - self._openings.keys() - self._asked
-        self._take_up([_Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
+        self._take_up([Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
 
-    def _take_up(self, openings: Iterable[_Opening]) -> None:
+    def _take_up(self, openings: Iterable[Opening]) -> None:
         """Opens the stores and begins to feed them. After a Retryable nothing is left open."""
         openings = list(openings)
         if not openings:
@@ -350,15 +268,17 @@ class Recovery:
                     opening.age = self._stores.age(opening.task, self._clock.now())
                     opening.stores = self._open_stores(opening)
                 self._openings[opening.task] = opening
-            self._find_feeds(openings)
+            self._feeding.add(openings)
         except Retryable:
             for opening in openings:
                 self._openings.pop(opening.task, None)
                 self._close(opening)
             raise
         self._advanced = self._clock.monotonic()
+        for opening in openings:
+            self._report(opening)
 
-    def _open_stores(self, opening: _Opening) -> Mapping[str, Store]:
+    def _open_stores(self, opening: Opening) -> Mapping[str, Store]:
         try:
             return self._stores.open(opening.task, opening.part)
         except StateCorrupt as failure:
@@ -366,7 +286,7 @@ class Recovery:
             self._stores.wipe(opening.task)
             return self._stores.open(opening.task, opening.part)
 
-    def _find_offsets(self, openings: Iterable[_Opening]) -> None:
+    def _find_offsets(self, openings: Iterable[Opening]) -> None:
         openings = list(openings)
         keys = [key for opening in openings for key in opening.part.task_inputs(opening.task.partition)]
         committed = self._group.fetch_offsets(keys)
@@ -386,114 +306,30 @@ class Recovery:
             opening.offsets = offsets
             opening.fresh = frozenset(fresh)
 
-    def _find_feeds(self, openings: Iterable[_Opening]) -> None:
-        openings = list(openings)
-        keys = [(topic, o.task.partition) for o in openings for topic in o.part.changelogs.values()]
-        begins = self._topics.begins(keys)
-        ends = self._topics.ends(keys, committed=False)
-        feeds: dict[Key, _Feed] = {}
-        for opening in openings:
-            committed = {f"{topic}:{number}": at for (topic, number), at in opening.offsets.items()}
-            kinds = {state.spec.name: state.spec.kind for state in opening.part.stores}
-            for store, topic in opening.part.changelogs.items():
-                key = (topic, opening.task.partition)
-                into = opening.stores[kinds[store]]
-                start = self._start_of(opening, store, into, begins[key], ends[key], committed)
-                feed = _Feed(
-                    opening.task,
-                    store,
-                    into,
-                    begins[key],
-                    start,
-                    ends[key],
-                    committed if self._at_least_once and not opening.standby else None,
-                    follows=opening.standby,
-                )
-                opening.log_size += ends[key] - begins[key]
-                if not feed.done:
-                    opening.feeds.append(feed)
-                    opening.total += feed.target - feed.position
-                    feeds[key] = feed
-        self._reader.assign({key: feed.position for key, feed in feeds.items()})
-        self._feeds.update(feeds)
-        for opening in openings:
-            self._report(opening)
-
-    def _start_of(
-        self, opening: _Opening, store: str, into: Store, begin: int, end: int, committed: Mapping[str, int]
-    ) -> int:
-        """Where the replay of a changelog begins."""
-        match plan_restore(store, into.position(), begin, end, committed, opening.age):
-            case UseLocal(offset):
-                return offset
-            case Rebuild(offset, why):
-                if end > begin:
-                    LOG.info(
-                        "task %s: store %r is restored from the beginning of its changelog: %s",
-                        opening.task,
-                        store,
-                        why,
-                    )
-                into.clear(store)
-                return offset
-            case Corrupt(why):
-                LOG.warning(
-                    "task %s: store %r cannot be used: %s; restoring it from its changelog", opening.task, store, why
-                )
-                into.clear(store)
-                return begin
-
     def _feed(self) -> None:
-        """Applies what the changelogs deliver."""
-        if not self._feeds:
+        """Feeds the stores, and finishes tasks that are up to date."""
+        if not self._feeding:
             return
-        polled = self._reader.poll(BATCH, 0.1)
-        moved: set[TaskId] = set()
-        for batch in polled.batches:
-            feed = self._feeds.get((batch.topic, batch.partition))
-            if feed is None:
-                continue
-            changes: list[Change] = []
-            for index, key in enumerate(batch.keys):
-                headers = batch.headers[index] if batch.headers is not None else ()
-                change = changelog.decode(feed.store, key, batch.values[index], headers, feed.inputs)
-                if change is not None:
-                    changes.append(change)
-            hit("during-restore")
-            feed.position = batch.offsets[-1] + 1
-            feed.into.apply(changes, Position({feed.store: feed.position}, {}))
-            self._openings[feed.task].restored += len(batch.offsets)
-            moved.add(feed.task)
-        for key, end in polled.ends.items():
-            feed = self._feeds.get(key)
-            if feed is not None and end > feed.position:
-                feed.position = end
-                moved.add(feed.task)
+        moved = self._feeding.step(0.1)
         now = self._clock.monotonic()
         if moved:
             self._advanced = now
         elif now - self._advanced > STUCK_MS:
-            if any(not feed.done and not feed.follows for feed in self._feeds.values()):
+            if self._feeding.restoring:
                 self._group.sweep()
             self._advanced = now
-        for task in moved:
-            self._report(self._openings[task])
-            self._finish_if_done(self._openings[task])
-        self._measure_lags()
-
-    def _measure_lags(self) -> None:
-        lags: dict[TaskId, int] = {}
-        for key, feed in self._feeds.items():
-            if feed.follows:
-                end = max(feed.target, self._reader.end(key))
-                lags[feed.task] = lags.get(feed.task, 0) + max(0, end - feed.position)
+        for task, records in moved.items():
+            opening = self._openings[task]
+            opening.restored += records
+            self._report(opening)
+            self._finish_if_done(opening)
         with self._lock:
-            self._lags = lags
+            self._lags = self._feeding.lags()
 
-    def _finish_if_done(self, opening: _Opening) -> None:
+    def _finish_if_done(self, opening: Opening) -> None:
         if opening.standby or not all(feed.done for feed in opening.feeds):
             return
-        self._unfeed(opening)
+        self._feeding.remove(opening.task)
         del self._openings[opening.task]
         if opening.restored:
             for store in opening.stores.values():
@@ -522,13 +358,7 @@ class Recovery:
             )
         )
 
-    def _unfeed(self, opening: _Opening) -> None:
-        keys = [key for key, feed in self._feeds.items() if feed.task == opening.task]
-        self._reader.unassign(keys)
-        for key in keys:
-            del self._feeds[key]
-
-    def _report(self, opening: _Opening) -> None:
+    def _report(self, opening: Opening) -> None:
         if opening.standby:
             return
         left = sum(max(0, feed.target - feed.position) for feed in opening.feeds)

@@ -1,0 +1,94 @@
+"""A task on its way from assignment to running, as values: what was asked for, how far it is, what comes of it.
+
+Nothing here reads a changelog or opens a store; `recovery.py` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..state.store import Store
+from .ids import TaskId
+from .plan import SubTopology
+
+__all__ = ["Closed", "Feed", "Opening", "Progress", "Ready"]
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A task that may run."""
+
+    task: TaskId
+    stores: Mapping[str, Store]
+    """By kind."""
+    offsets: Mapping[Key, int]
+    """Next offsets of the inputs."""
+    fresh: frozenset[Key]
+    """Inputs without a committed offset."""
+    stream_time: int
+    restored: int
+    """Changelog records that were replayed."""
+
+    def close(self) -> None:
+        """Closes the stores of a task that is not wanted any more."""
+        for store in self.stores.values():
+            store.close()
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A task that is not wanted any more, of which nothing is open now."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a restore is, in changelog records."""
+
+    task: TaskId
+    done: int
+    to_do: int
+
+
+@dataclass
+class Feed:
+    """One changelog partition on its way into a store."""
+
+    task: TaskId
+    store: str
+    into: Store
+    begin: int
+    position: int
+    target: int
+    inputs: Mapping[str, int] | None
+    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped."""
+
+    follows: bool = False
+    """True for a standby: there is no end."""
+
+    @property
+    def done(self) -> bool:
+        return self.position >= self.target and not self.follows
+
+
+@dataclass
+class Opening:
+    """A task between its assignment and READY, or a standby."""
+
+    task: TaskId
+    part: SubTopology
+    standby: bool = False
+    stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
+    age: int = 0
+    """For how long the stores on disk were not written, in ms."""
+    offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
+    fresh: frozenset[Key] = frozenset()
+    stream_time: int = -1
+    feeds: list[Feed] = field(default_factory=list[Feed])
+    restored: int = 0
+    total: int = 0
+    log_size: int = 0
