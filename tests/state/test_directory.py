@@ -53,6 +53,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
 
 
 def test_nor_can_this_process_open_it_twice_but_it_can_again(tmp_path):
+    (tmp_path / "lock").write_text("123456789012\n")
     first = StateDirectory(tmp_path, "app")
     with pytest.raises(InUse) as refused:
         StateDirectory(tmp_path, "app")
