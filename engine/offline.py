@@ -21,7 +21,7 @@ from ..operators.suggest import did_you_mean
 from ..operators.topology import OperatorState, Topology
 from ..state.directory import StateDirectory
 from ..state.rocks import RocksMemory, RocksStore
-from ..state.store import StateError
+from ..state.store import StateError, unframe
 from .config import Settings
 from .errors import ConfigError, StateUnusable
 
@@ -74,7 +74,7 @@ def decoded(state: OperatorState, worker: str, task: str, raw_key: bytes, raw_va
         key = codec.decode_key(raw_key)
         if not view.visible(key):
             return None
-        value = codec.decode_value(raw_value)
+        value = codec.decode_value(unframe(raw_value))
         return Entry(worker, task, view.from_key(key), view.from_value(value), view.timestamp(value))
     except Exception as error:  # whatever a serde raises
         raise ConfigError(
