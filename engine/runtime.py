@@ -18,7 +18,7 @@ from .config import Settings
 from .connect import prepare
 from .ids import transactional_id
 from .kafka.consumer import InputConsumer
-from .kafka.membership import Former, Membership, MembershipSettings, Part
+from .kafka.membership import Membership, MembershipSettings, Part
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
 from .kafka.own_options import check_own_options
 from .kafka.producer import PlainProducer, TransactionalProducer
@@ -53,7 +53,7 @@ def run(
         topics = Topics(admin_options(settings))
         plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
         process = uuid.uuid4().hex
-        membership = Membership(_membership(plan, settings, process, stores.former()))
+        membership = Membership(_membership(plan, settings, process, stores))
         closing.callback(membership.close)
         closing.callback(_leave, membership, settings, stores)
         recovery = Recovery(
@@ -96,7 +96,7 @@ def run(
         LOG.info("stopped: everything processed is committed")
 
 
-def _membership(plan: Plan, settings: Settings, process: str, former: Former | None) -> MembershipSettings:
+def _membership(plan: Plan, settings: Settings, process: str, stores: TaskStores) -> MembershipSettings:
     return MembershipSettings(
         group=settings.app_id,
         parts=tuple(
@@ -106,7 +106,8 @@ def _membership(plan: Plan, settings: Settings, process: str, former: Former | N
         ),
         options=group_options(settings),
         process=process,
-        former=former,
+        former=stores.former(),
+        remember=stores.remember,
         instance_id=settings.member_instance_id,
         node=platform.node(),
         session_timeout=settings.session_timeout,

@@ -7,6 +7,7 @@ state layer says in its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from types import TracebackType
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from typing_extensions import Self
 
 from ..state.directory import StateDirectory
 from ..state.memory import MemoryStore
-from ..state.rocks import RocksStore, RocksMemory
+from ..state.rocks import RocksMemory, RocksStore
 from ..state.store import Corrupt, StateError, Store
 from .config import Settings
 from .errors import StateCorrupt, StateUnusable
@@ -35,6 +36,7 @@ class TaskStores:
     def __init__(self, settings: Settings) -> None:
         """Raises StateUnusable when the directory is in use, another application's, of a newer format or unwritable."""
         self._app_id = settings.app_id
+        self._remembering = Lock()
         self._directory = usable(lambda: StateDirectory(settings.worker_dir, settings.app_id))
         self._memory = RocksMemory(settings.state_memory)
 
@@ -52,8 +54,9 @@ class TaskStores:
         return None if found is None else Former(found.member_id, found.process)
 
     def remember(self, member_id: str, process: str) -> None:
-        """Keeps who this process is in the group, so that its restart can end what it left."""
-        usable(lambda: self._directory.remember(process, member_id))
+        """Keeps who this process is in the group, so that its restart can end what it left. Called in two threads."""
+        with self._remembering:
+            usable(lambda: self._directory.remember(process, member_id))
 
     def forget_former(self) -> None:
         """This process has left the group: nobody needs to end it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -24,6 +24,10 @@ class Former(NamedTuple):
 
 def new_process() -> str:
     return uuid.uuid4().hex
+
+
+def forgotten(_member_id: str, _process: str) -> None:
+    """For a process that has no place to keep who it is."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class MembershipSettings:
     """Whether members watch each other's processes, to notice a death before its session times out."""
     transactions: bool = True
     """False when there is nothing to fence, as under at_least_once."""
+    remember: Callable[[str, str], None] = forgotten
+    """Keeps member id and process before the group has them, so that a restart can end what was killed while joining.
+    Called in the membership's thread."""
 
     def connection(self) -> Connection:
         return connection({"client.id": f"tidemill-{self.group}", **self.options})

@@ -244,6 +244,7 @@ class Session:
             return joined
         if code == Code.MEMBER_ID_REQUIRED:
             state.member = joined.member
+            self.settings.remember(joined.member, state.ownership.process)
             return None
         self._refused(code, "join the group")
         return None
