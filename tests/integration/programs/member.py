@@ -1,19 +1,36 @@
 """A member of a group in a process of its own: opens and releases tasks, prints losses, runs until it is killed.
 
-Usage: member.py BOOTSTRAP GROUP [SESSION_MS]
+Usage: member.py BOOTSTRAP GROUP [SESSION_MS [STALL]]
+
+With STALL, a leader of that many members or more never hands out its plan: it dies in mid-rebalance when it is killed.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+import tidemill.engine.kafka.session as session
 from tests.integration.crew import Crew
 
 bootstrap, group, *rest = sys.argv[1:]
+stall = int(rest[1]) if len(rest) > 1 else 1_000
+assign = session.assign
+
+
+def stalling(members: Sequence[Any], *more: Any) -> Any:
+    if len(members) >= stall:
+        print("stalling", flush=True)
+        time.sleep(600)
+    return assign(members, *more)
+
+
+session.assign = stalling
 crew = Crew(bootstrap, group)
 hand = crew.add(session_timeout=int(rest[0]) if rest else 30_000, heartbeat_interval=500)
 hand.size = 0
