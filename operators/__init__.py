@@ -4,12 +4,14 @@ from .aggregators import Aggregator, collect, count, first, last, max, mean, min
 from .builder import Builder, pattern
 from .draft import Pattern
 from .errors import ConfigError, RecordError, TidemillError, TopologyError
+from .processor import Context, Processor, Side, side
 from .record import Record, Windowed
 from .serde import Serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto
 from .serde_json import json
 from .serde_msgpack import msgpack
-from .stream import Grouped, Handle, Stream, Table, WindowedStream, WindowedTable
+from .states import ListState, MapState, ValueState
+from .stream import Grouped, Handle, Processed, Stream, Table, WindowedStream, WindowedTable
 from .topology import Topology
 from .windows import TimeWindows, hopping, tumbling
 
@@ -17,18 +19,25 @@ __all__ = [
     "Aggregator",
     "Builder",
     "ConfigError",
+    "Context",
     "Grouped",
     "Handle",
+    "ListState",
+    "MapState",
     "Pattern",
+    "Processed",
+    "Processor",
     "Record",
     "RecordError",
     "Serde",
+    "Side",
     "Stream",
     "Table",
     "TidemillError",
     "TimeWindows",
     "Topology",
     "TopologyError",
+    "ValueState",
     "Windowed",
     "WindowedStream",
     "WindowedTable",
@@ -47,6 +56,7 @@ __all__ = [
     "msgpack",
     "pattern",
     "raw",
+    "side",
     "sum",
     "tumbling",
     "utf8",

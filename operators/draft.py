@@ -47,6 +47,8 @@ class Settled:
     updates_out: bool
     """True when its own records must."""
     store: StoreKind
+    sides: tuple[str, ...]
+    """Side outputs that are read."""
 
     def spec(self, attribute: str = "") -> StoreSpec:
         """The step's store, or one of several."""
@@ -77,6 +79,8 @@ class Step:
         self.asks: Asks = asks
         self.made_for = made_for
         """For a repartition: the keyed step that gives it its name."""
+        self.sides: list[str] = []
+        """Side outputs that are read, in the order of their ports after the first."""
         self.name: str | None = None
         self.store: StoreKind | None = None
 
@@ -165,7 +169,13 @@ class Draft:
         for step in self._steps:
             updates_in = any(updates[edge.node] for edge in step.inputs)
             settled = Settled(
-                step.id, names[step.id], step.inputs, updates_in, updates[step.id], step.store or self.store
+                step.id,
+                names[step.id],
+                step.inputs,
+                updates_in,
+                updates[step.id],
+                step.store or self.store,
+                tuple(step.sides),
             )
             nodes.append(step.make(settled))
         return Topology.of(nodes)

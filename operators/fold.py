@@ -26,12 +26,12 @@ from .generated import define, expanded
 from .record import Update
 from .serde import Serde
 
-__all__ = ["Fold", "Loop", "aggregating", "copier", "counting", "reducing"]
+__all__ = ["Copier", "Fold", "Loop", "aggregating", "counting", "reducing"]
 
 Loop = Callable[..., None]
 
-FIXED = {
-    *(type(None), bool, int, float, complex, str, bytes, tuple, frozenset),
+ATOMS = {
+    *(type(None), bool, int, float, complex, str, bytes),
     *(dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID),
 }
 
@@ -92,42 +92,65 @@ def counting(serde: Serde[Any]) -> Fold:
 
 def reducing(function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
     """The first value, then the function of what there was and the next value."""
-    update = ["state = value if state is None else function(own(state), value)"]
-    names = {"function": function, "own": copier(serde)}
-    return Fold(("state",), ("None",), lambda mapping: update, "state", *serde_entry(serde), deletes=True, names=names)
+    return _calling("state = value if state is None else function(own(state), value)", serde, function=function)
 
 
 def aggregating(initial: Any, function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
     """The function of an accumulator, which begins as `initial` (called, if it can be), and the value."""
-    own = copier(serde)
+    own = Copier(serde)
     fresh: Callable[[], Any] = initial if callable(initial) else lambda: own(initial)
-    update = ["state = function(fresh() if state is None else own(state), value)"]
-    names = {"function": function, "own": own, "fresh": fresh}
-    return Fold(("state",), ("None",), lambda mapping: update, "state", *serde_entry(serde), deletes=True, names=names)
+    statement = "state = function(fresh() if state is None else own(state), value)"
+    return _calling(statement, serde, function=function, fresh=fresh)
 
 
-def copier(serde: Serde[Any]) -> Callable[[Any], Any]:
-    """A function that gives a value that may be changed in place as a copy, any other as it is."""
-    fixed = set(FIXED)
-    encode, decode = serde.encode, serde.decode
+def _calling(statement: str, serde: Serde[Any], **names: Any) -> Fold:
+    """A fold with a function of the user's. What it gives is tried on the serde while the record is at hand."""
+    own = Copier(serde)
+    update = [statement, "if state.__class__ not in known: learn(state)"]
+    return Fold(
+        ("state",),
+        ("None",),
+        lambda mapping: update,
+        "state",
+        *serde_entry(serde),
+        deletes=True,
+        names={**names, "own": own, "known": own.known, "learn": own.learn},
+    )
 
-    def own(value: Any) -> Any:
+
+class Copier:
+    """Calling it gives a value that may be changed in place as a copy, any other as it is.
+
+    Raises TypeError for a value that the serde cannot write, when it meets the first one of a class.
+    """
+
+    def __init__(self, serde: Serde[Any]) -> None:
+        self.known = set(ATOMS)
+        """Classes of which the serde has written a value."""
+        self._encode, self._decode = serde.encode, serde.decode
+
+    def __call__(self, value: Any) -> Any:
         cls: type[Any] = value.__class__
-        if cls in fixed:
+        if cls in ATOMS:
             return value
-        if is_fixed(cls):
-            fixed.add(cls)
-            return value
-        return decode(encode(value))
+        if cls not in self.known:
+            self.learn(value)
+        return value if is_fixed(value) else self._decode(self._encode(value))
 
-    return own
+    def learn(self, value: Any) -> None:
+        """Writes a value of a class that is not known."""
+        self._encode(value)
+        self.known.add(value.__class__)
 
 
-def is_fixed(cls: type[object]) -> bool:
-    """Whether objects of a class cannot be changed, as far as the class says."""
+def is_fixed(value: Any) -> bool:
+    """Whether a value cannot be changed in place, nor anything in it."""
+    cls: type[object] = value.__class__
+    if cls in ATOMS or issubclass(cls, enum.Enum):
+        return True
+    if issubclass(cls, (tuple, frozenset)):
+        return all(map(is_fixed, value))
     if issubclass(cls, msgspec.Struct):
-        return cls.__struct_config__.frozen
-    parameters = getattr(cls, "__dataclass_params__", None)
-    if parameters is not None:
-        return parameters.frozen
-    return issubclass(cls, enum.Enum) or hasattr(cls, "_fields")
+        return cls.__struct_config__.frozen and all(is_fixed(getattr(value, name)) for name in cls.__struct_fields__)
+    parameters, fields = getattr(cls, "__dataclass_params__", None), getattr(cls, "__dataclass_fields__", ())
+    return parameters is not None and parameters.frozen and all(is_fixed(getattr(value, name)) for name in fields)

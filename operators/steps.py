@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from inspect import signature
 from operator import itemgetter
 from typing import Any
 
@@ -18,12 +19,14 @@ from .entries import keyed_codec, keyed_view, serde_entry, windowed_codec, windo
 from .errors import TopologyError
 from .fold import Fold
 from .keyed import KeyedFold, TableRows, keyed_loops
+from .processor import Processing, Processor
 from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto, auto_key
 from .serde_json import json
 from .serde_keys import WindowedKey, plain_key
 from .stateless import Merge, NewValues
+from .states import declared
 from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink, StoreView
 from .windowed import WindowedFold, windowed_loops
 from .windows import Emit, TimeWindows
@@ -35,6 +38,7 @@ __all__ = [
     "effect",
     "fold",
     "plain_step",
+    "processing",
     "repartition",
     "rows_of",
     "sink",
@@ -227,6 +231,50 @@ def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
     flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build)
     flow.step.default = name
     return flow
+
+
+def processing(
+    flow: Flow, made: Callable[..., Processor[Any, Any, Any]], arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Flow:
+    """A processor of the user's: a keyed step when it declares state."""
+    cls: Any = made
+    if not (isinstance(cls, type) and issubclass(made, Processor)):  # pyright: ignore[reportArgumentType]
+        raise TopologyError(f".process() takes a subclass of tm.Processor, not {made!r}")
+    try:
+        signature(made).bind(*arguments, **options)
+    except TypeError as error:
+        raise TopologyError(f".process({cls.__name__}): {error}") from error
+    states = declared(made)  # pyright: ignore[reportArgumentType]
+
+    def make(flow: Flow) -> Callable[[Settled], Node]:
+        key = flow.key_serde()
+
+        def node(settled: Settled) -> Node:
+            sides = tuple(settled.sides)
+
+            def build(caches: Caches) -> Operator:
+                bound = {name: (state, caches[settled.spec(name).name]) for name, state in states.items()}
+                return Processing(settled.name, made(*arguments, **options), bound, key, sides)
+
+            stores = tuple(
+                OperatorState(settled.spec(name), state.codec(key), state.view()) for name, state in states.items()
+            )
+            return Node(
+                settled.id,
+                settled.name,
+                "process",
+                settled.inputs,
+                build=build,
+                ports=("", *sides),
+                stores=stores,
+                keyed=bool(stores),
+            )
+
+        return node
+
+    if states:
+        return replace(Grouping(flow).add("process", make), value=None)
+    return replace(flow.to(flow.draft.add("process", (flow.input,), make(flow))), value=None)
 
 
 def sink(

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Generic, Literal, cast, overload
 
-from typing_extensions import Self, TypeVar
+from typing_extensions import ParamSpec, Self, TypeVar
 
 from .aggregators import Aggregator, columns_fold
 from .errors import TopologyError
 from .fold import Fold, aggregating, counting, reducing
 from .inference import result_serde
+from .processor import Processor
 from .record import Record, Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto
@@ -42,6 +43,7 @@ from .steps import (
     effect,
     fold,
     plain_step,
+    processing,
     repartition,
     rows_of,
     sink,
@@ -50,13 +52,14 @@ from .steps import (
 )
 from .windows import Emit, TimeWindows
 
-__all__ = ["Grouped", "Handle", "Stream", "Table", "WindowedStream", "WindowedTable"]
+__all__ = ["Grouped", "Handle", "Processed", "Stream", "Table", "WindowedStream", "WindowedTable"]
 
 K = TypeVar("K", default=Any)
 K2 = TypeVar("K2", default=Any)
 V = TypeVar("V", default=Any)
 A = TypeVar("A", default=Any)
 R = TypeVar("R", default=Any)
+P = ParamSpec("P")
 
 
 class Handle:
@@ -68,6 +71,17 @@ class Handle:
     def named(self, name: str) -> Self:
         """Names the step that was just made, and with it its store and its topics."""
         self.flow.draft.rename(self.flow.step, name)
+        return self
+
+
+class Stored(Handle):
+    """A place after a step that keeps state."""
+
+    def in_memory(self) -> Self:
+        """Keeps the store in memory, with the same changelog, instead of on disk."""
+        if not self.flow.step.durable:
+            raise TopologyError(f".in_memory(): a {self.flow.step.kind} has no store")
+        self.flow.step.store = "memory"
         return self
 
 
@@ -182,6 +196,10 @@ class Stream(Handle, Generic[K, V]):
         """The newest value of each key; a null value deletes the key."""
         return Table(table_rows(Grouping(self.flow)))
 
+    def process(self, processor: Callable[P, Processor[K, V, R]], *args: P.args, **kwargs: P.kwargs) -> Processed[K, R]:
+        """Runs a step of one's own. The class is called with the further arguments, once for each task."""
+        return Processed(processing(self.flow, processor, args, kwargs))
+
     def to(
         self,
         topic: str | Callable[[Record[K, V]], str],
@@ -212,6 +230,17 @@ class Stream(Handle, Generic[K, V]):
             window=None,
             rekeyed=True,
         )
+
+
+class Processed(Stream[K, V], Stored, Generic[K, V]):
+    """What a processor yields."""
+
+    def side(self, name: str) -> Stream[K, Any]:
+        """What it sends to the side output of this name."""
+        sides = self.flow.step.sides
+        if name not in sides:
+            sides.append(name)
+        return Stream(replace(self.flow, port=sides.index(name) + 1, value=None))
 
 
 class Grouped(Generic[K, V]):
@@ -306,7 +335,7 @@ class WindowedStream(Generic[K, V]):
         return WindowedTable(windowed_fold(self._grouping, self._windows, self._emit, kind, folding, serde))
 
 
-class Table(Handle, Generic[K, V]):
+class Table(Stored, Generic[K, V]):
     """Rows by key: what each key's value is now, and every change of it. Functions get the value, never None."""
 
     def filter(self, function: Callable[[V], object]) -> Table[K, V]:
@@ -347,13 +376,6 @@ class Table(Handle, Generic[K, V]):
     ) -> Handle:
         """Writes every change to a topic; a deleted row is a tombstone."""
         return self.to_stream().to(topic, key=key, value=value, partition=partition, headers=headers)
-
-    def in_memory(self) -> Self:
-        """Keeps the store in memory, with the same changelog, instead of on disk."""
-        if not self.flow.step.durable:
-            raise TopologyError(f".in_memory(): a {self.flow.step.kind} has no store")
-        self.flow.step.store = "memory"
-        return self
 
 
 class WindowedTable(Table[Windowed[K], V], Generic[K, V]):
