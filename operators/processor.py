@@ -8,19 +8,20 @@ and headers of the record; `side(name, value)` sends it to another output. One i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from operator import length_hint
 from types import GeneratorType
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
 from ..state.cache import StateCache
-from .errors import RecordError
+from .errors import RecordError, TopologyError
 from .record import Headers, Record
 from .serde import Serde
 from .states import CLOCK, Bound, Journal, State
 
-__all__ = ["Context", "Processing", "Processor", "Side", "side"]
+__all__ = ["Context", "Processing", "Processor", "Side", "check_processor", "side"]
 
 K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
@@ -175,3 +176,15 @@ def check_results(results: object) -> None:
     """Raises TypeError unless these are several results."""
     if not isinstance(results, (list, tuple, Iterator)):
         raise TypeError(f"process() yields its results or returns a list of them, not {results!r}")
+
+
+def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> type:
+    """The class; raises TopologyError when it is no processor or does not take these arguments."""
+    if not (isinstance(made, type) and issubclass(cast("Any", made), Processor)):
+        raise TopologyError(f".process() takes a subclass of tm.Processor, not {made!r}")
+    cls = cast("type[object]", made)
+    try:
+        signature(cls).bind(*arguments, **options)
+    except TypeError as error:
+        raise TopologyError(f".process({cls.__name__}): {error}") from error
+    return cls

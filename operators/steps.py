@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from inspect import signature
 from operator import itemgetter
 from typing import Any
 
@@ -19,7 +18,7 @@ from .entries import keyed_codec, keyed_view, serde_entry, windowed_codec, windo
 from .errors import TopologyError
 from .fold import Fold
 from .keyed import KeyedFold, TableRows, keyed_loops
-from .processor import Processing, Processor
+from .processor import Processing, Processor, check_processor
 from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto, auto_key
@@ -237,14 +236,7 @@ def processing(
     flow: Flow, made: Callable[..., Processor[Any, Any, Any]], arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Flow:
     """A processor of the user's: a keyed step when it declares state."""
-    cls: Any = made
-    if not (isinstance(cls, type) and issubclass(made, Processor)):  # pyright: ignore[reportArgumentType]
-        raise TopologyError(f".process() takes a subclass of tm.Processor, not {made!r}")
-    try:
-        signature(made).bind(*arguments, **options)
-    except TypeError as error:
-        raise TopologyError(f".process({cls.__name__}): {error}") from error
-    states = declared(made)  # pyright: ignore[reportArgumentType]
+    states = declared(check_processor(made, arguments, options))
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         key = flow.key_serde()
