@@ -77,7 +77,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         if _LEFT_OUT in text:
             reasons.setdefault(text.partition(_LEFT_OUT)[2], []).append(report.nodeid)
     for why, names in reasons.items():
-        terminalreporter.section(f"{len(names)} TESTS WERE LEFT OUT: {why}", yellow=True, bold=True)
+        count = "1 TEST WAS" if len(names) == 1 else f"{len(names)} TESTS WERE"
+        terminalreporter.section(f"{count} LEFT OUT: {why}", yellow=True, bold=True)
         for name in names:
             terminalreporter.line(name)
 

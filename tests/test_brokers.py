@@ -236,7 +236,7 @@ def test_a_run_says_loudly_what_it_left_out(machine: Path) -> None:
     told = subprocess.run(run, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert "broker: THE EMBEDDED BROKER; tests that need the real Apache Kafka ARE LEFT OUT" in told.stdout
     assert re.search(
-        r"1 TESTS WERE LEFT OUT: the real Apache Kafka cannot be had here: Java is not installed", told.stdout
+        r"1 TEST WAS LEFT OUT: the real Apache Kafka cannot be had here: Java is not installed", told.stdout
     )
     assert "test_kafka.py::test_a_verifier_sees_an_open_transaction" in told.stdout
     assert told.returncode == 0
