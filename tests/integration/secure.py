@@ -52,10 +52,8 @@ def certificates(folder: Path) -> None:
             "ca.pem",
         ]
     )
-    for name, more in (
-        ("broker", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-        ("client", "basicConstraints=CA:FALSE"),
-    ):
+    extensions = {"broker": "subjectAltName=IP:127.0.0.1,DNS:localhost", "client": "basicConstraints=CA:FALSE"}
+    for name, more in extensions.items():
         (folder / f"{name}.ext").write_text(more + "\n")
         openssl(*f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr".split())
         signing = f"x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext"
