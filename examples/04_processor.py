@@ -1,11 +1,12 @@
 """A processor: logic of your own with state of its own, per key.
 
-It warns when a card was used in two countries within an hour. The state is kept by key: `get` and `set` mean the card
-of the payment at hand. It survives restarts, moves with its partition, and is rolled back together with the results
-when a commit fails. With a `ttl` it is forgotten once that much event time has passed since it was last set.
+It warns when a card was used in two countries within an hour. State belongs to the key at hand, here the card: what is
+read and written while a payment is processed is that card's. It survives restarts, moves with its partition, and is
+rolled back together with the results when a commit fails.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -22,21 +23,24 @@ class Seen(msgspec.Struct):
     at: int
 
 
-class Travels(tm.Processor[str, Payment, str]):
-    last = tm.ValueState(Seen, ttl="1h")
-    totals = tm.MapState(str, int)
+HOUR = 3_600_000
 
-    def process(self, payment: Payment, ctx: tm.ProcessorContext[str]) -> Iterator[str]:
+
+class Travels(tm.Processor[str, Payment, str]):
+    last = tm.ValueState(Seen)
+    spent = tm.MapState(str, int)
+
+    def process(self, payment: Payment, ctx: tm.Context[str]) -> Iterator[str | tm.Side[dict[str, Any]]]:
         before = self.last.get()
-        if before is not None and before.country != payment.country:
+        if before is not None and before.country != payment.country and ctx.timestamp - before.at < HOUR:
             minutes = (ctx.timestamp - before.at) // 60_000
             yield f"card {ctx.key}: {before.country} and {payment.country} within {minutes} minutes"
         self.last.set(Seen(payment.country, ctx.timestamp))
 
-        spent = (self.totals.get(payment.country) or 0) + payment.amount
-        self.totals.put(payment.country, spent)
-        if spent > 1000:
-            yield tm.side("large", {"country": payment.country, "spent": spent})
+        total = self.spent.get(payment.country, 0) + payment.amount
+        self.spent[payment.country] = total
+        if total > 1000:
+            yield tm.side("large", {"country": payment.country, "spent": total})
 
 
 app = tm.App("cards")

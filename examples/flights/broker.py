@@ -128,14 +128,11 @@ def reach(address: str, timeout: float = 8) -> AdminClient:
     return admin
 
 
-def make_topics(admin: AdminClient, partitions: dict[str, int], copies: int) -> None:
+def make_topics(admin: AdminClient, names: list[str], partitions: int, copies: int) -> None:
     """Makes the topics afresh. What an earlier demo left on a broker is removed first, unless it still runs."""
     remove_topics(admin)
     forever = {"retention.ms": "-1"}  # the records are of 2013: a broker with a retention of a week would delete them
-    wanted = [
-        NewTopic(name, num_partitions=count, replication_factor=copies, config=forever)
-        for name, count in partitions.items()
-    ]
+    wanted = [NewTopic(name, partitions, copies, config=forever) for name in names]
     for name, future in admin.create_topics(wanted, operation_timeout=30).items():
         try:
             future.result()

@@ -145,8 +145,7 @@ def broker(options: argparse.Namespace, console: Console, closing: ExitStack) ->
         closing.callback(embedded.close)
     address = embedded.address if embedded else str(options.broker)
     admin = reach(address)
-    topics = dict.fromkeys((FLIGHTS, HOURS, AIRLINES, REPEATS), PARTITIONS)
-    make_topics(admin, topics, copies=1 if embedded else -1)
+    make_topics(admin, [FLIGHTS, HOURS, AIRLINES, REPEATS], PARTITIONS, copies=1 if embedded else -1)
     if not embedded:
         closing.callback(remove_topics, admin)
     console.print(f"Kafka: {'the embedded broker, ' if embedded else ''}{address}")

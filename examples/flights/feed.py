@@ -34,7 +34,8 @@ class NoData(Exception):
 
 
 class Event(NamedTuple):
-    """One message for the topic. The key names the flight: a repeated message has the key of the first one."""
+    """One message for the topic. The key is the flight's number and airport, such as "UA1545 EWR": it leaves once a day
+    at most."""
 
     key: str
     value: bytes
@@ -80,7 +81,7 @@ def _event(row: list[str], column: dict[str, int]) -> Event:
         "delay": None if delay is None else int(delay),
     }
     time = to_utc(year, month, day, int(row[column["sched_dep_time"]]))
-    return Event(f"{year}-{month:02}-{day:02} {carrier}{number} {origin}", msgspec.json.encode(value), time)
+    return Event(f"{carrier}{number} {origin}", msgspec.json.encode(value), time)
 
 
 def _optional(text: str) -> str | None:

@@ -21,7 +21,7 @@ def judge(broker: str, events: list[Event]) -> list[Verdict]:
         found[topic].append((key, row))
     rows = read_flights()
     hours, totals = airport_hours(rows), airlines(rows)
-    repeats = {event.key: msgspec.json.decode(event.value) for event in events if event.repeat}
+    repeats = {(event.key, event.time): msgspec.json.decode(event.value) for event in events if event.repeat}
     return [
         compare("airports, hour by hour", dict(found[HOURS]), hours),
         compare("airlines", dict(found[AIRLINES]), totals),

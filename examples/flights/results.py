@@ -16,7 +16,8 @@ REPEATS = "tidemill-demo-repeats"
 
 Row = dict[str, Any]
 Update = tuple[str, Any, Row]
-"""Topic, key, value. The key of an airport's hour is (airport, start of the hour)."""
+"""Topic, key, value. The key of an airport's hour is (airport, start of the hour), that of a flight that came twice
+(flight, scheduled departure)."""
 
 
 def decode(message: Message) -> Update:
@@ -25,6 +26,8 @@ def decode(message: Message) -> Update:
     if topic == HOURS:
         # A windowed key is written as Kafka Streams does: the key, then the start of the window in 8 bytes.
         return topic, (key[:-8].decode(), int.from_bytes(key[-8:], "big", signed=True)), msgspec.json.decode(value)
+    if topic == REPEATS:
+        return topic, (key.decode(), message.timestamp()[1]), msgspec.json.decode(value)
     return topic, key.decode(), msgspec.json.decode(value)
 
 
