@@ -149,7 +149,7 @@ def test_the_end_of_one_side_reaches_the_other(proxy: Proxy) -> None:
 
 def test_nothing_behind_it_resets_the_connection() -> None:
     proxy = Proxy(("127.0.0.1", ports.reserve()), ports.reserve())
-    with _connect(proxy) as connection, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), _connect(proxy) as connection:
         connection.recv(1)
     proxy.close()
     proxy.close()
