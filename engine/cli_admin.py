@@ -23,6 +23,7 @@ from .app import App
 from .cli_run import GroupedCommand, given, settings_options
 from .config import Settings
 from .config_sources import load
+from .describe import counted
 from .errors import ConfigError, Fatal, Retryable
 from .kafka.groups import Groups, View
 from .kafka.options import admin_options, group_options
@@ -33,6 +34,8 @@ from .target import find
 __all__ = ["reaching", "reset", "state", "status"]
 
 KAFKA = ("broker", "connect_timeout")
+WIDE = 500
+"""Columns where there is no terminal to fit."""
 
 
 def is_program(target: str) -> bool:
@@ -112,23 +115,31 @@ def as_json(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> dict[s
 
 def show(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> None:
     """The status for people."""
-    console = Console(file=sys.stdout)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
     if view.state == "Dead" and not lags:
-        console.print(f"{app_id}: there is no such group; it has never run on this cluster, or was reset")
+        click.echo(f"{app_id}: there is no such group; it has never run on this cluster, or was reset")
         return
-    console.print(f"{app_id}: {view.state}, {len(view.members)} members, lag {sum(lags.values()):,}", highlight=False)
+    click.echo(f"{app_id}: {view.state}, {counted(len(view.members), 'member')}, lag {sum(lags.values()):,}")
     if view.members:
-        table = Table("host", "process", "tasks", "standbys", "warming", box=None, pad_edge=False)
+        table = columns("host", "process", "tasks", "standbys", "warming")
         for member in view.members:
             name = member.process[:8] if member.instance_id is None else member.instance_id
             table.add_row(member.host, name, *(" ".join(it) for it in (member.active, member.standby, member.warming)))
         console.print(table)
     if lags:
-        table = Table("topic", "partitions", "lag", "most in one", box=None, pad_edge=False)
+        table = columns("topic", "partitions", "lag", "most in one")
         for topic in sorted({topic for topic, _ in lags}):
             mine = [lag for (name, _), lag in lags.items() if name == topic]
             table.add_row(topic, str(len(mine)), f"{sum(mine):,}", f"{max(mine):,}")
         console.print(table)
+
+
+def columns(*names: str) -> Table:
+    """A table without lines, whose long names are folded and never cut."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 @click.command(cls=GroupedCommand)
@@ -150,8 +161,8 @@ def reset(app: str, dry_run: bool, yes: bool, **options: Any) -> None:
         if view.members:
             where = ", ".join(sorted({member.host for member in view.members}))
             raise ConfigError(
-                f"{settings.app_id} is running: {len(view.members)} members in its group, on {where}. Stop all "
-                "instances first; one that was killed is gone after its session time-out"
+                f"{settings.app_id} is running: {counted(len(view.members), 'member')} in its group, on {where}. Stop "
+                "all instances first; one that was killed is gone after its session time-out"
             )
         existing = topics.partitions()
         if program is None:

@@ -7,6 +7,7 @@ told the group when they last joined.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ __all__ = ["Groups", "Member", "View"]
 
 Key = tuple[str, int]
 SECONDS = 10.0
+PAUSE_SECONDS = 0.2
 UNKNOWN_GROUP = 69
 
 
@@ -139,11 +141,8 @@ class Groups:
     async def _ask(self, group: str) -> RawGroup:
         wire = Wire(self._connection)
         try:
-            found = await asyncio.wait_for(
-                wire.send(await wire.coordinator(group), describe_group(group), SECONDS), self._timeout
-            )
-        except asyncio.TimeoutError as failure:
-            raise Retryable(f"no broker answered within {self._timeout:g} s") from failure
+            await wire.brokers()
+            found = await self._patiently(wire, group)
         finally:
             await wire.close()
         if found.error == UNKNOWN_GROUP:
@@ -151,6 +150,18 @@ class Groups:
         if found.error != Code.NONE:
             raise Retryable(f"the group {group!r} cannot be described: {name_of(found.error)}")
         return found
+
+    async def _patiently(self, wire: Wire, group: str) -> RawGroup:
+        """Waits for a coordinator: a cluster that has never had a group makes the topic for it first."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                return await wire.send(await wire.coordinator(group), describe_group(group), SECONDS)
+            except Retryable:
+                if time.monotonic() > deadline:
+                    raise
+                wire.forget(group)
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def member_of(raw: RawMember) -> Member:

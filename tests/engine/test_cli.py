@@ -29,7 +29,7 @@ from tidemill.engine.kafka.userdata import Report, subscription
 from tidemill.operators.record import Record
 from tidemill.state.directory import StateDirectory
 from tidemill.state.rocks import RocksMemory, RocksStore
-from tidemill.state.store import Change, Position
+from tidemill.state.store import VERSION, Change, Position
 
 VIEWS = """
 import tidemill as tm
@@ -221,7 +221,7 @@ def fill(settings: Settings, app: Any) -> None:
         for number in range(2):
             store = RocksStore(directory.task(f"1_{number}"), settings.app_id, f"1_{number}", RocksMemory(8 << 20))
             changes = [
-                Change("per-user", codec.encode_key(f"u{n}"), codec.encode_value((1_000 + n, n)))
+                Change("per-user", codec.encode_key(f"u{n}"), VERSION + codec.encode_value((1_000 + n, n)))
                 for n in range(number, 6, 2)
             ]
             store.apply(changes, Position({"per-user": 3}, {}))
@@ -232,7 +232,9 @@ def test_dump_and_get() -> None:
     namespace: dict[str, Any] = {"__name__": "views"}
     exec(VIEWS, namespace)
     fill(load("views", {}, environ={}), namespace["app"])
-    lines = [json.loads(line) for line in Ran("state", "dump", "views.py", "per-user").out.splitlines()]
+    dumped = Ran("state", "dump", "views.py", "per-user")
+    assert dumped.code == 0, dumped.err
+    lines = [json.loads(line) for line in dumped.out.splitlines()]
     assert sorted(line["key"] for line in lines) == [f"u{n}" for n in range(6)]
     assert {"key": "u3", "value": 3, "timestamp": 1_003, "task": "1_1", "worker": "worker-0"} in lines
     assert [json.loads(Ran("state", "get", "views.py", "per-user", "u4").out)] == [
@@ -276,7 +278,7 @@ def test_status_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> N
     lags = {("views", 0): 1_000, ("views", 1): 5, ("other", 0): 0}
     show("shop", view, lags)
     text = capsys.readouterr().out
-    assert "shop: Stable, 1 members, lag 1,005\n" in text
+    assert "shop: Stable, 1 member, lag 1,005\n" in text
     assert re.search(r"10\.0\.0\.1 +01234567 +0_0 1_0 +1_1", text)
     assert re.search(r"views +2 +1,005 +1,000", text)
     show("shop", View("Dead", ()), {})

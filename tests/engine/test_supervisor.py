@@ -84,6 +84,8 @@ with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1"
         time.sleep(0.01)
     if command == "lingers":
         time.sleep(60)
+    if command == "slow":
+        time.sleep(0.7)
     if command == "breaks":
         sys.exit(70)
 """
@@ -114,6 +116,7 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
             env={name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
+            start_new_session=True,
         )
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
@@ -144,6 +147,15 @@ def test_a_stop_is_passed_on_and_a_clean_one_is_clean(tmp_path: Path) -> None:
     assert 'tidemill_worker_up{worker="0"} 1.0' in text
     assert 'tidemill_joined{worker="1"} 1.0' in text
     running.process.send_signal(signal.SIGINT)
+    assert running.end()[0] == 0
+
+
+def test_a_key_on_the_terminal_is_one_signal_for_the_workers(tmp_path: Path) -> None:
+    """Ctrl-C goes to the whole foreground group; the workers hear of it from the supervisor alone."""
+    running = Running(tmp_path, "slow")
+    for number in range(2):
+        running.pid(number)
+    os.killpg(running.process.pid, signal.SIGINT)
     assert running.end()[0] == 0
 
 
