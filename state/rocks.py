@@ -264,7 +264,11 @@ class RocksStore:
         if f"{self._path}/LOCK: " in text:
             raise InUse(f"{message}; another store object has it open", 0) from error
         if text.startswith("IO error: No space left on device"):
-            raise Unusable(f"{self._path} cannot be {doing}: the disk is full", "No space left on device") from error
+            raise Unusable(
+                f"{self._path} cannot be {doing}: the disk is full; make room there, or name another directory with "
+                "the setting state_dir: what is missing in it is restored from the changelogs",
+                "No space left on device",
+            ) from error
         # Of files that RocksDB itself has written none may be missing.
         if text.startswith(("Corruption", "Invalid argument", "IO error: No such file or directory")):
             raise Corrupt(message) from error
