@@ -91,7 +91,7 @@ class Reader:
 
     def string(self) -> str | None:
         length = self.int16()
-        return None if length < 0 else self._take(length).decode()
+        return None if length < 0 else self._text(length)
 
     def bytes(self) -> bytes:
         length = self.int32()
@@ -110,7 +110,7 @@ class Reader:
 
     def compact_string(self) -> str | None:
         length = self.varint() - 1
-        return None if length < 0 else self._take(length).decode()
+        return None if length < 0 else self._text(length)
 
     def tags(self) -> None:
         for _ in range(self.varint()):
@@ -123,6 +123,12 @@ class Reader:
 
     def compact_count(self) -> range:
         return range(max(0, self.varint() - 1))
+
+    def _text(self, length: int) -> str:
+        try:
+            return self._take(length).decode()
+        except UnicodeDecodeError as failure:
+            raise Broken(f"a string in the answer is not UTF-8: {failure}") from failure
 
     def _take(self, length: int) -> bytes:
         end = self._at + length
