@@ -31,13 +31,15 @@ def serving(
     anywhere.
     """
     web: WebServer | None = None
+    supervised = listening is not None
     if listening is None and settings.web is not None:
         listening = listen(settings.web_host, settings.web)
-        LOG.info("metrics and health at http://%s:%d", *listening.getsockname()[:2])
     if listening is not None:
         registry = registry_of(StatsCollector(stats, (settings.app_id, version, settings.guarantee), clock.now))
         answers = pages(registry, lambda: live(stats, settings.max_poll_interval, clock.now()), lambda: ready(stats))
         web = WebServer(listening, answers)
+        if not supervised:
+            LOG.info("metrics and health at %s", web.url)
     summary = Summary(stats.totals, settings.log_summary)
     try:
         yield web

@@ -8,6 +8,7 @@ address unless told otherwise.
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -22,6 +23,8 @@ from ..errors import ConfigError
 from .health import Health
 
 __all__ = ["Answer", "Page", "WebServer", "listen", "pages"]
+
+LOG: Final = logging.getLogger("tidemill.web")
 
 REQUEST_TIMEOUT: Final = 10.0
 """Seconds a client may take to send its request or to read the answer."""
@@ -95,7 +98,11 @@ class Handler(BaseHTTPRequestHandler):
         page = self._served.get(self.path.partition("?")[0])
         if page is None:
             return Answer(404, PLAIN, f"there are: {' '.join(self._served)}\n".encode())
-        return page(self.headers.get("Accept", ""))
+        try:
+            return page(self.headers.get("Accept", ""))
+        except Exception:
+            LOG.exception("the page %s failed", self.path)
+            return Answer(500, PLAIN, b"this page failed; the log says why\n")
 
     def _head(self, answer: Answer) -> None:
         self.send_response(answer.status)

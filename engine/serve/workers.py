@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -61,7 +62,7 @@ def fetch(workers: list[Scraped], path: str) -> list[Fetched]:
                 return Fetched(worker, answer.status, answer.read().decode())
         except urllib.error.HTTPError as error:
             return Fetched(worker, error.code, error.read().decode())
-        except OSError:  # refused, reset or too slow
+        except (OSError, HTTPException):  # refused, reset, too slow, or gone in the middle of its answer
             return Fetched(worker, 0, "it does not answer")
 
     if not workers:

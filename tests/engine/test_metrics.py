@@ -16,7 +16,7 @@ from tidemill.engine.errors import ConfigError
 from tidemill.engine.serve.health import live, ready
 from tidemill.engine.serve.metrics import CATALOGUE, MetricName, StatsCollector, registry_of
 from tidemill.engine.serve.stats import Histogram, Stats
-from tidemill.engine.serve.web import WebServer, listen, pages
+from tidemill.engine.serve.web import Answer, WebServer, listen, pages
 from tidemill.engine.serve.workers import Scraped, merged, worker_pages
 
 BY_SUPERVISOR = {"tidemill_worker_up", "tidemill_worker_restarts_total"}
@@ -230,6 +230,19 @@ def test_pages(web: WebServer) -> None:
     assert get(f"{web.url}/")[::2] == (404, "there are: /metrics /health/live /health/ready\n")
     assert get(f"{web.url}/metrics", "HEAD")[0] == 200
     assert get(f"{web.url}/metrics", "POST")[0] == 501
+
+
+def test_a_page_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    def page(accept: str) -> Answer:
+        raise KeyError("lost")
+
+    web = WebServer(listen("127.0.0.1", 0), {"/metrics": page})
+    try:
+        assert get(f"{web.url}/metrics")[::2] == (500, "this page failed; the log says why\n")
+    finally:
+        web.close()
+    assert "the page /metrics failed" in caplog.text
+    assert "KeyError: 'lost'" in caplog.text
 
 
 def test_an_address_that_cannot_be_had(web: WebServer) -> None:
