@@ -98,7 +98,7 @@ class Policy:
     warming_bytes: int = 1 << 40
     """A member warms up at most this many bytes at a time, but always at least one task."""
     near: Mapping[TaskId, frozenset[str]] = field(default_factory=dict[TaskId, "frozenset[str]"])
-    """The racks of the leaders of a task's partitions, where tasks are to run near them."""
+    """The racks of the leaders of what a task reads, where tasks are to run near them."""
     nearness: float = 0.5
     """What being near is worth, as a share of the mean load."""
 

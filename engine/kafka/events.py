@@ -53,6 +53,8 @@ class MembershipSettings:
     rebalance_timeout: int = 60_000
     max_poll_interval: int = 300_000
     transaction_timeout: int = 120_000
+    review_interval: int = 600_000
+    """How often, at most, a change of this process's load alone makes the group assign anew."""
     hold: int = 500
     """For how long sending offsets may wait for a JoinGroup of ours."""
     watch_peers: bool = True

@@ -44,6 +44,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+CHANGE = 1.5
+"""A load that grew or shrank by this factor is worth a review."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -178,8 +181,16 @@ class Membership:
             state.weights = state.weights if weights is None else dict(weights)
             state.sizes = state.sizes if sizes is None else dict(sizes)
             ready = any(state.lags.get(task, acceptable + 1) <= acceptable for task in state.ownership.plan.warming)
+            ready = ready or self._load_has_changed()
         if ready:
             self._soon(self._session.rejoin)
+
+    def _load_has_changed(self) -> bool:
+        """Whether the load is so different from what the group was told, so long ago, that it should assign anew."""
+        now, told = sum(self._state.weights.values()), self._state.told
+        if time.monotonic() - self._state.told_at < self._settings.review_interval / 1000:
+            return False
+        return max(now, told) > CHANGE * max(1, min(now, told))
 
     def describe(self, parts: Iterable[Part]) -> None:
         """The topology as this process now runs it, after a topic gained partitions."""

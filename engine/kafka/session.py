@@ -16,6 +16,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 
 from typing_extensions import TypeVar
 
@@ -268,6 +269,7 @@ class Session:
         with state.changed:
             own = state.ownership
             own.described()
+            state.told, state.told_at = sum(state.weights.values()), time.monotonic()
             return Report(
                 process=own.process,
                 parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],
@@ -294,7 +296,8 @@ class Session:
         assignments: dict[str, bytes] = {}
         if joined.leader == joined.member and joined.members:
             catalogue = Catalogue(joined.members)
-            plans = assign(catalogue.members(), joined.generation, self.settings.policy)
+            policy = replace(self.settings.policy, near=catalogue.near(self.parts))
+            plans = assign(catalogue.members(), joined.generation, policy)
             # Whether or not it reaches anybody: what this generation may have given must not be forgotten.
             self._shared = catalogue.shared(plans)
             assignments = catalogue.assignments(plans, self._shared)

@@ -35,6 +35,9 @@ class State:
         self.lags: dict[TaskId, int] = {}
         self.weights: dict[TaskId, int] = {}
         self.sizes: dict[TaskId, int] = {}
+        self.told = 0
+        """The sum of `weights` when the group last heard of them, and when that was."""
+        self.told_at = time.monotonic()
         self.progressed = time.monotonic()
         self.seats: tuple[Seat, ...] = ()
         self.trouble = ""

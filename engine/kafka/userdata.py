@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Part:
     topics: Mapping[str, int]
     """Topics that its tasks read, with their partition counts."""
     stateful: bool = True
+    near: Mapping[int, frozenset[str]] = field(default_factory=dict[int, "frozenset[str]"])
+    """Racks of the leaders of what a task reads, by partition number, where tasks are to run near them."""
 
     @property
     def partitions(self) -> int:
@@ -276,6 +278,10 @@ class Catalogue:
     def assignments(self, plans: Mapping[str, Plan], shared: bytes) -> dict[str, bytes]:
         """What goes into the leader's SyncGroup."""
         return {member: self._assignment(self._reports[member], plan, shared) for member, plan in plans.items()}
+
+    def near(self, parts: Iterable[Part]) -> dict[TaskId, frozenset[str]]:
+        """What the leader's own view of the topology says of nearness, in this assignment's numbers."""
+        return {TaskId(self._number[part.name], number): racks for part in parts for number, racks in part.near.items()}
 
     def shared(self, plans: Mapping[str, Plan]) -> bytes:
         """What every member gets and brings back to the next leader."""

@@ -18,9 +18,10 @@ from tests.brokers.kafka import Kafka
 from tests.brokers.process import spawn
 from tests.integration.crew import Crew
 from tidemill.engine.assignment import Policy
-from tidemill.engine.errors import ConfigError, Fatal, Fenced
+from tidemill.engine.errors import ConfigError, Fatal, Fenced, Retryable
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.membership import Former, Membership, Part
+from tidemill.engine.kafka.removal import remove_members
 
 
 @pytest.fixture
@@ -138,6 +139,33 @@ def test_many_survivors_may_remove_the_same_dead_member(crew: Crew) -> None:
     assert sum(answers) <= 1
     crew.settle()
     assert all(not hand.losses for hand in hands)
+
+
+def test_a_supervisor_removes_a_dead_worker_from_outside(crew: Crew) -> None:
+    hands = [crew.add(watch_peers=False) for _ in range(2)]
+    crew.settle()
+    dead = hands.pop()
+    member = dead.membership.status.member_id
+    crew.drop(dead)
+    options = {"bootstrap.servers": crew.bootstrap}
+    assert remove_members(options, crew.group, [member, "nobody"]) == [member]
+    assert remove_members(options, crew.group, [member]) == []
+    crew.until(lambda: len(hands[0].running) == 8, 5, "the other to take over")
+    with pytest.raises(Retryable, match="in time"):
+        remove_members({"bootstrap.servers": "127.0.0.1:1"}, crew.group, [member], 0.5)
+
+
+def test_a_change_of_load_is_reviewed(crew: Crew) -> None:
+    one = crew.add(review_interval=1_000)
+    two = crew.add()
+    crew.settle()
+    one.size = two.size = 0
+    heavy = min(one.running)
+    two.membership.report(weights=dict.fromkeys(two.running, 1), sizes=dict.fromkeys(two.running, 0))
+    crew.work(1.2)
+    weights = {task: 100 if task == heavy else 1 for task in one.running}
+    one.membership.report(weights=weights, sizes=dict.fromkeys(weights, 0))
+    crew.until(lambda: one.running == {heavy}, 10, "the light tasks to go to the other")
 
 
 def test_a_member_that_is_removed_although_it_lives_comes_back_as_another(crew: Crew) -> None:
