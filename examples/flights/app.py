@@ -11,9 +11,10 @@ Four decisions make the results the same in every run, whatever is killed on the
 - Delays are whole minutes. Sums and counts of whole numbers do not depend on the order of arrival; the mean is their
   quotient.
 - Grouping by airport goes through a repartition topic, where the six partitions of flights meet. Each is in order of
-  departure, but they are read at six paces, and after a restart one may be far ahead of another: in live traffic by
-  minutes, in a year replayed within a minute by as much as the year. The grace says how far apart is still in time.
-  With more than a year nothing can be late, so no result depends on the pace.
+  departure, and Tidemill keeps those of one process side by side; yet partitions on different processes, or messages
+  that travel a little longer, come when they come. In live traffic that is a matter of seconds. Here a year is replayed
+  in less than a minute, so a tenth of a second is most of a day. The grace says how far apart is still in time; with
+  more than a year nothing can be late, and no result depends on the pace.
 """
 
 from __future__ import annotations

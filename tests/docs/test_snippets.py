@@ -78,10 +78,12 @@ def test_commands_exist(snippet: Snippet, command: str, monkeypatch: pytest.Monk
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         assert {word for word in arguments if "=" not in word} <= targets
     elif program == "tidemill":
-        name, found, rest = cli.resolve_command(click.Context(cli), arguments)
-        assert found is not None
         monkeypatch.chdir(tmp_path)
-        found.make_context(name, rest)
+        found: click.Command | None = cli
+        while isinstance(found, click.Group):
+            _, found, arguments = found.resolve_command(click.Context(found), arguments)
+        assert found is not None
+        found.make_context("tidemill", arguments)
     elif program == "python":
         if arguments[0] == "-m":
             return
