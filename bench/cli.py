@@ -125,7 +125,9 @@ def main(
                     if job == "latency":
                         result = latency.run(cluster, commands[engine.name], setup, rate, seconds, keys)
                     elif job == "recovery":
-                        result = recovery.run(cluster, commands[engine.name], setup, recovery_keys)
+                        result = recovery.run(
+                            cluster, commands[engine.name], setup, recovery_keys, engine.says_replayed
+                        )
                     else:
                         result = throughput.run(cluster, commands[engine.name], setup, shape, answers[job])
                     error = ""

@@ -43,8 +43,8 @@ class Engine:
     guarantees: frozenset[str] = frozenset({"exactly_once", "at_least_once"})
     outputs: frozenset[str] = frozenset({"update"})
     """`update`: one output an input. `commit`: one output a key and commit, as a record cache does it."""
-    static_member: str = ""
-    """The client setting that makes a static member, if the engine lets it be set."""
+    says_replayed: str = "(?!)"
+    """What its log says of records replayed at a start: an expression that finds the number, or never matches."""
 
     def can(self, job: str, guarantee: str, outputs: str) -> bool:
         """Whether it has this job, in this way."""
@@ -122,6 +122,7 @@ ENGINES = {
             _here("tidemill_jobs.py"),
             lambda: importlib.metadata.version("tidemill"),
             _ALL,
+            says_replayed=r"(\d+) changelog records replayed",
         ),
         Engine(
             "kafka-streams",
@@ -130,7 +131,7 @@ ENGINES = {
             lambda: _KAFKA_STREAMS,
             _ALL,
             outputs=frozenset({"update", "commit"}),
-            static_member="group.instance.id",
+            says_replayed=r'\{"replayed": (\d+)\}',
         ),
         Engine(
             "quix",

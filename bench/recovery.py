@@ -8,8 +8,7 @@ process in every partition.
 
 from __future__ import annotations
 
-import contextlib
-import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 
@@ -32,7 +31,9 @@ def _each_key_once(shape: Shape) -> Iterator[Event]:
         yield b"user-%d" % (number % shape.keys), value, timestamp
 
 
-def run(cluster: Cluster, command: Sequence[str], setup: Setup, keys: int, before_kill: float = 5.3) -> Recovery:
+def run(
+    cluster: Cluster, command: Sequence[str], setup: Setup, keys: int, says_replayed: str, before_kill: float = 5.3
+) -> Recovery:
     """Raises Died."""
     topics = cluster.topics
     with Program(cluster, command, setup, "") as program:
@@ -65,15 +66,11 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, keys: int, befor
                         for at, partition, _, _, _ in receiver.receive(0.05):
                             back.setdefault(partition, at - begin)
                     time.sleep(1.0)  # for the last words on what was replayed
-        found = replayed(program.log.read_bytes()[old_log:].decode(errors="replace"))
+        found = replayed(program.log.read_bytes()[old_log:].decode(errors="replace"), says_replayed)
     return Recovery(keys, min(back.values()), max(back.values()), found)
 
 
-def replayed(log: str) -> int | None:
-    """The sum of the lines `{"replayed": n}` that the programs of the engines print."""
-    found: list[int] = []
-    for line in log.splitlines():
-        if line.startswith('{"replayed"'):
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line)["replayed"])
+def replayed(log: str, pattern: str) -> int | None:
+    """The sum of the numbers that the pattern finds in what the new process has written; None when it finds none."""
+    found = [int(number) for number in re.findall(pattern, log)]
     return sum(found) if found else None

@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from bench.cli import main
+from bench.engines import ENGINES
 from bench.events import BASE_TIME, JOBS, KINDS, Shape, events, expected
 from bench.latency import percentile
 from bench.recovery import replayed
@@ -101,8 +102,10 @@ def test_percentiles_are_values_that_were_seen() -> None:
 
 
 def test_replayed_records_are_summed_over_the_stores() -> None:
-    assert replayed('warning\n{"replayed": 3}\n{"replayed": 4}\n') == 7
-    assert replayed("nothing\n") is None
+    log = 'warning\n{"replayed": 3}\n{"replayed": 4}\ntask 0_1 is ready: 5 changelog records replayed of 9 offsets\n'
+    assert replayed(log, ENGINES["kafka-streams"].says_replayed) == 7
+    assert replayed(log, ENGINES["tidemill"].says_replayed) == 5
+    assert replayed(log, ENGINES["quix"].says_replayed) is None
 
 
 def throughput(rate: float) -> Throughput:
