@@ -209,6 +209,13 @@ class Settings:
         kinds.integer(1, 32_767, special={-1: "the broker's default"}),
         "Copies of each internal topic; -1 is the broker's default.",
     )
+    purge_interval: int = declare(
+        30_000,
+        TOPICS,
+        kinds.duration(at_least=100),
+        "How often the broker is asked to delete what is processed and committed from the application's repartition "
+        "topics, which would otherwise grow for ever.",
+    )
     topic_timeout: int = declare(
         60_000,
         TOPICS,
@@ -311,6 +318,7 @@ class Arguments(TypedDict, total=False):
     commit_hold: Duration
     transaction_timeout: Duration
     replication_factor: int
+    purge_interval: Duration
     topic_timeout: Duration
     connect_timeout: Duration
     retry_timeout: Duration

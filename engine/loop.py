@@ -24,9 +24,9 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Retryable, StateUnusable
 from .failpoints import hit
-from .flow import commit_due, flush_due, valves
+from .flow import commit_due, flush_due
 from .ids import TaskId
-from .kafka.consumer import InputConsumer
+from .intake import Intake
 from .kafka.failures import TransactionAborted
 from .kafka.membership import Assigned, Failed, Lost, Membership
 from .opening import Closed, Ready
@@ -43,7 +43,6 @@ __all__ = ["Loop"]
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
 TICK_MS = 100
-PURGE_MS = 30_000
 REPORT_MS = 1_000
 POLL_SECONDS = 0.05
 ABORTS_IN_A_ROW = 20
@@ -62,7 +61,7 @@ class Loop:
         self,
         plan: Plan,
         settings: Settings,
-        consumer: InputConsumer,
+        intake: Intake,
         writer: Writer,
         membership: Membership,
         recovery: Recovery,
@@ -74,7 +73,7 @@ class Loop:
     ) -> None:
         self._plan = plan
         self._settings = settings
-        self._consumer = consumer
+        self._intake = intake
         self._writer = writer
         self._pace = Pace(clock, settings.idle, settings.max_batch)
         self._membership = membership
@@ -85,8 +84,6 @@ class Loop:
         self._stats = stats
         self._policy = policy
         self._tasks: dict[TaskId, Task] = {}
-        self._owner: dict[Key, Task] = {}
-        self._paused: set[Key] = set()
         self._assignment: Assigned | None = None
         """A plan that is not carried out yet."""
         self._leaving: set[TaskId] = set()
@@ -97,6 +94,7 @@ class Loop:
         self._more = False
         self._flushed: dict[TaskId, int] = {}
         """When a task's stores were last written to disk."""
+        self._purged: dict[Key, int] = {}
         now = clock.monotonic()
         self._last_commit = self._last_tick = self._last_purge = self._last_report = now
         self._trouble_since: int | None = None
@@ -117,7 +115,7 @@ class Loop:
         finally:
             self._drop(self._tasks)
             self._writer.discard(abort=True)
-            self._consumer.close()
+            self._intake.close()
 
     def run_once(self) -> None:
         """One turn."""
@@ -151,7 +149,7 @@ class Loop:
         received = self._clock.monotonic()
         self._process()
         self._stats.spent(received - began, self._clock.monotonic() - received)
-        self._operate_valves()
+        self._intake.operate_valves()
         now = self._clock.monotonic()
         pending = self._pending()
         dirty = sum(task.dirty_bytes for task in self._tasks.values())
@@ -159,7 +157,10 @@ class Loop:
             now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending
         ):
             self._commit()
-        self._stats.turn(self._tasks.values(), self._consumer.end, self._clock.now())
+        if now - self._last_purge >= self._settings.purge_interval:
+            self._last_purge = now
+            self._purge_repartitions()
+        self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
         if now - self._last_report >= REPORT_MS:
             self._last_report = now
             self._membership.report(lags=self._recovery.lags(), sizes=self._sizes())
@@ -261,9 +262,7 @@ class Loop:
             fresh=ready.fresh,
         )
         self._tasks[ready.task] = task
-        for key in task.inputs:
-            self._owner[key] = task
-        self._consumer.assign(task.positions())
+        self._intake.begin(task)
 
     def _closed(self, task: TaskId) -> None:
         """Nothing of an unwanted task is open any more: others may have it."""
@@ -274,11 +273,7 @@ class Loop:
     def _drop(self, tasks: Iterable[TaskId]) -> None:
         """Closes tasks as their stores are: what is not committed is lost to them."""
         tasks = list(tasks)
-        keys = [key for task in tasks for key in self._tasks[task].inputs]
-        self._consumer.unassign(keys)
-        for key in keys:
-            del self._owner[key]
-            self._paused.discard(key)
+        self._intake.end([self._tasks[task] for task in tasks])
         for task in tasks:
             self._stats.closed(self._tasks[task])
             try:
@@ -294,16 +289,8 @@ class Loop:
     # Records
 
     def _receive(self) -> None:
-        polled = self._consumer.poll(self._settings.max_batch, 0 if self._more else self._wait())
-        for batch in polled.batches:
-            task = self._owner.get((batch.topic, batch.partition))
-            if task is not None:
-                task.offer(batch)
-        self._stats.ended(polled.ends)
-        for key in polled.ends:
-            task = self._owner.get(key)
-            if task is not None:
-                task.caught_up(key, True)
+        ends = self._intake.receive(self._settings.max_batch, 0 if self._more else self._wait())
+        self._stats.ended(ends)
 
     def _wait(self) -> float:
         """Seconds to wait for records when nothing else is to be done."""
@@ -344,18 +331,6 @@ class Loop:
             self._writer.produce(outgoing)
             self._stats.produced(sum([len(out.rows) for out in outgoing]))
 
-    def _operate_valves(self) -> None:
-        waiting: dict[Key, int] = {}
-        for task in self._tasks.values():
-            waiting.update(task.buffered())
-        pause, resume = valves(waiting, frozenset(self._paused), self._settings.max_buffer_bytes)
-        if pause:
-            self._consumer.pause(pause)
-            self._paused.update(pause)
-        if resume:
-            self._consumer.resume(resume)
-            self._paused.difference_update(resume)
-
     # Commits
 
     def _pending(self) -> bool:
@@ -379,9 +354,6 @@ class Loop:
             self._stats.committed(self._clock.monotonic() - began, sealed)
         self._last_commit = self._clock.monotonic()
         self._flush()
-        if self._last_commit - self._last_purge >= PURGE_MS:
-            self._last_purge = self._last_commit
-            self._purge_repartitions()
 
     def _flush(self) -> None:
         """Writes stores to disk now and then, one a commit."""
@@ -401,7 +373,9 @@ class Loop:
             for key, offset in task.committed().items()
             if key[0] in internal and offset > 0
         }
-        self._purge(committed)
+        if committed != self._purged:
+            self._purged = committed
+            self._purge(committed)
 
     def _roll_back(self, failure: TransactionAborted) -> None:
         """Back to the last commit, with the same tasks."""
@@ -417,5 +391,4 @@ class Loop:
             self._recover_all()
             return
         for task in self._tasks.values():
-            self._consumer.rewind(task.discard())
-        self._paused.clear()
+            self._intake.rewind(task.discard())

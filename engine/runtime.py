@@ -17,6 +17,7 @@ from .clock import Clock
 from .config import Settings
 from .connect import prepare
 from .ids import transactional_id
+from .intake import Intake
 from .kafka.consumer import InputConsumer
 from .kafka.membership import Membership, MembershipSettings, Part
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
@@ -79,7 +80,7 @@ def run(
         loop = Loop(
             plan,
             settings,
-            consumer,
+            Intake(consumer, settings.max_buffer_bytes),
             writer,
             membership,
             recovery,
