@@ -90,7 +90,7 @@ class Receiver:
                 if error.code() == KafkaError._PARTITION_EOF:
                     continue
                 raise Wrong(f"cannot read the output: {error}")
-            (key, _), count, _ = read_total(message)
+            (key, _), count, _ = read_total(message.key() or b"", message.value() or b"null")
             receipts.append((time.monotonic(), message.partition() or 0, message.offset() or 0, key, count))
         return receipts
 

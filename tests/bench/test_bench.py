@@ -20,6 +20,7 @@ from bench.recovery import replayed
 from bench.report import line, markdown, sheets
 from bench.results import Latency, Phase, Recovery, Report, Run, Throughput, load, save
 from bench.throughput import Point, phase
+from bench.verify import Output, Wrong, verify
 from tests.brokers.kafka import Kafka
 
 SHAPE = Shape(records=5_000, keys=50)
@@ -72,6 +73,51 @@ def test_right_answers_are_those_of_the_bytes(job: str) -> None:
     right = expected(SHAPE, job)
     assert right.outputs == outputs
     assert right.totals == totals
+
+
+def outputs_of(job: str) -> list[Output]:
+    """What a right engine writes."""
+    written: list[Output] = []
+    totals: dict[tuple[str, int], tuple[int, int]] = {}
+    for key, value, timestamp in events(SHAPE):
+        event = orjson.loads(value)
+        if job == "J1":
+            if event["kind"] != "cart":
+                written.append((key, orjson.dumps({**event, "gross": event["amount"] * 1.2})))
+            continue
+        start = timestamp // 60_000 * 60_000 if job == "J3" else 0
+        count, cents = totals.get((event["user"], start), (0, 0))
+        count, cents = totals[event["user"], start] = (count + 1, cents + round(event["amount"] * 100))
+        windowed = key + start.to_bytes(8, "big") if start else key
+        written.append((windowed, orjson.dumps({"count": count, "total": cents / 100})))
+    return written
+
+
+@pytest.mark.parametrize("job", ["J1", "J2", "J3"])
+def test_right_output_passes_and_wrong_output_does_not(job: str) -> None:
+    right, good = expected(SHAPE, job), outputs_of(job)
+    assert verify(good, job, right, every=True) == right.outputs
+    key, value = good[-1]
+    row = orjson.loads(value)
+    field = "gross" if job == "J1" else "total"
+    for bad in (
+        good[:-1],  # lost
+        [*good, good[-1]],  # doubled
+        [*good[:-1], (key, orjson.dumps({**row, field: row[field] + 0.01}))],  # a wrong figure
+        [*good[:-1], (b"user-x" + key[6:], value)],  # a wrong key
+    ):
+        with pytest.raises(Wrong):
+            verify(bad, job, right, every=True)
+
+
+def test_one_output_a_commit_may_leave_counts_out_but_not_the_last() -> None:
+    right, good = expected(SHAPE, "J2"), outputs_of("J2")
+    last = dict(good)
+    assert verify(list(last.items()), "J2", right, every=False) == len(right.totals)
+    with pytest.raises(Wrong):
+        verify(good[:-1], "J2", right, every=False)
+    with pytest.raises(Wrong):
+        verify(list(last.items()), "J2", right, every=True)
 
 
 def points(*done: tuple[float, float]) -> list[Point]:
