@@ -324,12 +324,14 @@ def test_no_broker(how: list[str]) -> None:
     assert found.stdout == ""
 
 
+@pytest.mark.slow
 def test_no_broker_for_any_worker() -> None:
     found = ran("views.py", "--workers", "2", "--broker", "127.0.0.1:1", TIDEMILL_CONNECT_TIMEOUT="200ms")
     assert found.returncode == 3, found.stderr
     assert "ended with exit code 3: Kafka cannot be reached or refuses; stopping all workers" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_stop_while_waiting_for_kafka_is_clean() -> None:
     with subprocess.Popen(
         [sys.executable, "views.py", "--broker", "127.0.0.1:1"], stderr=subprocess.PIPE, text=True
@@ -340,10 +342,11 @@ def test_a_stop_while_waiting_for_kafka_is_clean() -> None:
                 break
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        assert process.wait(20) == 0, process.stderr.read()
-        assert time.monotonic() - began < 5
+        assert process.wait(60) == 0, process.stderr.read()
+        assert time.monotonic() - began < 15, "well before connect_timeout"
 
 
+@pytest.mark.slow
 def test_the_development_broker() -> None:
     pytest.importorskip("noida_db")
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -21,6 +21,6 @@ def test_the_manual_clock() -> None:
 def test_the_system_clock_counts_milliseconds() -> None:
     began, now = SYSTEM.monotonic(), SYSTEM.now()
     SYSTEM.sleep(3)
-    assert 3 <= SYSTEM.monotonic() - began < 5_000
-    assert 0 <= SYSTEM.now() - now < 5_000
+    assert SYSTEM.monotonic() - began >= 3
+    assert SYSTEM.now() >= now
     assert now > 1_700_000_000_000

@@ -132,7 +132,7 @@ def test_the_summary_comes_by_itself_and_ends() -> None:
     stream = io.StringIO()
     logs.setup(Settings(app_id="views"), None, stream, {})
     summary = logs.Summary(Stats().totals, 10)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while stream.getvalue().count("records/s in") < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     summary.close()

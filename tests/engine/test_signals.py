@@ -24,7 +24,7 @@ with StopSignals(limit=limit) as stopping:
         time.sleep(0.01)
     print("stopping", flush=True)
     if limit or len(sys.argv) < 3:
-        time.sleep(10)
+        time.sleep(60)
 print("clean", flush=True)
 """
 
@@ -49,7 +49,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
         process.send_signal(number)
         assert process.stdout.readline() == "stopping\n"
         process.send_signal(number)
-        assert process.wait(5) == 130
+        assert process.wait(30) == 130
         assert process.stderr is not None
         assert process.stderr.read() == "stopped by a second signal: ended at once, without a commit\n"
 
@@ -57,7 +57,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
 def test_a_stop_that_takes_too_long_ends() -> None:
     with started("100") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 130
+        assert process.wait(30) == 130
         assert process.stderr is not None
         assert "the stop took longer than stop_timeout" in process.stderr.read()
 
@@ -67,7 +67,7 @@ def test_a_worker_stops_cleanly_when_its_owner_is_gone() -> None:
     with started("0", str(read), pass_fds=(read,)) as process:
         os.close(read)
         os.close(write)
-        assert process.wait(5) == 0
+        assert process.wait(30) == 0
         assert process.stdout is not None
         assert process.stdout.read() == "stopping\nclean\n"
 
@@ -86,10 +86,10 @@ def test_the_death_of_a_child_ends_a_wait() -> None:
     with StopSignals(children=True) as stopping:
         child = subprocess.Popen([sys.executable, "-c", ""])
         began = time.monotonic()
-        stopping.wait(20)
-        assert time.monotonic() - began < 10
+        stopping.wait(60)
+        assert time.monotonic() - began < 30
         assert not stopping()
         child.wait()
         began = time.monotonic()
         stopping.wait(0.05)
-        assert 0.04 < time.monotonic() - began < 5, "a wake-up is used up by the wait that it ended"
+        assert time.monotonic() - began > 0.04, "a wake-up is used up by the wait that it ended"
