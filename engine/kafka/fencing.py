@@ -8,7 +8,6 @@ what is open, then fence exactly the producers that were seen. Who may be fenced
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
 
 from ..errors import Fatal, Retryable
@@ -73,13 +72,13 @@ async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction |
     """Takes one transactional id over; with `seen`, only from that producer."""
     producer, epoch = (seen.producer, seen.epoch) if seen else (-1, -1)
     request = init_producer_id(name, timeout_ms, producer, epoch)
-    deadline = time.monotonic() + GIVE_UP_SECONDS
+    deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
     while True:
         try:
             broker = await wire.coordinator(name, transaction=True)
             code = (await wire.send(broker, request, SECONDS, "fencing")).error
         except Retryable:
-            if time.monotonic() > deadline:
+            if asyncio.get_running_loop().time() > deadline:
                 raise
             wire.forget(name, transaction=True)
             await asyncio.sleep(PAUSE_SECONDS * 5)
@@ -90,6 +89,6 @@ async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction |
             raise Fatal(f"the transactional id {name!r} of a dead process cannot be taken over: {name_of(code)}")
         if code != Code.CONCURRENT_TRANSACTIONS:
             wire.forget(name, transaction=True)
-        if time.monotonic() > deadline:
+        if asyncio.get_running_loop().time() > deadline:
             raise Retryable(f"the transactional id {name!r} could not be taken over: {name_of(code)}")
         await asyncio.sleep(PAUSE_SECONDS)

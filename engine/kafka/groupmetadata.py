@@ -6,6 +6,8 @@ librdkafka's consumer gives it out as plain bytes; it has no other way to make i
 
 from __future__ import annotations
 
+from functools import cache
+
 from confluent_kafka import Consumer
 
 from ..errors import Fatal
@@ -27,6 +29,7 @@ def group_metadata(group: str, generation: int, member: str, instance: str | Non
     )
 
 
+@cache
 def check_format() -> None:
     """Raises Fatal when the installed client library writes group metadata otherwise than we do."""
     for instance in (None, "instance"):

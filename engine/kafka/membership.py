@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import threading
-import time
-from collections.abc import Coroutine, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-
-from typing_extensions import TypeVar
 
 from ..assignment import FORGOTTEN
 from ..errors import Fenced, Retryable
 from ..ids import TaskId, transactional_id
 from . import offsets as group_offsets
+from .background import Background
 from .events import Assigned, Event, Failed, Former, Lost, MembershipSettings
 from .fencing import fence
 from .groupmetadata import check_format, group_metadata
@@ -29,6 +26,7 @@ from .session import Session
 from .state import State
 from .sweep import sweep
 from .userdata import Part
+from .wire import Wire
 
 __all__ = [
     "Assigned",
@@ -41,8 +39,6 @@ __all__ = [
     "Part",
     "Status",
 ]
-
-T = TypeVar("T")
 
 CHANGE = 1.5
 """A load that grew or shrank by this factor is worth a review."""
@@ -66,13 +62,14 @@ class Status:
 class Membership:
     """Membership in the group of one application. Methods may be called from any thread."""
 
-    def __init__(self, settings: MembershipSettings) -> None:
+    def __init__(
+        self, settings: MembershipSettings, *, wire: Wire | None = None, background: Background | None = None
+    ) -> None:
+        """`wire` and `background` are what it uses to reach Kafka and to run beside the loop."""
         self._settings = settings
-        self._state = State(settings.process)
-        self._loop = asyncio.new_event_loop()
-        self._session = Session(settings, self._state)
-        self._thread = threading.Thread(target=self._run, name="tidemill-membership", daemon=True)
-        self._task: asyncio.Task[None] | None = None
+        self._background = background or Background("tidemill-membership")
+        self._state = State(settings.process, self._background.condition(), self._background.now())
+        self._session = Session(settings, self._state, wire or Wire(settings.connection()))
 
     # For the loop's turn
 
@@ -80,7 +77,7 @@ class Membership:
         """Begins to join. Raises Fatal when the installed Kafka client cannot commit for this membership."""
         check_format()
         self.progress()
-        self._thread.start()
+        self._background.start(self._live())
 
     def events(self) -> list[Event]:
         """What happened since the last call, oldest first; plans that a later one supersedes are left out."""
@@ -105,7 +102,7 @@ class Membership:
 
     def progress(self) -> None:
         """The loop's thread is alive. When this is not called for `max_poll_interval`, membership is given up."""
-        self._state.progressed = time.monotonic()
+        self._state.progressed = self._background.now()
 
     @property
     def status(self) -> Status:
@@ -139,7 +136,7 @@ class Membership:
         with self._state.changed:
             gone = self._state.ownership.release(tasks)
         if gone:
-            self._soon(self._session.rejoin)
+            self._background.soon(self._session.rejoin)
 
     def fence(self, tasks: Iterable[TaskId]) -> concurrent.futures.Future[None]:
         """Ends what former owners of these newly assigned tasks have left open. Call `opened` some time after it.
@@ -149,13 +146,13 @@ class Membership:
         with self._state.changed:
             opening = self._state.ownership.opening
             chains = {process for task in tasks for process in opening.get(task, ())}
-        return self._submit(self._fence(chains))
+        return self._background.submit(self._fence(chains))
 
     def sweep(self, timeout: float = 30.0) -> list[str]:
         """Fences processes of this application that have a transaction open and are not in the group."""
         if not self._settings.transactions:
             return []
-        return self._result(sweep(self._session.wire, self._settings, self._state), timeout)
+        return self._background.result(sweep(self._session.wire, self._settings, self._state), timeout)
 
     def opened(self, tasks: Iterable[TaskId]) -> None:
         """Former owners of these tasks are fenced: the group may forget them."""
@@ -183,18 +180,18 @@ class Membership:
             ready = any(state.lags.get(task, acceptable + 1) <= acceptable for task in state.ownership.plan.warming)
             ready = ready or self._load_has_changed()
         if ready:
-            self._soon(self._session.rejoin)
+            self._background.soon(self._session.rejoin)
 
     def _load_has_changed(self) -> bool:
         """Whether the load is so different from what the group was told, so long ago, that it should assign anew."""
         now, told = sum(self._state.weights.values()), self._state.told
-        if time.monotonic() - self._state.told_at < self._settings.review_interval / 1000:
+        if self._background.now() - self._state.told_at < self._settings.review_interval / 1000:
             return False
         return max(now, told) > CHANGE * max(1, min(now, told))
 
     def describe(self, parts: Iterable[Part]) -> None:
         """The topology as this process now runs it, after a topic gained partitions."""
-        self._soon(self._session.describe, tuple(parts))
+        self._background.soon(self._session.describe, tuple(parts))
 
     # Commits
 
@@ -237,9 +234,11 @@ class Membership:
                 return self._state.generation, self._state.member, self._settings.instance_id
 
         try:
-            deadline = time.monotonic() + timeout
+            deadline = self._background.now() + timeout
             session = self._session
-            self._result(group_offsets.commit(session.wire, self._settings.group, offsets, identity, deadline), timeout)
+            self._background.result(
+                group_offsets.commit(session.wire, self._settings.group, offsets, identity, deadline), timeout
+            )
         finally:
             self._sent()
 
@@ -250,71 +249,49 @@ class Membership:
 
         Waits while a transaction that commits any of them is open. Raises Retryable when it takes too long.
         """
-        deadline = time.monotonic() + timeout
+        deadline = self._background.now() + timeout
         wire = self._session.wire
-        return self._result(group_offsets.fetch(wire, self._settings.group, list(partitions), deadline), timeout)
+        return self._background.result(
+            group_offsets.fetch(wire, self._settings.group, list(partitions), deadline), timeout
+        )
 
     # Leaving
 
     def give_up(self, epoch: int, why: str) -> None:
         """The loop found itself fenced: this epoch ends now, another begins."""
-        self._soon(self._session.give_up, epoch, why)
+        self._background.soon(self._session.give_up, epoch, why)
 
     def remove(self, member_id: str, timeout: float = 10.0) -> bool:
         """Takes a member that is known to be dead out of the group; harmless, if costly, when it lives."""
-        return self._result(self._session.remove(member_id), timeout)
+        return self._background.result(self._session.remove(member_id), timeout)
 
     def leave(self, timeout: float) -> None:
         """Leaves the group, after the last commit. A static member keeps its place for its restart."""
-        if self._thread.is_alive():
+        if self._background.alive:
             with contextlib.suppress(Retryable):
-                self._result(self._session.leave(), timeout)
+                self._background.result(self._session.leave(), timeout)
 
     def close(self) -> None:
         """Ends the thread. Does not leave the group."""
-        if self._thread.is_alive():
-            self._soon(self._stop)
-            self._thread.join(5)
-        elif not self._loop.is_closed():
-            self._loop.close()
+        if self._background.alive:
+            self._background.soon(self._stop)
+        self._background.join(5)
 
     # The thread
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._live())
-        finally:
-            self._loop.close()
-
     async def _live(self) -> None:
         self._stopped = asyncio.Event()
-        self._task = asyncio.create_task(self._session.run())
+        session = asyncio.create_task(self._session.run())
         try:
             await self._stopped.wait()
         finally:
-            self._task.cancel()
+            session.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await session
             await self._session.close()
 
     def _stop(self) -> None:
         self._stopped.set()
-
-    def _soon(self, function: object, *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the thread has ended
-            self._loop.call_soon_threadsafe(function, *arguments)  # pyright: ignore[reportArgumentType]
-
-    def _submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-
-    def _result(self, coroutine: Coroutine[object, object, T], timeout: float) -> T:
-        future = self._submit(coroutine)
-        try:
-            return future.result(timeout + 1)
-        except concurrent.futures.TimeoutError as failure:
-            future.cancel()
-            raise Retryable(f"Kafka did not answer within {timeout:g} s") from failure
 
     def _hold(self, epoch: int) -> None:
         """Waits, with the lock held, for our own join; checks the epoch."""
@@ -337,7 +314,7 @@ class Membership:
             self._state.sending -= 1
             last = self._state.sending == 0
         if last:
-            self._soon(self._session.idle.set)
+            self._background.soon(self._session.idle.set)
 
     async def _fence(self, processes: set[str]) -> None:
         settings, session = self._settings, self._session

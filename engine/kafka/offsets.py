@@ -7,7 +7,6 @@ waits until no transaction with offsets of the partitions is open (`require_stab
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable, Mapping
 
 from ..errors import Fatal, Fenced, Retryable
@@ -40,7 +39,7 @@ async def commit(
         why = ""
         try:
             broker = await wire.coordinator(group)
-            left = max(0.1, deadline - time.monotonic())
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
             answer = await wire.send(broker, commit_offsets(group, *who, offsets), left, "offsets")
             codes = {code for code in answer.values() if code != Code.NONE}
         except Retryable as failure:
@@ -54,7 +53,7 @@ async def commit(
             wire.forget(group)
         elif code not in (Code.ILLEGAL_GENERATION, Code.REBALANCE_IN_PROGRESS):
             raise Fatal(f"offsets could not be committed: {name_of(code)}")
-        if time.monotonic() > deadline:
+        if asyncio.get_running_loop().time() > deadline:
             raise Retryable(f"offsets could not be committed in time: {why or name_of(code)}")
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -69,7 +68,7 @@ async def fetch(
         why = ""
         try:
             broker = await wire.coordinator(group)
-            left = max(0.1, deadline - time.monotonic())
+            left = max(0.1, deadline - asyncio.get_running_loop().time())
             answer = await wire.send(broker, fetch_offsets(group, wanted, stable=True), left, "offsets")
             code = answer.error
         except Retryable as failure:
@@ -87,7 +86,7 @@ async def fetch(
                 raise Fatal(f"the committed offset of {partition} could not be read: {name_of(error)}")
         wanted = [partition for partition in wanted if partition not in found]
         if wanted:
-            if time.monotonic() > deadline:
+            if asyncio.get_running_loop().time() > deadline:
                 raise Retryable(f"committed offsets could not be read in time: {why or name_of(code)}")
             await asyncio.sleep(PAUSE_SECONDS)
     return found

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Coroutine
 from dataclasses import replace
 
@@ -66,11 +65,11 @@ BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 class Session:
     """The protocol side of a membership. All methods run on its event loop."""
 
-    def __init__(self, settings: MembershipSettings, state: State) -> None:
+    def __init__(self, settings: MembershipSettings, state: State, wire: Wire) -> None:
         self.settings = settings
         self.parts = settings.parts
         self.state = state
-        self.wire = Wire(settings.connection())
+        self.wire = wire
         self.wake = asyncio.Event()
         self.idle = asyncio.Event()
         """Set when no commit of offsets is under way."""
@@ -205,7 +204,7 @@ class Session:
             await self._sleep(0.1)
 
     def _hung(self) -> bool:
-        silent = time.monotonic() - self.state.progressed
+        silent = asyncio.get_running_loop().time() - self.state.progressed
         return silent * 1000 > self.settings.max_poll_interval
 
     # Joining
@@ -252,10 +251,10 @@ class Session:
 
     async def _let_commits_finish(self) -> None:
         """The second half of the rule for commits: a join waits for offsets that are being sent."""
-        deadline = time.monotonic() + self.settings.rebalance_timeout / 4000
+        deadline = asyncio.get_running_loop().time() + self.settings.rebalance_timeout / 4000
         while True:
             with self.state.changed:
-                late = time.monotonic() > deadline
+                late = asyncio.get_running_loop().time() > deadline
                 if not self.state.sending or late or self._closing:
                     self.state.joining = True
                     return
@@ -269,7 +268,7 @@ class Session:
         with state.changed:
             own = state.ownership
             own.described()
-            state.told, state.told_at = sum(state.weights.values()), time.monotonic()
+            state.told, state.told_at = sum(state.weights.values()), asyncio.get_running_loop().time()
             return Report(
                 process=own.process,
                 parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],

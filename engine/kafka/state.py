@@ -6,7 +6,6 @@ Plain fields: who may change which, and when, is said in `session.py` (the proto
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 
 from ..ids import TaskId
@@ -20,8 +19,8 @@ __all__ = ["State"]
 class State:
     """What the loop's thread and the membership's thread share, and the condition that guards it."""
 
-    def __init__(self, process: str) -> None:
-        self.changed = threading.Condition()
+    def __init__(self, process: str, changed: threading.Condition, now: float) -> None:
+        self.changed = changed
         self.ownership = Ownership(process)
         self.events: deque[Event] = deque()
         self.phase = "unjoined"
@@ -37,8 +36,8 @@ class State:
         self.sizes: dict[TaskId, int] = {}
         self.told = 0
         """The sum of `weights` when the group last heard of them, and when that was."""
-        self.told_at = time.monotonic()
-        self.progressed = time.monotonic()
+        self.told_at = now
+        self.progressed = now
         self.seats: tuple[Seat, ...] = ()
         self.trouble = ""
         self.leader = False

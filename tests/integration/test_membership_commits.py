@@ -241,7 +241,7 @@ def test_a_commit_is_not_held_for_longer_than_its_bound(crew: Crew, topic: Calla
 def freeze(hand: Hand) -> Callable[[], None]:
     """Its membership's thread stands still, as under a SIGSTOP, until the function returned is called."""
     event = threading.Event()
-    hand.membership._loop.call_soon_threadsafe(event.wait, 30)
+    hand.membership._background.soon(event.wait, 30)
     return event.set
 
 
