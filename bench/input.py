@@ -40,6 +40,7 @@ def write(broker: str, topic: str, source: Iterable[Event]) -> None:
             "compression.type": "lz4",
             "partitioner": "murmur2_random",
             "queue.buffering.max.messages": 500_000,
+            "log_level": 3,
             "enable.idempotence": True,  # a retry must not add a record
         }
     )

@@ -33,6 +33,11 @@ def _median(values: Iterable[float]) -> float:
     return statistics.median(list(values))
 
 
+def _over(a: float, b: float) -> float:
+    """A ratio; not a number when a run was too short to tell."""
+    return a / b if b else float("nan")
+
+
 def _setting(run: Run) -> str:
     interval = f"{run.commit_ms / 1000:g} s" if run.commit_ms >= 1000 else f"{run.commit_ms} ms"
     guarantee = {"exactly_once": "exactly-once", "at_least_once": "at-least-once"}[run.guarantee]
@@ -80,8 +85,8 @@ def _ratio(own: Sequence[Run], other: Sequence[Run]) -> tuple[float, float] | No
     for run in own:
         theirs = by_round.get(run.round)
         if isinstance(run.result, Throughput) and theirs is not None:
-            rates.append(run.result.warm.records_per_second / theirs.warm.records_per_second)
-            cpus.append(theirs.warm.cpu_per_million / run.result.warm.cpu_per_million)
+            rates.append(_over(run.result.warm.records_per_second, theirs.warm.records_per_second))
+            cpus.append(_over(theirs.warm.cpu_per_million, run.result.warm.cpu_per_million))
     return (_median(rates), _median(cpus)) if rates else None
 
 

@@ -28,7 +28,7 @@ class Topics:
     """An administrator of one cluster."""
 
     def __init__(self, broker: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": broker})
+        self._admin = AdminClient({"bootstrap.servers": broker, "log_level": 3})
 
     def names(self) -> set[str]:
         return set(self._admin.list_topics(timeout=_PATIENCE).topics)
