@@ -15,20 +15,32 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .entries import Entry, serde_entry
 from .generated import define, expanded
-from .record import Update
+from .record import Record, Update
 from .serde import Serde
 
-__all__ = ["Copier", "Fold", "Loop", "aggregating", "counting", "reducing"]
+__all__ = ["Copier", "Fold", "Loops", "aggregating", "counting", "reducing"]
 
 Loop = Callable[..., None]
+
+
+class Loops(NamedTuple):
+    """One loop in two forms."""
+
+    objects: Loop
+    mappings: Loop
+
+    def like(self, records: Sequence[Record[Any, Any]]) -> Loop:
+        """The form that is the quicker one for the first of these."""
+        return self.mappings if records and isinstance(records[0].value, Mapping) else self.objects
+
 
 ATOMS = {
     *(type(None), bool, int, float, complex, str, bytes),
@@ -62,8 +74,8 @@ class Fold:
         source = f"def shown(entry):\n    _, {', '.join(self.slots)}, = entry\n    return {self.result}"
         return define("result", source, self.names)["shown"]
 
-    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> tuple[Loop, Loop]:
-        """A step's loop with this fold in it: for values that are objects, and for values that are mappings.
+    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> Loops:
+        """A step's loop with this fold in it.
 
         The template has a line `<start>` where the slots get their first values, `<load>` where they come from
         `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, and `<show>` where the
@@ -78,11 +90,12 @@ class Fold:
             "show": [f"shown = {shown}"] if show else [],
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
-        by_object, by_mapping = (
-            define(what, expanded(source, {**blocks, "update": self.update(mapping)}), known)["loop"]
-            for mapping in (False, True)
+        return Loops(
+            *(
+                define(what, expanded(source, {**blocks, "update": self.update(mapping)}), known)["loop"]
+                for mapping in (False, True)
+            )
         )
-        return by_object, by_mapping
 
 
 def counting(serde: Serde[Any]) -> Fold:

@@ -7,13 +7,12 @@ before, are sent only where a step downstream asked for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import length_hint
 from typing import Any
 
 from ..state.cache import StateCache
 from .errors import RecordError
-from .fold import Fold, Loop
+from .fold import Fold, Loops
 from .record import Record, Update
 
 __all__ = ["KeyedFold", "TableRows", "keyed_loops"]
@@ -46,7 +45,7 @@ def loop(records, cache, drops, emit):
 """
 
 
-def keyed_loops(fold: Fold, *, updates: bool) -> tuple[Loop, Loop]:
+def keyed_loops(fold: Fold, *, updates: bool) -> Loops:
     """The loop of a fold a key."""
     return fold.loop("aggregate", LOOP, show=True, updates=updates, Record=Record)
 
@@ -54,7 +53,7 @@ def keyed_loops(fold: Fold, *, updates: bool) -> tuple[Loop, Loop]:
 class KeyedFold:
     """A fold a key. Null values are dropped as null keys are."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], loops: tuple[Loop, Loop]) -> None:
+    def __init__(self, step: str, cache: StateCache[Any, Any], loops: Loops) -> None:
         self._step = step
         self._cache = cache
         self._loops = loops
@@ -64,7 +63,7 @@ class KeyedFold:
         done: Records = []
         rest = iter(records)
         try:
-            self._loops[isinstance(records[0].value, Mapping)](rest, self._cache, self.drops, done.append)
+            self._loops.like(records)(rest, self._cache, self.drops, done.append)
         except Exception as error:
             index = len(records) - length_hint(rest) - 1
             raise RecordError(self._step, index, records[index], done) from error

@@ -155,7 +155,7 @@ class Processing:
             return
         if type(results) is not GeneratorType:
             check_results(results)
-        made = list(map(self._routed, results))
+        made = [self._routed(item) for item in cast("Iterable[Any]", results)]
         for port, item in made:
             if port is not None:
                 ports[port].append(Record(record.key, item, record.timestamp, record.headers, record.offset))

@@ -8,7 +8,7 @@ when the newest window begins beyond that. Both walk the store over just the win
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import CLOCK, clock_of
 from .errors import RecordError
-from .fold import Fold, Loop
+from .fold import Fold, Loops
 from .record import Record, Update, Windowed
 from .windows import Emit, TimeWindows
 
@@ -98,7 +98,7 @@ END = """\
 """
 
 
-def windowed_loops(fold: Fold, windows: TimeWindows, emit: Emit, *, updates: bool) -> tuple[Loop, Loop]:
+def windowed_loops(fold: Fold, windows: TimeWindows, emit: Emit, *, updates: bool) -> Loops:
     """The loop of a fold a key and window. With several windows a record counts in all of them or, failing, in none."""
     middle = ONE_WINDOW if windows.tumbling else MANY_WINDOWS
     if not emit.on_close:
@@ -122,7 +122,7 @@ class WindowedFold:
         self,
         step: str,
         cache: StateCache[Any, Any],
-        loops: tuple[Loop, Loop],
+        loops: Loops,
         shown: Callable[[Any], Any],
         windows: TimeWindows,
         emit: Emit,
@@ -145,9 +145,8 @@ class WindowedFold:
         began = self.time = clock_of(self._cache[CLOCK])
         done: Records = []
         rest = iter(records)
-        loop = self._loops[isinstance(records[0].value, Mapping)]
         try:
-            loop(self, rest, self._cache, self.drops, done.append)
+            self._loops.like(records)(self, rest, self._cache, self.drops, done.append)
         except Exception as error:
             index = len(records) - length_hint(rest) - 1
             raise RecordError(self._step, index, records[index], done) from error
