@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from watch import Moment
 
-COLUMNS: list[tuple[int, JustifyMethod]] = [(11, "left"), (11, "right"), (11, "right"), (43, "left")]
+COLUMNS: list[tuple[int, JustifyMethod]] = [(10, "left"), (10, "right"), (10, "right"), (40, "left")]
 
 
 class View(Protocol):
@@ -54,12 +54,13 @@ class Lines:
 
 
 class Screen:
-    """For people: drawn in place."""
+    """For people: drawn in place, in 80 columns, with as many rows as there is room for."""
 
     def __init__(self, console: Console, title: str, airports: Mapping[str, str], carriers: Mapping[str, str]) -> None:
         self._title = title
         self._airports = airports
         self._carriers = carriers
+        self._rows = max(2, min(6, (console.height - 15) // 2))
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         self._live.start()
 
@@ -91,7 +92,7 @@ class Screen:
         for width, justify in COLUMNS:
             table.add_column(width=width, justify=justify)
         bar = ProgressBar(
-            total=moment.total, completed=moment.sent, width=28, complete_style="cyan", finished_style="cyan"
+            total=moment.total, completed=moment.sent, width=26, complete_style="cyan", finished_style="cyan"
         )
         along = Table.grid(padding=(0, 2))
         along.add_row(bar, Text(as_date(moment.event_time).split(",")[0], "dim"))
@@ -109,22 +110,23 @@ class Screen:
 
     def _hours(self, moment: Moment) -> Table:
         table = _table()
-        table.add_column("latest hours", width=34, no_wrap=True)
+        table.add_column("latest hours", width=28, no_wrap=True, overflow="ellipsis")
         _delay_columns(table)
-        for airport, start, row in _filled(moment.hours, 6):
+        for airport, start, row in _filled(moment.hours[: self._rows], self._rows):
             if row is None:
                 table.add_row("", "", "", "", "")
                 continue
             local = datetime.fromtimestamp(start / 1000, timezone.utc).astimezone(NEW_YORK)
-            what = f"{local.day:>2} {local:%b %H:%M}  {self._airports.get(airport, airport)}"
+            what = f"{local.day:>2} {local:%b %H:%M}  {self._airports.get(airport, airport).removesuffix(' Intl')}"
             table.add_row(what, *_delays(row))
         return table
 
     def _airlines(self, moment: Moment) -> Table:
         table = _table()
-        table.add_column("airlines so far", width=34, no_wrap=True)
+        table.add_column("airlines so far", width=28, no_wrap=True, overflow="ellipsis")
         _delay_columns(table)
-        for entry in [*moment.airlines, *[None] * (6 - len(moment.airlines))]:
+        shown = moment.airlines[: self._rows]
+        for entry in [*shown, *[None] * (self._rows - len(shown))]:
             if entry is None:
                 table.add_row("", "", "", "", "")
             else:
