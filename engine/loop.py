@@ -38,7 +38,7 @@ from .serve.stats import Stats
 from .task import Task
 from .writer import Writer
 
-__all__ = ["Loop"]
+__all__ = ["Identity", "Loop"]
 
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]

@@ -34,7 +34,7 @@ from .opening import Closed, Opening, Progress, Ready
 from .plan import Plan, SubTopology
 from .starting import starting_offsets
 
-__all__ = ["Recovery"]
+__all__ = ["Recovery", "Stores"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
@@ -168,31 +168,50 @@ class Recovery:
     # In the thread
 
     def _run(self) -> None:
+        while not self._closing:
+            if not self._feeding:
+                self._wake.wait(0.5)
+            if not self.step():
+                break
+        self.end()
+
+    @property
+    def idle(self) -> bool:
+        """True when a step has nothing to do until something is asked for."""
+        return not (self._feeding or self._wake.is_set())
+
+    def step(self) -> bool:
+        """One turn of the thread: takes up what was asked for and feeds the stores a little.
+
+        False when it failed for good; the main thread hears of it by `finished`.
+        """
+        self._wake.clear()
         try:
-            while not self._closing:
-                if not self._feeding:
-                    self._wake.wait(0.5)
-                self._wake.clear()
-                while self._commands:
-                    command, tasks = self._commands.popleft()
-                    command(tasks)
-                try:
-                    self._begin()
-                    self._begin_standbys()
-                    self._feed()
-                except Retryable as failure:
-                    LOG.warning("%s; trying again", failure)
-                    self._clock.sleep(PAUSE_MS)
-                    self._wake.set()
+            while self._commands:
+                command, tasks = self._commands.popleft()
+                command(tasks)
+            try:
+                self._begin()
+                self._begin_standbys()
+                self._feed()
+            except Retryable as failure:
+                LOG.warning("%s; trying again", failure)
+                self._clock.sleep(PAUSE_MS)
+                self._wake.set()
         except StateError as failure:
             self._hand_out(StateUnusable(str(failure)))
         except BaseException as failure:  # the main thread raises it
             self._hand_out(failure)
-        finally:
-            for opening in list(self._openings.values()):
-                self._close(opening)
-            self._openings.clear()
-            self._feeding.close()
+        else:
+            return True
+        return False
+
+    def end(self) -> None:
+        """The end of the thread: closes what it has open."""
+        for opening in list(self._openings.values()):
+            self._close(opening)
+        self._openings.clear()
+        self._feeding.close()
 
     def _hand_out(self, item: Ready | Closed | BaseException) -> None:
         with self._lock:

@@ -11,6 +11,8 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..operators.topology import Topology
 from .clock import Clock
@@ -19,24 +21,43 @@ from .connect import prepare
 from .ids import transactional_id
 from .intake import Intake
 from .kafka.consumer import InputConsumer
-from .kafka.membership import Membership, MembershipSettings, Part
+from .kafka.membership import Former, Membership, MembershipSettings, Part
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
 from .kafka.own_options import check_own_options
 from .kafka.producer import PlainProducer, TransactionalProducer
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
-from .loop import Loop
+from .loop import Identity, Loop
 from .plan import Plan
 from .policy import ErrorPolicy
-from .recovery import Recovery
+from .recovery import Recovery, Stores
 from .serve.stats import Stats
 from .stores import TaskStores
 from .writer import ProducerFactory, Writer
 
-__all__ = ["run"]
+__all__ = ["Clients", "Local", "assemble", "leave", "membership_settings", "producers", "run"]
 
 LOG = logging.getLogger("tidemill")
 Key = tuple[str, int]
+
+
+class Local(Stores, Identity, Protocol):
+    """What a process keeps on its disk: the stores of its tasks, and who it is."""
+
+    def former(self) -> Former | None: ...
+
+    def forget_former(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Clients:
+    """What a process reaches Kafka with."""
+
+    topics: Topics
+    membership: Membership
+    consumer: InputConsumer
+    reader: ChangelogReader
+    producers: ProducerFactory
 
 
 def run(
@@ -54,42 +75,18 @@ def run(
         topics = Topics(admin_options(settings))
         plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
         process = uuid.uuid4().hex
-        membership = Membership(_membership(plan, settings, process, stores))
+        membership = Membership(membership_settings(plan, settings, process, stores))
         closing.callback(membership.close)
-        closing.callback(_leave, membership, settings, stores)
-        recovery = Recovery(
-            plan,
-            membership,
+        closing.callback(leave, membership, settings, stores)
+        clients = Clients(
             topics,
+            membership,
+            InputConsumer(consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts))),
             ChangelogReader(restore_options(settings, len(plan.internal))),
-            stores,
-            clock,
-            at_least_once=settings.guarantee == "at_least_once",
+            producers(settings),
         )
+        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy)
         closing.callback(recovery.close)
-        consumer = InputConsumer(
-            consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts))
-        )
-        parts = {part.id: part for part in plan.parts}
-        writer = Writer(
-            _producers(settings),
-            membership,
-            lambda task, store: parts[task.subtopology].changelogs.get(store),
-            settings.transaction_timeout / 1000,
-        )
-        loop = Loop(
-            plan,
-            settings,
-            Intake(consumer, settings.max_buffer_bytes),
-            writer,
-            membership,
-            recovery,
-            stores,
-            topics.delete_before,
-            clock,
-            stats,
-            policy,
-        )
         membership.start()
         recovery.start()
         LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
@@ -97,7 +94,42 @@ def run(
         LOG.info("stopped: everything processed is committed")
 
 
-def _membership(plan: Plan, settings: Settings, process: str, stores: TaskStores) -> MembershipSettings:
+def assemble(
+    plan: Plan,
+    settings: Settings,
+    clients: Clients,
+    stores: Local,
+    clock: Clock,
+    stats: Stats,
+    policy: ErrorPolicy,
+) -> tuple[Recovery, Loop]:
+    """The parts that do the work, neither of them started."""
+    at_least_once = settings.guarantee == "at_least_once"
+    recovery = Recovery(plan, clients.membership, clients.topics, clients.reader, stores, clock, at_least_once)
+    parts = {part.id: part for part in plan.parts}
+    writer = Writer(
+        clients.producers,
+        clients.membership,
+        lambda task, store: parts[task.subtopology].changelogs.get(store),
+        settings.transaction_timeout / 1000,
+    )
+    loop = Loop(
+        plan,
+        settings,
+        Intake(clients.consumer, settings.max_buffer_bytes),
+        writer,
+        clients.membership,
+        recovery,
+        stores,
+        clients.topics.delete_before,
+        clock,
+        stats,
+        policy,
+    )
+    return recovery, loop
+
+
+def membership_settings(plan: Plan, settings: Settings, process: str, stores: Local) -> MembershipSettings:
     return MembershipSettings(
         group=settings.app_id,
         parts=tuple(
@@ -121,14 +153,14 @@ def _membership(plan: Plan, settings: Settings, process: str, stores: TaskStores
     )
 
 
-def _leave(membership: Membership, settings: Settings, stores: TaskStores) -> None:
+def leave(membership: Membership, settings: Settings, stores: Local) -> None:
     """Leaves the group; a member that has left is nobody's former self."""
     membership.leave(min(5.0, settings.stop_timeout / 1000))
     if settings.member_instance_id is None:
         stores.forget_former()
 
 
-def _producers(settings: Settings) -> ProducerFactory:
+def producers(settings: Settings) -> ProducerFactory:
     """Makes the producer of an incarnation."""
     options: Mapping[str, object] = producer_options(settings)
 
