@@ -37,6 +37,8 @@ DATETIME, DATE, TIME, DELTA, DECIMAL, UUID, COMPLEX = 10, 11, 12, 13, 14, 15, 16
 CLASS = 20
 
 NOT_TEXT = b"\xff"
+LONG = 1_000
+"""Zeros at the end of a decimal that is still written as an int where it is a key."""
 
 
 def _pack(value: Any) -> bytes:
@@ -110,12 +112,16 @@ def _datetime(value: dt.datetime) -> list[Any]:
     return [value.isoformat(), value.fold]
 
 
+def _int_bytes(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
 _WRITERS: dict[type, tuple[int, Callable[[Any], Any]]] = {
     tuple: (TUPLE, list),
     set: (SET, _sorted),
     frozenset: (FROZENSET, _sorted),
     _OddDict: (DICT, lambda odd: odd.pairs),
-    int: (BIG_INT, str),
+    int: (BIG_INT, _int_bytes),
     dt.datetime: (DATETIME, _datetime),
     dt.date: (DATE, dt.date.isoformat),
     dt.time: (TIME, lambda time: [time.isoformat(), time.fold]),
@@ -145,7 +151,7 @@ _READERS: dict[int, Callable[[Any], Any]] = {
     SET: set,
     FROZENSET: frozenset,
     DICT: lambda parts: dict(zip(parts[::2], parts[1::2], strict=True)),
-    BIG_INT: int,
+    BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
     DATETIME: _read_datetime,
     DATE: dt.date.fromisoformat,
     TIME: lambda parts: dt.time.fromisoformat(parts[0]).replace(fold=parts[1]),
@@ -179,14 +185,15 @@ class AutoValue:
 
 
 class AutoKey:
-    """Keys: text as UTF-8, anything else exactly.
+    """Keys: text as UTF-8, anything else as `auto` writes it.
 
-    Numbers that are equal are one key, as in a dict: 2.0 is written as 2.
+    Keys that are equal in Python have the same bytes, as they are one key in a dict: 2.0 is written as 2, an enum of
+    text as its text, a time as UTC. (True and 1 are the exception: a step must not be given both.)
     """
 
     def encode(self, value: Any, /) -> bytes:
-        if type(value) is str:
-            return value.encode()
+        if isinstance(value, str):
+            return str.encode(value)
         return NOT_TEXT + _pack(_key_part(value))
 
     def decode(self, data: bytes, /) -> Any:
@@ -196,16 +203,42 @@ class AutoKey:
         return "auto key"
 
 
+def _shortest(value: decimal.Decimal) -> int | decimal.Decimal:
+    """The value as an int, or without zeros at its end."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        return value  # an infinity
+    while len(digits) > 1 and digits[-1] == 0:
+        digits, exponent = digits[:-1], exponent + 1
+    if value == 0 or 0 <= exponent <= LONG:
+        return int(value)
+    return decimal.Decimal((sign, digits, exponent))
+
+
 def _key_part(value: Any) -> Any:
     """The value in the one form that all values equal to it are written in."""
-    if type(value) is float:
-        if value != value:
+    match value:
+        case bool() | bytes():
+            return value
+        case str():
+            return str.__str__(value)
+        case int():
+            return int(value)
+        case float() | decimal.Decimal() if value != value:
             raise ValueError("NaN is not equal to itself, so it cannot be a key")
-        return int(value) if value.is_integer() else value
-    if type(value) is tuple:
-        return tuple(map(_key_part, cast("tuple[Any, ...]", value)))
-    hash(value)
-    return value
+        case float():
+            return int(value) if value.is_integer() else value
+        case decimal.Decimal():
+            return _shortest(value)
+        case dt.datetime():
+            return (value if value.tzinfo is None else value.astimezone(dt.timezone.utc)).replace(fold=0)
+        case tuple() if type(cast("object", value)) is tuple:
+            return tuple(map(_key_part, cast("tuple[Any, ...]", value)))
+        case frozenset():
+            return frozenset(map(_key_part, cast("frozenset[Any]", value)))
+        case _:
+            hash(value)
+            return value
 
 
 auto: Final = AutoValue()
