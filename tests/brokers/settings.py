@@ -14,8 +14,8 @@ from dataclasses import dataclass
 _QUICK_AND_HONEST = {
     "auto.create.topics.enable": "false",
     "background.threads": "4",
-    "broker.heartbeat.interval.ms": "500",
-    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "6000",
     "group.consumer.min.heartbeat.interval.ms": "100",
     "group.consumer.min.session.timeout.ms": "1000",
     "group.initial.rebalance.delay.ms": "0",
