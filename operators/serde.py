@@ -25,9 +25,13 @@ T = TypeVar("T", default=Any)
 class Serde(Protocol[T]):
     """Encodes values of type `T` as bytes and decodes them again."""
 
-    def encode(self, value: T, /) -> bytes: ...
+    def encode(self, value: T, /) -> bytes:
+        """The bytes that stand for a value; an exception says that none do."""
+        ...
 
-    def decode(self, data: bytes, /) -> T: ...
+    def decode(self, data: bytes, /) -> T:
+        """The value of some bytes; an exception says that they are none."""
+        ...
 
 
 class Utf8:
