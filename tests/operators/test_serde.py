@@ -121,6 +121,9 @@ class Backwards:
     def __init__(self) -> None:
         self.columns = 0
 
+    def __repr__(self) -> str:
+        return "Backwards()"
+
     def encode(self, value: str) -> bytes:
         return value.encode()[::-1]
 
