@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from tidemill.engine.kafka.userdata import Report, subscription
 from tidemill.operators.record import Record
 from tidemill.state.directory import StateDirectory
 from tidemill.state.rocks import RocksMemory, RocksStore
-from tidemill.state.store import VERSION, Change, Position
+from tidemill.state.store import VERSION, Change, Position, StoreSpec
 
 VIEWS = """
 import tidemill as tm
@@ -243,6 +244,18 @@ def test_dump_and_get() -> None:
     missing = Ran("state", "get", "views.py", "per-user", "u9")
     assert missing.code == 2
     assert "the store 'per-user' has no key 'u9' in tidemill-state/views" in missing.err
+
+
+def test_a_store_in_memory_has_nothing_on_disk() -> None:
+    namespace: dict[str, Any] = {"__name__": "views"}
+    exec(VIEWS, namespace)
+    nodes = namespace["app"].topology().nodes
+    in_memory = [
+        replace(node, stores=tuple(replace(it, spec=StoreSpec(it.spec.name, "memory")) for it in node.stores))
+        for node in nodes
+    ]
+    with pytest.raises(ConfigError, match="the store 'per-user' is in memory only"):
+        offline.state_of(tm.Topology(tuple(in_memory)), "per-user")
 
 
 def test_state_in_use_is_refused_with_the_pid() -> None:

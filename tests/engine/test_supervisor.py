@@ -97,8 +97,10 @@ SUPERVISOR = """
 import logging, os, sys
 from tidemill.engine.clock import SYSTEM
 from tidemill.engine.config import Settings
+from tidemill.engine.signals import stop_with_parent
 from tidemill.engine.supervisor import Supervisor
 
+stop_with_parent(int(sys.argv.pop(1)))  # so that nothing is left of a test run that is killed
 logging.basicConfig(level="INFO", format="%(message)s")
 settings = Settings(app_id="a", workers=2, web=0, stop_timeout=int(sys.argv[1]))
 supervisor = Supervisor(settings, [sys.executable, *sys.argv[2:]], SYSTEM, os.environ)
@@ -125,14 +127,17 @@ class Running:
         self.directory = directory
         worker = directory / "worker.py"
         worker.write_text(WORKER)
+        read, self._life = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISOR, str(stop_timeout), str(worker), str(directory), command],
+            [sys.executable, "-c", SUPERVISOR, str(read), str(stop_timeout), str(worker), str(directory), command],
+            pass_fds=[read],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
             start_new_session=True,
         )
+        os.close(read)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
 
@@ -145,6 +150,12 @@ class Running:
     def both(self) -> list[int]:
         """The pids of the first lives of both workers."""
         return [self.pid(0), self.pid(1)]
+
+    def close(self) -> None:
+        """Ends what is left, and the workers with it."""
+        self.process.kill()
+        self.process.communicate()
+        os.close(self._life)
 
     def end(self) -> tuple[int, str]:
         """Exit code and log; no worker is left."""
@@ -170,8 +181,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     yield start
     for running in started:
-        running.process.kill()
-        running.process.communicate()
+        running.close()
 
 
 def test_a_stop_is_passed_on_and_a_clean_one_is_clean(run: Run) -> None:
