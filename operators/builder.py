@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from .draft import Draft, Pattern, StoreKind
+from .errors import TopologyError
 from .serde import Serde, check_serde, raw
 from .steps import Flow, Grouping, table_rows
 from .stream import Stream, Table
@@ -22,6 +24,10 @@ V = TypeVar("V", default=bytes)
 
 def pattern(regex: str) -> Pattern:
     """All topics whose whole name matches the regular expression, those made later included."""
+    try:
+        re.compile(regex)
+    except (re.error, TypeError) as error:
+        raise TopologyError(f"tm.pattern({regex!r}) is not a regular expression: {error}") from error
     return Pattern(regex)
 
 

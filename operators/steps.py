@@ -26,7 +26,7 @@ from .serde_json import json
 from .serde_keys import WindowedKey, plain_key
 from .stateless import Merge, NewValues
 from .states import declared
-from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink, StoreView
+from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink, StoreView, check_name
 from .windowed import WindowedFold, windowed_loops
 from .windows import Emit, TimeWindows
 
@@ -281,6 +281,8 @@ def sink(
     shown = topic if isinstance(topic, str) else "a function's topics"
     if not (isinstance(topic, str) or callable(topic)):
         raise TopologyError(f".to() takes a topic or a function that gives one for a record, not {topic!r}")
+    if isinstance(topic, str):
+        check_name(topic, "topic")
     given = check_serde(key, f"the key of .to({shown!r}): ")
     value_serde: Serde[Any] = check_serde(value, f"the value of .to({shown!r}): ") or flow.value or json
     key_serde: Serde[Any] = given or flow.key or plain_key

@@ -164,6 +164,8 @@ class Stream(Handle, Generic[K, V]):
     def merge(self, *streams: Stream[K, V]) -> Stream[K, V]:
         """This stream and others as one."""
         others = tuple(stream.flow for stream in streams)
+        if any(other.draft is not self.flow.draft for other in others):
+            raise TopologyError(".merge(): one of the streams is of another program")
         step = plain_step(self.flow, "merge", lambda _s: Merge(), others=others)
         flows = (self.flow, *others)
         same_key = all((flow.key, flow.window) == (self.flow.key, self.flow.window) for flow in flows)

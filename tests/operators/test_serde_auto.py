@@ -45,21 +45,22 @@ def containers(inner: Any) -> Any:
 
 
 hashables = atoms | containers(atoms) | containers(containers(atoms))
-values = st.deferred(
-    lambda: (
-        hashables
-        | st.lists(values, max_size=3)
-        | st.tuples(values)
-        | st.dictionaries(text, values, max_size=3)
-        | st.dictionaries(hashables, values, max_size=2)
+values = st.recursive(
+    hashables,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(text, inner, max_size=3)
+        | st.dictionaries(hashables, inner, max_size=2)
         | st.sets(hashables, max_size=3)
-        | st.builds(models.Open, values, st.lists(values, max_size=2))
-        | st.builds(models.KeywordOnly, long_name=values)
-        | st.builds(models.Plain, values)
-        | st.builds(models.Slotted, values)
-        | st.builds(models.Pair, values, values)
-        | st.builds(models.Outer.Inner, values)
-    )
+        | st.builds(models.Open, inner, st.lists(inner, max_size=2))
+        | st.builds(models.KeywordOnly, long_name=inner)
+        | st.builds(models.Plain, inner)
+        | st.builds(models.Slotted, inner)
+        | st.builds(models.Pair, inner, inner)
+        | st.builds(models.Outer.Inner, inner)
+    ),
+    max_leaves=6,
 )
 
 
