@@ -223,7 +223,7 @@ class Supervisor:
         while any(worker.alive for worker in self._workers):
             for worker in self._workers:
                 ended = self._reap(worker)
-                if ended:
+                if ended and ended != -signal.SIGTERM:  # of that die only those that have not begun yet
                     LOG.warning("worker %d %s while it stopped", worker.number, describe(ended))
                     code = code or (ended if ended > 0 else EXIT_INTERRUPTED)
             now = self._clock.monotonic()

@@ -72,6 +72,9 @@ inherited = inherit(os.environ)
 assert inherited is not None
 assert not [name for name in os.environ if name.startswith("TIDEMILL_")]
 here = Path(sys.argv[1])
+if sys.argv[2] == "imports":
+    (here / f"{number}-0").write_text(json.dumps(os.getpid()))
+    time.sleep(60)
 stats = Stats()
 stats.assigned()
 with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1", inherited.web):
@@ -193,6 +196,16 @@ def test_a_stop_is_passed_on_and_a_clean_one_is_clean(run: Run) -> None:
     assert 'tidemill_joined{worker="1"} 1.0' in text
     running.process.send_signal(signal.SIGINT)
     assert running.end()[0] == 0
+
+
+def test_a_stop_of_workers_that_have_not_begun_is_clean(run: Run) -> None:
+    """They cannot hear of it yet: the signal itself ends them, before they have done anything."""
+    running = run("imports")
+    running.both()
+    running.process.send_signal(signal.SIGTERM)
+    code, log = running.end()
+    assert code == 0, log
+    assert "while it stopped" not in log
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(stage: Stage
         before = len(stage.read("echo"))
         stage.wait_for_rows("echo", before + 500, 60)
     stage.wait_until_committed("data", 60)
-    assert life.stop() == 0
+    assert life.stop() == 0, life.log
     assert len(pids(life.log)[0]) == 1, "the other worker was left alone"
     fed = read.rows(stage.broker, stage.name("data"), bytes.decode, feed.decode)
     echo = read.rows(stage.broker, stage.name("echo"), bytes.decode, feed.decode)
