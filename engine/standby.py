@@ -56,7 +56,7 @@ def place_standbys(
                     free = [
                         m
                         for m in free
-                        if task in seats[m].standby and loads[m] <= fair and _shared(seats, m, taken) == least
+                        if task in seats[m].standby and loads[m] < fair and _shared(seats, m, taken) == least
                     ]
                 if not free:
                     continue

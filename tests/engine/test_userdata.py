@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.engine.group_model import Group, Process
 from tests.engine.test_assignment import STEPS, play, versions
-from tidemill.engine.assignment import Member, Plan, Policy, Version, assign
+from tidemill.engine.assignment import Member, Memory, Plan, Policy, Version, assign
 from tidemill.engine.errors import Fatal
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.encoding import Broken, Reader, Writer
@@ -20,8 +20,11 @@ from tidemill.engine.kafka.userdata import (
     Report,
     decode_plan,
     figures,
+    memory_of,
     numbered,
+    read_shared,
     subscription,
+    written_shared,
 )
 
 
@@ -127,6 +130,20 @@ def test_partitions_read_are_written_where_kafkas_tools_look() -> None:
     read = {assigned.string(): [assigned.int32() for _ in assigned.count()] for _ in assigned.count()}
     assert read == {"narrow": [0, 1], "wide": [0, 1, 2]}
     assert decode_plan(data, parts).plan.active == {TaskId(3, 0), TaskId(3, 1), TaskId(3, 2)}
+
+
+def test_a_memory_with_holes() -> None:
+    memory = Memory(
+        7, {TaskId(0, 5): ("p", "q"), TaskId(1, 2): ("", "q")}, {0: "v"}, {TaskId(1, 0): 3}, {TaskId(0, 5): 8}
+    )
+    shared = written_shared(memory, ["a", "b"], [])
+    filled = {TaskId(0, n): ("",) for n in range(5)} | {TaskId(1, n): ("",) for n in range(2)}
+    read = memory_of(read_shared(shared), {"a": 0, "b": 1})
+    assert read == Memory(7, {**filled, **memory.owners}, memory.running, memory.weights, memory.sizes)
+    other = memory_of(read_shared(shared), {"b": 4})
+    assert other == Memory(
+        7, {TaskId(4, 2): ("", "q"), TaskId(4, 0): ("",), TaskId(4, 1): ("",)}, {}, {TaskId(4, 0): 3}
+    )
 
 
 def test_the_envelope_of_another_format_is_refused() -> None:
