@@ -51,6 +51,9 @@ def producer_options(settings: Settings) -> dict[str, Any]:
         "batch.size": 512 << 10,
         "compression.type": "lz4",
         "message.timeout.ms": settings.transaction_timeout if transactional else settings.retry_timeout or 300_000,
+        # When all brokers were gone, the other strategy discards them, the cached group coordinator among them, and
+        # send_offsets_to_transaction waits for that one for ever (librdkafka 5511).
+        "metadata.recovery.strategy": "none",
         **({"transaction.timeout.ms": settings.transaction_timeout} if transactional else {}),
         **_own(settings, without=CONSUMER_ONLY),
     }
