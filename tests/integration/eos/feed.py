@@ -54,7 +54,13 @@ class Feed:
         self._failed: list[str] = []
         self._stopping = threading.Event()
         self._producer = Producer(
-            {"bootstrap.servers": broker, "enable.idempotence": True, "linger.ms": 5, "partitioner": "murmur2"}
+            {
+                "bootstrap.servers": broker,
+                "enable.idempotence": True,
+                "linger.ms": 5,
+                "partitioner": "murmur2",
+                "log_level": 0,
+            }
         )
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 

@@ -55,11 +55,12 @@ class Trial:
 
     def catch_up(self, life: Life, timeout: float = 60.0) -> None:
         """Waits until all is committed that was in the input at the time of the call."""
-        goal = client.end_offsets(self.stage.broker, self.stage.name(INPUT))
+        topic = self.stage.name(INPUT)
+        goal = client.wait_for(lambda: client.end_offsets(self.stage.broker, topic), timeout, f"the end of {topic}")
 
         def caught_up() -> bool:
             assert life.alive(), f"life {life.number} ended by itself:\n{tail(life.child.log, 60)}"
-            done = client.committed_offsets(self.stage.broker, self.group, self.stage.name(INPUT))
+            done = client.committed_offsets(self.stage.broker, self.group, topic)
             return all(done[number] >= end for number, end in goal.items())
 
         client.wait_for(caught_up, timeout, f"life {life.number} of {self.group} to catch up with its input")
