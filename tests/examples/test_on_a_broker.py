@@ -13,6 +13,7 @@ import pytest
 from tests.brokers import client
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import Child, spawn, tail
+from tests.docs.snippets import ROOT, files, snippets
 
 from .conftest import EXAMPLES
 
@@ -30,7 +31,7 @@ class Stage:
         self.topics: list[str] = []
         self.child: Child | None = None
 
-    def start(self, example: str, *topics: str, partitions: int = 3) -> None:
+    def start(self, example: str | Path, *topics: str, partitions: int = 3) -> None:
         for topic in topics:
             client.create_topic(self.address, topic, partitions, config={"retention.ms": "-1"})
             self.topics.append(topic)
@@ -86,6 +87,21 @@ def stage(kafka: Kafka, tmp_path: Path) -> Iterator[Stage]:
     stage = Stage(kafka, tmp_path)
     yield stage
     stage.close()
+
+
+def test_the_first_steps_of_the_readme(stage: Stage) -> None:
+    readme = ROOT / "README.md"
+    programs = files(readme)
+    for name, text in programs.items():
+        (stage.folder / name).write_text(text.replace("localhost:9092", stage.address))
+    stage.topics += ["views", "totals"]
+    stage.start(stage.folder / "views.py")
+    tried = spawn([sys.executable, str(stage.folder / "try.py")], log=stage.folder / "tried")
+    promised = next(snippet.text for snippet in snippets(readme) if snippet.language == "text")
+    client.wait_for(lambda: len(tried.log.read_text().splitlines()) >= 3, 60, "three results")
+    tried.kill()
+    assert tried.log.read_text() == promised
+    assert stage.stop() == 0
 
 
 def test_first_program(stage: Stage) -> None:
