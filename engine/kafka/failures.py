@@ -11,6 +11,7 @@ __all__ = ["TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
 FENCED = frozenset(
     {
         KafkaError._FENCED,
+        KafkaError._FATAL,  # what every call says after the first that told of being fenced
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.FENCED_INSTANCE_ID,

@@ -13,6 +13,7 @@ partitioned like topics written there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -57,11 +58,10 @@ class KafkaProducer:
                 try:
                     produce(topic, value, key, partition, self._report, None, timestamp, headers)  # pyright: ignore[reportArgumentType]
                 except BufferError:
-                    self._produce_when_room(topic, value, key, partition, timestamp, headers)
+                    self._produce_when_room(topic, value, key, partition, self._report, timestamp, headers)
                 except KafkaException as failure:
                     raise self._refused(failure, topic, key, value) from failure
-        self._producer.poll(0)
-        self._raise_failure()
+        self.poll()
 
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None:
         """Hands the changelog records of one store of one task over."""
@@ -77,11 +77,10 @@ class KafkaProducer:
             try:
                 produce(topic, value, key, partition, report, None, 0, headers)  # pyright: ignore[reportArgumentType]
             except BufferError:
-                self._wait_for_room()
-                produce(topic, value, key, partition, report, None, 0, headers)  # pyright: ignore[reportArgumentType]
+                self._produce_when_room(topic, value, key, partition, report, 0, headers)
             except KafkaException as failure:
                 raise self._refused(failure, topic, key, value) from failure
-        self._producer.poll(0)
+        self._hear(0)
 
     def ends(self) -> dict[Key, int]:
         """Next offsets of the changelog partitions written since the last call."""
@@ -90,31 +89,39 @@ class KafkaProducer:
 
     def poll(self) -> None:
         """Hears of deliveries. Raises when a record could not be delivered."""
-        self._producer.poll(0)
+        self._hear(0)
         self._raise_failure()
 
     def close(self) -> None:
         """Drops what is not delivered and closes the connections."""
         self._producer.purge()
-        self._producer.flush(1)
+        with suppress(KafkaException):  # it was fenced, which is why it is closed
+            self._producer.flush(1)
 
     def _before(self, count: int) -> None:
         self.records_out += count
 
     def _produce_when_room(
-        self, topic: str, value: Any, key: Any, partition: Any, timestamp: int, headers: Any
+        self, topic: str, value: Any, key: Any, partition: Any, report: Any, timestamp: int, headers: Any
     ) -> None:
         while True:
-            self._wait_for_room()
+            self._hear(0.05)
+            self._raise_failure()
             try:
-                self._producer.produce(topic, value, key, partition, self._report, None, timestamp, headers)
+                self._producer.produce(topic, value, key, partition, report, None, timestamp, headers)
                 return
             except BufferError:
                 continue
+            except KafkaException as failure:
+                raise self._refused(failure, topic, key, value) from failure
 
-    def _wait_for_room(self) -> None:
-        self._producer.poll(0.05)
-        self._raise_failure()
+    def _hear(self, seconds: float) -> None:
+        """Hears of deliveries, and of being fenced: the client tells that once, as an exception of whatever is called
+        next."""
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as failure:
+            raise translate(failure, "write") from failure
 
     def _partition(self, topic: str, key: bytes) -> int:
         known = self._hashed.get((topic, key))
@@ -151,8 +158,7 @@ class KafkaProducer:
         if failure is not None:
             raise failure
 
-    @staticmethod
-    def _refused(failure: KafkaException, topic: str, key: bytes | None, value: bytes | None) -> TidemillError:
+    def _refused(self, failure: KafkaException, topic: str, key: bytes | None, value: bytes | None) -> TidemillError:
         error = error_of(failure)
         if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return _too_large(topic, key, value)
@@ -164,7 +170,10 @@ class PlainProducer(KafkaProducer):
 
     def flush(self, timeout: float) -> None:
         """Waits for all deliveries. Raises Retryable when some are still on the way after `timeout` seconds."""
-        left = self._producer.flush(timeout)
+        try:
+            left = self._producer.flush(timeout)
+        except KafkaException as failure:
+            raise translate(failure, "write") from failure
         self._raise_failure()
         if left:
             raise Retryable(f"{left} records are not delivered after {timeout:.0f} s: the broker does not answer")
@@ -233,9 +242,17 @@ class TransactionalProducer(KafkaProducer):
         self.begin()
         self.records_out += count
 
+    def _refused(self, failure: KafkaException, topic: str, key: bytes | None, value: bytes | None) -> TidemillError:
+        """A transaction that has failed in the background takes no more records; its commit would say why."""
+        error = error_of(failure)
+        if error is not None and error.code() == KafkaError._STATE:
+            return TransactionAborted(f"could not write to topic {topic!r}: the transaction has failed")
+        return super()._refused(failure, topic, key, value)
+
     def _explained(self, failure: KafkaException, doing: str) -> TidemillError:
         """The reason a record could not be delivered says more than the abort it causes."""
-        self._producer.poll(0)
+        with suppress(TidemillError):  # `failure` says the same
+            self._hear(0)
         undelivered = self._undelivered()
         if isinstance(undelivered, TooLarge):
             return undelivered
