@@ -26,27 +26,11 @@ from .encoding import Broken, Request
 from .events import Assigned, Failed, Lost, MembershipSettings
 from .fencing import fence
 from .peers import Peers
-from .protocol import (
-    Code,
-    Joined,
-    heartbeat,
-    join_group,
-    leave_group,
-    name_of,
-    sync_group,
-)
+from .protocol import Code, Joined, heartbeat, join_group, leave_group, name_of, sync_group
 from .refusals import refusal
+from .selfreport import self_report
 from .state import State
-from .userdata import (
-    Catalogue,
-    Part,
-    PartOnWire,
-    Report,
-    decode_plan,
-    figures,
-    numbered,
-    subscription,
-)
+from .userdata import Catalogue, Part, decode_plan, subscription
 from .wire import Wire
 
 __all__ = ["Session"]
@@ -215,6 +199,7 @@ class Session:
             await self.peers.listen(await self.wire.local_host(await self.wire.coordinator(settings.group), "group"))
         await self._let_commits_finish()
         epoch = state.ownership.epoch
+        report = self_report(settings, state, self.parts, self.peers.address, self._turn)
         request = join_group(
             settings.group,
             settings.session_timeout,
@@ -222,7 +207,7 @@ class Session:
             state.member,
             settings.instance_id,
             PROTOCOL,
-            subscription(self.parts, self._report(), self._shared),
+            subscription(self.parts, report, self._shared),
         )
         try:
             joined = await self._ask(request, settings.rebalance_timeout / 1000 + 10, "group")
@@ -262,33 +247,6 @@ class Session:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.idle.wait(), 0.25)
 
-    def _report(self) -> Report:
-        state, parts = self.state, self.parts
-        order = {part.id: index for index, part in enumerate(parts)}
-        with state.changed:
-            own = state.ownership
-            own.described()
-            state.told, state.told_at = sum(state.weights.values()), asyncio.get_running_loop().time()
-            return Report(
-                process=own.process,
-                parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],
-                host=self.settings.host,
-                peer=self.peers.address,
-                node=self.settings.node,
-                rack=self.settings.rack,
-                static=self.settings.instance_id is not None,
-                generation=own.generation,
-                turn=self._turn,
-                owned=numbered(own.owned, order),
-                opening=[(order[t.subtopology], t.partition, list(c)) for t, c in sorted(own.opening.items())],
-                standby=numbered(own.plan.standby, order),
-                promised=numbered(own.plan.promised, order),
-                warming=numbered(own.plan.warming, order),
-                lags=figures(state.lags, order),
-                weights=figures(state.weights, order),
-                sizes=figures(state.sizes, order),
-            )
-
     # Syncing
 
     async def _sync(self, joined: Joined) -> bool:
@@ -319,15 +277,8 @@ class Session:
             plan = state.ownership.assigned(joined.generation, received.plan)
             state.seats = received.seats
             state.trouble = ""
-            state.events.append(
-                Assigned(
-                    joined.generation,
-                    state.ownership.epoch,
-                    plan,
-                    state.ownership.process,
-                    joined.member,
-                )
-            )
+            own = state.ownership
+            state.events.append(Assigned(joined.generation, own.epoch, plan, own.process, joined.member))
             state.changed.notify_all()
         if self.settings.watch_peers:
             self.peers.watch(received.seats, joined.member)

@@ -377,7 +377,11 @@ def test_an_owner_keeps_what_it_runs_though_others_know_another_version() -> Non
     old = Member("a", f"{'a' * 32}.1", generation=4, owned=tasks, knows={0: Version("old", 6)}, memory=memory)
     others = [Member(name, f"{name * 32}.1", knows={0: Version("new", 6)}) for name in "bc"]
     plans = assign([old, *others], 5)
-    assert {name: plan.active | plan.promised for name, plan in plans.items()} == {"a": tasks, "b": set(), "c": set()}
+    assert {name: plan.active | plan.promised | plan.warming for name, plan in plans.items()} == {
+        "a": tasks,
+        "b": set(),
+        "c": set(),
+    }
 
 
 def test_copies_stay_where_they_are_and_newcomers_get_their_share() -> None:
