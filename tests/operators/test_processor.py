@@ -131,6 +131,20 @@ def test_states_act_like_what_they_are_named_after(script: list[tuple[str, Any]]
             name, *arguments = action
             expected = [] if name == "fail" else [repr(ACTIONS[name](model, *arguments))]
             assert [r.value for r in driver.read("out")] == expected
+            assert contents(driver) == {
+                "value": {k: m.value.content for k, m in models.items() if m.value.content is not None},
+                "mapping": {(k, inner): item for k, m in models.items() for inner, item in m.mapping.items()},
+                "items": {k: list(m.items) for k, m in models.items() if m.items},
+            }
+
+
+def contents(driver: Any) -> dict[str, Any]:
+    """The three stores of the scripted processor as people see them."""
+    lists: dict[Any, list[Any]] = {}
+    for (key, _), item in driver.store("a-process-items").items():
+        lists.setdefault(key, []).append(item)
+    stores = {name: dict(driver.store(f"a-process-{name}").items()) for name in ("value", "mapping")}
+    return {**stores, "items": lists}
 
 
 def run(processor: Any, values: list[Any], *arguments: Any, value: Any = tm.json) -> Any:
