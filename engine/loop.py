@@ -7,6 +7,7 @@ tasks are ours comes from the membership, what to run next from the tasks' buffe
     TransactionAborted       abort, discard, rewind, go on with the same tasks
     Fenced, Unsettled        drop all tasks without a commit, a new producer, recover
     Lost (an event)          the same; the membership joins again by itself
+    StateCorrupt             the same, after that task's store was wiped
     Retryable                try again, until `retry_timeout` has passed without success
     anything else            discard what is not committed and stop
 """
@@ -22,7 +23,7 @@ from ..state.store import StateError
 from .checkpoint import Unsettled
 from .clock import Clock
 from .config import Settings
-from .errors import Fenced, Retryable, StateUnusable
+from .errors import Fenced, Retryable, StateCorrupt, StateUnusable
 from .failpoints import hit
 from .flow import commit_due, flush_due
 from .ids import TaskId
@@ -49,9 +50,10 @@ ABORTS_IN_A_ROW = 20
 
 
 class Identity(Protocol):
-    """Keeps who this process is in the group, so that its restart can end what it left."""
+    """Keeps who this process is in the group, so that its restart can end what it left, and the state of its tasks."""
 
     def remember(self, member_id: str, process: str) -> None: ...
+    def wipe(self, *tasks: TaskId | str) -> None: ...
 
 
 class Loop:
@@ -178,6 +180,9 @@ class Loop:
         except Unsettled as failure:
             LOG.warning("%s; dropping what is not committed and recovering", failure)
             self._recover_all()
+        except StateCorrupt as failure:
+            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+            self._recover_all(failure.task)
         except Retryable as failure:
             now = self._clock.monotonic()
             if self._trouble_since is None:
@@ -240,10 +245,11 @@ class Loop:
         self._drop(self._tasks)
         self._writer.discard(abort=False)
 
-    def _recover_all(self) -> None:
+    def _recover_all(self, *corrupt: str) -> None:
         """Drops every task and opens it again from what is committed; a new producer settles what is open."""
         again = set(self._tasks)
         self._drop(again)
+        self._identity.wipe(*corrupt)
         self._writer.discard(abort=False)
         if again:
             self._open(again)

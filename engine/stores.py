@@ -7,6 +7,7 @@ state layer says in its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from threading import Lock
 from types import TracebackType
 from typing import TypeVar
@@ -82,9 +83,10 @@ class TaskStores:
         """For how long, in ms, nothing was written to the task's state on disk."""
         return self._directory.age(str(task), now)
 
-    def wipe(self, task: TaskId) -> None:
-        """Removes the state of a task."""
-        usable(lambda: self._directory.wipe(str(task)))
+    def wipe(self, *tasks: TaskId | str) -> None:
+        """Removes the state of tasks."""
+        for task in tasks:
+            usable(partial(self._directory.wipe, str(task)))
 
     def sweep(self, now: int, keep: frozenset[TaskId]) -> list[str]:
         """Removes state of tasks that this process has not had for a week."""

@@ -20,8 +20,9 @@ from ..operators.errors import RecordError
 from ..operators.record import Batch, Outgoing
 from ..operators.topology import OperatorState
 from ..state.cache import StateCache
-from ..state.store import Change, Position, Store
+from ..state.store import Change, Corrupt, Position, Store
 from .buffer import InputBuffer
+from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
@@ -140,9 +141,11 @@ class Task:
         records = run.records
         outgoing: list[Outgoing] = []
         if records:
-            outgoing = self._graph.run(
-                self._readers[run.topic][0], records, now, Origin(self._name, run.topic, run.partition)
-            )
+            origin = Origin(self._name, run.topic, run.partition)
+            try:
+                outgoing = self._graph.run(self._readers[run.topic][0], records, now, origin)
+            except Corrupt as failure:
+                raise StateCorrupt(self._name, str(failure)) from failure
             newest = max([record.timestamp for record in records])
             if newest > self.stream_time:
                 self.stream_time = newest
@@ -152,7 +155,10 @@ class Task:
 
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
-        return self._graph.tick(now, Origin(self._name, "(wall clock)", self.id.partition))
+        try:
+            return self._graph.tick(now, Origin(self._name, "(wall clock)", self.id.partition))
+        except Corrupt as failure:
+            raise StateCorrupt(self._name, str(failure)) from failure
 
     def seal(self) -> Sealed:
         """Drains the caches and says what must become durable. Runs no operator."""
