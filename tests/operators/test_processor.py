@@ -197,8 +197,10 @@ def test_what_the_context_tells() -> None:
         driver.send("a", None, 1, 50)
         driver.advance_wall_clock(3)
         driver.send("a", "l", 1, 4)
+        driver.send_all("a", [tm.Record("k", 1, 12), tm.Record("k", 1, 5), tm.Record("k", 1, 6)])
         found = [record.value for record in driver.read("out")]
-        assert found == [["k", 9, 9, 77, 0, []], ["l", 4, 9, 80, 2, []]]
+        assert found[:2] == [["k", 9, 9, 77, 0, []], ["l", 4, 9, 80, 2, []]]
+        assert [(at, stream_time) for _, at, stream_time, *_ in found[2:]] == [(12, 12), (5, 12), (6, 12)]
 
 
 class Stateless(tm.Processor[str, Any, Any]):

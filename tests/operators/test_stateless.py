@@ -143,3 +143,12 @@ def test_a_tables_map_never_sees_a_missing_row() -> None:
         "1",
         None,
     ]
+
+
+def test_a_filter_behind_a_tables_map_knows_what_the_row_was() -> None:
+    app = tm.App("test")
+    app.table("a", key=tm.utf8, value=tm.json).map(lambda n: n + 1).filter(lambda n: n > 5).to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        for number in (1, 7, 8, 2, None, 9, None):
+            driver.send("a", "k", number, 0)
+        assert values(driver.read("out")) == [8, 9, None, 10, None]

@@ -10,9 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tidemill.operators.entries import windowed_codec
+from tidemill.operators.fold import counting
+from tidemill.operators.windowed import WindowedFold, windowed_loops
 from tidemill.operators.windows import Emit, TimeWindows
 from tidemill.state.cache import StateCache
 from tidemill.state.keys import split_window_key
+from tidemill.state.memory import MemoryStore
+from tidemill.state.store import Position
 
 
 @st.composite
@@ -139,3 +144,21 @@ def test_expiry_reads_only_what_expires(monkeypatch: pytest.MonkeyPatch) -> None
         for time in range(0, 1000, 2):
             driver.send("a", "k", 1, time)
     assert ranges == [(max(start - 9, 0), start + 1) for start in range(0, 970, 10)]
+
+
+def test_entries_of_windows_that_were_larger_once_are_forgotten_too() -> None:
+    """A program that is started again with less grace does not keep what the old grace kept."""
+    store = MemoryStore()
+
+    def counted(grace: int, times: list[int]) -> list[int]:
+        w = TimeWindows(10, 10, grace)
+        fold = counting(tm.auto)
+        cache = StateCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
+        loops = windowed_loops(fold, w, Emit(), updates=False)
+        step = WindowedFold("s", cache, loops, fold.shown(), w, Emit(), updates=False)
+        step.process([tm.Record("k", 1, time) for time in times], 0)
+        store.apply(cache.drain(), Position())
+        return [split_window_key(key)[0] for key, _ in store.scan("s", b"", None)]
+
+    assert counted(100, [5, 15, 25, 35]) == [-1, 0, 10, 20, 30]
+    assert counted(0, [45]) == [-1, 40]
