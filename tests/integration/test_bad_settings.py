@@ -19,8 +19,9 @@ def program(tmp_path: Path) -> Iterator[Program]:
     program.close()
 
 
-def refused(program: Program, *arguments: str, **settings: object) -> str:
-    life = program.start(arguments=arguments, **settings)
+def refused(program: Program, *arguments: str, **settings: str) -> str:
+    program.settings |= settings
+    life = program.start(arguments=arguments)
     assert life.exit(20) == 2, life.log
     assert "Traceback" not in life.log
     return " ".join(life.log.split())

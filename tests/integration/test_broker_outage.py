@@ -16,10 +16,13 @@ from tests.brokers.kafka import Kafka
 
 from .eos.applications import INPUT, PARTITIONS, EchoMinSum, MaxCount
 from .eos.trial import Trial, seeded, source
+from .orders import items, order, prepared
+from .program import Program
 from .stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 
+NOWHERE = "127.0.0.1:1"
 OUTAGE = 70.0
 """Seconds: longer than a session (45 s) and a transaction (60 s) live by default."""
 
@@ -34,6 +37,30 @@ def second_stage(own_kafka: Kafka, app_id: str, tmp_path: Path) -> Iterator[Stag
 def uncommitted(trial: Trial) -> bool:
     """Whether outputs lie in an open transaction."""
     return bool(client.undecided(trial.stage.broker, trial.stage.name(trial.application.outputs[0])))
+
+
+@pytest.mark.timeout(60)
+def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = {"broker": NOWHERE, "connect_timeout": "2s", "state_dir": tmp_path / "state"}
+    life = Program("orders.py", tmp_path, settings, {"TOPICS": "unused"}).start()
+    assert life.exit() == 3
+    assert f"waiting for Kafka at {NOWHERE}" in life.log
+    said = " ".join(life.log[life.log.index("error: ") :].split())
+    assert f"cannot reach Kafka at {NOWHERE} for 2s" in said
+    assert "Check the address (--broker)" in said
+    assert "Traceback" not in life.log
+
+
+@pytest.mark.timeout(90)
+def test_a_broker_that_comes_later_is_waited_for(own_kafka: Kafka, own_stage: Stage) -> None:
+    prepared(own_stage, [order("apple"), order("beet")])
+    own_kafka.proxy.cut()
+    life = own_stage.program("orders.py", commit_interval="100ms").start()
+    life.wait_for("waiting for Kafka at")
+    own_kafka.proxy.heal()
+    own_stage.wait_for_rows("enriched", 2)
+    assert life.stop() == 0
+    assert items(own_stage) == ["apple", "beet"]
 
 
 @pytest.mark.timeout(240)

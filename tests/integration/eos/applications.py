@@ -21,9 +21,12 @@ INPUT = "data"
 class Application(Protocol):
     """A program in `programs/` and the judgement of its results."""
 
-    module: str
-    outputs: tuple[str, ...]
-    tasks: int
+    @property
+    def module(self) -> str: ...
+    @property
+    def outputs(self) -> tuple[str, ...]: ...
+    @property
+    def tasks(self) -> int: ...
 
     def exactly_once(self, stage: Stage, group: str, done: list[Row], /) -> list[str]:
         """What is wrong with the outputs for the committed input `done`, if every input had its effect once."""
