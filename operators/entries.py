@@ -8,16 +8,28 @@ slots; the clock is its complemented timestamp alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from struct import Struct
 from typing import Any, Final
 
 from ..state.cache import Codec
 from ..state.keys import split_window_key, window_key
+from .errors import TopologyError
 from .record import Windowed
 from .serde import Serde
 from .topology import StoreView
 
-__all__ = ["CLOCK", "Entry", "clock_of", "keyed_codec", "keyed_view", "serde_entry", "windowed_codec", "windowed_view"]
+__all__ = [
+    "CLOCK",
+    "Entry",
+    "clock_of",
+    "guarded",
+    "keyed_codec",
+    "keyed_view",
+    "serde_entry",
+    "windowed_codec",
+    "windowed_view",
+]
 
 Entry = tuple[Any, ...]
 Keep = Callable[[Entry], bytes]
@@ -87,6 +99,19 @@ def _entry(keep: Keep, restore: Restore) -> tuple[Callable[[Entry], bytes], Call
         return (~timestamp,) if timestamp < 0 else (timestamp, *restore(data[8:]))
 
     return encode_value, decode_value
+
+
+def guarded(codec: Codec[Any, Any], store: str) -> Codec[Any, Any]:
+    """The codec, with errors that say which store could not keep what: it is asked for bytes long after the record."""
+    encode = codec.encode_value
+
+    def encode_value(entry: Any) -> bytes:
+        try:
+            return encode(entry)
+        except Exception as error:
+            raise TopologyError(f"store {store!r} cannot keep {entry!r}: {type(error).__name__}: {error}") from error
+
+    return replace(codec, encode_value=encode_value)
 
 
 def _timestamp(entry: Entry) -> int:

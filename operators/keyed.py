@@ -7,12 +7,11 @@ before, are sent only where a step downstream asked for them.
 
 from __future__ import annotations
 
-from operator import length_hint
 from typing import Any
 
 from ..state.cache import StateCache
-from .errors import RecordError
 from .fold import Fold, Loops
+from .poison import cause_of, poison
 from .record import Record, Update
 
 __all__ = ["KeyedFold", "TableRows", "keyed_loops"]
@@ -65,8 +64,8 @@ class KeyedFold:
         try:
             self._loops.like(records)(rest, self._cache, self.drops, done.append)
         except Exception as error:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], done) from error
+            failure = poison(self._step, records, rest, done)
+            raise failure from cause_of(failure, error)
         return done
 
 
@@ -99,6 +98,6 @@ class TableRows:
                     put(key, None if value is None else (record.timestamp, value))
                     emit(record)
         except Exception as error:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], done) from error
+            failure = poison(self._step, records, rest, done)
+            raise failure from cause_of(failure, error)
         return done

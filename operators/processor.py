@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import signature
-from operator import length_hint
 from types import GeneratorType
 from typing import Any, Generic, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
 from ..state.cache import StateCache
-from .errors import RecordError, TopologyError
+from .errors import TopologyError
+from .poison import cause_of, poison
 from .record import Headers, Record
 from .serde import Serde
 from .states import CLOCK, Bound, Journal, State
@@ -125,8 +125,8 @@ class Processing:
                 self._keyed(rest, self._clock, ports)
         except Exception as error:
             self._journal.undo()
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], done) from error
+            failure = poison(self._step, records, rest, done)
+            raise failure from error if self._clock is None else cause_of(failure, error)
         return done
 
     def _keyed(self, records: Iterator[Record[Any, Any]], clock: StateCache[Any, Any], ports: list[Records]) -> None:

@@ -8,10 +8,9 @@ function failed, so the loop keeps no count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import length_hint
 from typing import Any
 
-from .errors import RecordError
+from .poison import poison
 from .record import Record, Update
 
 __all__ = [
@@ -48,8 +47,7 @@ class Loop:
         try:
             self._run(rest, done)
         except Exception as error:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], done) from error
+            raise poison(self._step, records, rest, done) from error
         return done
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
@@ -170,8 +168,7 @@ class Split:
                     if otherwise is not None:
                         otherwise(record)
         except Exception as error:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], ports) from error
+            raise poison(self._step, records, rest, ports) from error
         return ports
 
 

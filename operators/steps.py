@@ -12,11 +12,13 @@ from operator import itemgetter
 from typing import Any
 
 from ..state.cache import Codec, StateCache
+from .aggregators import columns_fold
 from .draft import Asks, Draft, Settled, Step
 from .edges import Encoder, RepartitionWriter, SinkWriter
-from .entries import keyed_codec, keyed_view, serde_entry, windowed_codec, windowed_view
+from .entries import guarded, keyed_codec, keyed_view, serde_entry, windowed_codec, windowed_view
 from .errors import TopologyError
-from .fold import Fold
+from .fold import Fold, aggregating, reducing
+from .inference import result_serde
 from .keyed import KeyedFold, TableRows, keyed_loops
 from .processor import Processing, Processor, check_processor
 from .record import Record
@@ -33,11 +35,13 @@ from .windows import Emit, TimeWindows
 __all__ = [
     "Flow",
     "Grouping",
+    "aggregation",
     "check_function",
     "effect",
     "fold",
     "plain_step",
     "processing",
+    "reduction",
     "repartition",
     "rows_of",
     "sink",
@@ -168,7 +172,7 @@ def keyed_step(
     def make(flow: Flow) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
             operator = build(settled)
-            state = OperatorState(settled.spec(), codec(flow), view)
+            state = OperatorState(settled.spec(), guarded(codec(flow), settled.name), view)
             return Node(
                 settled.id,
                 settled.name,
@@ -183,6 +187,34 @@ def keyed_step(
         return node
 
     return grouping.add(kind, make)
+
+
+def reduction(
+    function: Callable[[Any, Any], Any], grouping: Grouping, value: Serde[Any] | None
+) -> tuple[Serde[Any] | None, Fold]:
+    """The serde and fold of a `reduce`, from its arguments."""
+    check_function(function, ".reduce()")
+    serde = check_serde(value, ".reduce(value=): ") or grouping.flow.value
+    return serde, reducing(function, serde or auto)
+
+
+def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fold, Serde[Any] | None]:
+    """The fold and serde of an `aggregate`, from its arguments."""
+    if not arguments:
+        if not columns:
+            raise TopologyError(
+                ".aggregate() takes columns such as count=tm.count(), or an initial value and a function"
+            )
+        return columns_fold(columns), None
+    value = columns.pop("value", None)
+    if len(arguments) != 2 or columns:
+        raise TopologyError(
+            ".aggregate() takes either columns such as count=tm.count(), or an initial value and a function, not both"
+        )
+    initial, function = arguments
+    check_function(function, ".aggregate()")
+    serde = check_serde(value, ".aggregate(value=): ") or result_serde(function)
+    return aggregating(initial, function, serde or auto), serde
 
 
 def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
@@ -249,7 +281,8 @@ def processing(
                 return Processing(settled.name, made(*arguments, **options), bound, key, sides)
 
             stores = tuple(
-                OperatorState(settled.spec(name), state.codec(key), state.view()) for name, state in states.items()
+                OperatorState(settled.spec(name), guarded(state.codec(key), settled.spec(name).name), state.view())
+                for name, state in states.items()
             )
             return Node(
                 settled.id,

@@ -13,9 +13,9 @@ from typing import Any, Generic, Literal, cast, overload
 
 from typing_extensions import ParamSpec, Self, TypeVar
 
-from .aggregators import Aggregator, columns_fold
+from .aggregators import Aggregator
 from .errors import TopologyError
-from .fold import Fold, aggregating, counting, reducing
+from .fold import Fold, counting
 from .inference import result_serde
 from .processor import Processor
 from .record import Record, Windowed
@@ -39,11 +39,13 @@ from .stateless import (
 from .steps import (
     Flow,
     Grouping,
+    aggregation,
     check_function,
     effect,
     fold,
     plain_step,
     processing,
+    reduction,
     repartition,
     rows_of,
     sink,
@@ -268,7 +270,7 @@ class Grouped(Generic[K, V]):
 
     def reduce(self, function: Callable[[V, V], V | None], *, value: Serde[V] | None = None) -> Table[K, V]:
         """Combines the values of each key, two at a time; None deletes the key."""
-        serde, folding = _reduction(function, self._grouping, value)
+        serde, folding = reduction(function, self._grouping, value)
         return Table(fold(self._grouping, "reduce", folding, serde))
 
     @overload
@@ -283,7 +285,7 @@ class Grouped(Generic[K, V]):
     def aggregate(self, **columns: Aggregator[Any]) -> Table[K, dict[str, Any]]: ...
     def aggregate(self, *arguments: Any, **columns: Any) -> Table[K, Any]:
         """Accumulates the values of each key: by a function of one's own, or by named columns of a row."""
-        folding, serde = _aggregation(arguments, columns)
+        folding, serde = aggregation(arguments, columns)
         return Table(fold(self._grouping, "aggregate", folding, serde))
 
 
@@ -315,7 +317,7 @@ class WindowedStream(Generic[K, V]):
 
     def reduce(self, function: Callable[[V, V], V | None], *, value: Serde[V] | None = None) -> WindowedTable[K, V]:
         """Combines the values of each key and window, two at a time; None deletes the result."""
-        serde, folding = _reduction(function, self._grouping, value)
+        serde, folding = reduction(function, self._grouping, value)
         return self._table("reduce", folding, serde)
 
     @overload
@@ -330,7 +332,7 @@ class WindowedStream(Generic[K, V]):
     def aggregate(self, **columns: Aggregator[Any]) -> WindowedTable[K, dict[str, Any]]: ...
     def aggregate(self, *arguments: Any, **columns: Any) -> WindowedTable[K, Any]:
         """Accumulates the values of each key and window: by a function of one's own, or by named columns of a row."""
-        folding, serde = _aggregation(arguments, columns)
+        folding, serde = aggregation(arguments, columns)
         return self._table("aggregate", folding, serde)
 
     def _table(self, kind: str, folding: Fold, serde: Serde[Any] | None) -> WindowedTable[K, Any]:
@@ -386,29 +388,3 @@ class WindowedTable(Table[Windowed[K], V], Generic[K, V]):
     def named(self, name: str) -> WindowedTable[K, V]:
         """Names the step that was just made, and with it its store and its topics."""
         return cast("WindowedTable[K, V]", super().named(name))
-
-
-def _reduction(
-    function: Callable[[Any, Any], Any], grouping: Grouping, value: Serde[Any] | None
-) -> tuple[Serde[Any] | None, Fold]:
-    check_function(function, ".reduce()")
-    serde = check_serde(value, ".reduce(value=): ") or grouping.flow.value
-    return serde, reducing(function, serde or auto)
-
-
-def _aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fold, Serde[Any] | None]:
-    if not arguments:
-        if not columns:
-            raise TopologyError(
-                ".aggregate() takes columns such as count=tm.count(), or an initial value and a function"
-            )
-        return columns_fold(columns), None
-    value = columns.pop("value", None)
-    if len(arguments) != 2 or columns:
-        raise TopologyError(
-            ".aggregate() takes either columns such as count=tm.count(), or an initial value and a function, not both"
-        )
-    initial, function = arguments
-    check_function(function, ".aggregate()")
-    serde = check_serde(value, ".aggregate(value=): ") or result_serde(function)
-    return aggregating(initial, function, serde or auto), serde

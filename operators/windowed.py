@@ -9,14 +9,13 @@ when the newest window begins beyond that. Both walk the store over just the win
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import length_hint
 from typing import Any
 
 from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import CLOCK, clock_of
-from .errors import RecordError
 from .fold import Fold, Loops
+from .poison import cause_of, poison
 from .record import Record, Update, Windowed
 from .windows import Emit, TimeWindows
 
@@ -148,8 +147,8 @@ class WindowedFold:
         try:
             self._loops.like(records)(self, rest, self._cache, self.drops, done.append)
         except Exception as error:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, records[index], done) from error
+            failure = poison(self._step, records, rest, done)
+            raise failure from cause_of(failure, error)
         finally:
             if self.time != began:
                 self._cache.put(CLOCK, (self.time,))

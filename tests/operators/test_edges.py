@@ -159,3 +159,29 @@ def test_what_a_repartition_writes_it_reads() -> None:
     with tm.testing.TopologyDriver(app) as driver:
         driver.send("a", "k", 5, 3)
         assert [r.value for r in driver.read("out")] == [["(5, 1)", "(5, {5: 1})"]]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda group: group.count(),
+        lambda group: group.window(tm.tumbling(5)).count(),
+        lambda group: group.aggregate(n=tm.count()),
+    ],
+)
+def test_a_key_that_can_be_changed_in_place_is_refused_with_advice(step: Any) -> None:
+    app = tm.App("test")
+    step(app.stream("a", key=tm.json, value=tm.json).group_by_key())
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", 5, 1, 0)
+        with pytest.raises(tm.RecordError, match="the key is a dict, which can be changed"):
+            driver.send("a", {"x": 1}, 1, 0)
+
+
+def test_what_a_store_cannot_keep_is_named() -> None:
+    app = tm.App("test")
+    stream = app.stream("a", key=tm.utf8, value=tm.json).map(lambda v: {"x": object()})
+    stream.group_by_key().aggregate(last=tm.last("x")).named("rows")
+    reason = r"store 'rows' cannot keep .*: a builtins\.object cannot be written"
+    with tm.testing.TopologyDriver(app) as driver, pytest.raises(tm.TopologyError, match=reason):
+        driver.send("a", "k", 1, 0)
