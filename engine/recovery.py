@@ -98,7 +98,7 @@ class Recovery:
         self._advanced = clock.monotonic()
         self._wake = threading.Event()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="tidemill-recovery", daemon=True)
+        self._thread = threading.Thread(target=self.run, args=(self._wake.wait,), name="tidemill-recovery", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -167,23 +167,27 @@ class Recovery:
 
     # In the thread
 
-    def _run(self) -> None:
+    def run(self, wait: Callable[[float], object]) -> None:
+        """What the thread does until it is closed. `wait` is called with seconds when there is nothing to do."""
         while not self._closing:
-            if not self._feeding:
-                self._wake.wait(0.5)
-            if not self.step():
+            if self.idle:
+                wait(0.5)
+            if not self._step():
                 break
-        self.end()
+        for opening in list(self._openings.values()):
+            self._close(opening)
+        self._openings.clear()
+        self._feeding.close()
 
     @property
     def idle(self) -> bool:
-        """True when a step has nothing to do until something is asked for."""
+        """True while there is nothing to do until something is asked for."""
         return not (self._feeding or self._wake.is_set())
 
-    def step(self) -> bool:
-        """One turn of the thread: takes up what was asked for and feeds the stores a little.
+    def _step(self) -> bool:
+        """Takes up what was asked for and feeds the stores a little; False when it failed for good.
 
-        False when it failed for good; the main thread hears of it by `finished`.
+        The main thread hears of a failure by `finished`.
         """
         self._wake.clear()
         try:
@@ -205,13 +209,6 @@ class Recovery:
         else:
             return True
         return False
-
-    def end(self) -> None:
-        """The end of the thread: closes what it has open."""
-        for opening in list(self._openings.values()):
-            self._close(opening)
-        self._openings.clear()
-        self._feeding.close()
 
     def _hand_out(self, item: Ready | Closed | BaseException) -> None:
         with self._lock:
