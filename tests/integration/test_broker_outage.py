@@ -44,7 +44,6 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
     settings = {"broker": NOWHERE, "connect_timeout": "2s", "state_dir": tmp_path / "state"}
     life = Program("orders.py", tmp_path, settings, {"TOPICS": "unused"}).start()
     assert life.exit() == 3
-    assert f"waiting for Kafka at {NOWHERE}" in life.log
     said = " ".join(life.log[life.log.index("error: ") :].split())
     assert f"cannot reach Kafka at {NOWHERE} for 2s" in said
     assert "Check the address (--broker)" in said
