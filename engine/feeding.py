@@ -108,12 +108,11 @@ class Feeding:
         return moved
 
     def lags(self) -> dict[TaskId, int]:
-        """How many records each standby is behind, as far as is known."""
+        """How many records each task that is fed is behind, as far as is known."""
         lags: dict[TaskId, int] = {}
         for key, feed in self._feeds.items():
-            if feed.follows:
-                end = max(feed.target, self._reader.end(key))
-                lags[feed.task] = lags.get(feed.task, 0) + max(0, end - feed.position)
+            end = max(feed.target, self._reader.end(key)) if feed.follows else feed.target
+            lags[feed.task] = lags.get(feed.task, 0) + max(0, end - feed.position)
         return lags
 
     def close(self) -> None:

@@ -133,7 +133,7 @@ class Recovery:
         return found
 
     def lags(self) -> dict[TaskId, int]:
-        """How many changelog records each standby is behind, as far as is known."""
+        """How many changelog records each task that is opened or copied is behind, as far as is known."""
         with self._lock:
             return dict(self._lags)
 
