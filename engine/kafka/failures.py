@@ -89,6 +89,7 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._NOENT,  # "no leaders found": the partition was made a moment ago
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
