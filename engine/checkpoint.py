@@ -6,7 +6,7 @@ is never guessed: an outcome that cannot be known is raised as `Unsettled`, and 
 them from what the broker says.
 
     exactly once    changelog -> offsets into the transaction -> commit -> (caller settles the stores)
-    at least once   changelog -> flush -> commit offsets                -> (caller settles the stores)
+    at least once   still a member? -> changelog -> flush -> commit offsets -> (caller settles the stores)
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Group(Protocol):
     def sending_offsets(self, epoch: int) -> AbstractContextManager[bytes]: ...
 
     def commit_offsets(self, epoch: int, offsets: Mapping[Key, tuple[int, str]], timeout: float = ...) -> None: ...
+
+    def confirm(self, epoch: int, timeout: float = ...) -> None: ...
 
 
 class Transactions(Protocol):
@@ -174,6 +176,8 @@ class AtLeastOnce:
     def commit(self, sealed: Sequence[Sealed]) -> Settled:
         hit("before-produce")
         try:
+            # Nothing fences this producer: who wakes up after others have its tasks must not write to their changelogs.
+            self._group.confirm(self._epoch, self._timeout)
             self._logs.write(sealed, with_inputs=True)
             self._producer.flush(self._timeout)
             hit("after-send-offsets")

@@ -201,17 +201,17 @@ class Loop:
         self._stats.assigned()
         leaving = [task for task in self._tasks if task not in plan.active]
         unwanted = self._wanted - plan.active
+        untouched = event.surplus - self._tasks.keys() - self._wanted - self._leaving
         if leaving:
             self._commit()
             self._drop(leaving)
         hit("inside-rebalance")
-        if leaving:
-            self._membership.release(leaving)
+        self._membership.release([*leaving, *untouched])
         self._wanted -= unwanted
         self._leaving |= unwanted
         self._recovery.cancel(unwanted)
         self._recovery.standby(plan.standby)
-        coming = {task for task in sorted(plan.active) if task not in self._tasks and task not in self._wanted}
+        coming = set(plan.active) - self._tasks.keys() - self._wanted
         if coming:
             self._open(coming)
         parts = [f"{len(plan.active)} tasks"]

@@ -59,11 +59,24 @@ class Writer:
         if self._producer is None or self._checkpointer is None:
             producer = self._new_producer(self._process)
             if isinstance(producer, TransactionalProducer):
+                self._confirm(producer)
                 self._checkpointer = ExactlyOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
             else:
                 self._checkpointer = AtLeastOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
             self._producer = producer
         return self._producer, self._checkpointer
+
+    def _confirm(self, producer: TransactionalProducer) -> None:
+        """Makes sure that we were a member after the producer was registered.
+
+        Who takes over from us fences it then. Had that happened before, registering would have undone it, and what we
+        write would block its readers until it times out.
+        """
+        try:
+            self._group.confirm(self.epoch, self._timeout)
+        except BaseException:
+            producer.close()
+            raise
 
     def produce(self, outgoing: Sequence[Outgoing]) -> None:
         """Hands records over."""

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..assignment import Plan, Policy
 from ..errors import TidemillError
+from ..ids import TaskId
 from .security import Connection, connection
 from .userdata import Part
 
@@ -79,6 +80,9 @@ class Assigned:
     process: str
     """The incarnation: the transactional.id of this epoch's producer is `ids.transactional_id(group, process)`."""
     member_id: str
+    surplus: frozenset[TaskId] = frozenset()
+    """Tasks that are still ours and that the plan takes away, whether or not anybody has heard that they were given:
+    others may have them once they are released."""
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import concurrent.futures
 import contextlib
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..assignment import FORGOTTEN
 from ..errors import Fenced, Retryable
 from ..ids import TaskId, transactional_id
 from . import offsets as group_offsets
 from .background import Background
+from .confirm import confirm
 from .events import Assigned, Event, Failed, Former, Lost, MembershipSettings
 from .fencing import fence
 from .groupmetadata import check_format, group_metadata
@@ -84,14 +86,14 @@ class Membership:
         with self._state.changed:
             events = list(self._state.events)
             self._state.events.clear()
-            owned = self._state.ownership.owned
+            owned, surplus = self._state.ownership.owned, self._state.ownership.surplus
         kept: list[Event] = []
         for index, event in enumerate(events):
             if isinstance(event, Assigned):
                 if any(isinstance(later, (Assigned, Lost)) for later in events[index + 1 :]):
                     continue
                 # What was released after this plan was made is not given by it any more.
-                event = replace(event, plan=replace(event.plan, active=event.plan.active & owned))
+                event = replace(event, plan=replace(event.plan, active=event.plan.active & owned), surplus=surplus)
             kept.append(event)
         return kept
 
@@ -228,11 +230,7 @@ class Membership:
             self._hold(epoch)
             self._state.sending += 1
 
-        def identity() -> group_offsets.Identity:
-            with self._state.changed:
-                self._check(epoch)
-                return self._state.generation, self._state.member, self._settings.instance_id
-
+        identity = partial(self._identity, epoch)
         try:
             deadline = self._background.now() + timeout
             session = self._session
@@ -241,6 +239,16 @@ class Membership:
             )
         finally:
             self._sent()
+
+    def confirm(self, epoch: int, timeout: float = 30.0) -> None:
+        """Asks Kafka whether this process is a member still.
+
+        Whoever removes it after this has returned fences what it has registered before. Raises Fenced when it was
+        removed already or the epoch has ended, Retryable when Kafka did not answer in time.
+        """
+        deadline = self._background.now() + timeout
+        asked = confirm(self._session.wire, self._settings.group, partial(self._identity, epoch), deadline)
+        self._background.result(asked, timeout)
 
     def fetch_offsets(
         self, partitions: Iterable[Partition], timeout: float = 30.0
@@ -308,6 +316,11 @@ class Membership:
         self._check_epoch(epoch)
         if self._state.generation < 0:
             raise Fenced("this process is not a member of the group, so nothing can be committed")
+
+    def _identity(self, epoch: int) -> group_offsets.Identity:
+        with self._state.changed:
+            self._check(epoch)
+            return self._state.generation, self._state.member, self._settings.instance_id
 
     def _sent(self) -> None:
         with self._state.changed:

@@ -13,7 +13,7 @@ from ..errors import Fatal, Fenced, Retryable
 from .protocol import Code, Partition, commit_offsets, fetch_offsets, name_of
 from .wire import Wire
 
-__all__ = ["Identity", "commit", "fetch"]
+__all__ = ["MOVED", "PAUSE_SECONDS", "Identity", "commit", "fetch"]
 
 Identity = tuple[int, str, "str | None"]
 """Generation, member id, instance id."""

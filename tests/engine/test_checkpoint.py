@@ -76,6 +76,9 @@ class Fake:
     ) -> None:
         self._note("group offsets", epoch, dict(offsets))
 
+    def confirm(self, epoch: int, timeout: float = 1) -> None:
+        self._note("confirm", epoch)
+
 
 def logs(task: TaskId, store: str) -> str | None:
     return None if store == "m" else f"app-{store}-changelog"
@@ -111,7 +114,7 @@ def test_exactly_once_commits_changes_and_offsets_in_one_transaction() -> None:
 def test_at_least_once_delivers_everything_before_it_commits_offsets() -> None:
     fake = Fake()
     settled = at_least_once(fake).commit(WORK)
-    assert fake.journal == [CHANGES, ("flush",), ("group offsets", 3, OFFSETS)]
+    assert fake.journal == [("confirm", 3), CHANGES, ("flush",), ("group offsets", 3, OFFSETS)]
     assert settled[T0] == Position({"s": 102})
     assert all(headers for headers in fake.headers), "changes say which inputs they stand for"
 
@@ -129,7 +132,7 @@ def test_what_is_not_known_is_never_guessed(step: str) -> None:
         exactly_once(Fake({step: Retryable("no answer")})).commit(WORK)
 
 
-@pytest.mark.parametrize("step", ["changelog", "flush", "group offsets"])
+@pytest.mark.parametrize("step", ["confirm", "changelog", "flush", "group offsets"])
 def test_at_least_once_too(step: str) -> None:
     with pytest.raises(Unsettled):
         at_least_once(Fake({step: Retryable("no answer")})).commit(WORK)
