@@ -1,4 +1,4 @@
-"""The user's own step: a class with keyed state, which sees one record at a time.
+"""The user's own step: a class with keyed state and timers, which sees one record at a time.
 
 `process(value, ctx)` yields results, returns a list of them, or returns None. A result goes on with the key, event time
 and headers of the record; `side(name, value)` sends it to another output. One instance serves all keys of a task;
@@ -7,27 +7,23 @@ and headers of the record; `side(name, value)` sends it to another output. One i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from inspect import signature
-from types import GeneratorType
-from typing import Any, Generic, TypeAlias, cast
+from typing import Any, Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
-from ..state.cache import StateCache
+from .durations import Duration
 from .errors import TopologyError
-from .poison import cause_of, poison
-from .record import Headers, Record
-from .serde import Serde
-from .states import CLOCK, Bound, Journal, State
+from .record import Headers
+from .timers import Timers
 
-__all__ = ["Context", "Processing", "Processor", "Side", "check_processor", "side"]
+__all__ = ["Context", "Processor", "Side", "check_processor", "has_timers", "side"]
 
 K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
 R = TypeVar("R", default=Any)
-
-Records: TypeAlias = list[Record[Any, Any]]
 
 
 class Side(Generic[V]):
@@ -46,9 +42,13 @@ def side(name: str, value: V) -> Side[V]:
 
 
 class Context(Generic[K]):
-    """The record at hand, but for its value, and the time."""
+    """The record at hand, but for its value, the time, and timers for its key.
 
-    __slots__ = ("_time", "headers", "key", "now", "offset", "timestamp")
+    When a timer fires, the key is that of the timer, there are no headers, and `timestamp` is the event time at which
+    the timer was due (by the wall clock: stream time).
+    """
+
+    __slots__ = ("_time", "_timers", "headers", "key", "now", "offset", "timestamp")
 
     key: K
     """Its key."""
@@ -57,12 +57,13 @@ class Context(Generic[K]):
     headers: Headers
     """Its headers."""
     offset: int
-    """The offset of the record it came from."""
+    """The offset of the record it came from; -1 when a timer fires by the wall clock."""
     now: int
     """Wall-clock time when the batch began."""
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers | None) -> None:
         self._time: int | None = None
+        self._timers = timers
 
     @property
     def stream_time(self) -> int:
@@ -73,9 +74,34 @@ class Context(Generic[K]):
             )
         return self._time
 
+    def timer(
+        self,
+        name: str,
+        *,
+        after: Duration | None = None,
+        at: int | datetime | None = None,
+        clock: Literal["event", "wall"] = "event",
+    ) -> None:
+        """Has `on_timer` called for this key, once: `after` the time of the record (or `now`), or `at` a time.
+
+        A timer replaces the one of the same name that the key has. By event time it fires when a record moves stream
+        time to it or beyond, before that record is processed.
+        """
+        begin = self.timestamp if clock == "event" else self.now
+        self._known_timers().set(self.key, name, begin, after, at, clock)
+
+    def cancel(self, name: str) -> None:
+        """Removes the timer of this name, if the key has one."""
+        self._known_timers().cancel(self.key, name)
+
     def move(self, stream_time: int) -> None:
         """Sets stream time."""
         self._time = stream_time
+
+    def _known_timers(self) -> Timers:
+        if self._timers is None:
+            raise TypeError("a processor that sets timers must have a method on_timer(self, name, ctx)")
+        return self._timers
 
 
 class Processor(Generic[K, V, R]):
@@ -89,93 +115,9 @@ class Processor(Generic[K, V, R]):
         """What becomes of one record."""
         raise NotImplementedError
 
-
-class Processing:
-    """A processor at work."""
-
-    def __init__(
-        self,
-        step: str,
-        processor: Processor[Any, Any, Any],
-        states: Mapping[str, tuple[State, StateCache[Any, Any]]],
-        key: Serde[Any],
-        sides: Sequence[str],
-    ) -> None:
-        self._step = step
-        self._process = processor.process
-        self._sides = {name: port for port, name in enumerate(sides, start=1)}
-        self._journal = Journal()
-        self._context: Context[Any] = Context()
-        self._clock = next((cache for _, cache in states.values()), None)
-        for name, (state, cache) in states.items():
-            setattr(processor, name, state.bind(Bound(cache, self._journal, self._context, key.encode)))
-        self.drops = {"null key": 0}
-
-    def process(self, records: Records, now: int) -> Any:
-        """One list of records, or, with side outputs, one a port."""
-        self._context.now = now
-        ports: list[Records] = [[] for _ in range(len(self._sides) + 1)]
-        done: Any = ports if self._sides else ports[0]
-        rest = iter(records)
-        try:
-            if self._clock is None:
-                for record in rest:
-                    self._one(record, ports)
-            else:
-                self._keyed(rest, self._clock, ports)
-        except Exception as error:
-            self._journal.undo()
-            failure = poison(self._step, records, rest, done)
-            raise failure from error if self._clock is None else cause_of(failure, error)
-        return done
-
-    def _keyed(self, records: Iterator[Record[Any, Any]], clock: StateCache[Any, Any], ports: list[Records]) -> None:
-        began = time = clock[CLOCK] or 0
-        context, notes = self._context, self._journal.notes
-        try:
-            for record in records:
-                if record.key is None:
-                    self.drops["null key"] += 1
-                    continue
-                moved = max(time, record.timestamp)
-                context.move(moved)
-                self._one(record, ports)
-                notes.clear()
-                time = moved
-        finally:
-            if time != began:
-                clock.put(CLOCK, time)
-
-    def _one(self, record: Record[Any, Any], ports: list[Records]) -> None:
-        context = self._context
-        context.key, context.timestamp = record.key, record.timestamp
-        context.headers, context.offset = record.headers, record.offset
-        results: Any = self._process(record.value, context)
-        if results is None:
-            return
-        if type(results) is not GeneratorType:
-            check_results(results)
-        made = [self._routed(item) for item in cast("Iterable[Any]", results)]
-        for port, item in made:
-            if port is not None:
-                ports[port].append(Record(record.key, item, record.timestamp, record.headers, record.offset))
-
-    def _routed(self, item: Any) -> tuple[int | None, Any]:
-        """The port of a result (None when nobody reads it), and its value."""
-        if type(item) is not Side:
-            return 0, item
-        sent: Side[Any] = item
-        port = self._sides.get(sent.name)
-        if port is None:
-            reason = f"side output {sent.name!r} is not read"
-            self.drops[reason] = self.drops.get(reason, 0) + 1
-        return port, sent.value
-
-
-def check_results(results: object) -> None:
-    """Raises TypeError unless these are several results."""
-    if not isinstance(results, (list, tuple, Iterator)):
-        raise TypeError(f"process() yields its results or returns a list of them, not {results!r}")
+    def on_timer(self, name: str, ctx: Context[K], /) -> Iterable[R | Side[Any]] | None:
+        """What happens when a timer fires; a class that sets timers must have this method."""
+        raise NotImplementedError
 
 
 def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> type:
@@ -188,3 +130,8 @@ def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str,
     except TypeError as error:
         raise TopologyError(f".process({cls.__name__}): {error}") from error
     return cls
+
+
+def has_timers(cls: type) -> bool:
+    """Whether a processor has a method for its timers."""
+    return getattr(cls, "on_timer", None) is not Processor.on_timer

@@ -20,7 +20,8 @@ from .errors import TopologyError
 from .fold import Fold, aggregating, reducing
 from .inference import result_serde
 from .keyed import KeyedFold, TableRows, keyed_loops
-from .processor import Processing, Processor, check_processor
+from .processing import Processing, Timing
+from .processor import Processor, check_processor, has_timers
 from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto, auto_key
@@ -28,6 +29,7 @@ from .serde_json import json
 from .serde_keys import WindowedKey, plain_key
 from .stateless import Merge, NewValues
 from .states import declared
+from .timers import timers_codec, timers_view
 from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, Sink, StoreView, check_name
 from .windowed import WindowedFold, windowed_loops
 from .windows import Emit, TimeWindows
@@ -48,6 +50,10 @@ __all__ = [
     "table_rows",
     "windowed_fold",
 ]
+
+
+TIMERS = "timers"
+"""What a processor's store of timers is called, after the step."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +274,12 @@ def processing(
     flow: Flow, made: Callable[..., Processor[Any, Any, Any]], arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Flow:
     """A processor of the user's: a keyed step when it declares state."""
-    states = declared(check_processor(made, arguments, options))
+    cls = check_processor(made, arguments, options)
+    states, timed = declared(cls), has_timers(cls)
+    if timed and TIMERS in states:
+        raise TopologyError(
+            f"{cls.__name__}.{TIMERS}: the store of that name is for the timers; call the state otherwise"
+        )
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         key = flow.key_serde()
@@ -278,12 +289,13 @@ def processing(
 
             def build(caches: Caches) -> Operator:
                 bound = {name: (state, caches[settled.spec(name).name]) for name, state in states.items()}
-                return Processing(settled.name, made(*arguments, **options), bound, key, sides)
+                processor = made(*arguments, **options)
+                timers = caches[settled.spec(TIMERS).name] if timed else None
+                return (Timing if timed else Processing)(settled.name, processor, bound, timers, key, sides)
 
-            stores = tuple(
-                OperatorState(settled.spec(name), guarded(state.codec(key), settled.spec(name).name), state.view())
-                for name, state in states.items()
-            )
+            stores = [(name, state.codec(key), state.view()) for name, state in states.items()]
+            if timed:
+                stores.append((TIMERS, timers_codec(key), timers_view()))
             return Node(
                 settled.id,
                 settled.name,
@@ -291,13 +303,16 @@ def processing(
                 settled.inputs,
                 build=build,
                 ports=("", *sides),
-                stores=stores,
+                stores=tuple(
+                    OperatorState(settled.spec(name), guarded(codec, settled.spec(name).name), view)
+                    for name, codec, view in stores
+                ),
                 keyed=bool(stores),
             )
 
         return node
 
-    if states:
+    if states or timed:
         return replace(Grouping(flow).add("process", make), value=None)
     return replace(flow.to(flow.draft.add("process", (flow.input,), make(flow))), value=None)
 

@@ -85,6 +85,31 @@ class Remembering(tm.Processor[str, Any, Any]):
         yield [self.total.get(), self.longest.get(), dict(self.seen), list(self.recent), ctx.stream_time, ctx.offset]
 
 
+class Ticking(tm.Processor[str, Any, Any]):
+    """Uses timers and state that is forgotten, and fails in both methods."""
+
+    recent = tm.MapState(int, int, ttl=12)
+    last = tm.ListState(int, ttl=7)
+
+    def process(self, value: Any, ctx: tm.Context[str]) -> Iterator[Any]:
+        if value is None:
+            ctx.cancel("t0")
+            return
+        self.recent[value % 4] = value
+        self.last.append(value)
+        ctx.timer(f"t{value % 3}", after=value)
+        yield [dict(self.recent), list(self.last)]
+        checked(value)
+
+    def on_timer(self, name: str, ctx: tm.Context[str]) -> Iterator[Any]:
+        self.last.append(ctx.timestamp)
+        yield [name, ctx.timestamp, dict(self.recent), list(self.last), ctx.stream_time, ctx.offset]
+        if ctx.timestamp % 5 == 0:
+            ctx.timer("more", after=7)
+        if ctx.timestamp % 7 == 0:
+            raise ValueError("7")
+
+
 def split_and_merge(app: tm.App) -> None:
     branches = stream(app).split(
         low=lambda v: checked(v) is not None and v < 5, high=lambda v: v is not None and v > 10, default="rest"
@@ -152,6 +177,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "overlapping windows, on update": windowed(tm.hopping(10, every=4, grace=5), "update"),
     "overlapping windows, on close": windowed(tm.hopping(10, every=4, grace=5), "close"),
     "processor": processor,
+    "timers": lambda app: stream(app).process(Ticking).named("p").to("out"),
     "table": table_chain,
     "to_table": lambda app: stream(app).to_table().filter(lambda v: checked(v) > 4).to("out"),
 }

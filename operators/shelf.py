@@ -1,0 +1,191 @@
+"""What lies under the states of a `Processor`: entries that may expire, writes that can be taken back.
+
+A value with a time to live is kept with the stream time until which it lives; from then on it is not seen. It is
+deleted a little later, when stream time passes the next multiple of an eighth of that life: an index in the same store,
+in the order of these times, says which entries may be due, so nothing else is looked at.
+
+    encoded key:   00 the clock   |   01 + slot  an entry   |   02 + time + slot  the index
+    encoded value: 00 + value     |   01 + time until which it lives + value
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from ..state.cache import Codec, StateCache
+from ..state.keys import pack, unpack
+from .serde_auto import auto
+
+__all__ = ["CLOCK", "AtHand", "Cache", "Journal", "Shelf", "kept_value", "slot_codec", "visible"]
+
+Cache: TypeAlias = StateCache[Any, Any]
+
+CLOCK_KEY, ENTRY, INDEX, AFTER_INDEX = b"\x00", b"\x01", b"\x02", b"\x03"
+GRAINS = 8
+
+_UNTIL = Struct(">q")
+
+
+class Clock:
+    """The cache key under which a step keeps its stream time: equal to no key of a user's."""
+
+    def __repr__(self) -> str:
+        return "CLOCK"
+
+
+CLOCK: Final = Clock()
+
+
+class Kept(msgspec.Struct, frozen=True, gc=False):
+    """A value that lives until a stream time."""
+
+    until: int
+    value: Any
+
+
+class Due(msgspec.Struct, frozen=True):
+    """An entry of the index: the slot may be expired at this stream time."""
+
+    at: int
+    slot: Any
+
+
+class Journal:
+    """What was there before the record at hand, so that it can be as if the record had never come."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[Cache, Any, Any]] = []
+
+    def write(self, cache: Cache, key: Any, entry: Any) -> None:
+        """Writes an entry; None deletes."""
+        self.notes.append((cache, key, cache[key]))
+        cache.put(key, entry)
+
+    def undo(self) -> None:
+        """Takes back all writes since the notes were cleared."""
+        for cache, key, before in reversed(self.notes):
+            cache.put(key, before)
+        self.notes.clear()
+
+
+class AtHand(Protocol):
+    """What tells the key at hand, and the time."""
+
+    key: Any
+
+    @property
+    def stream_time(self) -> int: ...
+
+
+class Shelf:
+    """One store of a processor."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        journal: Journal,
+        at_hand: AtHand,
+        encode_key: Callable[[Any], bytes],
+        ttl: int | None,
+    ) -> None:
+        self._cache = cache
+        self._journal = journal
+        self.at_hand = at_hand
+        self.encode_key = encode_key
+        self._ttl = ttl
+        self._grain = max(1, (ttl or 0) // GRAINS)
+        self._next_sweep = -1
+
+    def read(self, slot: Any) -> Any:
+        """The value in a slot; None when there is none, or none any more."""
+        return self._alive(self._cache[slot])
+
+    def write(self, slot: Any, value: Any) -> None:
+        """Puts a value into a slot; None empties it."""
+        if self._ttl is None or value is None:
+            self._journal.write(self._cache, slot, value)
+            return
+        before = self._cache[slot]
+        until = self.at_hand.stream_time + self._ttl
+        due = self._due(until)
+        self._journal.write(self._cache, slot, Kept(until, value))
+        if not isinstance(before, Kept) or self._due(before.until) != due:
+            self._journal.write(self._cache, Due(due, slot), True)
+
+    def write_plain(self, slot: Any, value: Any) -> None:
+        """The same for a value that never expires."""
+        self._journal.write(self._cache, slot, value)
+
+    def slots(self, lo: bytes, hi: bytes | None) -> Iterator[Any]:
+        """The slots with encoded keys from `lo` on and before `hi` that have a value."""
+        for slot, entry in self._cache.scan(ENTRY + lo, INDEX if hi is None else ENTRY + hi):
+            if self._alive(entry) is not None:
+                yield slot
+
+    def sweep(self, time: int) -> list[Any]:
+        """Deletes what has expired by this stream time; gives the slots, those that were written first first."""
+        if self._ttl is None or time < self._next_sweep:
+            return []
+        self._next_sweep = (time // self._grain + 1) * self._grain
+        expired: list[Any] = []
+        for due, _ in list(self._cache.scan(INDEX, INDEX + pack(time + 1))):
+            entry = self._cache[due.slot]
+            if isinstance(entry, Kept) and entry.until <= time:
+                self._journal.write(self._cache, due.slot, None)
+                expired.append(due.slot)
+            self._journal.write(self._cache, due, None)
+        return expired
+
+    def _due(self, until: int) -> int:
+        return -(-until // self._grain) * self._grain
+
+    def _alive(self, entry: Any) -> Any:
+        if entry.__class__ is not Kept:
+            return entry
+        return entry.value if self._ttl is None or entry.until > self.at_hand.stream_time else None
+
+
+def visible(slot: Any) -> bool:
+    """True for the entries of a store that are people's own."""
+    return slot is not CLOCK and slot.__class__ is not Due
+
+
+def kept_value(entry: Any) -> Any:
+    """The value of an entry, whether it expires or not."""
+    return entry.value if entry.__class__ is Kept else entry
+
+
+def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Codec[Any, Any]:
+    """A codec for a store with these slots."""
+
+    def encode_key(key: Any) -> bytes:
+        if key is CLOCK:
+            return CLOCK_KEY
+        if key.__class__ is Due:
+            return INDEX + pack(key.at, encode(key.slot))
+        return ENTRY + encode(key)
+
+    def decode_key(data: bytes) -> Any:
+        kind = data[:1]
+        if kind == ENTRY:
+            return decode(data[1:])
+        if kind == CLOCK_KEY:
+            return CLOCK
+        at, slot = unpack(data[1:], int, bytes)
+        return Due(at, decode(slot))
+
+    def encode_value(entry: Any) -> bytes:
+        if entry.__class__ is Kept:
+            return b"\x01" + _UNTIL.pack(entry.until) + auto.encode(entry.value)
+        return b"\x00" + auto.encode(entry)
+
+    def decode_value(data: bytes) -> Any:
+        if data[:1] == b"\x00":
+            return auto.decode(data[1:])
+        return Kept(_UNTIL.unpack_from(data, 1)[0], auto.decode(data[9:]))
+
+    return Codec(encode_key, decode_key, encode_value, decode_value)

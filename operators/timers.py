@@ -1,0 +1,149 @@
+"""Timers of a `Processor`: durable, one of a name for each key, by event time or by the wall clock.
+
+A timer is two entries of the store `<step>-timers`: one in the order in which timers are due, one by key and name, so
+that it can be replaced or cancelled. Which is due first is remembered; all else is in the store.
+
+    encoded key:  00 the clock   |   01 + due + key + name  by event time   |   02 the same by wall clock
+                  03 + key + name  when it is due
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from ..state.cache import Codec
+from ..state.keys import pack, unpack
+from .durations import Duration, parse_duration
+from .edges import milliseconds
+from .serde import Serde
+from .serde_auto import auto
+from .shelf import CLOCK, Cache, Journal
+from .topology import StoreView
+
+__all__ = ["EVENT", "NEVER", "WALL", "Timer", "Timers", "timers_codec", "timers_view"]
+
+EVENT, WALL, NAMED = 1, 2, 3
+KINDS: Final[dict[str, int]] = {"event": EVENT, "wall": WALL}
+UNKNOWN: Final = -2
+NEVER: Final = 1 << 62
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """A timer, in the order in which timers are due."""
+
+    kind: int
+    due: int
+    key: Any
+    name: str
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A timer by its key and name."""
+
+    key: Any
+    name: str
+
+
+class Timers:
+    """The timers of one task."""
+
+    def __init__(self, cache: Cache, journal: Journal) -> None:
+        self._cache = cache
+        self._journal = journal
+        self._next = {EVENT: UNKNOWN, WALL: UNKNOWN}
+        self._lengths: dict[Duration, int] = {}
+        self.firing: Timer | None = None
+
+    def set(
+        self, key: Any, name: str, begin: int, after: Duration | None, at: int | datetime | None, clock: str
+    ) -> None:
+        """Sets a timer, in place of the one of this name that the key has."""
+        kind = KINDS.get(clock)
+        if kind is None:
+            raise ValueError(f"the clock of a timer is 'event' or 'wall', not {clock!r}")
+        if (after is None) == (at is None):
+            raise TypeError("a timer takes either after= or at=")
+        due = begin + self._length(after) if after is not None else milliseconds(at)
+        firing = self.firing
+        if firing is not None and firing.kind == kind and due <= firing.due:
+            raise ValueError(
+                f"timer {name!r} would be due at {due}, while timer {firing.name!r} of {firing.due} fires: what a "
+                "timer sets must be due later"
+            )
+        self.cancel(key, name)
+        timer = Timer(kind, due, key, name)
+        self._journal.write(self._cache, timer, True)
+        self._journal.write(self._cache, Named(key, name), [kind, due])
+        if self._next[kind] != UNKNOWN:
+            self._next[kind] = min(self._next[kind], due)
+
+    def cancel(self, key: Any, name: str) -> None:
+        """Removes a timer, if there is one of this name."""
+        known = self._cache[Named(key, name)]
+        if known is not None:
+            kind, due = known
+            self.remove(Timer(kind, due, key, name))
+
+    def remove(self, timer: Timer) -> None:
+        """Removes a timer that there is."""
+        self._journal.write(self._cache, timer, None)
+        self._journal.write(self._cache, Named(timer.key, timer.name), None)
+        if timer.due == self._next[timer.kind]:
+            self._next[timer.kind] = UNKNOWN
+
+    def first(self, kind: int, until: int) -> Timer | None:
+        """The timer that is due first, if it is due by this time."""
+        following = self._next[kind]
+        if following > until:
+            return None
+        first = next((timer for timer, _ in self._cache.scan(bytes((kind,)), bytes((kind + 1,)))), None)
+        self._next[kind] = NEVER if first is None else first.due
+        return first if first is not None and first.due <= until else None
+
+    def forget(self) -> None:
+        """Writes were taken back: what is due first is not known any more."""
+        self._next = {EVENT: UNKNOWN, WALL: UNKNOWN}
+
+    def _length(self, after: Duration) -> int:
+        known = self._lengths.get(after)
+        if known is None:
+            known = self._lengths[after] = parse_duration(after, "after")
+        return known
+
+
+def timers_codec(key: Serde[Any]) -> Codec[Any, Any]:
+    """How timers are stored."""
+    encode, decode = key.encode, key.decode
+
+    def encode_key(slot: Any) -> bytes:
+        if slot is CLOCK:
+            return b"\x00"
+        if slot.__class__ is Named:
+            return bytes((NAMED,)) + pack(encode(slot.key), slot.name.encode())
+        return bytes((slot.kind,)) + pack(slot.due, encode(slot.key), slot.name.encode())
+
+    def decode_key(data: bytes) -> Any:
+        kind = data[0]
+        if kind == 0:
+            return CLOCK
+        if kind == NAMED:
+            outer, name = unpack(data[1:], bytes, bytes)
+            return Named(decode(outer), name.decode())
+        due, outer, name = unpack(data[1:], int, bytes, bytes)
+        return Timer(kind, due, decode(outer), name.decode())
+
+    return Codec(encode_key, decode_key, auto.encode, auto.decode)
+
+
+def timers_view() -> StoreView:
+    """People see when the timer of a key and name is due, and by which clock."""
+    words = {number: word for word, number in KINDS.items()}
+    return StoreView(
+        to_key=lambda pair: Named(*pair),
+        from_key=lambda slot: (slot.key, slot.name),
+        from_value=lambda entry: (words[entry[0]], entry[1]),
+        visible=lambda slot: slot.__class__ is Named,
+    )
