@@ -81,6 +81,8 @@ class Opening:
 
     task: TaskId
     part: SubTopology
+    request: int = 0
+    """The number of the request that it answers."""
     standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
     age: int = 0

@@ -20,6 +20,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Protocol
 
 from ..operators.topology import Source
@@ -32,6 +33,7 @@ from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .opening import Closed, Opening, Progress, Ready
 from .plan import Plan, SubTopology
+from .requests import Requests
 from .starting import starting_offsets
 
 __all__ = ["Recovery", "Stores"]
@@ -41,14 +43,18 @@ Key = tuple[str, int]
 PAUSE_MS = 200
 STUCK_MS = 1000
 PATIENCE_SECONDS = 3.0
+OFFSETS_SECONDS = 1.0
+"""How long committed offsets are waited for at a time: meanwhile nobody hears of other requests."""
+Chains = Mapping[TaskId, tuple[str, ...]]
+"""Former owners by task."""
 
 
 class Group(Protocol):
     """What recovery asks the group."""
 
-    def fence(self, tasks: Iterable[TaskId]) -> Future[None]: ...
+    def fence(self, tasks: Iterable[TaskId]) -> Future[Chains]: ...
 
-    def opened(self, tasks: Iterable[TaskId]) -> None: ...
+    def opened(self, fenced: Chains) -> None: ...
 
     def fetch_offsets(
         self, partitions: Iterable[Key], timeout: float = ...
@@ -87,12 +93,13 @@ class Recovery:
         self._stores = stores
         self._clock = clock
         self._lock = threading.Lock()
-        self._commands: deque[tuple[Callable[[frozenset[TaskId]], None], frozenset[TaskId]]] = deque()
-        self._out: list[Ready | Closed | BaseException] = []
+        self._commands: deque[Callable[[], None]] = deque()
+        self._requests = Requests()
         self._progress: dict[TaskId, Progress] = {}
         self._lags: dict[TaskId, int] = {}
         # Of the thread alone:
-        self._asked: set[TaskId] = set()
+        self._asked: dict[TaskId, int] = {}
+        """Requests to begin with, by their numbers."""
         self._standbys: frozenset[TaskId] = frozenset()
         self._openings: dict[TaskId, Opening] = {}
         self._advanced = clock.monotonic()
@@ -106,31 +113,22 @@ class Recovery:
 
     def open(self, tasks: Iterable[TaskId]) -> None:
         """Opens tasks of which the group has made this process the owner."""
-        self._command(self._open, tasks)
+        self._command(partial(self._asked.update, self._requests.made(tasks)))
 
     def standby(self, tasks: Iterable[TaskId]) -> None:
         """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise."""
-        self._command(self._keep, tasks)
+        self._command(partial(self._keep, frozenset(tasks)))
 
     def cancel(self, tasks: Iterable[TaskId]) -> None:
         """These tasks are not wanted any more; each is answered by a `Closed` when nothing of it is open."""
         unwanted = frozenset(tasks)
         if unwanted:
-            self._close_finished(unwanted)
-            self._command(self._cancel, unwanted)
+            self._requests.taken_back(unwanted)
+            self._command(partial(self._cancel, unwanted))
 
     def finished(self) -> list[Ready | Closed]:
         """Tasks that were opened or closed since the last call. Raises what made the thread fail."""
-        with self._lock:
-            out, self._out = self._out, []
-        found = [item for item in out if not isinstance(item, BaseException)]
-        for item in out:
-            if isinstance(item, BaseException):
-                for other in found:
-                    if isinstance(other, Ready):
-                        other.close()
-                raise item
-        return found
+        return self._requests.answers()
 
     def lags(self) -> dict[TaskId, int]:
         """How many changelog records each task that is opened or copied is behind, as far as is known."""
@@ -148,22 +146,11 @@ class Recovery:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECONDS)
-        with self._lock:
-            finished = [item for item in self._out if isinstance(item, Ready)]
-        for ready in finished:
-            ready.close()
+        self._requests.close()
 
-    def _command(self, command: Callable[[frozenset[TaskId]], None], tasks: Iterable[TaskId]) -> None:
-        self._commands.append((command, frozenset(tasks)))
+    def _command(self, command: Callable[[], None]) -> None:
+        self._commands.append(command)
         self._wake.set()
-
-    def _close_finished(self, unwanted: frozenset[TaskId]) -> None:
-        """Takes back what was handed out and not fetched."""
-        with self._lock:
-            gone = [item for item in self._out if isinstance(item, Ready) and item.task in unwanted]
-            self._out = [item for item in self._out if item not in gone]
-        for ready in gone:
-            ready.close()
 
     # In the thread
 
@@ -192,8 +179,7 @@ class Recovery:
         self._wake.clear()
         try:
             while self._commands:
-                command, tasks = self._commands.popleft()
-                command(tasks)
+                self._commands.popleft()()
             try:
                 self._begin()
                 self._begin_standbys()
@@ -203,33 +189,25 @@ class Recovery:
                 self._clock.sleep(PAUSE_MS)
                 self._wake.set()
         except StateError as failure:
-            self._hand_out(StateUnusable(str(failure)))
+            self._requests.answer(StateUnusable(str(failure)))
         except BaseException as failure:  # the main thread raises it
-            self._hand_out(failure)
+            self._requests.answer(failure)
         else:
             return True
         return False
 
-    def _hand_out(self, item: Ready | Closed | BaseException) -> None:
-        with self._lock:
-            self._out.append(item)
-
-    def _open(self, tasks: frozenset[TaskId]) -> None:
-        self._asked |= tasks
-
     def _keep(self, tasks: frozenset[TaskId]) -> None:
         self._standbys = tasks
-        for task in [o.task for o in self._openings.values() if o.standby and o.task not in tasks | self._asked]:
+        for task in [o.task for o in self._openings.values() if o.standby and o.task not in tasks | self._asked.keys()]:
             self._forget(task)
 
     def _cancel(self, tasks: frozenset[TaskId]) -> None:
-        self._close_finished(tasks)
-        self._asked -= tasks
         for task in tasks:
+            self._asked.pop(task, None)
             opening = self._openings.get(task)
             if opening is not None and not opening.standby:
                 self._forget(task)
-            self._hand_out(Closed(task))
+            self._requests.answer(Closed(task))
 
     def _forget(self, task: TaskId) -> None:
         self._close(self._openings.pop(task))
@@ -243,34 +221,34 @@ class Recovery:
 
     def _begin(self) -> None:
         """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
-        if not self._asked:
+        asked = {task: number for task, number in self._asked.items() if self._requests.wanted(task, number)}
+        self._asked.clear()
+        if not asked:
             return
-        asked, self._asked = self._asked, set[TaskId]()
-        coming = {task: self._promoted(task) for task in sorted(asked)}
+        coming = {task: self._promoted(task, asked[task]) for task in sorted(asked)}
         try:
-            self._group.fence(coming).result()
-            self._group.opened(coming)
+            self._group.opened(self._group.fence(coming).result())
             self._find_offsets(coming.values())
             self._take_up(coming.values())
         except Retryable:
             for opening in coming.values():
                 self._openings.pop(opening.task, None)
                 self._close(opening)
-            self._asked |= asked
+            self._asked.update(asked)
             raise
         for opening in coming.values():
             self._finish_if_done(opening)
 
-    def _promoted(self, task: TaskId) -> Opening:
+    def _promoted(self, task: TaskId, request: int) -> Opening:
         """A task to open; it takes over the stores of its standby, if there is one."""
         standby = self._openings.pop(task, None)
         if standby is None:
-            return Opening(task, self._plan.part(task))
+            return Opening(task, self._plan.part(task), request)
         self._feeding.remove(standby.task)
-        return Opening(task, standby.part, stores=standby.stores)
+        return Opening(task, standby.part, request, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
-        missing = self._standbys - self._openings.keys() - self._asked
+        missing = self._standbys - self._openings.keys() - self._asked.keys()
         self._take_up([Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
 
     def _take_up(self, openings: Iterable[Opening]) -> None:
@@ -305,7 +283,11 @@ class Recovery:
     def _find_offsets(self, openings: Iterable[Opening]) -> None:
         openings = list(openings)
         keys = [key for opening in openings for key in opening.part.task_inputs(opening.task.partition)]
-        committed = self._group.fetch_offsets(keys)
+        try:
+            committed = self._group.fetch_offsets(keys, OFFSETS_SECONDS)
+        except Retryable:
+            self._group.sweep()  # whose transaction is it that is open for so long?
+            raise
         for opening in openings:
             sources = dict(opening.part.inputs)
             offsets: dict[Key, int] = {}
@@ -363,7 +345,8 @@ class Recovery:
         )
         with self._lock:
             self._progress.pop(opening.task, None)
-        self._hand_out(
+        self._requests.ready(
+            opening.request,
             Ready(
                 opening.task,
                 opening.stores,
@@ -371,7 +354,7 @@ class Recovery:
                 opening.fresh,
                 opening.stream_time,
                 opening.restored,
-            )
+            ),
         )
 
     def _report(self, opening: Opening) -> None:

@@ -140,14 +140,14 @@ class Membership:
         if gone:
             self._background.soon(self._session.rejoin)
 
-    def fence(self, tasks: Iterable[TaskId]) -> concurrent.futures.Future[None]:
+    def fence(self, tasks: Iterable[TaskId]) -> concurrent.futures.Future[Mapping[TaskId, tuple[str, ...]]]:
         """Ends what former owners of these newly assigned tasks have left open. Call `opened` some time after it.
 
-        Returns at once. The future fails with Retryable or Fatal.
+        Returns at once. The future gives the former owners by task; it fails with Retryable or Fatal.
         """
         with self._state.changed:
             opening = self._state.ownership.opening
-            chains = {process for task in tasks for process in opening.get(task, ())}
+            chains = {task: opening[task] for task in tasks if task in opening}
         return self._background.submit(self._fence(chains))
 
     def sweep(self, timeout: float = 30.0) -> list[str]:
@@ -156,10 +156,11 @@ class Membership:
             return []
         return self._background.result(sweep(self._session.wire, self._settings, self._state), timeout)
 
-    def opened(self, tasks: Iterable[TaskId]) -> None:
-        """Former owners of these tasks are fenced: the group may forget them."""
+    def opened(self, fenced: Mapping[TaskId, tuple[str, ...]]) -> None:
+        """These former owners are fenced: the group may forget them, unless there are others by now."""
         with self._state.changed:
-            self._state.ownership.opened(tasks)
+            own = self._state.ownership
+            own.opened([task for task, chain in fenced.items() if own.opening.get(task) == chain])
 
     def report(
         self,
@@ -329,11 +330,13 @@ class Membership:
         if last:
             self._background.soon(self._session.idle.set)
 
-    async def _fence(self, processes: set[str]) -> None:
+    async def _fence(self, chains: Mapping[TaskId, tuple[str, ...]]) -> Mapping[TaskId, tuple[str, ...]]:
         settings, session = self._settings, self._session
+        processes = {process for chain in chains.values() for process in chain}
         if not settings.transactions:
-            return
+            return chains
         names = sorted(transactional_id(settings.group, p) for p in processes if p != FORGOTTEN)
         await fence(session.wire, names, settings.transaction_timeout)
         if FORGOTTEN in processes:
             await sweep(session.wire, settings, self._state)
+        return chains

@@ -37,7 +37,7 @@ class Hand:
     size: int = 1 << 40
     """What it says of each task's state; large state moves by way of a copy."""
     hanging: bool = False
-    _fences: list[tuple[set[TaskId], Future[None]]] = field(default_factory=list)
+    _fences: list[tuple[set[TaskId], Future[Any]]] = field(default_factory=list)
 
     def turn(self) -> None:
         if self.hanging:
@@ -47,9 +47,8 @@ class Hand:
             self.hear(event)
         for tasks, future in [f for f in self._fences if f[1].done()]:
             self._fences.remove((tasks, future))
-            future.result()
             ready = tasks & self.opening
-            self.membership.opened(ready)
+            self.membership.opened({task: chain for task, chain in future.result().items() if task in ready})
             self.opening -= ready
             self.running |= ready
 
