@@ -83,7 +83,7 @@ class Processing:
             index = len(records) - length_hint(rest) - 1 - failed.before_record
             raise self._timer_failure(failed, index, ports) from failed.__cause__
         except Exception as error:
-            self._take_back()
+            self._journal.undo()
             failure = poison(self._step, records, rest, self._done(ports))
             raise failure from error if self._clock is None else cause_of(failure, error)
         return self._done(ports)
@@ -143,11 +143,6 @@ class Processing:
             self.drops[reason] = self.drops.get(reason, 0) + 1
         return port, sent.value
 
-    def _take_back(self) -> None:
-        self._journal.undo()
-        if self._timers is not None:
-            self._timers.forget()
-
     def _done(self, ports: list[Records]) -> Any:
         return ports if self._sides else ports[0]
 
@@ -174,7 +169,7 @@ class Processing:
             try:
                 self._send(self._processor.on_timer(timer.name, context), cause, ports)
             except Exception as error:
-                self._take_back()
+                self._journal.undo()
                 timers.remove(timer)
                 raise TimerFailed(timer, timestamp, offset, before_record) from error
             finally:

@@ -27,7 +27,6 @@ __all__ = ["EVENT", "NEVER", "WALL", "Timer", "Timers", "timers_codec", "timers_
 
 EVENT, WALL, NAMED = 1, 2, 3
 KINDS: Final[dict[str, int]] = {"event": EVENT, "wall": WALL}
-UNKNOWN: Final = -2
 NEVER: Final = 1 << 62
 
 
@@ -53,7 +52,7 @@ class Timers:
     def __init__(self, cache: Cache, journal: Journal) -> None:
         self._cache = cache
         self._journal = journal
-        self._next = {EVENT: UNKNOWN, WALL: UNKNOWN}
+        self._next = {EVENT: -1, WALL: -1}  # no timer is due before this
         self._lengths: dict[Duration, int] = {}
         self.firing: Timer | None = None
 
@@ -77,8 +76,7 @@ class Timers:
         timer = Timer(kind, due, key, name)
         self._journal.write(self._cache, timer, True)
         self._journal.write(self._cache, Named(key, name), [kind, due])
-        if self._next[kind] != UNKNOWN:
-            self._next[kind] = min(self._next[kind], due)
+        self._next[kind] = min(self._next[kind], due)
 
     def cancel(self, key: Any, name: str) -> None:
         """Removes a timer, if there is one of this name."""
@@ -91,8 +89,6 @@ class Timers:
         """Removes a timer that there is."""
         self._journal.write(self._cache, timer, None)
         self._journal.write(self._cache, Named(timer.key, timer.name), None)
-        if timer.due == self._next[timer.kind]:
-            self._next[timer.kind] = UNKNOWN
 
     def first(self, kind: int, until: int) -> Timer | None:
         """The timer that is due first, if it is due by this time."""
@@ -102,10 +98,6 @@ class Timers:
         first = next((timer for timer, _ in self._cache.scan(bytes((kind,)), bytes((kind + 1,)))), None)
         self._next[kind] = NEVER if first is None else first.due
         return first if first is not None and first.due <= until else None
-
-    def forget(self) -> None:
-        """Writes were taken back: what is due first is not known any more."""
-        self._next = {EVENT: UNKNOWN, WALL: UNKNOWN}
 
     def _length(self, after: Duration) -> int:
         known = self._lengths.get(after)

@@ -140,9 +140,19 @@ def test_a_timer_that_fails_is_named(clock: str) -> None:
 def test_a_timer_that_fails_changes_nothing_and_holds_nobody_up() -> None:
     with driver(Scripted, on_error=tm.skip) as running:
         running.send("a", "k", [["a", 5, "event"], ["bad", 6, "event"], ["c", 7, "event"]], 0)
-        running.send_all("a", [tm.Record("k", [], 10), tm.Record("l", [["d", 1, "event"]], 10), tm.Record("l", [], 12)])
-        assert [(name, fired) for name, _, _, _, _, fired in read(running)] == [("a", 1), ("c", 2), ("d", 1)]
+        running.send_all("a", [tm.Record("k", [["d", 1, "event"]], 10), tm.Record("l", [], 12)])
+        assert [(name, fired) for name, _, _, _, _, fired in read(running)] == [("a", 1), ("c", 2), ("d", 3)]
         assert list(running.store("p-timers").items()) == []
+        assert running.dropped == {("p", "error"): 1}
+
+
+def test_timers_that_are_due_with_one_that_fails_after_the_last_record() -> None:
+    with driver(Scripted, on_error=tm.skip) as running:
+        running.send("a", "k", [["a", 100, "event"]], 0)
+        running.send("a", "l", [], 50)
+        running.send("a", "l", [["b", 1, "event"], ["bad", 2, "event"], ["c", 3, "event"]], 0)
+        assert [name for name, *_ in read(running)] == ["b", "c"]
+        assert dict(running.store("p-timers").items()) == {("k", "a"): ("event", 100)}
 
 
 class At(tm.Processor[str, Any, Any]):
