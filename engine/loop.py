@@ -243,7 +243,7 @@ class Loop:
         self._leaving.clear()
         self._assignment = None
         self._drop(self._tasks)
-        self._writer.discard(abort=False)
+        self._writer.discard(abort=True)  # whoever has our tasks now may not know that there is something to fence
 
     def _recover_all(self, *corrupt: str) -> None:
         """Drops every task and opens it again from what is committed; a new producer settles what is open."""
