@@ -30,6 +30,7 @@ from .protocol import Code, Joined, heartbeat, join_group, leave_group, name_of,
 from .refusals import refusal
 from .selfreport import self_report
 from .state import State
+from .sweep import tidy
 from .userdata import Catalogue, Part, decode_plan, subscription
 from .wire import Wire
 
@@ -69,13 +70,14 @@ class Session:
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
-        burying = asyncio.create_task(self._bury())
+        beside = [asyncio.create_task(work) for work in (self._bury(), tidy(self.wire, self.settings, self.state))]
         try:
             await self._live()
         except asyncio.CancelledError:
             pass
         finally:
-            burying.cancel()
+            for task in beside:
+                task.cancel()
         self._phase("closed")
 
     async def close(self) -> None:

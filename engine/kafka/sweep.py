@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from ..errors import Retryable
+from ..errors import Retryable, TidemillError
 from ..ids import process_of
 from .events import MembershipSettings
 from .fencing import fence_exactly, open_transactions
@@ -19,34 +19,59 @@ from .protocol import Code, heartbeat
 from .state import State
 from .wire import Unsupported, Wire
 
-__all__ = ["sweep"]
+__all__ = ["sweep", "tidy"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """While the group keeps changing."""
 SECONDS = 5.0
+TIDY_SECONDS = 10.0
+"""Between two looks at the open transactions."""
 
 
 async def sweep(wire: Wire, settings: MembershipSettings, state: State) -> list[str]:
     """Fences processes of this application that have a transaction open and are not in the group. Returns them."""
+    try:
+        return await fence_the_gone(wire, settings, state)
+    except Unsupported as failure:
+        log.warning("what dead processes left open stays so until it times out: %s", failure)
+        return []
+
+
+async def tidy(wire: Wire, settings: MembershipSettings, state: State) -> None:
+    """Sweeps now and then while this member leads the group.
+
+    A process that was replaced while it stood still may wake up, write a little and die before it can be told: nobody
+    waits for what it left in a task's own topics, but readers of its outputs do.
+    """
+    while settings.transactions:
+        await asyncio.sleep(TIDY_SECONDS)
+        if state.leader and state.phase == "stable":
+            try:
+                await fence_the_gone(wire, settings, state)
+            except Retryable:
+                continue
+            except TidemillError as failure:
+                log.debug("the group's leader does not look for forgotten transactions: %s", failure)
+                return
+
+
+async def fence_the_gone(wire: Wire, settings: MembershipSettings, state: State) -> list[str]:
+    """See `sweep`. Raises Unsupported when the brokers cannot tell."""
     for _ in range(ATTEMPTS):
         while state.phase != "stable":
             if state.phase == "closed":
                 return []
             await asyncio.sleep(0.02)
         generation, living = state.generation, {seat.process for seat in state.seats}
-        try:
-            found = await open_transactions(wire, settings.group)
-            dead = [t for t in found if process_of(settings.group, t.transactional) not in living]
-            if not dead:
-                return []
-            if not await newest(wire, settings, state, generation):
-                continue
-            await fence_exactly(wire, dead, settings.transaction_timeout)
-        except Unsupported as failure:
-            log.warning("what dead processes left open stays so until it times out: %s", failure)
+        found = await open_transactions(wire, settings.group)
+        dead = [t for t in found if process_of(settings.group, t.transactional) not in living]
+        if not dead:
             return []
+        if not await newest(wire, settings, state, generation):
+            continue
+        await fence_exactly(wire, dead, settings.transaction_timeout)
         names = sorted(process_of(settings.group, t.transactional) or "" for t in dead)
         log.warning("fenced processes that had left a transaction open: %s", ", ".join(names))
         return names
