@@ -106,7 +106,8 @@ class Graph:
             drops: Mapping[str, int] = getattr(step.operator, "drops", {})
             for reason, count in drops.items():
                 if count:
-                    found[step.node.name, reason] = count
+                    place = (step.node.name, reason)  # a repartition may share the name of the step it serves
+                    found[place] = found.get(place, 0) + count
         return found
 
     def _walk(
