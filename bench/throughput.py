@@ -97,7 +97,7 @@ class _Watch:
             self._worker.check()
             time.sleep(_STEP)
             now_written = sum(self._topics.ends(self._program.output))
-            points.append(self.point(min(1.0, progress(now_written))))
+            points.append(self.point(progress(now_written)))
             now = points[-1].at
             if now_written != written:
                 written, quiet_since = now_written, now
@@ -118,10 +118,9 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, shape: Shape, ri
         watch.until_stable()
         startup = time.monotonic() - launched
         one_each = setup.outputs == "update" or setup.job == "J1"
-        if one_each:
-            progress = partial(_by_outputs, right.outputs)
-        else:
-            progress = partial(_by_commits, cluster.topics, program.app, shape, setup.job == "J4")
+        progress = partial(
+            _progress, cluster.topics, program.app, setup.job, shape, right.outputs if one_each else None
+        )
         points = watch.until_done(progress, patience=60 + shape.records / _SLOWEST)
         _await_committed(cluster.topics, program, worker, shape)
         worker.stop()
@@ -136,16 +135,20 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, shape: Shape, ri
         )
 
 
-def _by_outputs(expected: int, written: int) -> float:
-    return written / expected
+def _progress(topics: Topics, app: str, job: str, shape: Shape, outputs: int | None, written: int) -> float:
+    """The part that is done: of the outputs, if it is known how many there will be, else of the offsets.
 
-
-def _by_commits(topics: Topics, app: str, shape: Shape, repartitions: bool, written: int) -> float:
+    J4 goes its way in two halves, and an engine may be through with the first before it begins the second: to the
+    repartition topic (by the offsets of the input) and from there (by the outputs, or the repartition topic's offsets).
+    """
+    if outputs is not None and job != "J4":
+        return min(1.0, written / outputs)
     committed = topics.committed(app)
-    read = sum(offset for (topic, _), offset in committed.items() if topic == shape.topic)
-    if repartitions:  # transaction markers take offsets in a repartition topic too, hence the least of both
-        read = min(read, sum(offset for (topic, _), offset in committed.items() if topic != shape.topic))
-    return read / shape.records
+    read = min(1.0, sum(at for (topic, _), at in committed.items() if topic == shape.topic) / shape.records)
+    if job != "J4":
+        return read
+    again = sum(at for (topic, _), at in committed.items() if topic != shape.topic) / shape.records
+    return (read + min(1.0, again if outputs is None else written / outputs)) / 2
 
 
 def _await_committed(topics: Topics, program: Program, worker: Worker, shape: Shape) -> None:

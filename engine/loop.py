@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
 
 from ..operators.record import Outgoing
 from ..state.store import StateError
@@ -28,8 +27,9 @@ from .failpoints import hit
 from .flow import commit_due, flush_due
 from .ids import TaskId
 from .intake import Intake
-from .kafka.failures import TransactionAborted
+from .kafka.failures import OffsetGone, TransactionAborted
 from .kafka.membership import Assigned, Failed, Lost, Membership
+from .local import Identity
 from .opening import Closed, Ready
 from .pace import Pace
 from .plan import Plan
@@ -39,7 +39,7 @@ from .serve.stats import Stats
 from .task import Task
 from .writer import Writer
 
-__all__ = ["Identity", "Loop"]
+__all__ = ["Loop"]
 
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
@@ -47,13 +47,6 @@ TICK_MS = 100
 REPORT_MS = 1_000
 POLL_SECONDS = 0.05
 ABORTS_IN_A_ROW = 20
-
-
-class Identity(Protocol):
-    """Keeps who this process is in the group, so that its restart can end what it left, and the state of its tasks."""
-
-    def remember(self, member_id: str, process: str) -> None: ...
-    def wipe(self, *tasks: TaskId | str) -> None: ...
 
 
 class Loop:
@@ -295,7 +288,12 @@ class Loop:
     # Records
 
     def _receive(self) -> None:
-        ends = self._intake.receive(self._settings.max_batch, 0 if self._more else self._wait())
+        try:
+            ends = self._intake.receive(self._settings.max_batch, 0 if self._more else self._wait())
+        except OffsetGone:
+            # Others may have these tasks by now, and have deleted what is processed.
+            self._membership.confirm(self._writer.epoch)
+            raise
         self._stats.ended(ends)
 
     def _wait(self) -> float:

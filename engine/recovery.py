@@ -31,12 +31,13 @@ from .feeding import Feeding
 from .ids import TaskId
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
+from .local import Stores
 from .opening import Closed, Opening, Progress, Ready
-from .plan import Plan, SubTopology
+from .plan import Plan
 from .requests import Requests
 from .starting import starting_offsets
 
-__all__ = ["Recovery", "Stores"]
+__all__ = ["Recovery"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
@@ -61,16 +62,6 @@ class Group(Protocol):
     ) -> Mapping[Key, tuple[int, str] | None]: ...
 
     def sweep(self) -> Sequence[str]: ...
-
-
-class Stores(Protocol):
-    """Opens and wipes the stores of tasks."""
-
-    def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]: ...
-
-    def wipe(self, *tasks: TaskId | str) -> None: ...
-
-    def age(self, task: TaskId, now: int) -> int: ...
 
 
 class Recovery:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..operators.topology import Topology
 from .clock import Clock
@@ -21,32 +20,25 @@ from .connect import prepare
 from .ids import transactional_id
 from .intake import Intake
 from .kafka.consumer import InputConsumer
-from .kafka.membership import Former, Membership, MembershipSettings, Part
+from .kafka.membership import Membership, MembershipSettings, Part
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
 from .kafka.own_options import check_own_options
 from .kafka.producer import PlainProducer, TransactionalProducer
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
-from .loop import Identity, Loop
+from .local import Local
+from .loop import Loop
 from .plan import Plan
 from .policy import ErrorPolicy
-from .recovery import Recovery, Stores
+from .recovery import Recovery
 from .serve.stats import Stats
 from .stores import TaskStores
 from .writer import ProducerFactory, Writer
 
-__all__ = ["Clients", "Local", "assemble", "leave", "membership_settings", "producers", "run"]
+__all__ = ["Clients", "assemble", "leave", "membership_settings", "producers", "run"]
 
 LOG = logging.getLogger("tidemill")
 Key = tuple[str, int]
-
-
-class Local(Stores, Identity, Protocol):
-    """What a process keeps on its disk: the stores of its tasks, and who it is."""
-
-    def former(self) -> Former | None: ...
-
-    def forget_former(self) -> None: ...
 
 
 @dataclass(frozen=True)

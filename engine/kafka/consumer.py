@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...operators.record import Batch, Headers
 from ..errors import Fatal, Retryable
-from .failures import explain, translate
+from .failures import OffsetGone, explain, translate
 
 __all__ = ["InputConsumer", "Polled", "batch_of"]
 
@@ -112,7 +112,7 @@ class InputConsumer:
         if code == EOF:
             ends[message.topic(), message.partition()] = message.offset()  # pyright: ignore[reportArgumentType]
         elif code == RESET:
-            raise Fatal(
+            raise OffsetGone(
                 f"{place}: offset {message.offset()} is not in the topic any more ({error.str()}). Its records were "
                 "deleted before this application read them, or the topic was made anew. Nothing was skipped: to go on "
                 "from what is there, stop all instances and run `tidemill reset`, or set the group's offset yourself"

@@ -6,7 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ..errors import Fatal, Fenced, Retryable, TidemillError
 
-__all__ = ["TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
+__all__ = ["OffsetGone", "TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
 
 FENCED = frozenset(
     {
@@ -44,6 +44,10 @@ TOO_LARGE = frozenset(
 
 class TransactionAborted(Fatal):
     """The transaction cannot be committed; the producer is fine. Abort, rewind, go on."""
+
+
+class OffsetGone(Fatal):
+    """The records that are to be read next are not in the topic any more."""
 
 
 class TooLarge(Fatal):
