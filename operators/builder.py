@@ -11,8 +11,9 @@ from typing_extensions import TypeVar
 
 from .draft import Draft, Pattern, StoreKind
 from .errors import TopologyError
+from .flow import Flow, Grouping
 from .serde import Serde, check_serde, raw
-from .steps import Flow, Grouping, table_rows
+from .steps import table_rows
 from .stream import Stream, Table
 from .topology import Topology
 

@@ -79,6 +79,8 @@ class Step:
         self.asks: Asks = asks
         self.made_for = made_for
         """For a repartition: the keyed step that gives it its name."""
+        self.role = ""
+        """For a repartition: which of that step's inputs it is, where there are several."""
         self.sides: list[str] = []
         """Side outputs that are read, in the order of their ports after the first."""
         self.name: str | None = None
@@ -219,7 +221,7 @@ class _Names:
             return step.name
         if step.kind == "repartition":
             if step.made_for is not None:
-                return self._fixed(step.made_for)
+                return "-".join(filter(None, (self._fixed(step.made_for), step.role)))
             return self._lineages[step.id]
         if step.durable:
             return step.default or f"{self._lineage_of_inputs(step)}-{step.kind}"

@@ -2,7 +2,7 @@
 
 Each method adds one step to the program and returns a handle on what comes out of it; handles are values and can be
 used any number of times. They are in one file because each gives the next. Nothing here runs: the wiring is in
-`steps.py`, what a step does in the operators' files.
+`flow.py`, `steps.py` and `sinks.py`, what a step does in the operators' files.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing_extensions import ParamSpec, Self, TypeVar
 
 from .aggregators import Aggregator
 from .errors import TopologyError
+from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
 from .inference import result_serde
 from .processor import Processor
 from .record import Record, Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto
+from .sinks import effect, sink
 from .stateless import (
     Call,
     CallRecord,
@@ -36,22 +38,7 @@ from .stateless import (
     TableMap,
     WithKey,
 )
-from .steps import (
-    Flow,
-    Grouping,
-    aggregation,
-    check_function,
-    effect,
-    fold,
-    plain_step,
-    processing,
-    reduction,
-    repartition,
-    rows_of,
-    sink,
-    table_rows,
-    windowed_fold,
-)
+from .steps import aggregation, fold, processing, reduction, table_rows, windowed_fold
 from .windows import Emit, TimeWindows
 
 __all__ = ["Grouped", "Handle", "Processed", "Stream", "Table", "WindowedStream", "WindowedTable"]

@@ -1,0 +1,205 @@
+"""Where a handle stands in the graph, and how steps are added there: plain ones, and keyed ones
+with a repartition where one is needed.
+
+A `Flow` is the step and port that a handle reads and what is known of keys and values there. A `Grouping` is a flow
+whose records are to meet by key. What a step does is in the operators' own files, and which stores it has in `steps.py`
+and its like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..state.cache import Codec, StateCache
+from .draft import Asks, Draft, Settled, Step
+from .edges import Encoder, RepartitionWriter
+from .entries import guarded
+from .errors import TopologyError
+from .serde import Serde
+from .serde_auto import auto, auto_key
+from .serde_keys import WindowedKey
+from .stateless import Merge, NewValues
+from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, StoreView
+
+__all__ = [
+    "Flow",
+    "Grouping",
+    "check_function",
+    "keyed",
+    "keyed_step",
+    "plain_step",
+    "repartition",
+    "rows_of",
+]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A place in the graph, and what is known of the records there."""
+
+    draft: Draft
+    step: Step
+    port: int = 0
+    key: Serde[Any] | None = None
+    """Of the key, or of the key in the window; None when it is not known."""
+    value: Serde[Any] | None = None
+    window: int | None = None
+    """The size of the windows when keys are `Windowed`."""
+    rekeyed: bool = False
+    """True when records of one key may be in different tasks."""
+
+    @property
+    def input(self) -> Input:
+        return Input(self.step.id, self.port)
+
+    def key_serde(self) -> Serde[Any]:
+        """For stores and internal topics."""
+        inner = self.key or auto_key
+        return inner if self.window is None else WindowedKey(inner, self.window)
+
+    def to(self, step: Step) -> Flow:
+        """The place after a step that changes nothing we know of."""
+        return replace(self, step=step, port=0)
+
+
+def check_function(function: object, what: str) -> None:
+    """Raises TopologyError unless it can be called."""
+    if not callable(function):
+        raise TopologyError(f"{what} takes a function, not {function!r}")
+
+
+def plain_step(
+    flow: Flow,
+    kind: str,
+    build: Callable[[Settled], Operator],
+    *,
+    others: tuple[Flow, ...] = (),
+    ports: tuple[str, ...] = ("",),
+    asks: Asks = "new",
+) -> Step:
+    """A step without stores."""
+
+    def make(settled: Settled) -> Node:
+        return Node(settled.id, settled.name, kind, settled.inputs, build=lambda _caches: build(settled), ports=ports)
+
+    return flow.draft.add(kind, (flow.input, *(other.input for other in others)), make, asks=asks)
+
+
+def rows_of(flow: Flow) -> Flow:
+    """A table's rows as they are now."""
+
+    def build(settled: Settled) -> Operator:
+        return NewValues() if settled.updates_in else Merge()
+
+    return flow.to(plain_step(flow, "to_stream", build))
+
+
+class Grouping:
+    """Records to be worked on by key: by the one they have, or by what a function gives.
+
+    The repartition, where one is needed, is made for the first keyed step and serves all that follow.
+    """
+
+    def __init__(self, flow: Flow, by: Callable[[Any], Any] | None = None, key: Serde[Any] | None = None) -> None:
+        self.flow = flow if by is None else replace(flow, key=key, window=None, rekeyed=True)
+        self.name: str | None = None
+        self._by = by
+        self._through: Flow | None = None
+
+    def through(self) -> Flow:
+        """Where records of one key are in one task."""
+        if self._through is None:
+            self._through = repartition(self.flow, self._by) if self.flow.rekeyed else self.flow
+        return self._through
+
+    def serves(self, step: Step, role: str = "") -> None:
+        """Calls the repartition, if there is one and it has no name yet, after a step that it serves.
+
+        `role` tells the inputs of a step with several apart.
+        """
+        through = self.through()
+        if self.flow.rekeyed and through.step.made_for is None:
+            through.step.made_for = step
+            through.step.role = role
+            through.step.name = self.name
+
+    def add(self, kind: str, make: Callable[[Flow], Callable[[Settled], Node]], *, asks: Asks = "new") -> Flow:
+        """Adds a keyed step; gives the place after it."""
+        return keyed((self,), kind, lambda flows: make(flows[0]), asks=asks)
+
+
+def keyed(
+    groupings: Sequence[Grouping],
+    kind: str,
+    make: Callable[[tuple[Flow, ...]], Callable[[Settled], Node]],
+    *,
+    roles: Sequence[str] = ("",),
+    asks: Asks = "new",
+) -> Flow:
+    """Adds a step to which records of one key come together, from one input or from several; gives the place after it.
+
+    `make` gets the places that it reads. `roles`, one an input, tell the repartitions apart that are made for the step.
+    """
+    first = groupings[0].flow
+    if any(grouping.flow.draft is not first.draft for grouping in groupings):
+        raise TopologyError(f"a {kind}: one of its inputs is of another program")
+    flows = tuple(grouping.through() for grouping in groupings)
+    step = first.draft.add(kind, [flow.input for flow in flows], make(flows), durable=True, asks=asks)
+    for grouping, role in zip(groupings, roles, strict=True):
+        grouping.serves(step, role)
+    return flows[0].to(step)
+
+
+def repartition(flow: Flow, by: Callable[[Any], Any] | None = None, partitions: int | None = None) -> Flow:
+    """Through an internal topic, so that records of one key meet."""
+    key, value = flow.key_serde(), flow.value or auto
+
+    def make(settled: Settled) -> Node:
+        def build(_caches: Caches) -> Operator:
+            return RepartitionWriter(settled.name, Encoder(key, value), by)
+
+        return Repartition(
+            settled.id,
+            settled.name,
+            "repartition",
+            settled.inputs,
+            build=build,
+            key=key,
+            value=value,
+            partitions=partitions,
+        )
+
+    step = flow.draft.add("repartition", (flow.input,), make, durable=True)
+    return replace(flow, step=step, port=0, rekeyed=False)
+
+
+def keyed_step(
+    grouping: Grouping,
+    kind: str,
+    codec: Callable[[Flow], Codec[Any, Any]],
+    view: StoreView,
+    build: Callable[[Settled], Callable[[StateCache[Any, Any]], Operator]],
+    disorder: int | None = None,
+) -> Flow:
+    """A step with one store. `disorder` in ms is what it bears in its input before records are late."""
+
+    def make(flow: Flow) -> Callable[[Settled], Node]:
+        def node(settled: Settled) -> Node:
+            operator = build(settled)
+            state = OperatorState(settled.spec(), guarded(codec(flow), settled.name), view)
+            return Node(
+                settled.id,
+                settled.name,
+                kind,
+                settled.inputs,
+                build=lambda caches: operator(caches[settled.name]),
+                stores=(state,),
+                keyed=True,
+                disorder=disorder,
+            )
+
+        return node
+
+    return grouping.add(kind, make)
