@@ -4,6 +4,7 @@ from .aggregators import Aggregator, collect, count, first, last, max, mean, min
 from .builder import Builder, pattern
 from .draft import Pattern
 from .errors import ConfigError, RecordError, TidemillError, TopologyError
+from .every import Every, every
 from .processor import Context, Processor, Side, side
 from .record import Record, Windowed
 from .serde import Serde, float64, int64, raw, utf8, uuid
@@ -20,6 +21,7 @@ __all__ = [
     "Builder",
     "ConfigError",
     "Context",
+    "Every",
     "Grouped",
     "Handle",
     "ListState",
@@ -44,6 +46,7 @@ __all__ = [
     "auto",
     "collect",
     "count",
+    "every",
     "first",
     "float64",
     "hopping",
