@@ -85,6 +85,14 @@ format: $(VENV)/.dev ## put the code into its standard form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+# SEED=17 runs the schedule of that seed alone and prints everything that happens in it; FIRST is where SEEDS begin.
+SEEDS ?= 5000
+FIRST ?= 0
+SEED ?=
+.PHONY: simulate
+simulate: $(VENV)/.dev ## processes, crashes and a broker in virtual time; SEEDS=5000 schedules, SEED=17 tells of one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the engine; ARGS are for `python -m bench` (ARGS=--help lists them)
 	@$(BIN)/python -m bench $(ARGS)

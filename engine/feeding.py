@@ -90,6 +90,10 @@ class Feeding:
             feed = self._feeds.get((batch.topic, batch.partition))
             if feed is None:
                 continue
+            if batch.offsets[-1] + 1 - feed.position != len(batch.offsets):
+                # The broker has compacted it: what a change beyond the committed offsets had replaced may be gone, and
+                # leaving that change out would lose both. What is left counts, though its inputs are processed again.
+                feed.inputs = None
             changes: list[Change] = []
             for index, key in enumerate(batch.keys):
                 headers = batch.headers[index] if batch.headers is not None else ()

@@ -65,7 +65,8 @@ class Feed:
     position: int
     target: int
     inputs: Mapping[str, int] | None
-    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped."""
+    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped while the replay
+    has met no gap. None when every change counts."""
 
     follows: bool = False
     """True for a standby: there is no end."""

@@ -1,0 +1,95 @@
+"""What a replay leaves out of a changelog that was written at least once, and when it must not leave out anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tidemill.engine.feeding import Feeding
+from tidemill.engine.ids import TaskId
+from tidemill.engine.kafka.consumer import Polled
+from tidemill.engine.kafka.restorer import ChangelogReader
+from tidemill.engine.kafka.topics import Topics
+from tidemill.engine.opening import Opening
+from tidemill.engine.plan import SubTopology
+from tidemill.operators.record import Batch
+from tidemill.state.changelog import encode
+from tidemill.state.memory import MemoryStore
+from tidemill.state.store import Change, frame
+
+TASK = TaskId(0, 0)
+LOG = ("app-seen-changelog", 0)
+
+
+class Log:
+    """A changelog partition: a reader of it, and what the broker says of its ends."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, bytes, bytes | None, list[tuple[str, bytes]] | None]] = []
+        self.end = 0
+
+    def write(self, key: bytes, value: bytes, upto: int) -> None:
+        """One change of a commit that was to bring the input up to an offset."""
+        [row] = encode([Change("seen", key, frame(value))], {"in:0": upto})
+        self._rows.append((self.end, *row))
+        self.end += 1
+
+    def compact(self) -> None:
+        newest = {key: offset for offset, key, _, _ in self._rows}
+        self._rows = [row for row in self._rows if newest[row[1]] == row[0]]
+
+    def begins(self, keys: Iterable[Any]) -> dict[Any, int]:
+        return dict.fromkeys(keys, 0)
+
+    def ends(self, keys: Iterable[Any], *, committed: bool) -> dict[Any, int]:
+        return dict.fromkeys(keys, self.end)
+
+    def assign(self, offsets: Mapping[Any, int]) -> None:
+        assert offsets == {LOG: 0}
+
+    def poll(self, limit: int, timeout: float) -> Polled:
+        batch = Batch(
+            *LOG,
+            [row[1] for row in self._rows],
+            [row[2] for row in self._rows],
+            [0] * len(self._rows),
+            [row[0] for row in self._rows],
+            [tuple(row[3] or ()) for row in self._rows],
+            0,
+        )
+        return Polled([batch], {LOG: self.end})
+
+
+def restored(log: Log, *, committed: int) -> dict[bytes, bytes]:
+    """The content of a store that was replayed at least once."""
+    store = MemoryStore()
+    part = SimpleNamespace(
+        changelogs={"seen": LOG[0]}, stores=[SimpleNamespace(spec=SimpleNamespace(name="seen", kind="memory"))]
+    )
+    opening = Opening(TASK, cast("SubTopology", part), stores={"memory": store}, offsets={("in", 0): committed})
+    feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), at_least_once=True)
+    feeding.add([opening])
+    feeding.step(0)
+    assert all(feed.done for feed in opening.feeds)
+    return dict(store.scan("seen", b"", None))
+
+
+@pytest.fixture
+def log() -> Log:
+    log = Log()
+    log.write(b"a", b"1", 1)
+    log.write(b"b", b"1", 2)
+    log.write(b"a", b"2", 3)
+    return log
+
+
+def test_changes_beyond_the_committed_offsets_are_left_out(log: Log) -> None:
+    assert restored(log, committed=2) == {b"a": frame(b"1"), b"b": frame(b"1")}
+
+
+def test_all_changes_count_once_what_they_replaced_is_compacted_away(log: Log) -> None:
+    log.compact()
+    assert restored(log, committed=2) == {b"a": frame(b"2"), b"b": frame(b"1")}

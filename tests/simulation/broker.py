@@ -1,0 +1,179 @@
+"""An in-memory Kafka: topics, transactions, one group, and the network between them and the processes.
+
+What a client asks is decided at once when its request arrives; what is slow or lost on the way is `Network`'s to say,
+by the generator of the schedule. Markers of transactions travel like everything else, so a commit may have returned
+while some partitions do not know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .group import Group
+from .log import GROUP, Entry, Marker, Partition, Refused, Transaction, Transactions
+from .world import World
+
+__all__ = ["Broker", "Network", "Unreachable"]
+
+Key = tuple[str, int]
+
+
+class Unreachable(Exception):
+    """A request or its answer was lost; whether it had its effect is not known to the one who asked."""
+
+
+@dataclass
+class Network:
+    """How bad the network is. All are chances from 0 to 1 and times in ms."""
+
+    lose_request: float = 0.0
+    lose_answer: float = 0.0
+    late_request: float = 0.0
+    """It arrives after its sender has given up."""
+    slow: float = 0.0
+    """The chance of a delay of up to `longest`."""
+    longest: int = 300
+    late_marker: float = 0.0
+    """The chance of a marker being late, by up to `marker_longest`."""
+    marker_longest: int = 500
+    down: bool = False
+    """No broker answers anybody."""
+
+    def healed(self) -> Network:
+        return Network(late_marker=self.late_marker, marker_longest=self.marker_longest)
+
+
+class Broker:
+    """The cluster: one broker that is leader and coordinator of everything."""
+
+    def __init__(self, world: World, network: Network) -> None:
+        self._world = world
+        self.network = network
+        self.topics: dict[str, list[Partition]] = {}
+        self.transactions = Transactions(lambda: world.now, self._send_marker)
+        self.group = Group(lambda: world.now, world.later)
+        self.cut_off: set[str] = set()
+        """Processes whose packets are dropped."""
+        self.dropped: list[Callable[[], None]] = []
+        """What breaks the connections on which packets were dropped."""
+        self.told: dict[str, str] = {}
+        """Processes that asked before they write to changelogs without a transaction, and the member they were told to
+        be."""
+        self.held: list[Marker] | None = None
+        """A test that sets this to a list gets the markers there, and lets them `land` itself."""
+
+        self.before_delete: Callable[[], None] = lambda: None
+        """Lets those who check look at records before they are deleted."""
+
+    def create(self, topic: str, partitions: int) -> None:
+        self.topics[topic] = [Partition() for _ in range(partitions)]
+
+    def partition(self, key: Key) -> Partition:
+        return self.topics[key[0]][key[1]]
+
+    # Transactions
+
+    def produce(self, transaction: Transaction | None, key: Key, rows: Iterable[Sequence[Any]]) -> int:
+        """Appends rows of (key, value, timestamp, headers); the offset of the first."""
+        if transaction is not None:
+            self.transactions.check(transaction)
+        log = self.partition(key)
+        first = log.end
+        for row in rows:
+            log.append(row[0], row[1], row[2], row[3], transaction)
+        return first
+
+    def too_late(self, process: str) -> bool:
+        """Whether a process has lost its place since it was told that it is a member.
+
+        What it writes to a changelog then, without a transaction, nobody can stop: the one gap of at least once, named
+        in docs/guarantees.md. Schedules leave it out.
+        """
+        return self.told.get(process, "") not in (*self.group.members, "")
+
+    def commit_in(
+        self,
+        name: str,
+        identity: tuple[int, int],
+        member: tuple[int, str],
+        offsets: dict[Key, tuple[int, str]],
+    ) -> int:
+        """AddOffsetsToTxn and TxnOffsetCommit: offsets into a transaction, by (generation, member)."""
+        transaction = self.transactions.add(name, identity, GROUP)
+        return self.group.commit_in(transaction, *member, offsets)
+
+    def _send_marker(self, marker: Marker) -> None:
+        if self.held is not None:
+            self.held.append(marker)
+            return
+        network, chance = self.network, self._world.random
+        late = chance.random() < network.late_marker
+        self._world.later(chance.randint(1, network.marker_longest) if late else 0, lambda: self.land(marker))
+
+    def land(self, marker: Marker) -> None:
+        """A marker reaches its partition."""
+        transaction = marker.transaction
+        if marker.partition == GROUP:
+            self.group.landed(transaction)
+        else:
+            log = self.partition(marker.partition)
+            log.append(None, None, 0, None, transaction, marker=True)
+            log.unstable.pop(transaction, None)
+        self.transactions.landed(marker)
+        self._world.note("marker", transaction.name, transaction.decided, marker.partition)
+
+    # What checkers read
+
+    def committed(self, key: Key, upto: int | None = None) -> list[Entry]:
+        """The records that a reader of committed ones sees."""
+        log = self.partition(key)
+        end = log.stable if upto is None else min(upto, log.stable)
+        return list(log.read(log.begin, end, committed=True))
+
+    # The network
+
+    def delay(self) -> int:
+        """How long something is on its way."""
+        chance = self._world.random
+        roll = chance.random()
+        if roll < self.network.slow:
+            return chance.randint(1, self.network.longest)
+        return 0 if roll < 0.7 else 1
+
+    def reachable(self, process: str) -> bool:
+        return not self.network.down and process not in self.cut_off
+
+    def reconnect(self) -> None:
+        """Packets go through again; connections that waited for dropped ones are found broken."""
+        dropped, self.dropped = self.dropped, []
+        for broken in dropped:
+            self._world.later(self.delay(), broken)
+
+    def call(self, process: str, what: str, effect: Callable[[], Any]) -> Any:
+        """A request of a fiber and its answer. Raises Unreachable, or Refused as the effect does."""
+        world, network = self._world, self.network
+        world.pause(f"{what} ->")
+        roll = world.random.random()
+        if not self.reachable(process) or roll < network.lose_request:
+            world.wait(None, world.random.randint(1, 100))
+            raise Unreachable(f"{what}: no answer")
+        roll -= network.lose_request
+        if roll < network.late_request:
+            world.later(world.random.randint(1, network.longest), lambda: self._late(what, effect))
+            world.wait(None, world.random.randint(0, network.longest // 2))
+            raise Unreachable(f"{what}: no answer in time")
+        roll -= network.late_request
+        answer = effect()
+        world.pause(f"{what} <-")
+        if not self.reachable(process) or roll < network.lose_answer:
+            raise Unreachable(f"{what}: the answer was lost")
+        return answer
+
+    def _late(self, what: str, effect: Callable[[], Any]) -> None:
+        try:
+            effect()
+            self._world.note("late", what)
+        except Refused as refused:
+            self._world.note("late", what, refused.code)

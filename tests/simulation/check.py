@@ -1,0 +1,169 @@
+"""What must be true of the records, the stores and the offsets, found out without the engine's help.
+
+Reads the in-memory Kafka's logs and the stores' bytes; the recomputation is a loop over lists. Each problem is a
+sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import tidemill as tm
+from tidemill.engine.ids import TaskId
+from tidemill.engine.opening import Ready
+from tidemill.engine.plan import Plan, SubTopology
+from tidemill.state.store import Store, unframe
+
+from .broker import Broker
+from .log import Entry
+from .programs import Program, Step, decoded
+
+__all__ = ["Check"]
+
+Key = tuple[str, int]
+Lists = dict[str, list[int]]
+
+
+class Check:
+    """One program's results in one Kafka."""
+
+    def __init__(self, broker: Broker, program: Program, plan: Plan, *, exactly_once: bool) -> None:
+        self._broker = broker
+        self._program = program
+        self._plan = plan
+        self._exactly_once = exactly_once
+        self.history: dict[Key, list[Entry]] = {}
+        """Committed records of partitions whose beginning is deleted now and then, as far as they were seen."""
+
+    # While it goes on
+
+    def opened(self, ready: Ready) -> list[str]:
+        """What is wrong with a task that is about to run."""
+        part = self._plan.part(ready.task)
+        step = self._step(part)
+        found = self._content(part, step, ready.stores)
+        expected = self._fold(step, ready.task.partition, ready.offsets)
+        return [f"task {ready.task} opened: {text}" for text in self._compare(step, found, expected)]
+
+    def remember(self) -> None:
+        """Looks at the partitions whose records are deleted once they are processed."""
+        for step in self._program.steps:
+            for topic in step.reads:
+                for number in range(len(self._broker.topics[topic])):
+                    seen = self.history.setdefault((topic, number), [])
+                    after = seen[-1].offset if seen else -1
+                    log = self._broker.partition((topic, number))
+                    seen.extend(log.read(max(after + 1, log.begin), log.stable, committed=True))
+
+    # In the end
+
+    def drained(self) -> bool:
+        """True when every input record is processed and all is committed and settled."""
+        if self._broker.transactions.open() or self._broker.group.pending:
+            return False
+        for step in self._program.steps:
+            for key in self._keys(step):
+                offset = self._broker.group.offsets.get(key, (-1, ""))[0]
+                log = self._broker.partition(key)
+                if offset < 0 or any(log.read(max(offset, log.begin), log.end, committed=True)):
+                    return False
+        return True
+
+    def results(self, stores: Mapping[TaskId, Mapping[str, Store]]) -> list[str]:
+        """What is wrong when all is done; `stores` are those of all tasks."""
+        self.remember()
+        found: list[str] = []
+        for step in self._program.steps:
+            found += self._outputs(step)
+        for task in self._plan.tasks():
+            part = self._plan.part(task)
+            step = self._step(part)
+            offsets = {key: self._broker.group.offsets[key][0] for key in part.task_inputs(task.partition)}
+            expected = self._fold(step, task.partition, offsets)
+            logged = self._logged(part, step, task.partition)
+            found += [f"changelog of {task}: {text}" for text in self._compare(step, logged, expected)]
+            if task in stores:
+                kept = self._content(part, step, stores[task])
+                found += [f"store of {task}: {text}" for text in self._compare(step, kept, expected)]
+            else:
+                found.append(f"nobody runs {task}")
+        return found
+
+    def _outputs(self, step: Step) -> Iterator[str]:
+        inputs: dict[str, list[int]] = {}
+        for key in self._keys(step):
+            for entry in self.history[key]:
+                one = tm.int64.decode(entry.value or b"")
+                inputs.setdefault(step.key(tm.utf8.decode(entry.key or b""), one), []).append(one)
+        written: dict[str, list[list[int]]] = {}
+        for number in range(len(self._broker.topics[step.writes])):
+            for entry in self._broker.committed((step.writes, number)):
+                written.setdefault(tm.utf8.decode(entry.key or b""), []).append(decoded(entry.value or b"[]"))
+        for key in sorted(inputs.keys() | written.keys()):
+            lists, wanted = written.get(key, []), inputs.get(key, [])
+            if not self._exactly_once:
+                missing = set(wanted) - {one for so_far in lists for one in so_far}
+                if missing:
+                    yield f"{step.writes}, {key}: {sorted(missing)} were lost"
+                continue
+            for length, so_far in enumerate(lists, 1):
+                if len(so_far) != length or so_far[:-1] != (lists[length - 2] if length > 1 else []):
+                    yield f"{step.writes}, {key}: output {length} is {so_far} after {lists[length - 2 : length - 1]}"
+                    break
+            last = lists[-1] if lists else []
+            if sorted(last) != sorted(wanted):
+                yield f"{step.writes}, {key}: {last} was written of {wanted}"
+
+    def _fold(self, step: Step, number: int, offsets: Mapping[Key, int]) -> Lists:
+        """What a step's store must hold when its inputs are processed up to these offsets."""
+        self.remember()
+        lists: Lists = {}
+        for topic in step.reads:
+            for entry in self.history.get((topic, number), ()):
+                if entry.offset < offsets.get((topic, number), 0):
+                    rows = lists.setdefault(
+                        step.key(tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")), []
+                    )
+                    rows.append(tm.int64.decode(entry.value or b""))
+        return lists
+
+    def _compare(self, step: Step, found: Lists, expected: Lists) -> Iterator[str]:
+        for key in sorted(found.keys() | expected.keys()):
+            have, want = found.get(key, []), expected.get(key, [])
+            if not self._exactly_once:
+                fine = set(want) <= set(have)
+            elif len(step.reads) > 1:
+                fine = sorted(have) == sorted(want)
+            else:
+                fine = have == want
+            if not fine:
+                yield f"{step.store}[{key}] is {have}, should be {want}"
+
+    def _content(self, part: SubTopology, step: Step, stores: Mapping[str, Store]) -> Lists:
+        state = next(state for state in part.stores if state.spec.name == step.store)
+        return self._decoded(part, step, stores[state.spec.kind].scan(step.store, b"", None))
+
+    def _logged(self, part: SubTopology, step: Step, number: int) -> Lists:
+        """What a changelog holds."""
+        rows: dict[bytes, bytes] = {}
+        for entry in self._broker.committed((part.changelogs[step.store], number)):
+            if entry.value is None:
+                rows.pop(entry.key or b"", None)
+            else:
+                rows[entry.key or b""] = entry.value
+        return self._decoded(part, step, rows.items())
+
+    def _decoded(self, part: SubTopology, step: Step, rows: Iterable[tuple[bytes, bytes]]) -> Lists:
+        state = next(state for state in part.stores if state.spec.name == step.store)
+        view = state.view
+        return {
+            str(view.from_key(state.codec.decode_key(key))): view.from_value(state.codec.decode_value(unframe(value)))
+            for key, value in rows
+        }
+
+    def _keys(self, step: Step) -> list[Key]:
+        return [(topic, number) for topic in step.reads for number in range(len(self._broker.topics[topic]))]
+
+    def _step(self, part: SubTopology) -> Step:
+        names = {state.spec.name for state in part.stores}
+        return next(step for step in self._program.steps if step.store in names)

@@ -1,0 +1,295 @@
+"""One schedule from its seed: processes work while trouble lasts, then all heals, drains and is checked.
+
+`run(seed)` returns the trace or raises `Violation`, which names the seed, so that it can be run again. Nothing here
+knows how the engine does its work.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tidemill.engine.config import Settings
+from tidemill.engine.errors import Fenced, Retryable
+from tidemill.engine.kafka.failures import TransactionAborted
+from tidemill.engine.kafka.murmur2 import murmur2_partition
+from tidemill.engine.opening import Ready
+
+from .broker import Broker
+from .check import Check
+from .disk import Disk
+from .process import Process, simulated
+from .programs import APP, PROGRAMS, encoded, planned
+from .schedule import HOT, Trouble, drawn
+from .world import EPOCH, Owner, Stuck, World
+
+__all__ = ["Run", "Violation", "run"]
+
+HEALING_MS = 30_000
+"""How long it may take until everything is processed once all trouble is over."""
+ALLOWED = (Retryable, Fenced, TransactionAborted)
+"""What a process may end with while there is trouble. Its supervisor starts it again."""
+
+
+class Violation(AssertionError):
+    """A schedule did not keep what is promised."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a schedule was like."""
+
+    seed: int
+    trouble: Trouble
+    trace: list[tuple[Any, ...]]
+    turns: int
+    ms: int
+
+
+class Schedule:
+    """A schedule under way."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.trouble = trouble = drawn(seed)
+        self.world = World(seed)
+        self.chance = self.world.random
+        self.broker = Broker(self.world, replace(trouble.network))
+        self.program = PROGRAMS[trouble.program]
+        self.plan = planned(trouble.program, trouble.partitions, trouble.guarantee)
+        for topic in (*self.program.inputs, *(step.writes for step in self.program.steps)):
+            self.broker.create(topic, trouble.partitions)
+        for topic in self.plan.internal:
+            self.broker.create(topic.name, topic.partitions)
+        self.check = Check(self.broker, self.program, self.plan, exactly_once=trouble.guarantee == "exactly_once")
+        self.broker.before_delete = self.check.remember
+        self.settings = Settings(app_id=APP, guarantee=trouble.guarantee, **trouble.settings)  # pyright: ignore[reportArgumentType]
+        self.processes: list[Process] = []
+        self.disks: list[Disk] = []
+        self.problems: list[str] = []
+        self.written = 0
+        self.numbers = 0
+        self._verdict: tuple[Owner, str] | None = None
+
+    def run(self) -> Run:
+        """Raises Violation."""
+        try:
+            with simulated(self.world):
+                try:
+                    for _ in range(self.trouble.processes):
+                        self.start()
+                    self.trouble_lasts()
+                    self.heal()
+                finally:
+                    for process in self.processes:
+                        process.kill()
+        except Stuck as stuck:
+            self.problems.append(str(stuck))
+        if self.problems:
+            found = "\n  ".join(self.problems[:10])
+            raise Violation(
+                f"seed {self.seed} ({self.trouble.program}, {self.trouble.guarantee}): {found}\n"
+                f"  with everything that happened: make simulate SEED={self.seed}"
+            )
+        return Run(self.seed, self.trouble, self.world.trace, self.world.turns, self.world.now)
+
+    # Trouble
+
+    def trouble_lasts(self) -> None:
+        trouble, random = self.trouble, self.chance.random
+        total = sum(trouble.chances.values())
+        self.world.at_pause = self._at_pause
+        rate = trouble.records / trouble.turns
+        for _ in range(trouble.turns):
+            self.world.turn()
+            if self._verdict is not None:
+                (owner, kind), self._verdict = self._verdict, None
+                self._strike(kind, owner)
+            if random() < total:
+                roll = random() * total
+                for kind, likely in trouble.chances.items():
+                    roll -= likely
+                    if roll < 0:
+                        self._strike(kind, self._anyone())
+                        break
+            if random() < rate:
+                self.feed()
+            self._look_after()
+            if self.problems:
+                return
+        self.world.at_pause = None
+
+    def _at_pause(self, owner: Owner, what: str) -> None:
+        if self.trouble.hot["kill"] + self.trouble.hot["freeze"] == 0 or not what.startswith(HOT):
+            return
+        roll = self.chance.random()
+        for kind, likely in self.trouble.hot.items():
+            roll -= likely
+            if roll < 0:
+                self._verdict = (owner, kind)
+                return
+
+    def _anyone(self) -> Process | None:
+        return self.chance.choice(self.processes) if self.processes else None
+
+    def _strike(self, kind: str, process: Any) -> None:
+        """One piece of trouble."""
+        world, chance, broker = self.world, self.chance, self.broker
+        if kind == "start":
+            if len(self.processes) < self.trouble.most:
+                self.start()
+        elif kind == "outage":
+            broker.network.down = True
+            world.note("outage")
+            world.later(chance.randint(10, 1000), self._end_outage)
+        elif kind == "expire":
+            world.note("expired", *broker.transactions.expire(0))
+        elif kind == "compact":
+            for name in self.plan.parts[chance.randrange(len(self.plan.parts))].changelogs.values():
+                log = chance.choice(broker.topics[name])
+                log.compact(chance.randint(0, max(0, log.end - 1)))
+        elif process is None or not process.alive:
+            return
+        elif kind == "kill":
+            self.kill(process)
+        elif kind == "freeze":
+            self.freeze(process)
+        elif kind == "stop":
+            process.stop()
+        elif kind == "cut":
+            broker.cut_off.add(process.name)
+            world.note(process.name, "cut off")
+            world.later(chance.choice((50, 500, 2500)), lambda: self._reconnect(process.name))
+        elif kind == "remove the living":
+            self.remove(process.member)
+        elif kind == "jump":
+            process.clock.skew = chance.randint(-100_000, 100_000)
+
+    def start(self) -> None:
+        """A process starts, on the directory of one that is gone or on a new one."""
+        used = {id(process.disk) for process in self.processes}
+        free = [disk for disk in self.disks if id(disk) not in used]
+        if free and self.chance.random() < 0.8:
+            disk = self.chance.choice(free)
+        else:
+            disk = Disk(self.world, corrupts=self.trouble.corrupts)
+            self.disks.append(disk)
+        self.numbers += 1
+        process = Process(
+            self.world,
+            self.broker,
+            disk,
+            self.numbers,
+            self.plan,
+            self.settings,
+            self.trouble.membership,
+            self.trouble.failures,
+        )
+        process.at_ready = self._ready
+        self.processes.append(process)
+
+    def kill(self, process: Process) -> None:
+        member = process.member
+        process.kill()
+        self.processes.remove(process)
+        if self.chance.random() < 0.7:  # somebody notices its death
+            self.world.later(self.chance.randint(0, 100), lambda: self.remove(member))
+
+    def freeze(self, process: Process) -> None:
+        """SIGSTOP, and SIGCONT later; meanwhile the group may lose patience."""
+        process.frozen = True
+        self.world.note(process.name, "frozen")
+        member = process.member
+        if self.chance.random() < 0.5:
+            self.world.later(self.chance.randint(0, 300), lambda: self.remove(member))
+        self.world.later(self.chance.choice((5, 50, 500, 2500)), lambda: self._thaw(process))
+
+    def remove(self, member: str) -> None:
+        """Somebody takes a member out of the group."""
+        if member:
+            self.world.note("remove", member, self.broker.group.leave(member))
+
+    def _thaw(self, process: Process) -> None:
+        process.frozen = False
+        self.world.note(process.name, "thawed")
+
+    def _reconnect(self, name: str) -> None:
+        self.broker.cut_off.discard(name)
+        self.broker.reconnect()
+        self.world.note(name, "reconnected")
+
+    def _end_outage(self) -> None:
+        self.broker.network.down = False
+        self.broker.reconnect()
+        self.world.note("outage over")
+
+    def feed(self) -> None:
+        """One more input record."""
+        self.written += 1
+        topic = self.chance.choice(self.program.inputs)
+        key = f"k{self.chance.randrange(self.trouble.keys)}".encode()
+        partition = (topic, murmur2_partition(key, self.trouble.partitions))
+        self.broker.produce(None, partition, [(key, encoded(self.written), EPOCH + self.world.now, None)])
+
+    def _look_after(self) -> None:
+        """Takes processes away that have ended, as their supervisor would."""
+        for process in [one for one in self.processes if one.exit or one.failure()]:
+            failure = process.failure()
+            if failure is not None and not isinstance(failure, ALLOWED):
+                self.problems.append(f"{process.name} ended with {failure!r}")
+            process.bury()
+            self.processes.remove(process)
+
+    def _ready(self, process: Process, ready: Ready) -> None:
+        if process.member in self.broker.group.members:  # else it is not the owner any more, and has yet to hear of it
+            self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
+
+    # Afterwards
+
+    def heal(self) -> None:
+        """Trouble is over: everything that was written must come to its end, and be right."""
+        world = self.world
+        world.note("healing")
+        self.broker.network = self.broker.network.healed()
+        self.broker.cut_off.clear()
+        self.broker.reconnect()
+        for process in self.processes:
+            if process.frozen:
+                self._thaw(process)
+        self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
+        if self.problems:
+            return
+        stores = {id_: task.stores for one in self.processes for id_, task in one.tasks.items()}
+        self.problems += self.check.results(stores)
+        for process in self.processes:
+            process.stop()
+        self._until(lambda: not self.processes, "all processes stop", keep=False)
+
+    def _all_running(self) -> bool:
+        running = [task for process in self.processes for task in process.tasks.values()]
+        owned = {task.id for task in running if not task.dirty}
+        return len(running) == len(self.plan.tasks()) == len(owned)
+
+    def _until(self, reached: Callable[[], bool], what: str, *, keep: bool = True) -> None:
+        end = self.world.now + HEALING_MS
+        while not reached() and not self.problems:
+            for _ in range(8):
+                self.world.turn()
+            self._look_after()
+            if keep and not self.processes:
+                self.start()
+            if self.world.now > end:
+                self.problems.append(f"{HEALING_MS // 1000} s after all trouble is over it is not so that {what}")
+
+
+def run(seed: int) -> Run:
+    """Runs one schedule without a word in the log. Raises Violation."""
+    log = logging.getLogger("tidemill")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        return Schedule(seed).run()
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,264 @@
+"""The coordinator of one group: classic protocol, generations, sessions, and offsets inside and outside transactions.
+
+Answers are codes and values; when they travel is for others. A JoinGroup is answered when all members have asked, a
+SyncGroup when the leader has, so both take a function to answer with. What is allowed in which state is Kafka's:
+
+    state of the group                        generation sent   in a transaction   outside
+    preparing, own join not there or waiting  old               taken              taken
+    completing (joined, before the sync)      old               22                 22
+    completing                                new               taken              27
+    stable                                    old               22                 22
+    stable                                    new               taken              taken
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .log import Transaction
+
+__all__ = ["Group", "Member"]
+
+Key = tuple[str, int]
+Answer = Callable[..., None]
+NONE, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, UNSTABLE = 0, 22, 25, 27, 79, 88
+
+
+class Member:
+    """A member as the coordinator knows it."""
+
+    __slots__ = ("assignment", "awaits_join", "awaits_sync", "described", "id", "rebalance", "seen", "session")
+
+    def __init__(self, name: str, session: int, rebalance: int) -> None:
+        self.id = name
+        self.session = session
+        self.rebalance = rebalance
+        self.described = b""
+        self.assignment = b""
+        self.awaits_join: Answer | None = None
+        self.awaits_sync: Answer | None = None
+        self.seen = 0
+
+
+class Group:
+    """One group. `later` calls back after some ms of virtual time."""
+
+    def __init__(self, now: Callable[[], int], later: Callable[[int, Callable[[], None]], None]) -> None:
+        self._now = now
+        self._later = later
+        self.state = "empty"
+        self.generation = 0
+        self.members: dict[str, Member] = {}
+        self.promised: set[str] = set()
+        """Ids that were given out and have not joined yet."""
+        self.leader = ""
+        self.offsets: dict[Key, tuple[int, str]] = {}
+        self.pending: dict[Transaction, dict[Key, tuple[int, str]]] = {}
+        self.history: list[tuple[str, int]] = []
+        """(member, generation) of every offset commit that was taken, for those who check."""
+        self._names = 0
+        self._round = 0
+
+    # Members
+
+    def join(self, name: str, session: int, rebalance: int, described: bytes, answer: Answer) -> None:
+        """`answer(code, generation, leader, member, members)`."""
+        if not name:
+            self._names += 1
+            name = f"member-{self._names}"
+            self.promised.add(name)
+            self._later(session, lambda: self._break_promise(name))
+            answer(NEEDS_ID, -1, "", name, [])
+            return
+        member = self.members.get(name)
+        if member is None:
+            if name not in self.promised:
+                answer(UNKNOWN, -1, "", name, [])
+                return
+            self.promised.discard(name)
+            member = self.members[name] = Member(name, session, rebalance)
+            member.seen = self._now()
+            self._watch(member)
+        else:
+            same = member.described == described
+            settled = self.state == "completing" or (self.state == "stable" and name != self.leader)
+            if settled and same:
+                member.seen = self._now()
+                self._tell(member, answer)
+                return
+        member.described, member.rebalance, member.seen = described, rebalance, self._now()
+        member.awaits_join = answer
+        self._prepare()
+
+    def sync(self, generation: int, name: str, assignments: Mapping[str, bytes], answer: Answer) -> None:
+        """`answer(code, assignment)`."""
+        code = self._known(generation, name)
+        if code or self.state == "preparing":
+            answer(code or REBALANCING, b"")
+            return
+        member = self.members[name]
+        member.seen = self._now()
+        if self.state == "stable":
+            answer(NONE, member.assignment)
+            return
+        member.awaits_sync = answer
+        if name == self.leader:
+            self.state = "stable"
+            for other in self.members.values():
+                other.assignment = assignments.get(other.id, b"")
+                waiting, other.awaits_sync = other.awaits_sync, None
+                if waiting is not None:
+                    other.seen = self._now()
+                    waiting(NONE, other.assignment)
+
+    def heartbeat(self, generation: int, name: str) -> int:
+        code = self._known(generation, name)
+        if code:
+            return code
+        self.members[name].seen = self._now()
+        return REBALANCING if self.state == "preparing" else NONE
+
+    def leave(self, name: str) -> int:
+        """Anybody may say this of anybody."""
+        if name in self.promised:
+            self.promised.discard(name)
+            self._complete()
+            return NONE
+        if name not in self.members:
+            return UNKNOWN
+        self._remove(name)
+        return NONE
+
+    # Offsets
+
+    def commit(self, generation: int, name: str, offsets: Mapping[Key, tuple[int, str]]) -> int:
+        """Outside a transaction."""
+        code = self._known(generation, name)
+        if code:
+            return code
+        self.members[name].seen = self._now()
+        if self.state == "completing":
+            return REBALANCING
+        self.offsets.update(offsets)
+        self.history.append((name, generation))
+        return NONE
+
+    def commit_in(
+        self, transaction: Transaction, generation: int, name: str, offsets: Mapping[Key, tuple[int, str]]
+    ) -> int:
+        """Inside a transaction: they count when its marker has landed here."""
+        code = self._known(generation, name)
+        if code:
+            return code
+        self.pending.setdefault(transaction, {}).update(offsets)
+        self.history.append((name, generation))
+        return NONE
+
+    def landed(self, transaction: Transaction) -> None:
+        """The transaction's marker has reached the group."""
+        offsets = self.pending.pop(transaction, {})
+        if transaction.decided == "commit":
+            self.offsets.update(offsets)
+
+    def fetch(self, partitions: list[Key], *, stable: bool) -> dict[Key, tuple[int, str, int]]:
+        """(offset, metadata, code)."""
+        unsettled = {key for offsets in self.pending.values() for key in offsets} if stable else set[Key]()
+        found: dict[Key, tuple[int, str, int]] = {}
+        for key in partitions:
+            if key in unsettled:
+                found[key] = (-1, "", UNSTABLE)
+            else:
+                found[key] = (*self.offsets.get(key, (-1, "")), NONE)
+        return found
+
+    # Generations
+
+    def _known(self, generation: int, name: str) -> int:
+        if name not in self.members:
+            return UNKNOWN
+        return NONE if generation == self.generation else ILLEGAL
+
+    def _tell(self, member: Member, answer: Answer) -> None:
+        listed: list[Any] = []
+        if member.id == self.leader:
+            listed = [(one.id, one.described) for one in self.members.values()]
+        answer(NONE, self.generation, self.leader, member.id, listed)
+
+    def _prepare(self) -> None:
+        if self.state != "preparing":
+            self.state = "preparing"
+            self._round += 1
+            this = self._round
+            for member in self.members.values():
+                waiting, member.awaits_sync = member.awaits_sync, None
+                if waiting is not None:
+                    waiting(REBALANCING, b"")
+            longest = max(member.rebalance for member in self.members.values())
+            self._later(longest, lambda: self._give_up_waiting(this))
+        self._complete()
+
+    def _give_up_waiting(self, this: int) -> None:
+        if self.state == "preparing" and self._round == this:
+            self.promised.clear()
+            for name in [one.id for one in self.members.values() if one.awaits_join is None]:
+                del self.members[name]
+            self._complete()
+
+    def _complete(self) -> None:
+        """Begins the next generation if everybody is there."""
+        if self.state != "preparing":
+            return
+        if self.promised or any(one.awaits_join is None for one in self.members.values()):
+            return
+        self.generation += 1
+        if not self.members:
+            self.state = "empty"
+            return
+        self.state = "completing"
+        this = self.generation
+        if self.leader not in self.members:
+            self.leader = next(iter(self.members))
+        for member in self.members.values():
+            waiting, member.awaits_join = member.awaits_join, None
+            member.seen = self._now()
+            assert waiting is not None
+            self._tell(member, waiting)
+        longest = max(member.rebalance for member in self.members.values())
+        self._later(longest, lambda: self._expect_sync(this))
+
+    def _expect_sync(self, generation: int) -> None:
+        """Who has not synced by now is thrown out."""
+        if self.state == "completing" and self.generation == generation:
+            for name in [one.id for one in self.members.values() if one.awaits_sync is None]:
+                self._remove(name)
+
+    def _break_promise(self, name: str) -> None:
+        if name in self.promised:
+            self.promised.discard(name)
+            self._complete()
+
+    def _remove(self, name: str) -> None:
+        member = self.members.pop(name)
+        if member.awaits_join is not None:
+            member.awaits_join(UNKNOWN, -1, "", name, [])
+        if member.awaits_sync is not None:
+            member.awaits_sync(UNKNOWN, b"")
+        if self.state == "preparing":
+            self._complete()
+        elif self.members:
+            self._prepare()
+        else:
+            self.generation += 1
+            self.state = "empty"
+
+    def _watch(self, member: Member) -> None:
+        """A member that is silent for its session time-out is thrown out."""
+        if self.members.get(member.id) is not member:
+            return
+        waiting = member.awaits_join is not None or member.awaits_sync is not None
+        left = member.seen + member.session - self._now()
+        if left <= 0 and not waiting:
+            self._remove(member.id)
+        else:
+            self._later(max(1, left if left > 0 else member.session), lambda: self._watch(member))

@@ -1,0 +1,120 @@
+"""Programs to simulate. Each accumulates, by key, the list of the input records it has seen.
+
+A list tells what a count hides: whose record is missing, which came twice, and in which order they came. Every output
+is the list as it was after one input, so outputs of one key are prefixes of each other, each one record longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import tidemill as tm
+from tidemill.engine.plan import Plan, partition, plan
+
+__all__ = ["APP", "PROGRAMS", "Program", "planned"]
+
+APP: Final = "sim"
+Ids = list[int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A keyed step: the topic its tasks read, its store, the topic it writes, and the key that it gives a record."""
+
+    reads: tuple[str, ...]
+    store: str
+    writes: str
+    key: Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program and what there is to check of it."""
+
+    name: str
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    build: Callable[[tm.App, Callable[[Ids, int], Ids]], None]
+
+
+def seen_again(so_far: Ids, one: int) -> Ids:
+    """Adds a record, however often it was seen: for exactly once, so that a repetition shows."""
+    return [*so_far, one]
+
+
+def seen(so_far: Ids, one: int) -> Ids:
+    """Adds a record that was not seen yet: for at least once, where a repetition is allowed."""
+    return so_far if one in so_far else [*so_far, one]
+
+
+def stream(app: tm.App, topic: str) -> tm.Stream[str, int]:
+    return app.stream(topic, key=tm.utf8, value=tm.int64)
+
+
+def same(key: str, _one: int) -> str:
+    return key
+
+
+def third(one: int) -> str:
+    return f"r{one % 3}"
+
+
+def one_step(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    stream(app, "in").group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+
+
+def in_memory(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    stream(app, "in").group_by_key().aggregate(list[int], add, value=tm.json).named("seen").in_memory().to("out")
+
+
+def two_steps(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    source = stream(app, "in")
+    source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+    regrouped = source.group_by(third, key=tm.utf8).named("again")
+    regrouped.aggregate(list[int], add, value=tm.json).named("all").to("out-again", key=tm.utf8)
+
+
+def merged(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    both = stream(app, "in").merge(stream(app, "more"))
+    both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+
+
+SEEN = Step(("in",), "seen", "out", same)
+PROGRAMS: Final = {
+    program.name: program
+    for program in (
+        Program("one step", ("in",), (SEEN,), one_step),
+        Program("in memory", ("in",), (SEEN,), in_memory),
+        Program(
+            "two steps",
+            ("in",),
+            (SEEN, Step((f"{APP}-again-repartition",), "all", "out-again", lambda _key, one: third(one))),
+            two_steps,
+        ),
+        Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),
+    )
+}
+
+
+@cache
+def planned(name: str, partitions: int, guarantee: str) -> Plan:
+    """The plan of a program whose topics have so many partitions."""
+    program = PROGRAMS[name]
+    app = tm.App(APP)
+    program.build(app, seen_again if guarantee == "exactly_once" else seen)
+    topology = app.topology()
+    counts = dict.fromkeys([*program.inputs, *(step.writes for step in program.steps)], partitions)
+    return plan(partition(topology), APP, counts, {})
+
+
+def encoded(one: int) -> bytes:
+    """An input record's value."""
+    return tm.int64.encode(one)
+
+
+def decoded(value: bytes) -> Any:
+    """A stored or written list."""
+    return tm.json.decode(value)

@@ -1,0 +1,218 @@
+"""librdkafka's consumer and admin client against the in-memory Kafka, as far as the engine uses them.
+
+Manual assignment, ends of partitions told once each time they are reached, and batches cut wherever the schedule likes.
+A reader of committed records knows the last stable offset as the end of a partition, as the library does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException
+from confluent_kafka.admin import OffsetSpec
+
+from .broker import Broker, Unreachable
+from .log import Entry
+from .world import Owner, World
+
+__all__ = ["SimulatedAdmin", "SimulatedConsumer"]
+
+Key = tuple[str, int]
+
+
+class Message:
+    """A record or an event of a partition."""
+
+    __slots__ = ("_entry", "_error", "_key")
+
+    def __init__(self, key: Key, entry: Entry | None, error: tuple[int, int] | None = None) -> None:
+        self._key = key
+        self._entry = entry
+        self._error = error
+
+    def error(self) -> KafkaError | None:
+        return None if self._error is None else KafkaError(self._error[0])
+
+    def topic(self) -> str:
+        return self._key[0]
+
+    def partition(self) -> int:
+        return self._key[1]
+
+    def offset(self) -> int:
+        return self._entry.offset if self._entry is not None else (self._error or (0, 0))[1]
+
+    def key(self) -> bytes | None:
+        assert self._entry is not None
+        return self._entry.key
+
+    def value(self) -> bytes | None:
+        assert self._entry is not None
+        return self._entry.value
+
+    def headers(self) -> list[tuple[str, bytes]] | None:
+        assert self._entry is not None
+        return self._entry.headers
+
+    def timestamp(self) -> tuple[int, int]:
+        assert self._entry is not None
+        return (1, self._entry.timestamp)
+
+
+class Assigned:
+    """A partition that is read."""
+
+    __slots__ = ("end", "offset", "paused", "told")
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.paused = False
+        self.told = -1
+        """The end that was told last."""
+        self.end = -1001
+
+
+class SimulatedConsumer:
+    """A consumer of a process."""
+
+    def __init__(self, world: World, broker: Broker, owner: Owner, options: Mapping[str, Any]) -> None:
+        self._world = world
+        self._broker = broker
+        self._owner = owner
+        self._committed = options["isolation.level"] == "read_committed"
+        self._assigned: dict[Key, Assigned] = {}
+
+    def incremental_assign(self, partitions: Sequence[Any]) -> None:
+        for p in partitions:
+            key = (p.topic, p.partition)
+            if key in self._assigned:
+                raise KafkaException(KafkaError(KafkaError._CONFLICT, f"{key} is assigned already"))
+            assert p.offset >= 0
+            self._assigned[key] = Assigned(p.offset)
+
+    def incremental_unassign(self, partitions: Sequence[Any]) -> None:
+        for p in partitions:
+            if (p.topic, p.partition) not in self._assigned:
+                raise KafkaException(KafkaError(KafkaError._INVALID_ARG, f"{p} is not assigned"))
+            del self._assigned[p.topic, p.partition]
+
+    def pause(self, partitions: Sequence[Any]) -> None:
+        for p in partitions:
+            self._assigned[p.topic, p.partition].paused = True
+
+    def resume(self, partitions: Sequence[Any]) -> None:
+        for p in partitions:
+            self._assigned[p.topic, p.partition].paused = False
+
+    def get_watermark_offsets(self, partition: Any, *, cached: bool) -> tuple[int, int]:
+        assert cached
+        found = self._assigned.get((partition.topic, partition.partition))
+        return (-1001, -1001 if found is None else found.end)
+
+    def consume(self, limit: int, timeout: float) -> list[Message]:
+        if timeout > 0:
+            self._world.wait(self._something, int(timeout * 1000))
+        else:
+            self._world.pause("poll")
+        if not self._assigned or not self._broker.reachable(self._owner.name):
+            return []
+        found: list[Message] = []
+        chance = self._world.random
+        keys = list(self._assigned)
+        if len(keys) > 1:
+            chance.shuffle(keys)
+        for key in keys:
+            one = self._assigned[key]
+            if not one.paused:
+                self._take(key, one, found, min(limit - len(found), chance.choice((1, 3, 10, limit))))
+                if len(found) >= limit:
+                    break
+        return found
+
+    def close(self) -> None:
+        self._assigned.clear()
+
+    def _something(self) -> bool:
+        """Whether there is anything to give out."""
+        if not self._broker.reachable(self._owner.name):
+            return False
+        for key, one in self._assigned.items():
+            if not one.paused:
+                end = self._end(key)
+                if one.offset < end or (one.offset == end and one.told != end):
+                    return True
+        return False
+
+    def _end(self, key: Key) -> int:
+        log = self._broker.partition(key)
+        return log.stable if self._committed else log.end
+
+    def _take(self, key: Key, one: Assigned, found: list[Message], limit: int) -> None:
+        log = self._broker.partition(key)
+        end = one.end = self._end(key)
+        if one.offset < log.begin or one.offset > log.end:
+            found.append(Message(key, None, (KafkaError._AUTO_OFFSET_RESET, one.offset)))
+            return
+        for entry in log.read(one.offset, end, committed=self._committed):
+            if limit <= 0:
+                return
+            found.append(Message(key, entry))
+            one.offset = entry.offset + 1
+            limit -= 1
+        if limit > 0 and one.offset <= end and one.told != end:
+            one.offset = one.told = end
+            found.append(Message(key, None, (KafkaError._PARTITION_EOF, end)))
+
+
+class Done:
+    """A future that has come."""
+
+    def __init__(self, value: Any, failure: Exception | None = None) -> None:
+        self._value = value
+        self._failure = failure
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._failure is not None:
+            raise self._failure
+        return self._value
+
+
+class SimulatedAdmin:
+    """An admin client."""
+
+    def __init__(self, world: World, broker: Broker, owner: Owner) -> None:
+        self._world = world
+        self._broker = broker
+        self._owner = owner
+
+    def list_offsets(
+        self, asked: Mapping[Any, Any], *, isolation_level: IsolationLevel, request_timeout: float
+    ) -> dict[Any, Done]:
+        committed = isolation_level == IsolationLevel.READ_COMMITTED
+
+        def offsets() -> dict[Any, Done]:
+            return {p: Done(SimpleNamespace(offset=self._offset(p, spec, committed))) for p, spec in asked.items()}
+
+        try:
+            return self._broker.call(self._owner.name, "list offsets", offsets)
+        except Unreachable as lost:
+            failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
+            return {p: Done(None, failure) for p in asked}
+
+    def delete_records(self, partitions: Sequence[Any]) -> None:
+        def delete() -> None:
+            self._broker.before_delete()
+            for p in partitions:
+                self._broker.partition((p.topic, p.partition)).delete_before(p.offset)
+
+        if self._broker.reachable(self._owner.name):
+            self._world.later(self._broker.delay(), delete)
+
+    def _offset(self, partition: Any, spec: Any, committed: bool) -> int:
+        log = self._broker.partition((partition.topic, partition.partition))
+        if spec is OffsetSpec.earliest():
+            return log.begin
+        assert spec is OffsetSpec.latest()
+        return log.stable if committed else log.end

@@ -1,0 +1,110 @@
+"""What kind of trouble a schedule has, drawn from its seed.
+
+Each schedule switches some kinds of trouble on and leaves the others out: bugs that need much of one kind are drowned
+where everything happens at once.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from tidemill.engine.assignment import Policy
+
+from .broker import Network
+from .programs import PROGRAMS
+
+__all__ = ["Trouble", "drawn"]
+
+HOT = ("commit", "abort", "send offsets", "add offsets", "init", "failpoint", "list offsets", "flush")
+"""Places where dying or standing still is most interesting, by how their names begin."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One schedule's ingredients."""
+
+    program: str
+    partitions: int
+    guarantee: str
+    processes: int
+    most: int
+    """The most processes at a time."""
+    records: int
+    keys: int
+    turns: int
+    """How long trouble lasts."""
+    chances: dict[str, float]
+    """Of each kind of trouble, a turn."""
+    hot: dict[str, float]
+    """Of each kind of trouble, at each place named in `HOT`."""
+    network: Network
+    failures: float
+    corrupts: float
+    settings: dict[str, Any]
+    membership: dict[str, Any]
+
+
+def drawn(seed: int) -> Trouble:
+    """The ingredients for a seed."""
+    chance = random.Random(seed)
+    some = chance.random
+
+    def maybe(likely: float, most: float) -> float:
+        return some() * most if some() < likely else 0.0
+
+    processes = chance.choice((1, 2, 2, 2, 3))
+    commit_interval = chance.choice((10, 20, 40, 80))
+    return Trouble(
+        program=chance.choice(sorted(PROGRAMS)),
+        partitions=chance.choice((1, 2, 2, 3)),
+        guarantee="exactly_once" if some() < 0.8 else "at_least_once",
+        processes=processes,
+        most=chance.choice((processes, 3)),
+        records=chance.randint(8, 40),
+        keys=chance.randint(1, 4),
+        turns=chance.randint(100, 600),
+        chances={
+            "kill": maybe(0.6, 0.01),
+            "freeze": maybe(0.4, 0.008),
+            "stop": maybe(0.4, 0.005),
+            "start": maybe(0.6, 0.02),
+            "cut": maybe(0.2, 0.004),
+            "outage": maybe(0.15, 0.002),
+            "remove the living": maybe(0.2, 0.004),
+            "expire": maybe(0.1, 0.002),
+            "compact": maybe(0.3, 0.01),
+            "jump": maybe(0.1, 0.01),
+        },
+        hot={"kill": maybe(0.4, 0.08), "freeze": maybe(0.3, 0.06)},
+        network=Network(
+            lose_request=maybe(0.3, 0.03),
+            lose_answer=maybe(0.3, 0.03),
+            late_request=maybe(0.25, 0.03),
+            slow=maybe(0.4, 0.1),
+            longest=chance.choice((20, 100, 400)),
+            late_marker=maybe(0.5, 0.5),
+            marker_longest=chance.choice((20, 100, 500)),
+        ),
+        failures=maybe(0.1, 0.02),
+        corrupts=maybe(0.2, 0.3),
+        settings={
+            "commit_interval": commit_interval,
+            "commit_hold": chance.choice((20, 100, 500)),
+            "max_batch": chance.choice((1, 3, 10, 1000)),
+            "idle": chance.choice((0, 100, 300)),
+            "purge_interval": chance.choice((100, 1000, 30_000)),
+            "retry_timeout": 60_000,
+        },
+        membership={
+            "session_timeout": chance.choice((300, 600, 1500)),
+            "heartbeat_interval": chance.choice((50, 100)),
+            "rebalance_timeout": chance.choice((400, 1000, 3000)),
+            "policy": Policy(
+                standbys=chance.choice((0, 0, 1)),
+                small=chance.choice((0, 1 << 20)),
+                acceptable_lag=chance.choice((0, 3, 10_000)),
+            ),
+        },
+    )
