@@ -7,10 +7,11 @@ records come, and when, is the task's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from ..operators.calls import Calls
 from ..operators.errors import RecordError
 from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Sink
@@ -21,6 +22,8 @@ from .policy import ErrorPolicy
 __all__ = ["Graph", "Origin"]
 
 Records = list[Any]
+Question: TypeAlias = Literal["tick", "collect"]
+"""What a step is asked beside its records: what the time means to it, or what has come of the calls it makes."""
 by_offset = attrgetter("offset")
 by_first = itemgetter(0)
 
@@ -36,7 +39,7 @@ class Origin(NamedTuple):
 class _Step:
     """A node at work: its operator and the slots it reads and fills."""
 
-    __slots__ = ("inputs", "node", "operator", "output", "ports", "tick", "topic")
+    __slots__ = ("asked", "inputs", "node", "operator", "output", "ports", "topic")
 
     def __init__(self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None) -> None:
         self.node = node
@@ -45,7 +48,10 @@ class _Step:
         self.output = output
         self.ports = len(node.ports)
         self.topic = topic
-        self.tick = getattr(operator, "tick", None)
+        self.asked: dict[Question, Callable[[int], Any] | None] = {
+            "tick": getattr(operator, "tick", None),
+            "collect": getattr(operator, "collect", None),
+        }
 
     @property
     def writes(self) -> bool:
@@ -55,7 +61,7 @@ class _Step:
 class Graph:
     """The operators of one task."""
 
-    def __init__(self, part: SubTopology, caches: Caches, policy: ErrorPolicy) -> None:
+    def __init__(self, part: SubTopology, caches: Caches, policy: ErrorPolicy, calls: Calls) -> None:
         self._policy = policy
         self.skipped: dict[str, int] = {}
         """Records dropped by the policy, by step."""
@@ -75,7 +81,10 @@ class Graph:
                     slots[node.id, port] = output + port
                     origins[output + port] = sources
             mine = {state.spec.name: caches[state.spec.name] for state in node.stores}
-            steps.append(_Step(node, node.build(mine), inputs, output, part.writes.get(node.id)))
+            operator: Any = node.build(mine)
+            if hasattr(operator, "attach"):
+                operator.attach(calls)
+            steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id)))
             reached.append(sources)
         self._steps = steps
         self._width = len(slots)
@@ -85,19 +94,42 @@ class Graph:
             node: tuple(step for step, sources in zip(steps, reached, strict=True) if node in sources)
             for node in self._entry
         }
-        self._ticking = any(step.tick is not None for step in steps)
+        self._asked = {question for step in steps for question, method in step.asked.items() if method is not None}
+        self._calling: tuple[Any, ...] = tuple(step.operator for step in steps if step.asked["collect"] is not None)
 
     def run(self, source: int, records: list[Record[Any, Any]], now: int, origin: Origin) -> list[Outgoing]:
         """Walks records of one source through all steps it reaches."""
         slots: list[Records | None] = [None] * self._width
         slots[self._entry[source]] = records
-        return self._walk(self._ways[source], slots, now, origin, ticks=False)
+        return self._walk(self._ways[source], slots, now, origin, None)
 
     def tick(self, now: int, origin: Origin) -> list[Outgoing]:
         """Tells the steps that want to know what time it is, and walks what they answer."""
-        if not self._ticking:
+        return self._ask("tick", now, origin)
+
+    def collect(self, now: int, origin: Origin) -> list[Outgoing]:
+        """Walks what has come of the calls that steps have made."""
+        return self._ask("collect", now, origin)
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait in steps for the answers to calls."""
+        return sum(operator.waiting for operator in self._calling)
+
+    @property
+    def room(self) -> int | None:
+        """How many records the steps that make calls can take, None when there is no such step."""
+        return min((operator.room for operator in self._calling), default=None)
+
+    def close(self) -> None:
+        """Cancels the calls that steps have made."""
+        for operator in self._calling:
+            operator.close()
+
+    def _ask(self, question: Question, now: int, origin: Origin) -> list[Outgoing]:
+        if question not in self._asked:
             return []
-        return self._walk(self._steps, [None] * self._width, now, origin, ticks=True)
+        return self._walk(self._steps, [None] * self._width, now, origin, question)
 
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped so far, by step and reason."""
@@ -111,7 +143,12 @@ class Graph:
         return found
 
     def _walk(
-        self, steps: Sequence[_Step], slots: list[Records | None], now: int, origin: Origin, *, ticks: bool
+        self,
+        steps: Sequence[_Step],
+        slots: list[Records | None],
+        now: int,
+        origin: Origin,
+        question: Question | None,
     ) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         delayed: list[tuple[int, _Step, Records]] = []
@@ -124,13 +161,12 @@ class Graph:
                         self._write(step, records, now, origin, outgoing)
                     else:
                         delayed.append((group, step, records))
-                if ticks and step.tick is not None:
-                    outgoing.extend(step.tick(now))
                 continue
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
-            if ticks and step.tick is not None:
-                self._fill(step, slots, step.tick(now))
+            method = None if question is None else step.asked[question]
+            if method is not None:
+                self._fill(step, slots, self._answer(step, method, now, origin))
         if delayed:
             self._write_shared(delayed, now, origin, outgoing)
         return outgoing
@@ -171,16 +207,24 @@ class Graph:
         try:
             return step.operator.process(records, now)
         except RecordError as error:
-            return self._after(error, step, records, now, origin)
+            later = records[error.index + 1 :]
+            return self._after(error, step, lambda: self._call(step, later, now, origin), origin)
 
-    def _after(self, error: RecordError, step: _Step, records: Records, now: int, origin: Origin) -> Any:
+    def _answer(self, step: _Step, method: Callable[[int], Any], now: int, origin: Origin) -> Any:
+        """The answer to a question; a record that fails meanwhile is not there any more when it is asked again."""
+        try:
+            return method(now)
+        except RecordError as error:
+            return self._after(error, step, lambda: self._answer(step, method, now, origin), origin)
+
+    def _after(self, error: RecordError, step: _Step, going_on: Callable[[], Any], origin: Origin) -> Any:
         """What a call gives though a record failed: what was done before it and, by the policy, after it."""
         if isinstance(error.__cause__, StateError):
             raise error.__cause__  # the store failed, not the record
         if self._policy is ErrorPolicy.FAIL:
             raise error.at(origin.topic, origin.partition, origin.task)
         self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
-        rest = self._call(step, records[error.index + 1 :], now, origin)
+        rest = going_on()
         if step.ports == 1:
             return [*error.done, *rest]
         return [[*before, *after] for before, after in zip(error.done, rest, strict=True)]

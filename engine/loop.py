@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from ..operators.calls import Calls
 from ..operators.record import Outgoing
 from ..state.store import StateError
 from .checkpoint import Unsettled
@@ -46,6 +47,8 @@ Key = tuple[str, int]
 TICK_MS = 100
 REPORT_MS = 1_000
 POLL_SECONDS = 0.05
+CALLING_SECONDS = 0.002
+"""The same while calls are under way, whose answers come by another way."""
 ABORTS_IN_A_ROW = 20
 
 
@@ -65,6 +68,7 @@ class Loop:
         clock: Clock,
         stats: Stats,
         policy: ErrorPolicy,
+        calls: Calls,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -78,6 +82,7 @@ class Loop:
         self._clock = clock
         self._stats = stats
         self._policy = policy
+        self._calls = calls
         self._tasks: dict[TaskId, Task] = {}
         self._assignment: Assigned | None = None
         """A plan that is not carried out yet."""
@@ -259,6 +264,7 @@ class Loop:
             self._policy,
             ready.stream_time,
             fresh=ready.fresh,
+            calls=self._calls,
         )
         self._tasks[ready.task] = task
         self._intake.begin(task)
@@ -298,6 +304,8 @@ class Loop:
 
     def _wait(self) -> float:
         """Seconds to wait for records when nothing else is to be done."""
+        if any(task.calling for task in self._tasks.values()):
+            return CALLING_SECONDS
         if not self._pending():
             return POLL_SECONDS
         left = self._settings.commit_interval - (self._clock.monotonic() - self._last_commit)
@@ -309,6 +317,9 @@ class Loop:
             self._last_tick = self._clock.monotonic()
             for task in self._tasks.values():
                 self._produce(task.tick(self._clock.now()))
+        for task in self._tasks.values():
+            if task.calling:
+                self._produce(task.collect(self._clock.now()))
         due = self._last_commit + self._settings.commit_interval
         moving = bool(self._tasks)
         while moving:

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from ..operators.calls import Calls
 from ..operators.topology import Topology
+from .calls import EventLoopCalls
 from .clock import Clock
 from .config import Settings
 from .connect import prepare
@@ -77,7 +79,9 @@ def run(
             ChangelogReader(restore_options(settings, len(plan.internal))),
             producers(settings),
         )
-        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy)
+        calls = EventLoopCalls()
+        closing.callback(calls.close)
+        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls)
         closing.callback(recovery.close)
         membership.start()
         recovery.start()
@@ -94,6 +98,7 @@ def assemble(
     clock: Clock,
     stats: Stats,
     policy: ErrorPolicy,
+    calls: Calls,
 ) -> tuple[Recovery, Loop]:
     """The parts that do the work, neither of them started."""
     at_least_once = settings.guarantee == "at_least_once"
@@ -117,6 +122,7 @@ def assemble(
         clock,
         stats,
         policy,
+        calls,
     )
     return recovery, loop
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..operators.calls import Calls
 from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.record import Batch, Outgoing
@@ -60,11 +61,13 @@ class Task:
         policy: ErrorPolicy = ErrorPolicy.FAIL,
         stream_time: int = -1,
         fresh: frozenset[Key] = frozenset(),
+        *,
+        calls: Calls,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
 
         They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
-        by the next seal.
+        by the next seal. `calls` runs the coroutine functions of steps.
         """
         self.id = task
         self.part = part
@@ -79,7 +82,8 @@ class Task:
         self.caches: dict[str, StateCache[Any, Any]] = {
             state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
         }
-        self._graph = Graph(part, self.caches, policy)
+        self._calls = calls
+        self._graph = Graph(part, self.caches, policy, calls)
         self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
         self._buffer = InputBuffer(self.inputs)
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
@@ -133,8 +137,13 @@ class Task:
     ) -> list[Outgoing] | None:
         """Processes the next run, of at most `limit` records and none after the time `until`; None when there is none.
 
-        With `wait` false, empty inputs are not waited for.
+        With `wait` false, empty inputs are not waited for. A task whose calls are as many as they may be takes nothing.
         """
+        room = self._graph.room
+        if room is not None:
+            if room <= 0:
+                return None
+            limit = room if limit is None else min(limit, room)
         run = self._buffer.next_run(limit, wait, until)
         if run is None:
             return None
@@ -157,6 +166,18 @@ class Task:
         """Lets steps act on wall-clock time."""
         try:
             return self._graph.tick(now, Origin(self._name, "(wall clock)", self.id.partition))
+        except Corrupt as failure:
+            raise StateCorrupt(self._name, str(failure)) from failure
+
+    @property
+    def calling(self) -> bool:
+        """True while records wait for the answers to calls."""
+        return self._graph.waiting > 0
+
+    def collect(self, now: int) -> list[Outgoing]:
+        """Processes what has come of the calls that steps have made."""
+        try:
+            return self._graph.collect(now, Origin(self._name, "(answers to calls)", self.id.partition))
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
 
@@ -201,14 +222,16 @@ class Task:
             cache.discard()
         self._earlier_drops = self.drops()
         self._decode_errors = {}
-        self._graph = Graph(self.part, self.caches, self._policy)
+        self._graph.close()
+        self._graph = Graph(self.part, self.caches, self._policy, self._calls)
         self._buffer.clear()
         self._next.clear()
         self._sealed = None
         return dict(self._committed)
 
     def close(self) -> None:
-        """Closes the stores; what is not settled is lost to them."""
+        """Closes the stores; what is not settled is lost to them. Calls under way are cancelled."""
+        self._graph.close()
         for store in self.stores.values():
             store.close()
 

@@ -19,6 +19,7 @@ from ..operators.topology import Repartition, Source, StoreView, Topology
 from ..state.cache import StateCache
 from ..state.memory import MemoryStore
 from ..state.store import Position
+from .calls import EventLoopCalls
 from .clock import ManualClock
 from .ids import TaskId
 from .kafka.murmur2 import murmur2_partition
@@ -29,6 +30,9 @@ from .task import Task
 __all__ = ["StoreReader", "TopologyDriver"]
 
 Key = tuple[str, int]
+
+CALL_SECONDS = 1.0
+"""How long the answer to a call is waited for at a time."""
 
 
 class Program(Protocol):
@@ -86,6 +90,7 @@ class TopologyDriver:
             topic: node for part in self.plan.parts for topic, node in part.inputs
         }
         self._counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
+        self._calls = EventLoopCalls()
         self._ends: dict[Key, int] = {}
         self._written: dict[str, list[Row]] = {}
         self._tasks: dict[TaskId, Task] = {task: self._task(task) for task in self.plan.tasks()}
@@ -96,7 +101,8 @@ class TopologyDriver:
     def _task(self, task: TaskId) -> Task:
         part = self.plan.part(task)
         stores = {kind: MemoryStore() for kind in ("rocksdb", "memory")}
-        return Task(task, part, stores, dict.fromkeys(part.task_inputs(task.partition), 0), self._policy)
+        offsets = dict.fromkeys(part.task_inputs(task.partition), 0)
+        return Task(task, part, stores, offsets, self._policy, calls=self._calls)
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +114,7 @@ class TopologyDriver:
         """Closes the stores."""
         for task in self._tasks.values():
             task.close()
+        self._calls.close()
 
     def send(
         self,
@@ -239,6 +246,7 @@ class TopologyDriver:
                 self._deliver(topic, rows)
 
     def _pump(self) -> None:
+        """Processes until nothing is left to do and no call is under way."""
         moving = True
         while moving:
             moving = False
@@ -247,6 +255,12 @@ class TopologyDriver:
                 if outgoing is not None:
                     moving = True
                     self._route(outgoing)
+            calling = [task for task in self._tasks.values() if task.calling]
+            if calling and not moving:
+                self._calls.wait(CALL_SECONDS)
+            for task in calling:
+                moving = True
+                self._route(task.collect(self.clock.now()))
 
     def _commit(self) -> None:
         for task in self._tasks.values():

@@ -7,13 +7,14 @@ used any number of times. They are in one file because each gives the next. Noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Generic, Literal, cast, overload
 
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .aggregators import Aggregator
+from .durations import Duration
 from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
@@ -39,6 +40,7 @@ from .stateless import (
     WithKey,
 )
 from .steps import aggregation, fold, processing, reduction, table_rows, windowed_fold
+from .waiting_steps import map_async, map_batch
 from .windows import Emit, TimeWindows
 
 __all__ = ["Grouped", "Handle", "Processed", "Stream", "Table", "WindowedStream", "WindowedTable"]
@@ -183,6 +185,54 @@ class Stream(Handle, Generic[K, V]):
         """Groups by the key the records have."""
         return Grouped(Grouping(self.flow))
 
+    def map_async(
+        self,
+        function: Callable[[V], Awaitable[R]],
+        *,
+        in_flight: int = 100,
+        timeout: Duration = "30s",
+        retries: int = 0,
+        backoff: Duration = "100ms",
+        ordered: bool = True,
+        value: Serde[R] | None = None,
+    ) -> StoredStream[K, R]:
+        """Replaces each value by what a coroutine function makes of it, at most `in_flight` calls at a time.
+
+        An attempt that takes longer than `timeout` has failed. One that failed is made again up to `retries` times,
+        after `backoff` and twice as long each further time; then the record is treated as any that a step cannot
+        process. Results come in the order of the records, or with `ordered=False` as they are there.
+
+        Exactly-once holds for the results: a record that waits for its call is part of the step's state. The function
+        itself may be called again for the same value, by a retry or after a crash.
+        """
+        return StoredStream(
+            map_async(
+                self.flow,
+                function,
+                in_flight=in_flight,
+                timeout=timeout,
+                retries=retries,
+                backoff=backoff,
+                ordered=ordered,
+                value=value,
+            )
+        )
+
+    def map_batch(
+        self,
+        function: Callable[[list[V]], Iterable[R]],
+        *,
+        max_size: int = 1_000,
+        max_wait: Duration = 0,
+        value: Serde[R] | None = None,
+    ) -> StoredStream[K, R]:
+        """Replaces values by what a function makes of a list of them: one result a value, in their order.
+
+        A list has at most `max_size` values. It waits up to `max_wait` for so many; without that it is what has just
+        come. Where the function fails it is called with halves of the list, to find the record to blame.
+        """
+        return StoredStream(map_batch(self.flow, function, max_size=max_size, max_wait=max_wait, value=value))
+
     def to_table(self) -> Table[K, V]:
         """The newest value of each key; a null value deletes the key."""
         return Table(table_rows(Grouping(self.flow)))
@@ -223,7 +273,11 @@ class Stream(Handle, Generic[K, V]):
         )
 
 
-class Processed(Stream[K, V], Stored, Generic[K, V]):
+class StoredStream(Stream[K, V], Stored, Generic[K, V]):
+    """A stream that comes out of a step with a store."""
+
+
+class Processed(StoredStream[K, V], Generic[K, V]):
     """What a processor yields."""
 
     def side(self, name: str) -> Stream[K, Any]:

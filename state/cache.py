@@ -104,6 +104,12 @@ class StateCache(dict[K, "V | None"]):
         self[key] = None
         self.dirty[key] = None
 
+    def withdraw(self, key: K) -> None:
+        """Takes back the first write of a key that the store has never had, as if it had not been."""
+        del self[key]
+        del self.dirty[key]
+        self._index = None
+
     def touch(self, key: K) -> None:
         """Says that the value under the key, read by `cache[key]`, was or will be changed in place."""
         self.dirty[key] = None

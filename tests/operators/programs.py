@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
+from tests.operators import programs_waiting
 
 Stream = tm.Stream[str, Any]
 
@@ -180,4 +181,5 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "timers": lambda app: stream(app).process(Ticking).named("p").to("out"),
     "table": table_chain,
     "to_table": lambda app: stream(app).to_table().filter(lambda v: checked(v) > 4).to("out"),
+    **programs_waiting.PROGRAMS,
 }

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidemill.engine import checkpoint, feeding, loop
+from tidemill.engine.calls import EventLoopCalls
 from tidemill.engine.config import Settings
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka import consumer, producer, topics
@@ -92,7 +93,9 @@ class Process:
             producers(settings),
         )
         self.membership = clients.membership
-        self.recovery, self.loop = assemble(plan, settings, clients, disk, self.clock, Stats(), ErrorPolicy.FAIL)
+        self.recovery, self.loop = assemble(
+            plan, settings, clients, disk, self.clock, Stats(), ErrorPolicy.FAIL, EventLoopCalls()
+        )
         Process.starting = None
         self._watch(self.recovery)
         self._fibers = [Fiber(world, self, "loop", self._run), Fiber(world, self, "recovery", self._recover)]

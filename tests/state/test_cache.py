@@ -72,6 +72,13 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache.delete(key)
         self.now.pop(key, None)
 
+    @rule(key=KEYS, value=st.lists(st.integers(0, 9), max_size=3))
+    def put_and_withdraw(self, key, value):
+        if key in self.cache.dirty or key in self.drained or key in self.stored:
+            return
+        self.cache.put(key, value)
+        self.cache.withdraw(key)
+
     @rule(key=KEYS)
     def get(self, key):
         assert self.cache[key] == self.now.get(key)

@@ -1,0 +1,151 @@
+"""Runs the coroutine functions of a process's steps: one event loop in a thread of its own, started by the first call.
+
+Each attempt has a time limit; one that fails is tried again after a pause that doubles each time. Answers wait in a
+queue until the step that called asks for them, so a step hears of them on the thread that runs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..operators.calls import Answer, Call, CallOptions
+
+__all__ = ["EventLoopCalls"]
+
+LONGEST_PAUSE_MS = 30_000
+JITTER = 0.2
+"""A pause is longer or shorter by up to this part, so that calls that failed together do not come again together."""
+PATIENCE_SECONDS = 5.0
+
+
+class EventLoopCalls:
+    """The calls of one process."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._answered = threading.Event()
+
+    def line(self, function: Callable[[Any], Any], options: CallOptions) -> _Line:
+        """The calls of one step at work."""
+        return _Line(self, function, options)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until some call has ended since the last time; False when none has."""
+        ended = self._answered.wait(seconds)
+        self._answered.clear()
+        return ended
+
+    def close(self) -> None:
+        """Cancels all calls and ends the thread."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(PATIENCE_SECONDS)
+            self._loop = self._thread = None
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Does something on the event loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name="tidemill-calls", daemon=True)
+            self._thread.start()
+        self._loop.call_soon_threadsafe(action)
+
+    def ended(self) -> None:
+        """Tells who waits that an answer is there."""
+        self._answered.set()
+
+
+class _Line:
+    """One step's calls. All but `answers` is done on the event loop."""
+
+    def __init__(self, calls: EventLoopCalls, function: Callable[[Any], Any], options: CallOptions) -> None:
+        self._calls = calls
+        self._function = function
+        self._options = options
+        self._answers: deque[Answer] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def start(self, calls: Iterable[Call]) -> None:
+        made = tuple(calls)
+        self._calls.post(lambda: self._begin(made))
+
+    def answers(self) -> list[Answer]:
+        waiting = self._answers
+        return [waiting.popleft() for _ in range(len(waiting))]
+
+    def close(self) -> None:
+        self._closed = True
+        if self._tasks:
+            self._calls.post(self._cancel)
+
+    def _begin(self, calls: tuple[Call, ...]) -> None:
+        if self._closed:
+            return
+        for call in calls:
+            task = asyncio.get_running_loop().create_task(self._answer(call))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _answer(self, call: Call) -> None:
+        try:
+            answer = Answer(call.number, await self._attempts(call.value), None)
+        except asyncio.CancelledError as error:
+            if self._closed:
+                raise
+            answer = Answer(call.number, None, error)  # the function cancelled itself
+        except Exception as error:
+            answer = Answer(call.number, None, error)
+        self._answers.append(answer)
+        self._calls.ended()
+
+    async def _attempts(self, value: Any) -> Any:
+        options = self._options
+        for attempt in range(options.retries):
+            try:
+                return await self._attempt(value)
+            except Exception:
+                await asyncio.sleep(pause(options.backoff, attempt, random.uniform(-JITTER, JITTER)) / 1000)
+        return await self._attempt(value)
+
+    async def _attempt(self, value: Any) -> Any:
+        awaitable = self._function(value)
+        if not inspect.isawaitable(awaitable):
+            raise TypeError(
+                f"the function of .map_async() gave {awaitable!r}, which cannot be awaited: it must be a coroutine "
+                "function (async def)"
+            )
+        try:
+            return await asyncio.wait_for(awaitable, self._options.timeout / 1000)
+        except asyncio.TimeoutError as error:
+            raise TimeoutError(f"no answer within {self._options.timeout} ms") from error
+
+
+def pause(first: int, attempt: int, jitter: float) -> float:
+    """Ms to wait after the attempt with this number, from 0."""
+    return min(first * 2.0**attempt, LONGEST_PAUSE_MS) * (1 + jitter)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """The thread: runs until it is stopped, then cancels what is under way."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        under_way = asyncio.all_tasks(loop)
+        for task in under_way:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*under_way, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()

@@ -1,0 +1,132 @@
+"""Calls a function with many values at a time, for models and vector code.
+
+A batch is what there is, at most `max_size` records. With `max_wait` it may wait to fill up: the records are then in
+the step's store, so that a commit in between covers them. Where a batch fails it is cut in two, and so on, until the
+record that fails is alone; the records before it keep their results, those after it are a batch again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, TypeAlias
+
+from ..state.cache import StateCache
+from .errors import RecordError, TopologyError
+from .pending import Pending
+from .record import Record
+
+__all__ = ["BatchMap", "WaitingBatchMap"]
+
+Records: TypeAlias = list[Record[Any, Any]]
+Function: TypeAlias = Callable[[list[Any]], Any]
+
+
+class BatchMap:
+    """Batches of what one run brings."""
+
+    def __init__(self, step: str, function: Function, max_size: int) -> None:
+        self._step = step
+        self._function = function
+        self._max_size = max_size
+
+    def process(self, records: Records, now: int) -> Records:
+        size = self._max_size
+        done: Records = []
+        for start in range(0, len(records), size):
+            batch = records[start : start + size]
+            results, error = results_of(self._step, self._function, [record.value for record in batch])
+            done += renewed(batch, results)
+            if error is not None:
+                index = start + len(results)
+                raise RecordError(self._step, index, records[index], done) from error
+        return done
+
+
+class WaitingBatchMap:
+    """Batches that wait to fill up."""
+
+    def __init__(
+        self,
+        step: str,
+        cache: StateCache[int, Record[Any, Any]],
+        function: Function,
+        max_size: int,
+        max_wait: int,
+    ) -> None:
+        self._step = step
+        self._function = function
+        self._max_size = max_size
+        self._max_wait = max_wait
+        self._pending = Pending(cache)
+        self._since: int | None = None
+        """Since when the oldest record waits; None when that is not known yet."""
+
+    def process(self, records: Records, now: int) -> Records:
+        for record in records:
+            self._pending.add(record)
+        done: Records = []
+        while len(self._pending) >= self._max_size:
+            self._since = None
+            self._send(done, len(records) - 1)
+        if self._since is None and self._pending:
+            self._since = now
+        return done
+
+    def tick(self, now: int) -> Records:
+        done: Records = []
+        if self._since is None:
+            self._since = now
+        if self._pending and now - self._since >= self._max_wait:
+            self._send(done, 0)
+            self._since = None
+        return done
+
+    def _send(self, done: Records, index: int) -> None:
+        """Adds the results of the next batch to `done`.
+
+        Raises RecordError for the first record that fails; the ones after it wait. `index` is the place in the list at
+        hand after which nothing is left to be taken in.
+        """
+        pending = self._pending
+        numbers = list(islice(pending.records, self._max_size))
+        batch = [pending.records[number] for number in numbers]
+        results, error = results_of(self._step, self._function, [record.value for record in batch])
+        for number in numbers[: len(results) + (error is not None)]:
+            pending.remove(number)
+        done += renewed(batch, results)
+        if error is not None:
+            raise RecordError(self._step, index, batch[len(results)], done) from error
+
+
+def results_of(step: str, function: Function, values: list[Any]) -> tuple[list[Any], Exception | None]:
+    """The results of the values before the first that fails, and why that one does.
+
+    Raises TopologyError for a function that does not give one result a value: no record is to blame for that.
+    """
+    try:
+        answer = function(values)
+    except Exception as error:
+        if len(values) == 1:
+            return [], error
+        middle = len(values) // 2
+        left, failure = results_of(step, function, values[:middle])
+        if failure is not None:
+            return left, failure
+        right, failure = results_of(step, function, values[middle:])
+        return left + right, failure
+    results: list[Any] = answer.tolist() if hasattr(answer, "tolist") else list(answer)
+    if len(results) != len(values):
+        raise TopologyError(
+            f"step {step!r}: the function of .map_batch() gave {len(results)} results for {len(values)} values; it "
+            "must give one for each, in their order"
+        )
+    return results, None
+
+
+def renewed(batch: Sequence[Record[Any, Any]], results: list[Any]) -> Records:
+    """The first records of a batch, with these values."""
+    return [
+        Record(record.key, result, record.timestamp, record.headers, record.offset)
+        for record, result in zip(batch, results, strict=False)
+    ]
