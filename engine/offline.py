@@ -75,7 +75,8 @@ def decoded(state: OperatorState, worker: str, task: str, raw_key: bytes, raw_va
         if not view.visible(key):
             return None
         value = codec.decode_value(unframe(raw_value))
-        return Entry(worker, task, view.from_key(key), view.from_value(value), view.timestamp(value))
+        shown = view.from_value(value)
+        return None if shown is None else Entry(worker, task, view.from_key(key), shown, view.timestamp(value))
     except Exception as error:  # whatever a serde raises
         raise ConfigError(
             f"an entry of store {state.spec.name!r} in task {task} of {worker} cannot be decoded: {error}; it was "

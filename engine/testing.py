@@ -56,16 +56,16 @@ class StoreReader:
         """The value under a key, None when there is none."""
         for part in self._parts:
             value = part[self._view.to_key(key)]
-            if value is not None:
-                return self._view.from_value(value)
+            if value is not None and (shown := self._view.from_value(value)) is not None:
+                return shown
         return None
 
     def items(self) -> Iterator[tuple[Any, Any]]:
         """All entries, in the order of their encoded keys within a task."""
         for part in self._parts:
             for key, value in part.scan(b"", None):
-                if self._view.visible(key):
-                    yield self._view.from_key(key), self._view.from_value(value)
+                if self._view.visible(key) and (shown := self._view.from_value(value)) is not None:
+                    yield self._view.from_key(key), shown
 
     def __len__(self) -> int:
         return sum(1 for _ in self.items())

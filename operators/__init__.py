@@ -12,13 +12,25 @@ from .serde_auto import auto
 from .serde_json import json
 from .serde_msgpack import msgpack
 from .states import ListState, MapState, ValueState
-from .stream import Grouped, Handle, Processed, Stream, Table, WindowedStream, WindowedTable
+from .stream import (
+    Cogrouped,
+    Grouped,
+    Handle,
+    Processed,
+    Stream,
+    Table,
+    TableGrouped,
+    WindowedCogrouped,
+    WindowedStream,
+    WindowedTable,
+)
 from .topology import Topology
 from .windows import TimeWindows, hopping, tumbling
 
 __all__ = [
     "Aggregator",
     "Builder",
+    "Cogrouped",
     "ConfigError",
     "Context",
     "Every",
@@ -35,12 +47,14 @@ __all__ = [
     "Side",
     "Stream",
     "Table",
+    "TableGrouped",
     "TidemillError",
     "TimeWindows",
     "Topology",
     "TopologyError",
     "ValueState",
     "Windowed",
+    "WindowedCogrouped",
     "WindowedStream",
     "WindowedTable",
     "auto",

@@ -40,6 +40,8 @@ class Aggregator(Generic[R]):
     start: tuple[str, ...]
     update: str
     result: str
+    undo: str | None = None
+    """How a value is taken back, where a column can do that."""
 
     def __post_init__(self) -> None:
         if not (self.field is None or isinstance(self.field, str) or callable(self.field)):
@@ -53,7 +55,7 @@ class Aggregator(Generic[R]):
 
 def count(field: Field = None) -> Aggregator[int]:
     """How many records; with a field, how many in which it is not None."""
-    return Aggregator("count", field, ("0",), "{0} += 1", "{0}")
+    return Aggregator("count", field, ("0",), "{0} += 1", "{0}", "{0} -= 1")
 
 
 def sum(field: Field) -> Aggregator[Any]:
@@ -64,7 +66,12 @@ def sum(field: Field) -> Aggregator[Any]:
 def mean(field: Field) -> Aggregator[Any]:
     """The arithmetic mean of a field; None as long as there is no value."""
     return Aggregator(
-        "mean", field, ("0", "None"), "{1} = {x} if {1} is None else {1} + {x}; {0} += 1", "{1} / {0} if {0} else None"
+        "mean",
+        field,
+        ("0", "None"),
+        "{1} = {x} if {1} is None else {1} + {x}; {0} += 1",
+        "{1} / {0} if {0} else None",
+        "{0} -= 1; {1} = {1} - {x} if {0} else None",
     )
 
 
@@ -111,7 +118,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     names: dict[str, Any] = {f"f{number}": field for number, field in enumerate(fields) if callable(field)}
     names["field_of"] = field_of
 
-    def update(mapping: bool) -> list[str]:
+    def change(mapping: bool, template: Callable[[Aggregator[Any]], str]) -> list[str]:
         lines: list[str] = []
         for number, field in enumerate(fields):
             if callable(field):
@@ -120,7 +127,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
                 lines += _access(f"x{number}", field, mapping)
         for name, column in columns.items():
             x = inputs[column.field]
-            statement = column.update.format(*slots[name], x=x)
+            statement = template(column).format(*slots[name], x=x)
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
         return lines
 
@@ -128,11 +135,14 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     return Fold(
         slots=every,
         start=tuple(start for column in columns.values() for start in column.start),
-        update=update,
+        update=lambda mapping: change(mapping, lambda column: column.update),
         result=f"{{{shown}}}",
         keep=_keeper(columns, slots, every),
         restore=_restorer(columns),
         names=names,
+        undo=None
+        if any(column.undo is None for column in columns.values())
+        else lambda mapping: change(mapping, lambda column: column.undo or ""),
     )
 
 

@@ -39,7 +39,11 @@ class Loops(NamedTuple):
 
     def like(self, records: Sequence[Record[Any, Any]]) -> Loop:
         """The form that is the quicker one for the first of these."""
-        return self.mappings if records and isinstance(records[0].value, Mapping) else self.objects
+        return self.for_value(records[0].value) if records else self.objects
+
+    def for_value(self, value: Any) -> Loop:
+        """The form that is the quicker one for values such as this."""
+        return self.mappings if isinstance(value, Mapping) else self.objects
 
 
 ATOMS = {
@@ -68,6 +72,8 @@ class Fold:
     """True when the one slot may become None, which deletes the key."""
     names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the source refers to."""
+    undo: Callable[[bool], list[str]] | None = None
+    """Statements that take back what `value` did to them, for rows of a table; None where that cannot be done."""
 
     def shown(self) -> Callable[[Entry], Any]:
         """A function from an entry to its result."""
@@ -78,8 +84,8 @@ class Fold:
         """A step's loop with this fold in it.
 
         The template has a line `<start>` where the slots get their first values, `<load>` where they come from
-        `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, and `<show>` where the
-        result goes to `shown`; and `<entry>` for the new entry.
+        `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, `<undo>` where they
+        give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry.
         """
         shown = f"Update(None if entry is None else row_of(entry), {self.result})" if updates else self.result
         made = f"(newest, {', '.join(self.slots)})"
@@ -90,36 +96,52 @@ class Fold:
             "show": [f"shown = {shown}"] if show else [],
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
-        return Loops(
-            *(
-                define(what, expanded(source, {**blocks, "update": self.update(mapping)}), known)["loop"]
-                for mapping in (False, True)
-            )
-        )
+
+        def form(mapping: bool) -> Loop:
+            undo = [] if self.undo is None else self.undo(mapping)
+            filled = expanded(source, {**blocks, "update": self.update(mapping), "undo": undo})
+            return define(what, filled, known)["loop"]
+
+        return Loops(form(False), form(True))
 
 
 def counting(serde: Serde[Any]) -> Fold:
     """How many values there were."""
-    return Fold(("state",), ("0",), lambda mapping: ["state += 1"], "state", *serde_entry(serde))
+    return Fold(
+        ("state",),
+        ("0",),
+        lambda mapping: ["state += 1"],
+        "state",
+        *serde_entry(serde),
+        undo=lambda mapping: ["state -= 1"],
+    )
 
 
-def reducing(function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
-    """The first value, then the function of what there was and the next value."""
-    return _calling("state = value if state is None else function(own(state), value)", serde, function=function)
+Function = Callable[[Any, Any], Any]
 
 
-def aggregating(initial: Any, function: Callable[[Any, Any], Any], serde: Serde[Any]) -> Fold:
-    """The function of an accumulator, which begins as `initial` (called, if it can be), and the value."""
+def reducing(function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
+    """The first value, then the function of what there was and the next value; `undoing` takes a value back."""
+    statement = "state = value if state is None else function(own(state), value)"
+    return _calling(statement, serde, undoing, function=function)
+
+
+def aggregating(initial: Any, function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
+    """The function of an accumulator, which begins as `initial` (called, if it can be), and the value.
+
+    `undoing` takes a value back.
+    """
     own = Copier(serde)
     fresh: Callable[[], Any] = initial if callable(initial) else lambda: own(initial)
     statement = "state = function(fresh() if state is None else own(state), value)"
-    return _calling(statement, serde, function=function, fresh=fresh)
+    return _calling(statement, serde, undoing, function=function, fresh=fresh)
 
 
-def _calling(statement: str, serde: Serde[Any], **names: Any) -> Fold:
-    """A fold with a function of the user's. What it gives is tried on the serde while the record is at hand."""
+def _calling(statement: str, serde: Serde[Any], undoing: Function | None, **names: Any) -> Fold:
+    """A fold with functions of the user's. What they give is tried on the serde while the record is at hand."""
     own = Copier(serde)
     update = [statement, "if state.__class__ not in known: learn(state)"]
+    undo = ["state = undoing(own(state), value)", "if state.__class__ not in known: learn(state)"]
     return Fold(
         ("state",),
         ("None",),
@@ -127,7 +149,8 @@ def _calling(statement: str, serde: Serde[Any], **names: Any) -> Fold:
         "state",
         *serde_entry(serde),
         deletes=True,
-        names={**names, "own": own, "known": own.known, "learn": own.learn},
+        names={**names, "own": own, "known": own.known, "learn": own.learn, "undoing": undoing},
+        undo=None if undoing is None else lambda mapping: undo,
     )
 
 

@@ -12,7 +12,7 @@ from .record import Record
 __all__ = ["cause_of", "poison"]
 
 
-def poison(step: str, records: Sequence[Record[Any, Any]], rest: Iterator[Record[Any, Any]], done: Any) -> RecordError:
+def poison(step: str, records: Sequence[Record[Any, Any]], rest: Iterator[Any], done: Any) -> RecordError:
     """The error for the record before `rest`, which is what is left of the iterator over `records`."""
     index = len(records) - length_hint(rest) - 1
     return RecordError(step, index, records[index], done)

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, cast, overload
 from typing_extensions import ParamSpec, Self, TypeVar
 
 from .aggregators import Aggregator
+from .cogroup import Cogrouping, choosing, cogroup_in_windows
 from .durations import Duration
 from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
@@ -40,14 +41,35 @@ from .stateless import (
     WithKey,
 )
 from .steps import aggregation, fold, processing, reduction, table_rows, windowed_fold
+from .table_join import How
+from .table_steps import (
+    group_aggregation,
+    group_counting,
+    group_fold,
+    group_reduction,
+    grouped_rows,
+    join_tables,
+)
 from .waiting_steps import map_async, map_batch
 from .windows import Emit, TimeWindows
 
-__all__ = ["Grouped", "Handle", "Processed", "Stream", "Table", "WindowedStream", "WindowedTable"]
+__all__ = [
+    "Cogrouped",
+    "Grouped",
+    "Handle",
+    "Processed",
+    "Stream",
+    "Table",
+    "TableGrouped",
+    "WindowedCogrouped",
+    "WindowedStream",
+    "WindowedTable",
+]
 
 K = TypeVar("K", default=Any)
 K2 = TypeVar("K2", default=Any)
 V = TypeVar("V", default=Any)
+V2 = TypeVar("V2", default=Any)
 A = TypeVar("A", default=Any)
 R = TypeVar("R", default=Any)
 P = ParamSpec("P")
@@ -329,6 +351,88 @@ class Grouped(Generic[K, V]):
         folding, serde = aggregation(arguments, columns)
         return Table(fold(self._grouping, "aggregate", folding, serde))
 
+    def cogroup(
+        self, function: Callable[[A, V], A | None], *others: tuple[Grouped[K, Any], Callable[[A, Any], A | None]]
+    ) -> Cogrouped[K, A]:
+        """Begins an aggregate that this stream and others work on, each with its own function of the accumulator.
+
+        Others are given as pairs here, or one by one: `a.cogroup(f).cogroup(b, g)` is `a.cogroup(f, (b, g))`.
+        """
+        check_function(function, ".cogroup()")
+        begun = Cogrouped[K, A]((self._grouping,), (function,))
+        for pair in others:
+            if not isinstance(pair, tuple) or len(pair) != 2:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TopologyError(f".cogroup() takes its own function, then pairs (grouped, function), not {pair!r}")
+            begun = begun.cogroup(*pair)
+        return begun
+
+    @property
+    def grouping(self) -> Grouping:
+        """The records, on their way to where they meet."""
+        return self._grouping
+
+
+class Cogrouped(Generic[K, A]):
+    """Records of several streams together by key, to be aggregated into one accumulator of type A."""
+
+    def __init__(self, groupings: tuple[Grouping, ...], functions: tuple[Callable[[Any, Any], Any], ...]) -> None:
+        self._groupings = groupings
+        self._functions = functions
+
+    def cogroup(self, grouped: Grouped[K, V2], function: Callable[[A, V2], A | None]) -> Cogrouped[K, A]:
+        """Adds a stream and what its values do to the accumulator."""
+        if not isinstance(grouped, Grouped):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f".cogroup() takes a grouped stream, as from stream.group_by(...), not {grouped!r}")
+        check_function(function, ".cogroup()")
+        return Cogrouped((*self._groupings, grouped.grouping), (*self._functions, function))
+
+    def window(self, windows: TimeWindows) -> WindowedCogrouped[K, A]:
+        """Divides the records of each key by event time."""
+        if not isinstance(windows, TimeWindows):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f"cogrouped streams take windows such as tm.tumbling('1m'), not {windows!r}")
+        return WindowedCogrouped(self._groupings, self._functions, windows, Emit())
+
+    def aggregate(self, initial: Callable[[], A] | A, /, *, value: Serde[A] | None = None) -> Table[K, A]:
+        """The accumulator of each key. It begins as `initial`, which is called if it can be; None deletes the key."""
+        together = Grouped[K, Any](Cogrouping(self._groupings, nulls=False))
+        serde = check_serde(value, ".aggregate(value=): ") or result_serde(self._functions[0])
+        return together.aggregate(initial, choosing(self._functions), value=serde)
+
+
+class WindowedCogrouped(Generic[K, A]):
+    """Records of several streams together by key and window."""
+
+    def __init__(
+        self,
+        groupings: tuple[Grouping, ...],
+        functions: tuple[Callable[[Any, Any], Any], ...],
+        windows: TimeWindows,
+        emit: Emit,
+    ) -> None:
+        self._groupings = groupings
+        self._functions = functions
+        self._windows = windows
+        self._emit = emit
+
+    def emit(self, when: Literal["update", "close"]) -> WindowedCogrouped[K, A]:
+        """When results are sent: on every "update", or once on "close"."""
+        if when not in ("update", "close"):
+            raise TopologyError(f".emit() takes 'update' or 'close', not {when!r}")
+        return WindowedCogrouped(self._groupings, self._functions, self._windows, Emit(when == "close"))
+
+    def aggregate(self, initial: Callable[[], A] | A, /, *, value: Serde[A] | None = None) -> WindowedTable[K, A]:
+        """The accumulator of each key and window. It begins as `initial`, which is called if it can be.
+
+        With results on every update a record is late when its own stream has closed its window; with results on close,
+        when the streams together have.
+        """
+        function = choosing(self._functions)
+        serde = check_serde(value, ".aggregate(value=): ") or result_serde(self._functions[0])
+        if not self._emit.on_close:
+            return WindowedTable(cogroup_in_windows(self._groupings, self._windows, initial, function, serde))
+        together = Cogrouping(self._groupings, nulls=True)
+        return WindowedStream[K, Any](together, self._windows, self._emit).aggregate(initial, function, value=serde)
+
 
 class WindowedStream(Generic[K, V]):
     """Records of one key and window together."""
@@ -406,6 +510,50 @@ class Table(Stored, Generic[K, V]):
         """Keeps the rows in a store of this name, for queries. Tables made by keyed steps have one already."""
         return Table[K, V](table_rows(Grouping(rows_of(self.flow)))).named(name)
 
+    def join(
+        self, table: Table[K, V2], function: Callable[[V, V2], R], *, value: Serde[R] | None = None
+    ) -> Table[K, R]:
+        """The rows that have a partner under the same key in the other table, as the function joins them.
+
+        A change on either side changes the joined row; None from the function deletes it. The tables' topics must have
+        the same number of partitions.
+        """
+        return self._joined(table, function, "inner", value)
+
+    def left_join(
+        self, table: Table[K, V2], function: Callable[[V, V2 | None], R], *, value: Serde[R] | None = None
+    ) -> Table[K, R]:
+        """All rows of this table, each with its partner or None."""
+        return self._joined(table, function, "left", value)
+
+    def outer_join(
+        self, table: Table[K, V2], function: Callable[[V | None, V2 | None], R], *, value: Serde[R] | None = None
+    ) -> Table[K, R]:
+        """All rows of both tables, each with its partner or None."""
+        return self._joined(table, function, "outer", value)
+
+    def group_by(
+        self,
+        function: Callable[[V], K2 | None],
+        of: Callable[[V], Any] | None = None,
+        *,
+        key: Serde[K2] | None = None,
+        value: Serde[Any] | None = None,
+    ) -> TableGrouped[K2, Any]:
+        """Groups the rows by what the function makes of them; a row for which that is None is in no group.
+
+        When a row changes, it is taken out of the group it was in before it is put into the one it is in now. `of`
+        chooses what of a row is aggregated, the whole row where it is not given.
+        """
+        return TableGrouped(grouped_rows(self.flow, function, of, key, value))
+
+    def _joined(
+        self, table: Table[K, Any], function: Callable[[Any, Any], R], how: How, value: Serde[R] | None
+    ) -> Table[K, R]:
+        if not isinstance(table, Table):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f"a table can be joined with a table, not with {table!r}")
+        return Table(join_tables(self.flow, table.flow, function, how, value))
+
     def to_stream(self) -> Stream[K, V]:
         """Every change as a record; a deleted row has the value None."""
         return Stream(rows_of(self.flow))
@@ -429,3 +577,61 @@ class WindowedTable(Table[Windowed[K], V], Generic[K, V]):
     def named(self, name: str) -> WindowedTable[K, V]:
         """Names the step that was just made, and with it its store and its topics."""
         return cast("WindowedTable[K, V]", super().named(name))
+
+
+class TableGrouped(Generic[K, V]):
+    """The rows of a table by group, to be counted, reduced or aggregated."""
+
+    def __init__(self, grouping: Grouping) -> None:
+        self._grouping = grouping
+
+    def named(self, name: str) -> Self:
+        """Names the repartition topic."""
+        self._grouping.name = name
+        return self
+
+    def count(self) -> Table[K, int]:
+        """How many rows each group has; 0 when it had some."""
+        return Table(group_fold(self._grouping, "count", group_counting(), None))
+
+    def reduce(
+        self,
+        adder: Callable[[V, V], V | None],
+        subtractor: Callable[[V, V], V | None],
+        *,
+        value: Serde[V] | None = None,
+    ) -> Table[K, V]:
+        """Combines the rows of each group, two at a time; the subtractor takes a row out again."""
+        folding, serde = group_reduction(adder, subtractor, self._grouping, value)
+        return Table(group_fold(self._grouping, "reduce", folding, serde))
+
+    @overload
+    def aggregate(
+        self,
+        initial: Callable[[], A],
+        adder: Callable[[A, V], A | None],
+        subtractor: Callable[[A, V], A | None],
+        /,
+        *,
+        value: Serde[A] | None = None,
+    ) -> Table[K, A]: ...
+    @overload
+    def aggregate(
+        self,
+        initial: A,
+        adder: Callable[[A, V], A | None],
+        subtractor: Callable[[A, V], A | None],
+        /,
+        *,
+        value: Serde[A] | None = None,
+    ) -> Table[K, A]: ...
+    @overload
+    def aggregate(self, **columns: Aggregator[Any]) -> Table[K, dict[str, Any]]: ...
+    def aggregate(self, *arguments: Any, **columns: Any) -> Table[K, Any]:
+        """Accumulates the rows of each group, by functions of one's own or by named columns.
+
+        The subtractor takes a row out again; of the columns, `count`, `sum` and `mean` can do that. Sums of floats keep
+        the rounding of what was taken out until the group is empty.
+        """
+        folding, serde = group_aggregation(arguments, columns)
+        return Table(group_fold(self._grouping, "aggregate", folding, serde))

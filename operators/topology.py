@@ -69,6 +69,7 @@ class StoreView:
     to_key: Callable[[Any], Any] = lambda key: key
     from_key: Callable[[Any], Any] = lambda key: key
     from_value: Callable[[Any], Any] = lambda value: value
+    """None for an entry in which there is nothing for people to see."""
     timestamp: Callable[[Any], int | None] = lambda value: None
     """The event time of an entry, where it has one."""
     visible: Callable[[Any], bool] = lambda key: True

@@ -102,7 +102,7 @@ def contents(driver: testing.TopologyDriver, name: str) -> list[Line]:
                 for task in part.tasks():
                     cache = driver._tasks[task].caches[name]
                     for raw_key, entry in cache.scan(b"", None):
-                        if view.visible(raw_key):
+                        if view.visible(raw_key) and view.from_value(entry) is not None:
                             key = view.from_key(raw_key)
                             start = key.start if isinstance(key, tm.Windowed) else 0
                             line = {

@@ -6,25 +6,12 @@ topics read and written have the names of the case. What is not in `TOPOLOGIES` 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
 import tidemill as tm
-
-Params = dict[str, Any]
-Source = tm.Stream[str, Any]
-
-AGG: Final = "agg"
-
-
-def source(app: tm.Builder, topic: str, **options: Any) -> Source:
-    return app.stream(topic, key=tm.utf8, value=tm.json, **options)
-
-
-def text(value: Any) -> str:
-    """A value as the recorder's functions turn it into text."""
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
+from tests.oracle.common import AGG, Params, source, text
+from tests.oracle.tables import TABLES
 
 
 def null_or_sum(a: int, b: int | None) -> int | None:
@@ -134,6 +121,7 @@ TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "table_ops": table_ops,
     "to_table": to_table,
     "tumbling": windowed,
+    **TABLES,
 }
 
 UNSUPPORTED: Final = {"extractor.v2"}

@@ -1,0 +1,121 @@
+"""Several grouped streams into one aggregate: each has its own function of the accumulator and its value.
+
+A value travels to the fold together with the number of its stream, and the fold's function is the choice among the
+streams' functions. So whatever folds one stream folds several: by key, or by key and window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from ..state.cache import Codec, StateCache
+from .cogroup_windows import CogroupWindows, cogroup_loops, with_stream_times
+from .draft import Asks, Settled
+from .entries import windowed_codec, windowed_view
+from .errors import RecordError
+from .flow import Flow, Grouping, keyed, keyed_step
+from .fold import aggregating
+from .record import Record
+from .serde import Serde
+from .serde_auto import auto
+from .topology import Caches, Node, Operator
+from .windows import TimeWindows
+
+__all__ = ["Cogrouping", "choosing", "cogroup_in_windows"]
+
+Records = list[Record[Any, Any]]
+Function = Callable[[Any, Any], Any]
+
+
+class Contribution(msgspec.Struct, frozen=True, gc=False):
+    """A value and the number of the stream that it is of."""
+
+    stream: int
+    value: Any
+
+
+def choosing(functions: Sequence[Function]) -> Function:
+    """The function of an accumulator and a contribution."""
+
+    def contribute(so_far: Any, contribution: Contribution) -> Any:
+        return functions[contribution.stream](so_far, contribution.value)
+
+    return contribute
+
+
+class Contributing:
+    """A fold of several streams. Null values reach it as values where `nulls` says so."""
+
+    def __init__(self, fold: Operator, *, nulls: bool) -> None:
+        self._fold = fold
+        self._nulls = nulls
+        self.drops: dict[str, int] = getattr(fold, "drops", {})
+        self.tick = getattr(fold, "tick", None)
+
+    def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
+        nulls = self._nulls
+        contributions = [
+            Record(
+                r.key,
+                Contribution(stream, r.value) if nulls or r.value is not None else None,
+                r.timestamp,
+                r.headers,
+                r.offset,
+            )
+            for stream, r in records
+        ]
+        try:
+            return self._fold.process(contributions, now)
+        except RecordError as error:
+            error.record = records[error.index][1]
+            raise
+
+
+class Cogrouping(Grouping):
+    """Records of several groupings, to be worked on together by key."""
+
+    def __init__(self, groupings: Sequence[Grouping], *, nulls: bool) -> None:
+        super().__init__(replace(groupings[0].flow, value=None))
+        self._groupings = groupings
+        self._nulls = nulls
+
+    def add(self, kind: str, make: Callable[[Flow], Callable[[Settled], Node]], *, asks: Asks = "new") -> Flow:
+        """Adds a keyed step that reads all of them; gives the place after it."""
+
+        def several(flows: tuple[Flow, ...]) -> Callable[[Settled], Node]:
+            one = make(replace(flows[0], value=None))
+
+            def node(settled: Settled) -> Node:
+                made = one(settled)
+
+                def build(caches: Caches) -> Operator:
+                    return Contributing(made.build(caches), nulls=self._nulls)
+
+                return replace(made, tagged=True, build=build)
+
+            return node
+
+        roles = [str(number) for number in range(1, len(self._groupings) + 1)]
+        return keyed(self._groupings, kind, several, roles=roles, asks=asks)
+
+
+def cogroup_in_windows(
+    groupings: Sequence[Grouping], windows: TimeWindows, initial: Any, function: Function, serde: Serde[Any] | None
+) -> Flow:
+    """A fold of several groupings a key and window, with a result on every update."""
+    folding = aggregating(initial, function, serde or auto)
+
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        loops = cogroup_loops(folding, windows, updates=settled.updates_out)
+        return lambda cache: CogroupWindows(settled.name, cache, loops, windows, len(groupings))
+
+    def codec(flow: Flow) -> Codec[Any, Any]:
+        return with_stream_times(windowed_codec(flow.key_serde(), folding.keep, folding.restore))
+
+    view = windowed_view(windows.size, folding.shown())
+    flow = keyed_step(Cogrouping(groupings, nulls=True), "aggregate", codec, view, build, windows.grace)
+    return replace(flow, value=serde, window=windows.size)

@@ -1,0 +1,148 @@
+"""Several streams into one aggregate a key and window, each stream with a time of its own.
+
+As in Kafka Streams a record is late when its own stream has closed the window, whatever the others have: a stream that
+lags behind is not held against its records. What can be forgotten is decided by the newest of the streams. A record of
+a stream that lags so far behind that its window is forgotten makes a result of its own, which is not kept.
+
+The streams' times are entries of the store, under (-1 - stream, None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ..state.cache import Codec, StateCache
+from ..state.keys import split_window_key, window_key
+from .entries import clock_of
+from .fold import Fold, Loops
+from .poison import cause_of, poison
+from .record import Record, Update, Windowed
+from .windows import TimeWindows
+
+__all__ = ["CogroupWindows", "cogroup_loops", "with_stream_times"]
+
+Records = list[Record[Any, Any]]
+
+LOOP = """\
+def loop(step, records, cache, drops, emit):
+    touched = cache.dirty_add
+    times = step.times
+    for record in records:
+        key = record.key
+        if key is None:
+            drops["null key"] += 1
+            continue
+        timestamp = record.timestamp
+        value = record.value
+        time = times[value.stream]
+        closed = (timestamp if timestamp > time else time) - {span}
+        forgotten = step.forgotten_by(timestamp)
+        staged = []
+        late = 0
+        for start in starts(timestamp):
+            if start <= closed:
+                late += 1
+                continue
+            slot = (start, key)
+            entry = None if start < forgotten else cache[slot]
+            if entry is None:
+                <start>
+                newest = timestamp
+            else:
+                <load>
+                if newest < timestamp:
+                    newest = timestamp
+            <update>
+            <show>
+            staged.append((slot, <entry>, start, shown, newest))
+        drops["late"] += late
+        for slot, entry, start, shown, newest in staged:
+            if start >= forgotten:
+                cache[slot] = entry
+                touched(slot)
+            emit(Record(Windowed(key, start, start + {size}), shown, newest, record.headers, record.offset))
+        if timestamp > time:
+            times[value.stream] = timestamp
+            step.forget(timestamp)
+"""
+
+
+def cogroup_loops(fold: Fold, windows: TimeWindows, *, updates: bool) -> Loops:
+    """The loop of a fold a key and window. A record counts in all its windows or, failing, in none."""
+    return fold.loop(
+        "windowed cogroup",
+        LOOP.format(size=windows.size, span=windows.span),
+        show=True,
+        updates=updates,
+        Record=Record,
+        Windowed=Windowed,
+        Update=Update,
+        starts=windows.starts,
+    )
+
+
+class CogroupWindows:
+    """A fold a key and window of the contributions of several streams."""
+
+    def __init__(
+        self, step: str, cache: StateCache[Any, Any], loops: Loops, windows: TimeWindows, streams: int
+    ) -> None:
+        self._step = step
+        self._cache = cache
+        self._loop = loops.objects
+        self._windows = windows
+        self._clocks = [(-1 - stream, None) for stream in range(streams)]
+        self._newest = -1
+        self._swept = False
+        self.times: list[int] = []
+        """The streams' times, while a batch is processed."""
+        self.drops = {"null key": 0, "late": 0}
+
+    def process(self, records: Records, now: int) -> Records:
+        before = [clock_of(self._cache[clock]) for clock in self._clocks]
+        self.times, self._newest = [*before], max(before)
+        done: Records = []
+        rest = iter(records)
+        try:
+            self._loop(self, rest, self._cache, self.drops, done.append)
+        except Exception as error:
+            failure = poison(self._step, records, rest, done)
+            raise failure from cause_of(failure, error)
+        finally:
+            for clock, then, time in zip(self._clocks, before, self.times, strict=True):
+                if time != then:
+                    self._cache.put(clock, (time,))
+        return done
+
+    def forgotten_by(self, timestamp: int) -> int:
+        """Windows that start before this are forgotten once a record with this timestamp has come."""
+        return self._windows.expired_before(max(timestamp, self._newest), on_close=False)
+
+    def forget(self, timestamp: int) -> None:
+        """Deletes what is expired by this time, if it is the newest."""
+        if timestamp <= self._newest:
+            return
+        windows = self._windows
+        first = max(windows.expired_before(self._newest, on_close=False), 0) if self._swept else 0
+        after = windows.expired_before(timestamp, on_close=False)
+        self._swept = True
+        self._newest = timestamp
+        if after > first:
+            for slot, _ in self._entries(first, after):
+                self._cache.delete(slot)
+
+    def _entries(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:
+        return self._cache.scan(window_key(first, b""), window_key(after, b""))
+
+
+def with_stream_times(codec: Codec[Any, Any]) -> Codec[Any, Any]:
+    """A windowed codec that tells the streams' times apart."""
+    decode: Callable[[bytes], Any] = codec.decode_key
+
+    def decode_key(data: bytes) -> Any:
+        start, _ = split_window_key(data)
+        return (start, None) if start < 0 else decode(data)
+
+    return replace(codec, decode_key=decode_key)

@@ -1,0 +1,38 @@
+"""What the small programs of the tests have in common: their sources, and functions that fail for a value of 13."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tidemill as tm
+
+Stream = tm.Stream[str, Any]
+
+
+def stream(app: tm.App, topic: str = "a") -> Stream:
+    return app.stream(topic, key=tm.utf8, value=tm.json)
+
+
+def table(app: tm.App, topic: str = "a") -> tm.Table[str, Any]:
+    return app.table(topic, key=tm.utf8, value=tm.json)
+
+
+def checked(value: Any) -> Any:
+    """The value; fails for 13."""
+    if value == 13:
+        raise ValueError("13")
+    return value
+
+
+def added(a: int | None, b: int | None) -> int | None:
+    """A sum that is None, which deletes, for multiples of five."""
+    total = (a or 0) + (checked(b) or 0)
+    return None if total % 5 == 0 else total
+
+
+def appended(so_far: list[Any], value: Any) -> list[Any]:
+    """Changes the accumulator in place before it fails."""
+    so_far.append(value)
+    checked(value)
+    del so_far[:-3]
+    return so_far

@@ -1,0 +1,52 @@
+"""The programs of the recorded cases of tables: joins of tables, groups of rows, cogroups, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import tidemill as tm
+from tests.oracle.common import AGG, Params, both, source, table, text
+
+
+def table_table(app: tm.Builder, params: Params) -> None:
+    a, b = table(app, "a"), table(app, "b")
+    join = {"inner": a.join, "left": a.left_join, "outer": a.outer_join}[params["how"]]
+    join(b, both).named("j").to("out")
+
+
+def table_group(app: tm.Builder, params: Params) -> None:
+    groups = table(app, "a").group_by(lambda row: row["g"], of=lambda row: row["n"])
+    match params["op"]:
+        case "count":
+            grouped: tm.Table[Any, Any] = groups.count()
+        case "reduce":
+            grouped = groups.reduce(lambda a, b: a + b, lambda a, b: a - b)
+        case _:
+            grouped = groups.aggregate("", lambda so_far, n: f"{so_far}+{n}", lambda so_far, n: f"{so_far}-{n}")
+    grouped.named(AGG).to("out")
+
+
+def append(so_far: str, value: Any) -> str:
+    return so_far + text(value)
+
+
+def append_in_brackets(so_far: str, value: Any) -> str:
+    return f"{so_far}[{text(value)}]"
+
+
+def cogroup(app: tm.Builder, params: Params) -> None:
+    a, b = source(app, "a").group_by_key(), source(app, "b").group_by_key()
+    together = a.cogroup(append).cogroup(b, append_in_brackets)
+    if "size" in params:
+        windows = tm.tumbling(params["size"], grace=params["grace"])
+        together.window(windows).aggregate("").named(AGG).to("out")
+    else:
+        together.aggregate("").named(AGG).to("out")
+
+
+TABLES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
+    "cogroup": cogroup,
+    "table_group": table_group,
+    "table_table": table_table,
+}
