@@ -100,9 +100,12 @@ class Feeding:
                 change = changelog.decode(feed.store, key, batch.values[index], headers, feed.inputs)
                 if change is not None:
                     changes.append(change)
+                elif feed.left_out is None:
+                    feed.left_out = batch.offsets[index]
             hit("during-restore")
             feed.position = batch.offsets[-1] + 1
-            feed.into.apply(changes, Position({feed.store: feed.position}, {}))
+            reached = feed.position if feed.left_out is None else feed.left_out
+            feed.into.apply(changes, Position({feed.store: reached}, {}))
             moved[feed.task] = moved.get(feed.task, 0) + len(batch.offsets)
         for key, end in polled.ends.items():
             feed = self._feeds.get(key)

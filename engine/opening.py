@@ -68,6 +68,9 @@ class Feed:
     """Committed input offsets, for changelogs written at least once: changes beyond them are skipped while the replay
     has met no gap. None when every change counts."""
 
+    left_out: int | None = None
+    """The first change that was skipped. The store is not ahead of it: its inputs may be committed yet, by another
+    process if this one is wrong about being the owner, and then the change counts."""
     follows: bool = False
     """True for a standby: there is no end."""
 

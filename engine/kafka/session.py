@@ -66,7 +66,7 @@ class Session:
         self._failures = 0
         self._closing = False
         self._begun = False
-        self._asides: set[asyncio.Task[None]] = set()
+        self._asides: set[asyncio.Future[object]] = set()
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
@@ -150,14 +150,15 @@ class Session:
 
     def _aside(self, coroutine: Coroutine[object, object, object]) -> None:
         """Does something beside the protocol; its failure is of no consequence."""
-
-        async def run() -> None:
-            with contextlib.suppress(TidemillError):
-                await coroutine
-
-        task = asyncio.ensure_future(run())
+        task = asyncio.ensure_future(coroutine)
         self._asides.add(task)
-        task.add_done_callback(self._asides.discard)
+        task.add_done_callback(self._done_aside)
+
+    def _done_aside(self, task: asyncio.Future[object]) -> None:
+        self._asides.discard(task)
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and not isinstance(failure, TidemillError):
+            raise failure
 
     async def _begin(self) -> None:
         """Before the first join: the process that this one replaces leaves the group and is fenced."""

@@ -45,7 +45,8 @@ class Run:
     trouble: Trouble
     trace: list[tuple[Any, ...]]
     turns: int
-    ms: int
+    healing: int
+    """How many ms it took until all was processed after trouble had ended."""
 
 
 class Schedule:
@@ -71,6 +72,7 @@ class Schedule:
         self.problems: list[str] = []
         self.written = 0
         self.numbers = 0
+        self.healed = 0
         self._verdict: tuple[Owner, str] | None = None
 
     def run(self) -> Run:
@@ -93,7 +95,7 @@ class Schedule:
                 f"seed {self.seed} ({self.trouble.program}, {self.trouble.guarantee}): {found}\n"
                 f"  with everything that happened: make simulate SEED={self.seed}"
             )
-        return Run(self.seed, self.trouble, self.world.trace, self.world.turns, self.world.now)
+        return Run(self.seed, self.trouble, self.world.trace, self.world.turns, self.healed)
 
     # Trouble
 
@@ -258,7 +260,9 @@ class Schedule:
         for process in self.processes:
             if process.frozen:
                 self._thaw(process)
+        began = world.now
         self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
+        self.healed = world.now - began
         if self.problems:
             return
         stores = {id_: task.stores for one in self.processes for id_, task in one.tasks.items()}

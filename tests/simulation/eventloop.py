@@ -64,14 +64,14 @@ class EventLoop(asyncio.AbstractEventLoop):
     def kill(self) -> None:
         """The process is dead: its tasks end without anybody outside noticing."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
         for _ in range(ROUNDS):
+            ending, self._tasks = self._tasks, []
+            for task in ending:
+                task.cancel()
             if not self._soon:
                 break
             self.resume()
         self._timers.clear()
-        self._tasks.clear()
 
     # What asyncio asks
 
