@@ -13,13 +13,13 @@ from .engine.errors import (
     TidemillError,
     TopologyError,
 )
-from .engine.policy import ErrorPolicy, fail, skip
 from .engine.version import VERSION as __version__
 from .operators import (
     Aggregator,
     Builder,
     Cogrouped,
     Context,
+    ErrorPolicy,
     Every,
     Grouped,
     Handle,
@@ -41,10 +41,12 @@ from .operators import (
     WindowedCogrouped,
     WindowedStream,
     WindowedTable,
+    WindowState,
     auto,
     collect,
     count,
     every,
+    fail,
     first,
     float64,
     hopping,
@@ -58,6 +60,7 @@ from .operators import (
     pattern,
     raw,
     side,
+    skip,
     sum,
     tumbling,
     utf8,
@@ -97,6 +100,7 @@ __all__ = [
     "Topology",
     "TopologyError",
     "ValueState",
+    "WindowState",
     "Windowed",
     "WindowedCogrouped",
     "WindowedStream",

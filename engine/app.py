@@ -10,13 +10,13 @@ from socket import socket
 from typing_extensions import Unpack
 
 from ..operators.builder import Builder
+from ..operators.policy import ErrorPolicy, fail
 from ..operators.topology import check_name
 from .cli_run import main_of
 from .clock import SYSTEM
 from .config import Arguments, Settings
 from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
-from .policy import ErrorPolicy, fail
 from .runtime import run
 from .serve.serving import serving
 from .serve.stats import Stats

@@ -8,24 +8,33 @@ records come, and when, is the task's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter, itemgetter
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 from ..operators.calls import Calls
 from ..operators.errors import RecordError
+from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Sink
 from ..state.store import StateError
 from .plan import SubTopology
-from .policy import ErrorPolicy
 
 __all__ = ["Graph", "Origin"]
 
 Records = list[Any]
-Question: TypeAlias = Literal["tick", "collect"]
-"""What a step is asked beside its records: what the time means to it, or what has come of the calls it makes."""
 by_offset = attrgetter("offset")
 by_first = itemgetter(0)
+
+
+class Question(NamedTuple):
+    """What a step is asked in a walk, beside its records.
+
+    What the time means to it, by the wall clock or by the task's time, or what has come of the calls it makes.
+    """
+
+    method: Literal["tick", "advance", "collect"]
+    arguments: tuple[int, ...]
 
 
 class Origin(NamedTuple):
@@ -48,9 +57,8 @@ class _Step:
         self.output = output
         self.ports = len(node.ports)
         self.topic = topic
-        self.asked: dict[Question, Callable[[int], Any] | None] = {
-            "tick": getattr(operator, "tick", None),
-            "collect": getattr(operator, "collect", None),
+        self.asked: dict[str, Callable[..., Any] | None] = {
+            question: getattr(operator, question, None) for question in ("tick", "advance", "collect")
         }
 
     @property
@@ -105,11 +113,11 @@ class Graph:
 
     def tick(self, now: int, origin: Origin) -> list[Outgoing]:
         """Tells the steps that want to know what time it is, and walks what they answer."""
-        return self._ask("tick", now, origin)
+        return self._ask(Question("tick", (now,)), now, origin)
 
     def collect(self, now: int, origin: Origin) -> list[Outgoing]:
         """Walks what has come of the calls that steps have made."""
-        return self._ask("collect", now, origin)
+        return self._ask(Question("collect", (now,)), now, origin)
 
     @property
     def waiting(self) -> int:
@@ -127,7 +135,7 @@ class Graph:
             operator.close()
 
     def _ask(self, question: Question, now: int, origin: Origin) -> list[Outgoing]:
-        if question not in self._asked:
+        if question.method not in self._asked:
             return []
         return self._walk(self._steps, [None] * self._width, now, origin, question)
 
@@ -164,9 +172,9 @@ class Graph:
                 continue
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
-            method = None if question is None else step.asked[question]
+            method = None if question is None else step.asked[question.method]
             if method is not None:
-                self._fill(step, slots, self._answer(step, method, now, origin))
+                self._fill(step, slots, self._answer(step, partial(method, *question.arguments), origin))
         if delayed:
             self._write_shared(delayed, now, origin, outgoing)
         return outgoing
@@ -207,27 +215,34 @@ class Graph:
         try:
             return step.operator.process(records, now)
         except RecordError as error:
-            later = records[error.index + 1 :]
-            return self._after(error, step, lambda: self._call(step, later, now, origin), origin)
+            failure = error
+        parts: list[Any] = []
+        while True:
+            self._skip(failure, step, origin)
+            parts.append(failure.done)
+            records = records[failure.index + 1 :]
+            try:
+                return _joined(step, [*parts, step.operator.process(records, now)])
+            except RecordError as error:
+                failure = error
 
-    def _answer(self, step: _Step, method: Callable[[int], Any], now: int, origin: Origin) -> Any:
-        """The answer to a question; a record that fails meanwhile is not there any more when it is asked again."""
-        try:
-            return method(now)
-        except RecordError as error:
-            return self._after(error, step, lambda: self._answer(step, method, now, origin), origin)
+    def _answer(self, step: _Step, answer: Callable[[], Any], origin: Origin) -> Any:
+        """The answer to a question. What failed meanwhile is not there any more when the step is asked again."""
+        parts: list[Any] = []
+        while True:
+            try:
+                return _joined(step, [*parts, answer()])
+            except RecordError as error:
+                self._skip(error, step, origin)
+                parts.append(error.done)
 
-    def _after(self, error: RecordError, step: _Step, going_on: Callable[[], Any], origin: Origin) -> Any:
-        """What a call gives though a record failed: what was done before it and, by the policy, after it."""
+    def _skip(self, error: RecordError, step: _Step, origin: Origin) -> None:
+        """Counts a record that failed; raises when the policy is to stop, or when it is not the record that failed."""
         if isinstance(error.__cause__, StateError):
             raise error.__cause__  # the store failed, not the record
-        if self._policy is ErrorPolicy.FAIL:
+        if (step.node.policy or self._policy) is ErrorPolicy.FAIL:
             raise error.at(origin.topic, origin.partition, origin.task)
         self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
-        rest = going_on()
-        if step.ports == 1:
-            return [*error.done, *rest]
-        return [[*before, *after] for before, after in zip(error.done, rest, strict=True)]
 
     def _write(self, step: _Step, records: Records, now: int, origin: Origin, outgoing: list[Outgoing]) -> None:
         written: list[Outgoing] = self._call(step, records, now, origin)
@@ -250,6 +265,15 @@ class Graph:
                     stretch = [record for _, _, record in queue[start:index]]
                     self._write(queue[start][1], stretch, now, origin, outgoing)
                     start = index
+
+
+def _joined(step: _Step, parts: list[Any]) -> Any:
+    """What a step gave in several calls, as if in one."""
+    if len(parts) == 1:
+        return parts[0]
+    if step.ports == 1:
+        return [record for part in parts for record in part]
+    return [[record for part in parts for record in part[port]] for port in range(step.ports)]
 
 
 def _shared_sinks(steps: Sequence[_Step]) -> dict[int, int]:

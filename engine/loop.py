@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from ..operators.calls import Calls
+from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing
 from ..state.store import StateError
 from .checkpoint import Unsettled
@@ -34,7 +35,6 @@ from .local import Identity
 from .opening import Closed, Ready
 from .pace import Pace
 from .plan import Plan
-from .policy import ErrorPolicy
 from .recovery import Recovery
 from .serve.stats import Stats
 from .task import Task

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from ..operators.calls import Calls
+from ..operators.policy import ErrorPolicy
 from ..operators.topology import Topology
 from .calls import EventLoopCalls
 from .clock import Clock
@@ -31,7 +32,6 @@ from .kafka.topics import Topics
 from .local import Local
 from .loop import Loop
 from .plan import Plan
-from .policy import ErrorPolicy
 from .recovery import Recovery
 from .serve.stats import Stats
 from .stores import TaskStores

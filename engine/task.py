@@ -18,6 +18,7 @@ from typing import Any
 from ..operators.calls import Calls
 from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
+from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing
 from ..operators.topology import OperatorState
 from ..state.cache import StateCache
@@ -27,7 +28,6 @@ from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
-from .policy import ErrorPolicy
 
 __all__ = ["Sealed", "Task"]
 
@@ -87,6 +87,7 @@ class Task:
         self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
         self._buffer = InputBuffer(self.inputs)
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
+        self._policies = {node.id: node.policy or policy for _, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
@@ -103,7 +104,7 @@ class Task:
 
         Raises RecordError for a record that cannot be decoded, by the policy.
         """
-        _, reader = self._readers[batch.topic]
+        node, reader = self._readers[batch.topic]
         key = (batch.topic, batch.partition)
         expected = self._buffer.end(key)
         if expected is None:
@@ -113,20 +114,25 @@ class Task:
             if newer is None:
                 return
             batch = newer
-        records = self._decode(reader, batch)
+        records = self._decode(node, reader, batch)
         self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size)
 
-    def _decode(self, reader: Decoder, batch: Batch) -> list[Any]:
-        try:
-            return reader.decode(batch)
-        except RecordError as error:
-            if self._policy is ErrorPolicy.FAIL:
-                error.at(batch.topic, batch.partition, self._name)
-                raise
-            place = (error.step, "undecodable")
-            self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
-            rest = _after(batch, error.index)
-            return error.done if rest is None else [*error.done, *self._decode(reader, rest)]
+    def _decode(self, node: int, reader: Decoder, batch: Batch) -> list[Any]:
+        records: list[Any] = []
+        rest: Batch | None = batch
+        while rest is not None:
+            try:
+                records += reader.decode(rest)
+                break
+            except RecordError as error:
+                if self._policies[node] is ErrorPolicy.FAIL:
+                    error.at(batch.topic, batch.partition, self._name)
+                    raise
+                place = (error.step, "undecodable")
+                self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
+                records += error.done
+                rest = _after(rest, error.index)
+        return records
 
     def caught_up(self, key: Key, yes: bool) -> None:
         """Says whether a partition has nothing more at the moment, so that it need not be waited for."""

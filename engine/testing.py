@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from typing_extensions import Self
 
 from ..operators.durations import Duration, parse_duration
+from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
 from ..operators.suggest import did_you_mean
 from ..operators.topology import Repartition, Source, StoreView, Topology
@@ -24,7 +25,6 @@ from .clock import ManualClock
 from .ids import TaskId
 from .kafka.murmur2 import murmur2_partition
 from .plan import partition, plan
-from .policy import ErrorPolicy, fail
 from .task import Task
 
 __all__ = ["StoreReader", "TopologyDriver"]
@@ -97,6 +97,7 @@ class TopologyDriver:
         self._owner = {key: task for task in self._tasks.values() for key in task.inputs}
         for key, task in self._owner.items():
             task.caught_up(key, True)
+        self._tick()
 
     def _task(self, task: TaskId) -> Task:
         part = self.plan.part(task)
@@ -152,6 +153,9 @@ class TopologyDriver:
     def advance_wall_clock(self, by: Duration) -> None:
         """Moves the wall clock (`"10s"`, or ms) and lets timers act on it."""
         self.clock.advance(parse_duration(by))
+        self._tick()
+
+    def _tick(self) -> None:
         for task in self._tasks.values():
             self._route(task.tick(self.clock.now()))
         self._pump()

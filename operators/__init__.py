@@ -5,6 +5,7 @@ from .builder import Builder, pattern
 from .draft import Pattern
 from .errors import ConfigError, RecordError, TidemillError, TopologyError
 from .every import Every, every
+from .policy import ErrorPolicy, fail, skip
 from .processor import Context, Processor, Side, side
 from .record import Record, Windowed
 from .serde import Serde, float64, int64, raw, utf8, uuid
@@ -25,6 +26,7 @@ from .stream import (
     WindowedTable,
 )
 from .topology import Topology
+from .window_state import WindowState
 from .windows import TimeWindows, hopping, tumbling
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Cogrouped",
     "ConfigError",
     "Context",
+    "ErrorPolicy",
     "Every",
     "Grouped",
     "Handle",
@@ -53,6 +56,7 @@ __all__ = [
     "Topology",
     "TopologyError",
     "ValueState",
+    "WindowState",
     "Windowed",
     "WindowedCogrouped",
     "WindowedStream",
@@ -61,6 +65,7 @@ __all__ = [
     "collect",
     "count",
     "every",
+    "fail",
     "first",
     "float64",
     "hopping",
@@ -74,6 +79,7 @@ __all__ = [
     "pattern",
     "raw",
     "side",
+    "skip",
     "sum",
     "tumbling",
     "utf8",

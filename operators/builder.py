@@ -67,6 +67,7 @@ class Builder:
         """A topic as a table: the newest value of each key; a null value deletes the key."""
         flow = self._source(topics, key, value, timestamp, "earliest", None, for_table=True)
         rows = table_rows(Grouping(flow), name=(flow.step.default or "").removesuffix("-source"))
+        flow.step.made_for = rows.step
         table = Table[K, V](rows)
         return table if name is None else table.named(name)
 

@@ -12,13 +12,14 @@ The draft decides names and which tables must say what a row was before; it does
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from ..state.store import StoreSpec
 from .durations import parse_duration
 from .errors import TopologyError
+from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
 from .topology import Input, Node, Source, Topology, check_name
 
@@ -50,9 +51,9 @@ class Settled:
     sides: tuple[str, ...]
     """Side outputs that are read."""
 
-    def spec(self, attribute: str = "") -> StoreSpec:
-        """The step's store, or one of several."""
-        return StoreSpec(f"{self.name}-{attribute}" if attribute else self.name, self.store)
+    def spec(self, attribute: str = "", name: str | None = None) -> StoreSpec:
+        """The step's store, or one of several; one may have a name of its own."""
+        return StoreSpec(name or (f"{self.name}-{attribute}" if attribute else self.name), self.store)
 
 
 class Step:
@@ -78,13 +79,19 @@ class Step:
         self.durable = durable
         self.asks: Asks = asks
         self.made_for = made_for
-        """For a repartition: the keyed step that gives it its name."""
+        """For a repartition: the keyed step that gives it its name. For a table's source: the table."""
         self.role = ""
         """For a repartition: which of that step's inputs it is, where there are several."""
         self.sides: list[str] = []
         """Side outputs that are read, in the order of their ports after the first."""
         self.name: str | None = None
         self.store: StoreKind | None = None
+        self.policy: ErrorPolicy | None = None
+
+    @property
+    def settled_policy(self) -> ErrorPolicy | None:
+        """What happens to a record that fails: what was said of this step, or else of the one it is made for."""
+        return self.policy or (None if self.made_for is None else self.made_for.policy)
 
 
 class Draft:
@@ -179,7 +186,7 @@ class Draft:
                 step.store or self.store,
                 tuple(step.sides),
             )
-            nodes.append(step.make(settled))
+            nodes.append(replace(step.make(settled), policy=step.settled_policy))
         return Topology.of(nodes)
 
     def _updates(self) -> list[bool]:

@@ -1,8 +1,8 @@
-"""A `Processor` at work: time moves, timers that are due fire, then comes the record, then timers it set in the past.
+"""A `Processor` at work: time moves, timers that are due fire, then comes the record, then what is due after it.
 
-What a record or a timer does to states and timers is taken back when it fails; that time has moved is not. A timer that
-fails is removed, and those that were due with it fire next. Null keys are dropped and counted if the processor keeps
-anything.
+After a record come the timers that it set in the past, and the methods that are called every so often. What a call does
+to states and timers is taken back when it fails; that time has moved is not. A timer or method that fails has had its
+turn, and those that were due with it are next. Null keys are dropped and counted if the processor keeps anything.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any, TypeAlias, cast
 
 from ..state.cache import StateCache
 from .errors import RecordError
+from .every import Every
 from .poison import cause_of, poison
 from .processor import Context, Processor, Side
 from .record import Record
+from .schedule import Schedule
 from .serde import Serde
-from .shelf import CLOCK, Journal, Shelf
+from .shelf import CLOCK, NO_KEY, Journal, Shelf
 from .states import State
-from .timers import EVENT, WALL, Timer, Timers
+from .timers import EVENT, WALL, Timers
 
 __all__ = ["Processing", "Timing"]
 
@@ -28,14 +30,13 @@ Cache: TypeAlias = StateCache[Any, Any]
 Records: TypeAlias = list[Record[Any, Any]]
 
 
-class TimerFailed(Exception):
-    """A timer's method failed, before or after the record with this offset was processed."""
+class CallFailed(Exception):
+    """A timer's method or a recurring one failed, before or after the record at hand was processed."""
 
-    def __init__(self, timer: Timer, timestamp: int, offset: int, before_record: bool) -> None:
-        super().__init__(timer, timestamp, offset, before_record)
-        self.timer = timer
-        self.timestamp = timestamp
-        self.offset = offset
+    def __init__(self, doing: str, key: Any, name: str, timestamp: int, offset: int, before_record: bool) -> None:
+        super().__init__(doing, key, name, timestamp, offset, before_record)
+        self.doing = doing
+        self.record = Record(key, name, timestamp, (), offset)
         self.before_record = before_record
 
 
@@ -50,15 +51,20 @@ class Processing:
         timers: Cache | None,
         key: Serde[Any],
         sides: Sequence[str],
+        has_timers: bool = False,
+        recurring: Mapping[str, Every] | None = None,
     ) -> None:
         self._step = step
         self._processor = processor
         self._sides = {name: port for port, name in enumerate(sides, start=1)}
         self._journal = Journal()
-        self._timers = None if timers is None else Timers(timers, self._journal)
+        self._timers = Timers(timers, self._journal) if timers is not None and has_timers else None
+        self._by_stream = Schedule(timers, "stream", recurring or {})
+        self._by_wall = Schedule(timers, "wall", recurring or {})
+        self._acts_after = self._timers is not None or bool(self._by_stream)
         self._context: Context[Any] = Context(self._timers)
         self._clock = next((cache for _, cache in states.values()), timers)
-        self._owed: int | None = None  # the offset of the record after which a timer failed: others may be due
+        self._owed: int | None = None  # the offset of the record after which a call failed: others may be due
         self._expiring: list[State] = []
         for name, (state, cache) in states.items():
             shelf = Shelf(cache, self._journal, self._context, key.encode, state.ttl)
@@ -79,9 +85,9 @@ class Processing:
                     self._one(record, ports)
             else:
                 self._keyed(rest, self._clock, ports)
-        except TimerFailed as failed:
+        except CallFailed as failed:
             index = len(records) - length_hint(rest) - 1 - failed.before_record
-            raise self._timer_failure(failed, index, ports) from failed.__cause__
+            raise self._call_failure(failed, index, ports) from failed.__cause__
         except Exception as error:
             self._journal.undo()
             failure = poison(self._step, records, rest, self._done(ports))
@@ -94,7 +100,7 @@ class Processing:
         context.move(time)
         try:
             if self._owed is not None:
-                self._fire_after(time, self._owed, ports)
+                self._act_after(time, self._owed, ports)
             for record in records:
                 if record.key is None:
                     self.drops["null key"] += 1
@@ -109,27 +115,34 @@ class Processing:
                     self._fire(EVENT, time, record.offset, ports, before_record=True)
                 self._one(record, ports)
                 notes.clear()
-                if timers is not None:
-                    self._fire_after(time, record.offset, ports)
+                if self._acts_after:
+                    self._act_after(time, record.offset, ports)
         finally:
             if time != began:
                 clock.put(CLOCK, time)
 
     def _one(self, record: Record[Any, Any], ports: list[Records]) -> None:
-        context = self._context
-        context.key, context.timestamp = record.key, record.timestamp
-        context.headers, context.offset = record.headers, record.offset
-        self._send(self._processor.process(record.value, context), record, ports)
+        self._context.at(record.key, record.timestamp, record.headers, record.offset)
+        self._send(self._processor.process(record.value, self._context), record, ports)
 
-    def _send(self, results: Any, cause: Record[Any, Any], ports: list[Records]) -> None:
-        """Sends what the user's method gave, all or, when it fails, nothing."""
+    def _send(self, results: Any, cause: Record[Any, Any] | None, ports: list[Records], offset: int = -1) -> None:
+        """Sends what the user's method gave, all or, when it fails, nothing.
+
+        Results are values that go on with the cause's key and time, or, without a cause, records.
+        """
         if results is None:
             return
         if type(results) is not GeneratorType:
             check_results(results)
         made = [self._routed(item) for item in cast("Iterable[Any]", results)]
+        if cause is None:
+            check_records(item for _, item in made)
         for port, item in made:
-            if port is not None:
+            if port is None:
+                continue
+            if cause is None:
+                ports[port].append(Record(item.key, item.value, item.timestamp, item.headers, offset))
+            else:
                 ports[port].append(Record(cause.key, item, cause.timestamp, cause.headers, cause.offset))
 
     def _routed(self, item: Any) -> tuple[int | None, Any]:
@@ -146,15 +159,16 @@ class Processing:
     def _done(self, ports: list[Records]) -> Any:
         return ports if self._sides else ports[0]
 
-    def _timer_failure(self, failed: TimerFailed, index: int, ports: list[Records]) -> RecordError:
-        timer = failed.timer
-        record = Record(timer.key, timer.name, failed.timestamp, (), failed.offset)
-        return RecordError(self._step, index, record, self._done(ports), doing=f"fire timer {timer.name!r} for")
+    def _call_failure(self, failed: CallFailed, index: int, ports: list[Records]) -> RecordError:
+        return RecordError(self._step, index, failed.record, self._done(ports), doing=failed.doing)
 
-    def _fire_after(self, time: int, offset: int, ports: list[Records]) -> None:
-        """Fires what is due after a record, such as a timer it has set in the past."""
+    def _act_after(self, time: int, offset: int, ports: list[Records]) -> None:
+        """Calls what is due after a record, such as a timer it has set in the past."""
         self._owed = offset
-        self._fire(EVENT, time, offset, ports)
+        if self._timers is not None:
+            self._fire(EVENT, time, offset, ports)
+        if self._by_stream:
+            self._recur(self._by_stream, time, offset, ports)
         self._owed = None
 
     def _fire(self, kind: int, until: int, offset: int, ports: list[Records], *, before_record: bool = False) -> None:
@@ -163,7 +177,7 @@ class Processing:
         while (timer := timers.first(kind, until)) is not None:
             timestamp = timer.due if kind == EVENT else context.stream_time
             cause = Record(timer.key, None, timestamp, (), offset)
-            context.key, context.timestamp, context.headers, context.offset = timer.key, timestamp, (), offset
+            context.at(timer.key, timestamp, (), offset)
             timers.remove(timer)
             timers.firing = timer
             try:
@@ -171,25 +185,40 @@ class Processing:
             except Exception as error:
                 self._journal.undo()
                 timers.remove(timer)
-                raise TimerFailed(timer, timestamp, offset, before_record) from error
+                doing = f"fire timer {timer.name!r} for"
+                raise CallFailed(doing, timer.key, timer.name, timestamp, offset, before_record) from error
             finally:
                 timers.firing = None
                 self._journal.notes.clear()
 
+    def _recur(self, schedule: Schedule, time: int, offset: int, ports: list[Records]) -> None:
+        while (name := schedule.take(time)) is not None:
+            self._context.at(NO_KEY, time, (), offset, any_key=True)
+            try:
+                self._send(getattr(self._processor, name)(self._context), None, ports, offset)
+            except Exception as error:
+                self._journal.undo()
+                raise CallFailed(f"call {name}() for", None, name, time, offset, False) from error
+            finally:
+                self._journal.notes.clear()
+
 
 class Timing(Processing):
-    """A processor with timers."""
+    """A processor with timers or methods that are called every so often."""
 
     def tick(self, now: int) -> Any:
-        """Fires the timers that are due by the wall clock."""
+        """Calls what is due by the wall clock."""
         self._context.now = now
         ports: list[Records] = [[] for _ in range(len(self._sides) + 1)]
         assert self._clock is not None
         self._context.move(self._clock[CLOCK] or 0)
         try:
-            self._fire(WALL, now, -1, ports)
-        except TimerFailed as failed:
-            raise self._timer_failure(failed, -1, ports) from failed.__cause__
+            if self._timers is not None:
+                self._fire(WALL, now, -1, ports)
+            if self._by_wall:
+                self._recur(self._by_wall, now, -1, ports)
+        except CallFailed as failed:
+            raise self._call_failure(failed, -1, ports) from failed.__cause__
         return self._done(ports)
 
 
@@ -197,3 +226,13 @@ def check_results(results: object) -> None:
     """Raises TypeError unless these are several results."""
     if not isinstance(results, (list, tuple, Iterator)):
         raise TypeError(f"process() yields its results or returns a list of them, not {results!r}")
+
+
+def check_records(items: Iterable[object]) -> None:
+    """Raises TypeError unless all of these are records."""
+    for item in items:
+        if not isinstance(item, Record):
+            raise TypeError(
+                "a method that is called every so often has no key at hand: it yields "
+                f"tm.Record(key, value, timestamp), not {item!r}"
+            )

@@ -17,6 +17,7 @@ from typing_extensions import TypeVar
 from .durations import Duration
 from .errors import TopologyError
 from .record import Headers
+from .shelf import NO_KEY
 from .timers import Timers
 
 __all__ = ["Context", "Processor", "Side", "check_processor", "has_timers", "side"]
@@ -45,10 +46,11 @@ class Context(Generic[K]):
     """The record at hand, but for its value, the time, and timers for its key.
 
     When a timer fires, the key is that of the timer, there are no headers, and `timestamp` is the event time at which
-    the timer was due (by the wall clock: stream time).
+    the timer was due (by the wall clock: stream time). In a method that is called `every` so often no key is at hand,
+    and `timestamp` is stream time, or wall-clock time if it is called by that.
     """
 
-    __slots__ = ("_time", "_timers", "headers", "key", "now", "offset", "timestamp")
+    __slots__ = ("_any_key", "_time", "_timers", "headers", "key", "now", "offset", "timestamp")
 
     key: K
     """Its key."""
@@ -57,11 +59,12 @@ class Context(Generic[K]):
     headers: Headers
     """Its headers."""
     offset: int
-    """The offset of the record it came from; -1 when a timer fires by the wall clock."""
+    """The offset of the record it came from; -1 when it is the wall clock's doing."""
     now: int
     """Wall-clock time when the batch began."""
 
     def __init__(self, timers: Timers | None) -> None:
+        self._any_key = False
         self._time: int | None = None
         self._timers = timers
 
@@ -87,12 +90,29 @@ class Context(Generic[K]):
         A timer replaces the one of the same name that the key has. By event time it fires when a record moves stream
         time to it or beyond, before that record is processed.
         """
+        timers = self._known_timers()
+        if self.key is NO_KEY:
+            raise RuntimeError(f"timer {name!r}: no key is at hand; say whose timer it is with ctx.use(key)")
         begin = self.timestamp if clock == "event" else self.now
-        self._known_timers().set(self.key, name, begin, after, at, clock)
+        timers.set(self.key, name, begin, after, at, clock)
 
     def cancel(self, name: str) -> None:
         """Removes the timer of this name, if the key has one."""
         self._known_timers().cancel(self.key, name)
+
+    def use(self, key: K) -> None:
+        """In a method that is called `every` so often: takes a key at hand, for states and timers.
+
+        It must be a key of this task, such as one that a state's `scan()` gave.
+        """
+        if not self._any_key:
+            raise RuntimeError("ctx.use(key) is for methods that are called every so often: here the key is given")
+        self.key = key
+
+    def at(self, key: Any, timestamp: int, headers: Headers, offset: int, *, any_key: bool = False) -> None:
+        """Sets what is at hand."""
+        self.key, self.timestamp, self.headers, self.offset = key, timestamp, headers, offset
+        self._any_key = any_key
 
     def move(self, stream_time: int) -> None:
         """Sets stream time."""

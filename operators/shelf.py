@@ -5,6 +5,7 @@ deleted a little later, when stream time passes the next multiple of an eighth o
 in the order of these times, says which entries may be due, so nothing else is looked at.
 
     encoded key:   00 the clock   |   01 + slot  an entry   |   02 + time + slot  the index
+                   00 01 the newest time put into a window state
     encoded value: 00 + value     |   01 + time until which it lives + value
 """
 
@@ -20,24 +21,32 @@ from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
 from .serde_auto import auto
 
-__all__ = ["CLOCK", "AtHand", "Cache", "Journal", "Shelf", "kept_value", "slot_codec", "visible"]
+__all__ = ["CLOCK", "NEWEST", "NO_KEY", "AtHand", "Cache", "Journal", "Shelf", "kept_value", "slot_codec", "visible"]
 
 Cache: TypeAlias = StateCache[Any, Any]
 
-CLOCK_KEY, ENTRY, INDEX, AFTER_INDEX = b"\x00", b"\x01", b"\x02", b"\x03"
+CLOCK_KEY, NEWEST_KEY, ENTRY, INDEX = b"\x00", b"\x00\x01", b"\x01", b"\x02"
 GRAINS = 8
 
 _UNTIL = Struct(">q")
 
 
-class Clock:
-    """The cache key under which a step keeps its stream time: equal to no key of a user's."""
+class Word:
+    """A cache key that is equal to no key of a user's."""
+
+    def __init__(self, word: str) -> None:
+        self._word = word
 
     def __repr__(self) -> str:
-        return "CLOCK"
+        return self._word
 
 
-CLOCK: Final = Clock()
+CLOCK: Final = Word("CLOCK")
+"""Under this a step keeps its stream time."""
+NEWEST: Final = Word("NEWEST")
+"""Under this a window state keeps the newest time that was put into it."""
+NO_KEY: Final = Word("NO_KEY")
+"""In place of the key at hand where there is none."""
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -92,7 +101,7 @@ class Shelf:
         encode_key: Callable[[Any], bytes],
         ttl: int | None,
     ) -> None:
-        self._cache = cache
+        self.cache = cache
         self._journal = journal
         self.at_hand = at_hand
         self.encode_key = encode_key
@@ -100,44 +109,65 @@ class Shelf:
         self._grain = max(1, (ttl or 0) // GRAINS)
         self._next_sweep = -1
 
+    def by(self, at_hand: AtHand) -> Shelf:
+        """The same entries, by another idea of what time it is."""
+        return Shelf(self.cache, self._journal, at_hand, self.encode_key, self._ttl)
+
     def read(self, slot: Any) -> Any:
         """The value in a slot; None when there is none, or none any more."""
-        return self._alive(self._cache[slot])
+        return self._alive(self.cache[slot])
 
     def write(self, slot: Any, value: Any) -> None:
         """Puts a value into a slot; None empties it."""
         if self._ttl is None or value is None:
-            self._journal.write(self._cache, slot, value)
+            self._journal.write(self.cache, slot, value)
             return
-        before = self._cache[slot]
-        until = self.at_hand.stream_time + self._ttl
+        self.write_until(slot, value, self.at_hand.stream_time + self._ttl)
+
+    def write_until(self, slot: Any, value: Any, until: int) -> None:
+        """Puts a value into a slot until a stream time."""
+        before = self.cache[slot]
         due = self._due(until)
-        self._journal.write(self._cache, slot, Kept(until, value))
+        self._journal.write(self.cache, slot, Kept(until, value))
         if not isinstance(before, Kept) or self._due(before.until) != due:
-            self._journal.write(self._cache, Due(due, slot), True)
+            self._journal.write(self.cache, Due(due, slot), True)
 
     def write_plain(self, slot: Any, value: Any) -> None:
         """The same for a value that never expires."""
-        self._journal.write(self._cache, slot, value)
+        self._journal.write(self.cache, slot, value)
 
     def slots(self, lo: bytes, hi: bytes | None) -> Iterator[Any]:
         """The slots with encoded keys from `lo` on and before `hi` that have a value."""
-        for slot, entry in self._cache.scan(ENTRY + lo, INDEX if hi is None else ENTRY + hi):
-            if self._alive(entry) is not None:
-                yield slot
+        return (slot for slot, _ in self.entries(lo, hi))
+
+    def entries(self, lo: bytes = b"", hi: bytes | None = None) -> Iterator[tuple[Any, Any]]:
+        """The same with the values. What is written meanwhile may or may not be among them."""
+        for slot, entry in self.cache.scan(ENTRY + lo, INDEX if hi is None else ENTRY + hi):
+            value = self._alive(entry)
+            if value is not None:
+                yield slot, value
 
     def sweep(self, time: int) -> list[Any]:
         """Deletes what has expired by this stream time; gives the slots, those that were written first first."""
         if self._ttl is None or time < self._next_sweep:
             return []
         self._next_sweep = (time // self._grain + 1) * self._grain
+        return self.delete_expired(time)
+
+    def sweep_between(self, before: int, time: int) -> None:
+        """The same, remembering nothing: time has moved from `before`."""
+        if before // self._grain != time // self._grain:
+            self.delete_expired(time)
+
+    def delete_expired(self, time: int) -> list[Any]:
+        """Deletes what the index says may have expired and has."""
         expired: list[Any] = []
-        for due, _ in list(self._cache.scan(INDEX, INDEX + pack(time + 1))):
-            entry = self._cache[due.slot]
+        for due, _ in list(self.cache.scan(INDEX, INDEX + pack(time + 1))):
+            entry = self.cache[due.slot]
             if isinstance(entry, Kept) and entry.until <= time:
-                self._journal.write(self._cache, due.slot, None)
+                self._journal.write(self.cache, due.slot, None)
                 expired.append(due.slot)
-            self._journal.write(self._cache, due, None)
+            self._journal.write(self.cache, due, None)
         return expired
 
     def _due(self, until: int) -> int:
@@ -151,7 +181,7 @@ class Shelf:
 
 def visible(slot: Any) -> bool:
     """True for the entries of a store that are people's own."""
-    return slot is not CLOCK and slot.__class__ is not Due
+    return slot.__class__ is not Word and slot.__class__ is not Due
 
 
 def kept_value(entry: Any) -> Any:
@@ -163,8 +193,8 @@ def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -
     """A codec for a store with these slots."""
 
     def encode_key(key: Any) -> bytes:
-        if key is CLOCK:
-            return CLOCK_KEY
+        if key.__class__ is Word:
+            return CLOCK_KEY if key is CLOCK else NEWEST_KEY
         if key.__class__ is Due:
             return INDEX + pack(key.at, encode(key.slot))
         return ENTRY + encode(key)
@@ -174,7 +204,7 @@ def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -
         if kind == ENTRY:
             return decode(data[1:])
         if kind == CLOCK_KEY:
-            return CLOCK
+            return CLOCK if data == CLOCK_KEY else NEWEST
         at, slot = unpack(data[1:], int, bytes)
         return Due(at, decode(slot))
 

@@ -20,10 +20,10 @@ from .errors import TopologyError
 from .fold import Copier
 from .serde import Serde
 from .serde_auto import auto, auto_key
-from .shelf import Shelf, kept_value, slot_codec, visible
-from .topology import StoreView
+from .shelf import NO_KEY, Shelf, kept_value, slot_codec, visible
+from .topology import StoreView, check_name
 
-__all__ = ["ListState", "MapState", "State", "ValueState", "declared"]
+__all__ = ["Item", "ListState", "MapState", "State", "ValueState", "declared"]
 
 K = TypeVar("K", default=Any)
 V = TypeVar("V", default=Any)
@@ -40,8 +40,12 @@ class State:
     _shelf: Shelf | None = None
     _name = "state"
 
-    def __init__(self, ttl: Duration | None) -> None:
-        self.ttl = None if ttl is None else parse_duration(ttl, "ttl", at_least=1)
+    def __init__(self, ttl: Duration | None, name: str | None, *, what: str = "ttl") -> None:
+        self.ttl = None if ttl is None else parse_duration(ttl, what, at_least=1)
+        if name is not None:
+            check_name(name, "store")
+        self.store = name
+        """The store's own name; `<step>-<attribute>` when None."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -71,7 +75,19 @@ class State:
         shelf = self._shelf
         if shelf is None:
             raise RuntimeError(f"state {self._name!r} can be used only while a record is processed")
-        return shelf, shelf.at_hand.key
+        key = shelf.at_hand.key
+        if key is NO_KEY:
+            raise RuntimeError(
+                f"state {self._name!r}: no key is at hand in a method that is called every so often; read all keys "
+                "with scan(), or say whose state is meant with ctx.use(key)"
+            )
+        return shelf, key
+
+    def _everywhere(self) -> Iterator[tuple[Any, Any]]:
+        """All slots and values of the task, in the order of encoded keys."""
+        if self._shelf is None:
+            raise RuntimeError(f"state {self._name!r} can be used only while a record is processed")
+        return self._shelf.entries()
 
 
 class Item:
@@ -95,12 +111,19 @@ class ValueState(State, Generic[T]):
 
     @overload
     def __init__(
-        self: ValueState[S | None], kind: type[S], *, default: None = None, ttl: Duration | None = None
+        self: ValueState[S | None],
+        kind: type[S],
+        *,
+        default: None = None,
+        ttl: Duration | None = None,
+        name: str | None = None,
     ) -> None: ...
     @overload
-    def __init__(self: ValueState[S], kind: type[S], *, default: S, ttl: Duration | None = None) -> None: ...
-    def __init__(self, kind: Any, *, default: Any = None, ttl: Duration | None = None) -> None:
-        super().__init__(ttl)
+    def __init__(
+        self: ValueState[S], kind: type[S], *, default: S, ttl: Duration | None = None, name: str | None = None
+    ) -> None: ...
+    def __init__(self, kind: Any, *, default: Any = None, ttl: Duration | None = None, name: str | None = None) -> None:
+        super().__init__(ttl, name)
         self._item = Item(kind)
         self._default = default
 
@@ -120,6 +143,11 @@ class ValueState(State, Generic[T]):
         shelf, key = self._here()
         shelf.write(key, None)
 
+    def scan(self) -> Iterator[tuple[Any, T]]:
+        """Every key of the task that has a value, and the value, in the order of encoded keys."""
+        copy = self._item.copy
+        return ((key, copy(value)) for key, value in self._everywhere())
+
     def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
         return slot_codec(key.encode, key.decode)
 
@@ -127,8 +155,8 @@ class ValueState(State, Generic[T]):
 class MapState(State, MutableMapping[K, V], Generic[K, V]):
     """A mapping for each key. Entries are stored one by one; iteration is in the order of the encoded map keys."""
 
-    def __init__(self, kind: type[K], item: type[V], *, ttl: Duration | None = None) -> None:
-        super().__init__(ttl)
+    def __init__(self, kind: type[K], item: type[V], *, ttl: Duration | None = None, name: str | None = None) -> None:
+        super().__init__(ttl, name)
         self._item_key = Item(kind)
         self._item = Item(item)
 
@@ -168,6 +196,11 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         for slot in self._slots():
             shelf.write(slot, None)
 
+    def scan(self) -> Iterator[tuple[Any, K, V]]:
+        """Every key of the task, map key and value, in the order of encoded keys."""
+        copy = self._item.copy
+        return ((outer, key, copy(value)) for (outer, key), value in self._everywhere())
+
     def _slots(self) -> list[tuple[Any, Any]]:
         shelf, outer = self._here()
         return list(shelf.slots(*prefix_range(shelf.encode_key(outer))))
@@ -185,8 +218,8 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
 class ListState(State, Generic[T]):
     """A list for each key. Items are stored one by one; it grows at its end and shrinks from its beginning."""
 
-    def __init__(self, kind: type[T], *, ttl: Duration | None = None) -> None:
-        super().__init__(ttl)
+    def __init__(self, kind: type[T], *, ttl: Duration | None = None, name: str | None = None) -> None:
+        super().__init__(ttl, name)
         self._item = Item(kind)
 
     def append(self, value: T) -> None:
@@ -236,6 +269,11 @@ class ListState(State, Generic[T]):
         if not begin <= place < end:
             raise IndexError(f"list state {self._name!r} has {end - begin} items, so there is none at {index}")
         return self._item.copy(shelf.read((key, place)))
+
+    def scan(self) -> Iterator[tuple[Any, T]]:
+        """Every key of the task and each of its items, in the order of encoded keys."""
+        copy = self._item.copy
+        return ((key, copy(value)) for (key, place), value in self._everywhere() if place != ENDS)
 
     def sweep(self, time: int) -> None:
         shelf = self._shelf

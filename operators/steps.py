@@ -12,6 +12,7 @@ from .aggregators import columns_fold
 from .draft import Settled
 from .entries import guarded, keyed_codec, keyed_view, serde_entry, windowed_codec, windowed_view
 from .errors import TopologyError
+from .every import scheduled
 from .flow import Flow, Grouping, check_function, keyed_step
 from .fold import Fold, aggregating, reducing
 from .inference import result_serde
@@ -113,7 +114,8 @@ def processing(
 ) -> Flow:
     """A processor of the user's: a keyed step when it declares state."""
     cls = check_processor(made, arguments, options)
-    states, timed = declared(cls), has_timers(cls)
+    states, recurring = declared(cls), scheduled(cls)
+    timed = has_timers(cls) or bool(recurring)
     if timed and TIMERS in states:
         raise TopologyError(
             f"{cls.__name__}.{TIMERS}: the store of that name is for the timers; call the state otherwise"
@@ -125,15 +127,19 @@ def processing(
         def node(settled: Settled) -> Node:
             sides = tuple(settled.sides)
 
-            def build(caches: Caches) -> Operator:
-                bound = {name: (state, caches[settled.spec(name).name]) for name, state in states.items()}
-                processor = made(*arguments, **options)
-                timers = caches[settled.spec(TIMERS).name] if timed else None
-                return (Timing if timed else Processing)(settled.name, processor, bound, timers, key, sides)
+            specs = {name: settled.spec(name, state.store) for name, state in states.items()}
 
-            stores = [(name, state.codec(key), state.view()) for name, state in states.items()]
+            def build(caches: Caches) -> Operator:
+                bound = {name: (state, caches[specs[name].name]) for name, state in states.items()}
+                processor = made(*arguments, **options)
+                if not timed:
+                    return Processing(settled.name, processor, bound, None, key, sides)
+                timers = caches[settled.spec(TIMERS).name]
+                return Timing(settled.name, processor, bound, timers, key, sides, has_timers(cls), recurring)
+
+            stores = [(specs[name], state.codec(key), state.view()) for name, state in states.items()]
             if timed:
-                stores.append((TIMERS, timers_codec(key), timers_view()))
+                stores.append((settled.spec(TIMERS), timers_codec(key), timers_view()))
             return Node(
                 settled.id,
                 settled.name,
@@ -141,15 +147,13 @@ def processing(
                 settled.inputs,
                 build=build,
                 ports=("", *sides),
-                stores=tuple(
-                    OperatorState(settled.spec(name), guarded(codec, settled.spec(name).name), view)
-                    for name, codec, view in stores
-                ),
+                stores=tuple(OperatorState(spec, guarded(codec, spec.name), view) for spec, codec, view in stores),
                 keyed=bool(stores),
             )
 
         return node
 
     if states or timed:
-        return replace(Grouping(flow).add("process", make), value=None)
+        # a method that is called every so often sends records under any key
+        return replace(Grouping(flow).add("process", make), value=None, rekeyed=bool(recurring))
     return replace(flow.to(flow.draft.add("process", (flow.input,), make(flow))), value=None)

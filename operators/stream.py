@@ -20,6 +20,7 @@ from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
 from .inference import result_serde
+from .policy import ErrorPolicy
 from .processor import Processor
 from .record import Record, Windowed
 from .serde import Serde, check_serde
@@ -84,6 +85,17 @@ class Handle:
     def named(self, name: str) -> Self:
         """Names the step that was just made, and with it its store and its topics."""
         self.flow.draft.rename(self.flow.step, name)
+        return self
+
+    def on_error(self, policy: ErrorPolicy) -> Self:
+        """What happens to a record that the step that was just made cannot process: `tm.fail` or `tm.skip`.
+
+        It holds for the step's repartition or, with a table, for its source, too. Other steps do what the application
+        says with `App(on_error=)`.
+        """
+        if not isinstance(policy, ErrorPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f".on_error() takes tm.fail or tm.skip, not {policy!r}")
+        self.flow.step.policy = policy
         return self
 
 

@@ -4,7 +4,7 @@ A timer is two entries of the store `<step>-timers`: one in the order in which t
 that it can be replaced or cancelled. Which is due first is remembered; all else is in the store.
 
     encoded key:  00 the clock   |   01 + due + key + name  by event time   |   02 the same by wall clock
-                  03 + key + name  when it is due
+                  03 + key + name  when it is due   |   04 + name  when a method of `every` is due next
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..state.cache import Codec
 from ..state.keys import pack, unpack
 from .durations import Duration, parse_duration
 from .edges import milliseconds
+from .schedule import Recurring
 from .serde import Serde
 from .serde_auto import auto
 from .shelf import CLOCK, Cache, Journal
@@ -25,7 +26,7 @@ from .topology import StoreView
 
 __all__ = ["EVENT", "NEVER", "WALL", "Timer", "Timers", "timers_codec", "timers_view"]
 
-EVENT, WALL, NAMED = 1, 2, 3
+EVENT, WALL, NAMED, RECURRING = 1, 2, 3, 4
 KINDS: Final[dict[str, int]] = {"event": EVENT, "wall": WALL}
 NEVER: Final = 1 << 62
 
@@ -115,12 +116,16 @@ def timers_codec(key: Serde[Any]) -> Codec[Any, Any]:
             return b"\x00"
         if slot.__class__ is Named:
             return bytes((NAMED,)) + pack(encode(slot.key), slot.name.encode())
+        if slot.__class__ is Recurring:
+            return bytes((RECURRING,)) + slot.name.encode()
         return bytes((slot.kind,)) + pack(slot.due, encode(slot.key), slot.name.encode())
 
     def decode_key(data: bytes) -> Any:
         kind = data[0]
         if kind == 0:
             return CLOCK
+        if kind == RECURRING:
+            return Recurring(data[1:].decode())
         if kind == NAMED:
             outer, name = unpack(data[1:], bytes, bytes)
             return Named(decode(outer), name.decode())

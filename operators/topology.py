@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from ..state.cache import Codec, StateCache
 from ..state.store import StoreSpec
 from .errors import TopologyError
+from .policy import ErrorPolicy
 from .record import Record
 from .serde import Serde
 
@@ -100,6 +101,8 @@ class Node:
     """True when records of one key must meet in one task: all topics that feed it need the same partitioning."""
     tagged: bool = False
     """True when the operator wants `(slot, Record)` pairs, slot being the index of the input."""
+    policy: ErrorPolicy | None = None
+    """What happens to a record that fails here, where that is not what the application says."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
 

@@ -76,7 +76,10 @@ def play(case: Case) -> None:
             before = total
         for line in case.lines:
             if "store" in line:
-                assert contents(driver, line["store"]) == line["entries"], f"store {line['store']}"
+                found = contents(driver, line["store"])
+                if line["kind"] == "kv":  # what a processor keeps has no time of its own
+                    found = [{field: value for field, value in entry.items() if field != "ts"} for entry in found]
+                assert found == line["entries"], f"store {line['store']}"
 
 
 def shown(topic: str, record: tm.Record[Any, Any]) -> Line:

@@ -1,0 +1,116 @@
+"""State by key and event time: what a processor keeps of the last while, as in a window store of Kafka Streams.
+
+The state has a time of its own: the newest timestamp that was ever put into it, by whatever key. What is older than
+that by the retention or more is neither taken nor seen, and is deleted little by little as that time goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+from ..state.cache import Codec
+from ..state.keys import pack, unpack
+from .durations import Duration
+from .serde import Serde
+from .shelf import NEWEST, AtHand, Cache, Shelf, slot_codec
+from .states import Item, State
+
+__all__ = ["WindowState"]
+
+T = TypeVar("T", default=Any)
+
+
+class WindowState(State, Generic[T]):
+    """For each key, values by timestamp, kept for `retention`."""
+
+    _newest: Newest | None = None
+
+    def __init__(self, kind: type[T], *, retention: Duration, name: str | None = None) -> None:
+        super().__init__(retention, name, what="retention")
+        self._item = Item(kind)
+
+    def put(self, value: T | None, timestamp: int) -> None:
+        """Keeps a value under the key at hand and a timestamp, in place of the one there; None deletes it.
+
+        A timestamp that is older than the newest one put so far by the retention or more is ignored.
+        """
+        if type(timestamp) is not int or timestamp < 0:
+            raise ValueError(f"window state {self._name!r}: {timestamp!r} is no time: it is an int of ms, 0 or more")
+        shelf, key = self._here()
+        item = None if value is None else self._item.taken(value, self._name)
+        newest = self._newest
+        assert newest is not None
+        newest.move(timestamp, shelf)
+        until = timestamp + (self.ttl or 0)
+        if until <= newest.stream_time:
+            return
+        if item is None:
+            shelf.write((key, timestamp), None)
+        else:
+            shelf.write_until((key, timestamp), item, until)
+
+    def get(self, timestamp: int) -> T | None:
+        """The value under the key at hand and this timestamp, None when there is none."""
+        shelf, key = self._here()
+        value = shelf.read((key, timestamp))
+        return None if value is None else self._item.copy(value)
+
+    def fetch(self, since: int, until: int) -> list[tuple[int, T]]:
+        """Timestamps and values under the key at hand from `since` to `until`, both included, the oldest first."""
+        shelf, key = self._here()
+        since = max(since, 0)
+        if until < since:
+            return []
+        encoded, copy = shelf.encode_key(key), self._item.copy
+        found = shelf.entries(pack(encoded, since), pack(encoded, until + 1))
+        return [(slot[1], copy(value)) for slot, value in found]
+
+    def scan(self) -> Iterator[tuple[Any, int, T]]:
+        """Every key of the task, timestamp and value, in the order of encoded keys."""
+        copy = self._item.copy
+        return ((key, timestamp, copy(value)) for (key, timestamp), value in self._everywhere())
+
+    def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
+        encode, decode = key.encode, key.decode
+
+        def decode_slot(data: bytes) -> Any:
+            outer, timestamp = unpack(data, bytes, int)
+            return decode(outer), timestamp
+
+        return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot)
+
+    def bind(self, shelf: Shelf) -> Any:
+        newest = Newest(shelf.cache, shelf.at_hand)
+        at_work = super().bind(shelf.by(newest))
+        at_work._newest = newest
+        return at_work
+
+    def sweep(self, time: int) -> None:
+        """The step's stream time deletes nothing: the state has its own."""
+
+
+class Newest:
+    """The key at hand, and the newest timestamp put so far in place of the step's stream time."""
+
+    def __init__(self, cache: Cache, at_hand: AtHand) -> None:
+        self._cache = cache
+        self._at_hand = at_hand
+
+    @property
+    def key(self) -> Any:
+        return self._at_hand.key
+
+    @property
+    def stream_time(self) -> int:
+        time: int | None = self._cache[NEWEST]
+        return -1 if time is None else time
+
+    def move(self, time: int, shelf: Shelf) -> None:
+        """Moves time, if it is newer, and deletes what has expired since it crossed the last grain."""
+        before = self.stream_time
+        if time > before:
+            shelf.write_plain(NEWEST, time)
+            shelf.sweep_between(before, time)
