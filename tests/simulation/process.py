@@ -23,11 +23,11 @@ from tidemill.engine.kafka.restorer import ChangelogReader
 from tidemill.engine.kafka.topics import Topics
 from tidemill.engine.opening import Closed, Ready
 from tidemill.engine.plan import Plan
-from tidemill.engine.policy import ErrorPolicy
 from tidemill.engine.recovery import Recovery
 from tidemill.engine.runtime import Clients, assemble, leave, membership_settings, producers
 from tidemill.engine.serve.stats import Stats
 from tidemill.engine.task import Task
+from tidemill.operators.policy import ErrorPolicy
 
 from .broker import Broker
 from .disk import Disk
