@@ -172,8 +172,7 @@ class Graph:
                 continue
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
-            method = None if question is None else step.asked[question.method]
-            if method is not None:
+            if question is not None and (method := step.asked[question.method]) is not None:
                 self._fill(step, slots, self._answer(step, partial(method, *question.arguments), origin))
         if delayed:
             self._write_shared(delayed, now, origin, outgoing)
