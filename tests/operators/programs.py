@@ -10,39 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
-<<<<<<< HEAD
-from tests.operators import programs_tables, programs_waiting
+from tests.operators import programs_processors, programs_tables, programs_waiting
 from tests.operators.functions import added, appended, checked, stream
-=======
-from tests.operators import programs_processors, programs_waiting
-
-Stream = tm.Stream[str, Any]
-
-
-def stream(app: tm.App, topic: str = "a") -> Stream:
-    return app.stream(topic, key=tm.utf8, value=tm.json)
-
-
-def checked(value: Any) -> Any:
-    """The value; fails for 13."""
-    if value == 13:
-        raise ValueError("13")
-    return value
-
-
-def added(a: int | None, b: int | None) -> int | None:
-    """A sum that is None, which deletes, for multiples of five."""
-    total = (a or 0) + (checked(b) or 0)
-    return None if total % 5 == 0 else total
-
-
-def appended(so_far: list[Any], value: Any) -> list[Any]:
-    """Changes the accumulator in place before it fails."""
-    so_far.append(value)
-    checked(value)
-    del so_far[:-3]
-    return so_far
->>>>>>> 4eb577c (Processors: methods called every so often for the whole task, window state, names for stores; steps have error policies of their own, and ticks obey them)
 
 
 def columns() -> dict[str, tm.Aggregator]:

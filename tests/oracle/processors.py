@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
+from tests.oracle.common import Params, source
 
 NULL: Final = "\0null"
 """The key of records without one: Kafka Streams gives them to a processor, where they move time and are ignored."""
@@ -13,8 +14,7 @@ NULL: Final = "\0null"
 
 def with_null_keys(app: tm.Builder) -> tm.Stream[str, Any]:
     """The input, with a key for the records that have none."""
-    source = app.stream("a", key=tm.utf8, value=tm.json)
-    return source.map_record(
+    return source(app, "a").map_record(
         lambda record: record if record.key is not None else tm.Record(NULL, None, record.timestamp),
         key=tm.utf8,
         value=tm.json,

@@ -10,26 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import tidemill as tm
-<<<<<<< HEAD
 from tests.oracle.common import AGG, Params, source, text
-from tests.oracle.tables import TABLES
-=======
 from tests.oracle.processors import PROCESSORS
-
-Params = dict[str, Any]
-Source = tm.Stream[str, Any]
-
-AGG: Final = "agg"
-
-
-def source(app: tm.Builder, topic: str, **options: Any) -> Source:
-    return app.stream(topic, key=tm.utf8, value=tm.json, **options)
-
-
-def text(value: Any) -> str:
-    """A value as the recorder's functions turn it into text."""
-    return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
->>>>>>> 4eb577c (Processors: methods called every so often for the whole task, window state, names for stores; steps have error policies of their own, and ticks obey them)
+from tests.oracle.tables import TABLES
 
 
 def null_or_sum(a: int, b: int | None) -> int | None:
@@ -139,11 +122,8 @@ TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "table_ops": table_ops,
     "to_table": to_table,
     "tumbling": windowed,
-<<<<<<< HEAD
-    **TABLES,
-=======
     **PROCESSORS,
->>>>>>> 4eb577c (Processors: methods called every so often for the whole task, window state, names for stores; steps have error policies of their own, and ticks obey them)
+    **TABLES,
 }
 
 UNSUPPORTED: Final = {"extractor.v2"}
