@@ -14,7 +14,8 @@ from ..operators.policy import ErrorPolicy, fail
 from ..operators.topology import check_name
 from .cli_run import main_of
 from .clock import SYSTEM
-from .config import Arguments, Settings
+from .config import Settings
+from .config_arguments import Arguments
 from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
 from .runtime import run

@@ -21,7 +21,7 @@ from .balance import Board, Item
 from .ids import TaskId
 from .standby import Seat, place_standbys
 
-__all__ = ["FORGOTTEN", "Member", "Memory", "Plan", "Policy", "Version", "assign"]
+__all__ = ["FORGOTTEN", "Member", "Memory", "Plan", "Policy", "Version", "assign", "coarse"]
 
 FORGOTTEN = "?"
 """Stands in a chain of owners for processes that the group has no memory of."""

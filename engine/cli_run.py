@@ -17,7 +17,8 @@ import click
 
 from ..operators.topology import Topology
 from .clock import SYSTEM
-from .config import DEFAULTS, SETTINGS, Setting, Settings
+from .config import DEFAULTS, SETTINGS, Settings
+from .config_declaring import Setting
 from .config_sources import FILE_NAME, load, read_client_options
 from .lastwords import report
 from .logs import coloured, setup

@@ -13,55 +13,22 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal
 
-from typing_extensions import TypedDict
-
-from ..operators.durations import Duration, format_duration
+from ..operators.durations import format_duration
 from . import config_values as kinds
+from .config_arguments import Guarantee
+from .config_declaring import Setting, about, declare
 from .config_librdkafka import refusals
-from .config_values import Kind
 from .errors import ConfigError
-from .sizes import Size
 
-__all__ = ["DEFAULTS", "SETTINGS", "Arguments", "Guarantee", "Setting", "Settings"]
-
-Guarantee: TypeAlias = Literal["exactly_once", "at_least_once"]
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is known of one setting besides its value."""
-
-    name: str
-    group: str
-    kind: Kind
-    meaning: str
-    option: str
-    """The command-line option."""
-    in_file: str
-    """Its place in tidemill.toml: a name, or table.name."""
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return f"TIDEMILL_{self.name.upper()}"
-
-
-def about(group: str, kind: Kind, meaning: str, in_file: str | None = None) -> dict[str, Any]:
-    """What a field of `Settings` knows besides its default."""
-    return {"group": group, "kind": kind, "meaning": meaning, "in_file": in_file}
-
-
-def declare(default: Any, group: str, kind: Kind, meaning: str, *, in_file: str | None = None) -> Any:
-    """A field of `Settings` that has a default."""
-    return dataclasses.field(default=default, metadata=about(group, kind, meaning, in_file))
-
+__all__ = ["DEFAULTS", "SETTINGS", "Settings"]
 
 APPLICATION: Final = "Application"
 STATE: Final = "State"
 FLOW: Final = "Flow"
 GROUP: Final = "Group membership and transactions"
+PLACEMENT: Final = "Placement of tasks"
 TOPICS: Final = "Topics and Kafka"
 SERVE: Final = "Metrics, health and log"
 
@@ -203,6 +170,54 @@ class Settings:
         "After what time the broker ends a transaction of a process that vanished. More than `rebalance_timeout` and "
         "`commit_hold` together, and no more than the broker's `transaction.max.timeout.ms`.",
     )
+    standbys: int = declare(
+        0,
+        PLACEMENT,
+        kinds.integer(0, 100),
+        "Copies that are kept of each task's state, on other machines than the task and, where racks are known, in "
+        "other racks. With one, a task whose process dies goes on elsewhere without a restore.",
+    )
+    rack: str | None = declare(
+        None,
+        PLACEMENT,
+        kinds.optional(kinds.name()),
+        "Where this process runs: a rack or an availability zone, by the name that brokers have in `broker.rack`. "
+        "Standbys go to other racks, and records are read from replicas in this one where brokers have a "
+        "`replica.selector.class`.",
+    )
+    near_leaders: bool = declare(
+        False,
+        PLACEMENT,
+        kinds.truth(),
+        "Prefers to run tasks in the racks where the leaders of their input partitions are, at the cost of some "
+        "evenness. Needs `rack`.",
+    )
+    acceptable_lag: int = declare(
+        10_000,
+        PLACEMENT,
+        kinds.integer(0),
+        "A copy that is at most so many changelog records behind counts as caught up: a task moves to it at once.",
+    )
+    warming_bytes: int = declare(
+        16 << 30,
+        PLACEMENT,
+        kinds.size(at_least=1),
+        "A process copies at most so much state at a time of tasks that are to move to it, but always that of one. "
+        "Meanwhile they run where they are.",
+    )
+    least_gain: float = declare(
+        0.05,
+        PLACEMENT,
+        kinds.share(),
+        "A task is not moved for the sake of even load when that gains less than this share of the mean load of a "
+        "process.",
+    )
+    balance_interval: int = declare(
+        300_000,
+        PLACEMENT,
+        kinds.duration(at_least=1000),
+        "A change of load, or of the racks that partitions' leaders are in, leads to a rebalance at most this often.",
+    )
     replication_factor: int = declare(
         -1,
         TOPICS,
@@ -215,6 +230,13 @@ class Settings:
         kinds.duration(at_least=100),
         "How often the broker is asked to delete what is processed and committed from the application's repartition "
         "topics, which would otherwise grow for ever.",
+    )
+    metadata_interval: int = declare(
+        30_000,
+        TOPICS,
+        kinds.duration(at_least=100),
+        "How often the input topics are looked at for new partitions, and the cluster for new topics that a pattern "
+        "matches.",
     )
     topic_timeout: int = declare(
         60_000,
@@ -295,41 +317,6 @@ class Settings:
         return f"{self.instance_id}-{self.worker}"
 
 
-class Arguments(TypedDict, total=False):
-    """The settings as `App(...)` takes them, the application id apart."""
-
-    broker: str
-    guarantee: Guarantee
-    commit_interval: Duration
-    workers: int | Literal["auto"]
-    worker: int
-    state_dir: str | Path
-    state_memory: Size
-    cache_bytes: Size
-    max_batch: int
-    max_buffer_bytes: Size
-    idle: Duration
-    stop_timeout: Duration
-    instance_id: str | None
-    session_timeout: Duration
-    heartbeat_interval: Duration
-    max_poll_interval: Duration
-    rebalance_timeout: Duration
-    commit_hold: Duration
-    transaction_timeout: Duration
-    replication_factor: int
-    purge_interval: Duration
-    topic_timeout: Duration
-    connect_timeout: Duration
-    retry_timeout: Duration
-    librdkafka: Mapping[str, str | int | float | bool]
-    web: int | None
-    web_host: str
-    log_format: Literal["auto", "text", "json"]
-    log_level: Literal["debug", "info", "warning", "error"]
-    log_summary: Duration
-
-
 SETTINGS: Final[Mapping[str, Setting]] = {
     field.name: Setting(
         field.name,
@@ -373,4 +360,6 @@ def at_odds(settings: Settings) -> list[str]:
             f"commit_interval ({show(settings.commit_interval)}) must be at most half of transaction_timeout "
             f"({show(settings.transaction_timeout)}), or the broker ends transactions before they are committed"
         )
+    if settings.near_leaders and settings.rack is None:
+        problems.append("near_leaders is on, but this process does not know where it is: set rack as well")
     return problems

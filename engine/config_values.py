@@ -30,7 +30,9 @@ __all__ = [
     "optional",
     "options",
     "path",
+    "share",
     "size",
+    "truth",
     "workers",
 ]
 
@@ -89,6 +91,36 @@ def integer(at_least: int, at_most: int | None = None, *, special: Mapping[int, 
         return value
 
     return Kind("whole number", "N", parse, from_text=number_or_text)
+
+
+def share() -> Kind:
+    """A part of something, between nothing and all of it."""
+
+    def parse(value: object, what: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"{what}: {value!r} is not a number such as 0.05")
+        if not 0 <= value <= 1:
+            raise ConfigError(f"{what}: {value} is out of range: it must be at least 0 and at most 1")
+        return float(value)
+
+    return Kind("number between 0 and 1", "SHARE", parse, lambda value: f"{value:g}", from_text=decimal_or_text)
+
+
+def truth() -> Kind:
+    """Yes or no."""
+
+    def parse(value: object, what: str) -> bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{what}: {value!r} is neither true nor false")
+        return value
+
+    return Kind(
+        "`true` or `false`",
+        "true|false",
+        parse,
+        lambda value: "true" if value else "false",
+        lambda text: {"true": True, "false": False}.get(text, text),
+    )
 
 
 def workers() -> Kind:
@@ -200,6 +232,11 @@ def options() -> Kind:
 def number_or_text(text: str) -> object:
     """The int that `text` is, or the text, for a message to show."""
     return int(text) if re.fullmatch(r"-?[0-9]+", text) else text
+
+
+def decimal_or_text(text: str) -> object:
+    """The number that `text` is, or the text, for a message to show."""
+    return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text) else text
 
 
 def processors() -> int:

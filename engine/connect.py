@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from ..operators.durations import format_duration
@@ -25,6 +26,8 @@ PAUSE_MS = 500
 REMIND_MS = 5_000
 ATTEMPT_SECONDS = 3.0
 """Longest wait for one answer: until it ends, nobody hears of a stop."""
+UNCOMPACTED_MS = 24 * 60 * 60 * 1000
+"""Without transactions a changelog may run ahead of the committed offsets; a restore then goes by what was before."""
 T = TypeVar("T")
 
 
@@ -73,8 +76,10 @@ def prepare(
             f"waiting for the input topic {', '.join(sorted(wanted - counts.keys()))} to be created",
         )
     planned = _plan(partitioned, app_id, counts, topics)
+    kept = UNCOMPACTED_MS if settings.guarantee == "at_least_once" else 0
+    internal = [replace(topic, uncompacted=kept) for topic in planned.internal]
     waiting.until(
-        lambda: topics.ensure(planned.internal, settings.replication_factor),
+        lambda: topics.ensure(internal, settings.replication_factor),
         settings.connect_timeout,
         lambda failure: Fatal(f"the internal topics cannot be made: {failure}"),
         "making the internal topics",

@@ -26,7 +26,8 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Retryable, StateCorrupt, StateUnusable
 from .failpoints import hit
-from .flow import commit_due, flush_due
+from .flow import commit_due
+from .housekeeping import Flushing, Purging
 from .ids import TaskId
 from .intake import Intake
 from .kafka.failures import OffsetGone, TransactionAborted
@@ -38,6 +39,7 @@ from .plan import Plan
 from .recovery import Recovery
 from .serve.stats import Stats
 from .task import Task
+from .weights import Weights
 from .writer import Writer
 
 __all__ = ["Loop"]
@@ -78,7 +80,8 @@ class Loop:
         self._membership = membership
         self._recovery = recovery
         self._identity = identity
-        self._purge = purge
+        self._purging = Purging(purge, clock, settings.purge_interval)
+        self._flushing = Flushing(clock)
         self._clock = clock
         self._stats = stats
         self._policy = policy
@@ -90,13 +93,11 @@ class Loop:
         """Tasks that were being opened and are given back when they are closed."""
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
+        self._weights = Weights()
         self._aborts = 0
         self._more = False
-        self._flushed: dict[TaskId, int] = {}
-        """When a task's stores were last written to disk."""
-        self._purged: dict[Key, int] = {}
         now = clock.monotonic()
-        self._last_commit = self._last_tick = self._last_purge = self._last_report = now
+        self._last_commit = self._last_tick = self._last_report = now
         self._trouble_since: int | None = None
 
     @property
@@ -157,13 +158,12 @@ class Loop:
             now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending
         ):
             self._commit()
-        if now - self._last_purge >= self._settings.purge_interval:
-            self._last_purge = now
-            self._purge_repartitions()
+        self._purging.turn(self._plan, self._tasks.values())
         self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
         if now - self._last_report >= REPORT_MS:
             self._last_report = now
-            self._membership.report(lags=self._recovery.lags(), sizes=self._sizes())
+            weights = self._weights.look(now, self._tasks)
+            self._membership.report(lags=self._recovery.lags(), weights=weights, sizes=self._sizes())
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Runs a step and does what its failure calls for."""
@@ -286,7 +286,7 @@ class Loop:
             except StateError as failure:  # nothing is lost, and it must not hide why the task is closed
                 LOG.warning("task %s: %s; its next start replays more of its changelog", task, failure)
             self._pace.forget(task)
-            self._flushed.pop(task, None)
+            self._flushing.forget(task)
 
     def _sizes(self) -> dict[TaskId, int]:
         return {task.id: sum(store.size() for store in task.stores.values()) for task in self._tasks.values()}
@@ -338,7 +338,9 @@ class Loop:
         if outgoing is None:
             return False
         self._produce(outgoing)
-        self._pace.ran(task, self._clock.monotonic() - began)
+        elapsed = self._clock.monotonic() - began
+        self._pace.ran(task, elapsed)
+        self._weights.worked(task.id, elapsed)
         return True
 
     def _produce(self, outgoing: list[Outgoing]) -> None:
@@ -368,29 +370,7 @@ class Loop:
                 task.trim(share)
             self._stats.committed(self._clock.monotonic() - began, sealed)
         self._last_commit = self._clock.monotonic()
-        self._flush()
-
-    def _flush(self) -> None:
-        """Writes stores to disk now and then, one a commit."""
-        now = self._clock.monotonic()
-        for task in self._tasks.values():
-            if flush_due(task.unflushed, now - self._flushed.setdefault(task.id, now)):
-                task.flush()
-                self._flushed[task.id] = now
-                return
-
-    def _purge_repartitions(self) -> None:
-        """Lets the broker delete what repartition topics held for us and is committed."""
-        internal = {topic.name for topic in self._plan.internal if topic.kind == "repartition"}
-        committed = {
-            key: offset
-            for task in self._tasks.values()
-            for key, offset in task.committed().items()
-            if key[0] in internal and offset > 0
-        }
-        if committed != self._purged:
-            self._purged = committed
-            self._purge(committed)
+        self._flushing.turn(self._tasks.values())
 
     def _roll_back(self, failure: TransactionAborted) -> None:
         """Back to the last commit, with the same tasks."""

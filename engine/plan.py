@@ -49,12 +49,15 @@ class InternalTopic:
     partitions: int
     owner: str
     """The step or store it belongs to, for messages."""
+    uncompacted: int = 0
+    """For how long, in ms, a changelog keeps all records."""
 
     @property
     def config(self) -> dict[str, str]:
         """The topic's settings on the broker."""
         if self.kind == "changelog":
-            return {"cleanup.policy": "compact"}
+            kept = {"min.compaction.lag.ms": str(self.uncompacted)} if self.uncompacted else {}
+            return {"cleanup.policy": "compact", **kept}
         return {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "CreateTime"}
 
 

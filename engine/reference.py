@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .config import DEFAULTS, SETTINGS, Setting
+from .config import DEFAULTS, SETTINGS
+from .config_declaring import Setting
 from .config_librdkafka import REFUSED
 from .serve.metrics import CATALOGUE
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
 from ..operators.topology import Topology
+from .assignment import Policy
 from .calls import EventLoopCalls
 from .clock import Clock
 from .config import Settings
@@ -140,7 +141,15 @@ def membership_settings(plan: Plan, settings: Settings, process: str, stores: Lo
         former=stores.former(),
         remember=stores.remember,
         instance_id=settings.member_instance_id,
+        policy=Policy(
+            standbys=settings.standbys,
+            least_gain=settings.least_gain,
+            acceptable_lag=settings.acceptable_lag,
+            warming_bytes=settings.warming_bytes,
+        ),
+        rack=settings.rack or "",
         node=platform.node(),
+        review_interval=settings.balance_interval,
         session_timeout=settings.session_timeout,
         heartbeat_interval=settings.heartbeat_interval,
         rebalance_timeout=settings.rebalance_timeout,

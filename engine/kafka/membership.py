@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..assignment import FORGOTTEN
+from ..assignment import FORGOTTEN, coarse
 from ..errors import Fenced, Retryable
 from ..ids import TaskId, transactional_id
 from . import offsets as group_offsets
@@ -42,8 +42,8 @@ __all__ = [
     "Status",
 ]
 
-CHANGE = 1.5
-"""A load that grew or shrank by this factor is worth a review."""
+CHANGE = 0.3
+"""When the weights of a process's tasks differ by this share from what the group knows, that is worth a review."""
 
 
 @dataclass(frozen=True)
@@ -180,17 +180,24 @@ class Membership:
             state.lags = state.lags if lags is None else dict(lags)
             state.weights = state.weights if weights is None else dict(weights)
             state.sizes = state.sizes if sizes is None else dict(sizes)
-            ready = any(state.lags.get(task, acceptable + 1) <= acceptable for task in state.ownership.plan.warming)
-            ready = ready or self._load_has_changed()
-        if ready:
+            ready = any(
+                state.lags.get(task, acceptable + 1) <= acceptable < state.told_lags.get(task, acceptable + 1)
+                for task in state.ownership.plan.warming
+            )
+            news = ready or self._load_has_changed()
+        if news:
             self._background.soon(self._session.rejoin)
 
     def _load_has_changed(self) -> bool:
-        """Whether the load is so different from what the group was told, so long ago, that it should assign anew."""
-        now, told = sum(self._state.weights.values()), self._state.told
-        if self._background.now() - self._state.told_at < self._settings.review_interval / 1000:
+        """Whether the load is so different from what the group knows, and has known for so long, that it should assign
+        anew."""
+        state = self._state
+        if self._background.now() - state.told_at < self._settings.review_interval / 1000:
             return False
-        return max(now, told) > CHANGE * max(1, min(now, told))
+        known = state.ownership.plan.memory.weights
+        mine = {task: weight for task, weight in state.weights.items() if task in state.ownership.owned}
+        changed = sum(abs(coarse(weight) - known.get(task, 0)) for task, weight in mine.items())
+        return changed > CHANGE * sum(known.get(task, 0) for task in mine)
 
     def describe(self, parts: Iterable[Part]) -> None:
         """The topology as this process now runs it, after a topic gained partitions."""

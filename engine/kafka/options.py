@@ -30,6 +30,7 @@ def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
         "fetch.wait.max.ms": 100,
         "queued.min.messages": 100_000,
         "queued.max.messages.kbytes": share >> 10,
+        **({} if settings.rack is None else {"client.rack": settings.rack}),
         **_own(settings, without=PRODUCER_ONLY),
     }
 

@@ -29,6 +29,9 @@ __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 
 Key = tuple[str, int]
 PARTITIONS_REMEMBERED = 200_000
+EARLIEST = 1
+"""Written for a timestamp of exactly 0, which the client would take for now: of the two the error of 1 ms is harmless,
+while the other would move the event time of whoever reads it to today."""
 
 
 class KafkaProducer:
@@ -56,9 +59,9 @@ class KafkaProducer:
                 if partition.__class__ is not int:
                     partition = self._partition(topic, partition)  # pyright: ignore[reportArgumentType]
                 try:
-                    produce(topic, value, key, partition, self._report, None, timestamp, headers)  # pyright: ignore[reportArgumentType]
+                    produce(topic, value, key, partition, self._report, None, timestamp or EARLIEST, headers)  # pyright: ignore[reportArgumentType]
                 except BufferError:
-                    self._produce_when_room(topic, value, key, partition, self._report, timestamp, headers)
+                    self._produce_when_room(topic, value, key, partition, self._report, timestamp or EARLIEST, headers)
                 except KafkaException as failure:
                     raise self._refused(failure, topic, key, value) from failure
         self.poll()

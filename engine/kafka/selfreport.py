@@ -17,7 +17,7 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
     with state.changed:
         own = state.ownership
         own.described()
-        state.told, state.told_at = sum(state.weights.values()), asyncio.get_running_loop().time()
+        state.told_lags, state.told_at = dict(state.lags), asyncio.get_running_loop().time()
         return Report(
             process=own.process,
             parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],

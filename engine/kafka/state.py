@@ -34,8 +34,8 @@ class State:
         self.lags: dict[TaskId, int] = {}
         self.weights: dict[TaskId, int] = {}
         self.sizes: dict[TaskId, int] = {}
-        self.told = 0
-        """The sum of `weights` when the group last heard of them, and when that was."""
+        self.told_lags: dict[TaskId, int] = {}
+        """The lags when the group last heard of them, and when that was."""
         self.told_at = now
         self.progressed = now
         self.seats: tuple[Seat, ...] = ()

@@ -8,7 +8,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from tidemill.engine.config import DEFAULTS, SETTINGS, Arguments, Settings
+from tidemill.engine.config import DEFAULTS, SETTINGS, Settings
+from tidemill.engine.config_arguments import Arguments
 from tidemill.engine.config_librdkafka import REFUSED
 from tidemill.engine.errors import ConfigError
 
@@ -56,6 +57,7 @@ def test_settings_are_frozen_and_keep_passwords_to_themselves() -> None:
         ({"session_timeout": 6_000}, "heartbeat_interval (3s) must be at most a third of session_timeout (6s)"),
         ({"transaction_timeout": 30_500}, "rebalance_timeout and commit_hold together (30s500ms)"),
         ({"commit_interval": 30_001}, "commit_interval (30s1ms) must be at most half of transaction_timeout (1m)"),
+        ({"near_leaders": True}, "this process does not know where it is: set rack as well"),
         ({"librdkafka": {"group.id": "x"}}, "librdkafka option 'group.id' cannot be set: the group is called after"),
     ],
 )

@@ -252,12 +252,19 @@ def test_every_setting_can_be_given_in_every_source() -> None:
         "log_level": "error",
         "commit_hold": "1s",
         "commit_interval": "1s",
+        "standbys": "1",
+        "near_leaders": "true",
+        "acceptable_lag": "5",
+        "warming_bytes": "1GiB",
+        "least_gain": "0.1",
     }
     del values["librdkafka"]
     by_options = loaded(options=values)
     by_environment = loaded(environ={f"TIDEMILL_{name.upper()}": value for name, value in values.items()})
     typed = {name: int(value) if value.isdecimal() else value for name, value in values.items()}
-    by_file = loaded(toml="\n".join(f"{SETTINGS[name].in_file} = {value!r}" for name, value in typed.items()))
+    typed |= {"near_leaders": True, "least_gain": 0.1}
+    in_toml = {name: "true" if value is True else repr(value) for name, value in typed.items()}
+    by_file = loaded(toml="\n".join(f"{SETTINGS[name].in_file} = {value}" for name, value in in_toml.items()))
     Path("tidemill.toml").unlink()
     arguments = {name: value for name, value in typed.items() if name != "app_id"}
     by_arguments = load("a", arguments, environ={})

@@ -42,3 +42,15 @@ def test_they_are_made_for_the_program_and_repartition_topics_are_emptied_behind
     stage.send("data", rows(1000))
     assert len(stage.wait_for_rows("last", 4000)) == 4000, "nothing that was still needed is gone"
     assert life.stop() == 0
+
+
+def test_changelogs_written_at_least_once_keep_what_is_not_committed_yet(stage: Stage) -> None:
+    """A restore leaves out what is beyond the committed offsets, so what was before must still be there."""
+    stage.topics("data", "max", "count", "last")
+    stage.send("data", rows(10))
+    life = stage.program("max_count.py", guarantee="at_least_once").start()
+    stage.wait_for_rows("last", 10)
+    for name in stage.internal():
+        kept = client.topic_config(stage.broker, name)["min.compaction.lag.ms"]
+        assert kept == ("86400000" if name.endswith("-changelog") else "0"), name
+    assert life.stop() == 0
