@@ -24,6 +24,7 @@ from .cli_admin import reaching, reset, state, status
 from .cli_run import EPILOG, GroupedCommand, execute, given, run_program, settings_options
 from .config_sources import load
 from .errors import ConfigError, TopologyError
+from .growth import matches_of
 from .kafka.options import admin_options
 from .kafka.topics import Topics
 from .plan import partition, plan
@@ -94,9 +95,7 @@ def picture_of(app: App, stage: str, options: dict[str, Any]) -> describe.Pictur
     missing = {topic for source in written.sources for topic in source.topics} - counts.keys()
     if missing:
         raise TopologyError(f"these input topics do not exist at {settings.broker}: {', '.join(sorted(missing))}")
-    patterns = [source.pattern for source in written.sources if source.pattern is not None]
-    matches = {pattern: topics.matching(pattern) for pattern in patterns}
-    return describe.physical(plan(cut, settings.app_id, counts, matches))
+    return describe.physical(plan(cut, settings.app_id, counts, matches_of(cut, counts)))
 
 
 @cli.command()

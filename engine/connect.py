@@ -16,10 +16,11 @@ from ..operators.topology import Topology
 from .clock import Clock
 from .config import Settings
 from .errors import Fatal, Retryable, TopologyError
+from .growth import built_before, matches_of, refuse_misfits
 from .kafka.topics import Topics
 from .plan import Partitioned, Plan, partition, plan
 
-__all__ = ["Stopped", "prepare"]
+__all__ = ["Stopped", "make_internal_topics", "prepare"]
 
 LOG = logging.getLogger("tidemill")
 PAUSE_MS = 500
@@ -37,8 +38,8 @@ class Stopped(Exception):
 
 def prepare(
     app_id: str, topology: Topology, settings: Settings, topics: Topics, clock: Clock, stopping: Callable[[], bool]
-) -> Plan:
-    """The plan of a program in view of its topics, with its internal topics made.
+) -> tuple[Partitioned, Plan]:
+    """The plan of a program in view of its topics, with its internal topics made, and what it was made from.
 
     Raises Fatal when no broker answers within `connect_timeout`, TopologyError when an input topic does not appear
     within `topic_timeout` or a topic does not fit the program, and Stopped.
@@ -75,21 +76,26 @@ def prepare(
             ),
             f"waiting for the input topic {', '.join(sorted(wanted - counts.keys()))} to be created",
         )
-    planned = _plan(partitioned, app_id, counts, topics)
-    kept = UNCOMPACTED_MS if settings.guarantee == "at_least_once" else 0
-    internal = [replace(topic, uncompacted=kept) for topic in planned.internal]
+    planned = _plan(partitioned, app_id, counts)
     waiting.until(
-        lambda: topics.ensure(internal, settings.replication_factor),
+        lambda: make_internal_topics(topics, planned, settings),
         settings.connect_timeout,
         lambda failure: Fatal(f"the internal topics cannot be made: {failure}"),
         "making the internal topics",
     )
-    return planned
+    return partitioned, planned
 
 
-def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int], topics: Topics) -> Plan:
-    patterns = [source.pattern for source in partitioned.topology.sources if source.pattern is not None]
-    return plan(partitioned, app_id, counts, {pattern: topics.matching(pattern) for pattern in patterns})
+def make_internal_topics(topics: Topics, planned: Plan, settings: Settings) -> None:
+    """Makes the internal topics that are missing and checks the others. Raises Retryable, TopologyError or Fatal."""
+    kept = UNCOMPACTED_MS if settings.guarantee == "at_least_once" else 0
+    topics.ensure([replace(topic, uncompacted=kept) for topic in planned.internal], settings.replication_factor)
+
+
+def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int]) -> Plan:
+    matches = matches_of(partitioned, counts)
+    refuse_misfits(built_before(partitioned, app_id, counts, matches), counts)
+    return plan(partitioned, app_id, counts, matches)
 
 
 class _Waiting:

@@ -35,11 +35,13 @@ from .kafka.membership import Assigned, Failed, Lost, Membership
 from .local import Identity
 from .opening import Closed, Ready
 from .pace import Pace
+from .parts import parts_of
 from .plan import Plan
 from .recovery import Recovery
+from .reports import Reports
 from .serve.stats import Stats
 from .task import Task
-from .weights import Weights
+from .watch import Seen, Watch
 from .writer import Writer
 
 __all__ = ["Loop"]
@@ -47,7 +49,6 @@ __all__ = ["Loop"]
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
 TICK_MS = 100
-REPORT_MS = 1_000
 POLL_SECONDS = 0.05
 CALLING_SECONDS = 0.002
 """The same while calls are under way, whose answers come by another way."""
@@ -71,6 +72,7 @@ class Loop:
         stats: Stats,
         policy: ErrorPolicy,
         calls: Calls,
+        watch: Watch | None = None,
     ) -> None:
         self._plan = plan
         self._settings = settings
@@ -86,6 +88,9 @@ class Loop:
         self._stats = stats
         self._policy = policy
         self._calls = calls
+        self._watch = watch
+        self._seen: Seen | None = None
+        """News of the topics that are not taken up yet."""
         self._tasks: dict[TaskId, Task] = {}
         self._assignment: Assigned | None = None
         """A plan that is not carried out yet."""
@@ -93,11 +98,11 @@ class Loop:
         """Tasks that were being opened and are given back when they are closed."""
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
-        self._weights = Weights()
+        self._reports = Reports(membership, recovery, clock)
         self._aborts = 0
         self._more = False
         now = clock.monotonic()
-        self._last_commit = self._last_tick = self._last_report = now
+        self._last_commit = self._last_tick = now
         self._trouble_since: int | None = None
 
     @property
@@ -136,6 +141,7 @@ class Loop:
         if self._assignment is not None:
             self._assigned(self._assignment)
             self._assignment = None
+        self._look_around()
         if self._wanted:
             self._writer.ensure()
         for finished in self._recovery.finished():
@@ -160,10 +166,7 @@ class Loop:
             self._commit()
         self._purging.turn(self._plan, self._tasks.values())
         self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
-        if now - self._last_report >= REPORT_MS:
-            self._last_report = now
-            weights = self._weights.look(now, self._tasks)
-            self._membership.report(lags=self._recovery.lags(), weights=weights, sizes=self._sizes())
+        self._reports.turn(self._tasks)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         """Runs a step and does what its failure calls for."""
@@ -219,6 +222,24 @@ class Loop:
         LOG.info("generation %d: %s", event.generation, ", ".join(parts))
         if plan.orphans:
             LOG.warning("nobody in the group can run these tasks: %s", ", ".join(map(str, sorted(plan.orphans))))
+
+    def _look_around(self) -> None:
+        """Where there are more partitions or topics, tasks that get new inputs begin again; others do not notice."""
+        seen = self._seen = (self._watch and self._watch.news()) or self._seen
+        if seen is None:
+            return
+        self._recovery.replan(seen.plan)
+        fed = [task.id for task in self._tasks.values() if task.inputs != seen.plan.inputs(task.id)]
+        if seen.plan is not self._plan:
+            self._recovery.cancel(self._wanted)
+            self._recovery.open(self._wanted)
+        self._plan = seen.plan
+        if fed:
+            self._commit()
+            self._drop(fed)
+            self._open(set(fed))
+        self._membership.describe(parts_of(seen.plan, seen.racks))
+        self._seen = None
 
     def _open(self, tasks: set[TaskId]) -> None:
         self._wanted |= tasks
@@ -288,9 +309,6 @@ class Loop:
             self._pace.forget(task)
             self._flushing.forget(task)
 
-    def _sizes(self) -> dict[TaskId, int]:
-        return {task.id: sum(store.size() for store in task.stores.values()) for task in self._tasks.values()}
-
     # Records
 
     def _receive(self) -> None:
@@ -340,7 +358,7 @@ class Loop:
         self._produce(outgoing)
         elapsed = self._clock.monotonic() - began
         self._pace.ran(task, elapsed)
-        self._weights.worked(task.id, elapsed)
+        self._reports.worked(task.id, elapsed)
         return True
 
     def _produce(self, outgoing: list[Outgoing]) -> None:

@@ -15,7 +15,18 @@ from ..operators.errors import TopologyError
 from ..operators.topology import Node, OperatorState, Repartition, Source, Topology
 from .ids import TaskId
 
-__all__ = ["InternalTopic", "Partitioned", "Plan", "SubTopology", "Synopsis", "partition", "plan"]
+__all__ = [
+    "InternalTopic",
+    "Partitioned",
+    "Plan",
+    "SubTopology",
+    "Synopsis",
+    "changelog_topic",
+    "partition",
+    "plan",
+    "repartition_topic",
+    "topics_of",
+]
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,13 @@ class SubTopology:
     alignment: int | None = None
     """By how many ms of event time its tasks may run apart, so that what they write to a repartition topic is not late
     for a step behind it; None when that does not matter."""
+    reads: tuple[str, ...] = ()
+    """What it is written to read: topics and patterns, whatever these match at the moment."""
+
+    @property
+    def name(self) -> str:
+        """The same in all versions of a program that read it."""
+        return self.reads[0]
 
     def tasks(self) -> tuple[TaskId, ...]:
         """The tasks, one a partition."""
@@ -93,7 +111,7 @@ class SubTopology:
         """A hash of what a member must agree on to run these tasks."""
         text = repr(
             (
-                [topic for topic, _ in self.inputs],
+                list(self.reads),
                 [(node.name, node.kind, node.inputs, node.ports) for node in self.nodes],
                 sorted(self.changelogs.items()),
             )
@@ -113,6 +131,10 @@ class Plan:
     def part(self, task: TaskId) -> SubTopology:
         """The sub-topology of a task."""
         return self.parts[task.subtopology]
+
+    def inputs(self, task: TaskId) -> tuple[tuple[str, int], ...]:
+        """The partitions that a task reads."""
+        return self.part(task).task_inputs(task.partition)
 
     def tasks(self) -> tuple[TaskId, ...]:
         """All tasks, in order."""
@@ -171,29 +193,35 @@ def plan(
 ) -> Plan:
     """Adds the world to a partitioned topology: partition counts by topic, and the topics each pattern matches.
 
+    A repartition topic that exists keeps its number of partitions, whatever its inputs have by now. What reads a
+    pattern that matches nothing has no tasks.
+
     Raises TopologyError when topics that must be partitioned alike are not, naming both and the fix.
     """
     topology = partitioned.topology
-    topics = {node.id: _topics_of(node, matches or {}) for node in topology.sources}
+    topics = {node.id: topics_of(node, matches or {}) for node in topology.sources}
     _refuse_shared_topics(topology, topics)
     widths = _Widths(partitioned, app_id, counts, topics)
     parts: list[SubTopology] = []
     internal: list[InternalTopic] = []
     for synopsis in partitioned.parts:
         inputs: list[tuple[str, Source | Repartition]] = []
+        reads: list[str] = []
         for node_id in synopsis.reads:
             node = topology.node(node_id)
             if isinstance(node, Repartition):
                 name = repartition_topic(app_id, node)
                 internal.append(InternalTopic(name, "repartition", widths.of(name), node.name))
                 inputs.append((name, node))
+                reads.append(name)
             elif isinstance(node, Source):
                 inputs.extend((topic, node) for topic in topics[node_id])
+                reads += [*node.topics, *(() if node.pattern is None else (f"/{node.pattern}/",))]
         nodes = tuple(topology.node(node_id) for node_id in synopsis.nodes)
         topic_partitions = {topic: widths.of(topic) for topic, _ in inputs}
         width = max(topic_partitions.values(), default=0)
         stores = tuple(state for node in nodes for state in node.stores)
-        changelogs = {s.spec.name: f"{app_id}-{s.spec.name}-changelog" for s in stores if s.spec.changelog}
+        changelogs = {s.spec.name: changelog_topic(app_id, s.spec.name) for s in stores if s.spec.changelog}
         internal.extend(InternalTopic(name, "changelog", width, store) for store, name in changelogs.items())
         writes = {n.id: repartition_topic(app_id, n) for n in nodes if isinstance(n, Repartition)}
         parts.append(
@@ -207,14 +235,27 @@ def plan(
                 writes,
                 changelogs,
                 _alignment(topology, nodes),
+                tuple(reads),
             )
         )
-    return Plan(app_id, topology, tuple(parts), tuple(internal))
+    return Plan(app_id, topology, tuple(parts), tuple(topic for topic in internal if topic.partitions))
 
 
 def repartition_topic(app_id: str, node: Repartition) -> str:
     """The topic behind a repartition."""
     return f"{app_id}-{node.name}-repartition"
+
+
+def changelog_topic(app_id: str, store: str) -> str:
+    """The topic behind a store."""
+    return f"{app_id}-{store}-changelog"
+
+
+def topics_of(node: Source, matches: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """What a source reads, given the topics that each pattern matches."""
+    if node.pattern is None:
+        return node.topics
+    return tuple(dict.fromkeys((*node.topics, *matches.get(node.pattern, ()))))
 
 
 def _alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
@@ -230,12 +271,6 @@ def _alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
                 if node.disorder is not None:
                     bearable.append(node.disorder)
     return min(bearable, default=None)
-
-
-def _topics_of(node: Source, matches: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    if node.pattern is None:
-        return node.topics
-    return tuple(dict.fromkeys((*node.topics, *matches.get(node.pattern, ()))))
 
 
 def _refuse_shared_topics(topology: Topology, topics: Mapping[int, tuple[str, ...]]) -> None:
@@ -282,6 +317,7 @@ class _Widths:
         self._topology = partitioned.topology
         self._app_id = app_id
         self._topics = topics
+        self._counts = counts
         self._known: dict[str, int] = {}
         for names in topics.values():
             for name in names:
@@ -349,11 +385,11 @@ class _Widths:
                     self._settle(group)
             return self._known[name]
         part = self._part_of_write[node.id]
-        width = 1
-        for read in part.reads:
+        width = self._counts.get(name, 0)
+        for read in part.reads if not width else ():
             upstream = self._topology.node(read)
             if isinstance(upstream, Source):
-                width = max(width, *(self._known[topic] for topic in self._topics[read]), 1)
+                width = max(width, *(self._known[topic] for topic in self._topics[read]), 0)
             elif isinstance(upstream, Repartition) and read != node.id and read not in waiting:
                 width = max(width, self._width_of(upstream, (*waiting, node.id)))
         self._known[name] = width

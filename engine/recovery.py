@@ -78,6 +78,8 @@ class Recovery:
         at_least_once: bool,
     ) -> None:
         self._plan = plan
+        self._first = {topic: count for part in plan.parts for topic, count in part.topic_partitions.items()}
+        """Partition counts when the process started."""
         self._group = group
         self._topics = topics
         self._feeding = Feeding(reader, topics, at_least_once)
@@ -109,6 +111,10 @@ class Recovery:
     def standby(self, tasks: Iterable[TaskId]) -> None:
         """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise."""
         self._command(partial(self._keep, frozenset(tasks)))
+
+    def replan(self, plan: Plan) -> None:
+        """Topics have gained partitions: what is asked for from now on is opened by this plan."""
+        self._command(partial(setattr, self, "_plan", plan))
 
     def cancel(self, tasks: Iterable[TaskId]) -> None:
         """These tasks are not wanted any more; each is answered by a `Closed` when nothing of it is open."""
@@ -236,7 +242,7 @@ class Recovery:
         if standby is None:
             return Opening(task, self._plan.part(task), request)
         self._feeding.remove(standby.task)
-        return Opening(task, standby.part, request, stores=standby.stores)
+        return Opening(task, self._plan.part(task), request, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
         missing = self._standbys - self._openings.keys() - self._asked.keys()
@@ -286,7 +292,8 @@ class Recovery:
             for key in opening.part.task_inputs(opening.task.partition):
                 found = committed.get(key)
                 if found is None:
-                    node = sources[key[0]]
+                    # What was added in mid-run is read from its beginning, wherever the source begins otherwise.
+                    node = sources[key[0]] if key[1] < self._first.get(key[0], 0) else None
                     fresh[key] = node if isinstance(node, Source) else None
                 else:
                     offsets[key] = found[0]

@@ -24,7 +24,7 @@ from .connect import prepare
 from .ids import transactional_id
 from .intake import Intake
 from .kafka.consumer import InputConsumer
-from .kafka.membership import Membership, MembershipSettings, Part
+from .kafka.membership import Membership, MembershipSettings
 from .kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
 from .kafka.own_options import check_own_options
 from .kafka.producer import PlainProducer, TransactionalProducer
@@ -32,10 +32,12 @@ from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .local import Local
 from .loop import Loop
+from .parts import parts_of
 from .plan import Plan
 from .recovery import Recovery
 from .serve.stats import Stats
 from .stores import TaskStores
+from .watch import Watch
 from .writer import ProducerFactory, Writer
 
 __all__ = ["Clients", "assemble", "leave", "membership_settings", "producers", "run"]
@@ -68,7 +70,7 @@ def run(
     with ExitStack() as closing:
         stores = closing.enter_context(TaskStores(settings))
         topics = Topics(admin_options(settings))
-        plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
+        partitioned, plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
         process = uuid.uuid4().hex
         membership = Membership(membership_settings(plan, settings, process, stores))
         closing.callback(membership.close)
@@ -82,10 +84,13 @@ def run(
         )
         calls = EventLoopCalls()
         closing.callback(calls.close)
-        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls)
+        watch = Watch(partitioned, plan, topics, settings, clock)
+        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls, watch)
         closing.callback(recovery.close)
+        closing.callback(watch.close)
         membership.start()
         recovery.start()
+        watch.start()
         LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
         loop.run(stopping)
         LOG.info("stopped: everything processed is committed")
@@ -100,8 +105,9 @@ def assemble(
     stats: Stats,
     policy: ErrorPolicy,
     calls: Calls,
+    watch: Watch | None = None,
 ) -> tuple[Recovery, Loop]:
-    """The parts that do the work, neither of them started."""
+    """The parts that do the work, neither of them started. Without a `watch` the topics stay as they are."""
     at_least_once = settings.guarantee == "at_least_once"
     recovery = Recovery(plan, clients.membership, clients.topics, clients.reader, stores, clock, at_least_once)
     parts = {part.id: part for part in plan.parts}
@@ -124,6 +130,7 @@ def assemble(
         stats,
         policy,
         calls,
+        watch,
     )
     return recovery, loop
 
@@ -131,11 +138,7 @@ def assemble(
 def membership_settings(plan: Plan, settings: Settings, process: str, stores: Local) -> MembershipSettings:
     return MembershipSettings(
         group=settings.app_id,
-        parts=tuple(
-            Part(part.id, part.inputs[0][0], part.fingerprint, part.topic_partitions, bool(part.stores))
-            for part in plan.parts
-            if part.inputs
-        ),
+        parts=parts_of(plan),
         options=group_options(settings),
         process=process,
         former=stores.former(),

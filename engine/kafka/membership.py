@@ -200,7 +200,7 @@ class Membership:
         return changed > CHANGE * sum(known.get(task, 0) for task in mine)
 
     def describe(self, parts: Iterable[Part]) -> None:
-        """The topology as this process now runs it, after a topic gained partitions."""
+        """The topology as this process runs it now: topics have gained partitions, or their leaders have moved."""
         self._background.soon(self._session.describe, tuple(parts))
 
     # Commits

@@ -8,7 +8,7 @@ from .events import MembershipSettings
 from .state import State
 from .userdata import Part, PartOnWire, Report, figures, numbered
 
-__all__ = ["self_report"]
+__all__ = ["parts_on_wire", "self_report"]
 
 
 def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, ...], peer: str, turn: int) -> Report:
@@ -20,7 +20,7 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
         state.told_lags, state.told_at = dict(state.lags), asyncio.get_running_loop().time()
         return Report(
             process=own.process,
-            parts=[PartOnWire(p.name, p.hash, dict(p.topics), p.stateful) for p in parts],
+            parts=parts_on_wire(parts),
             host=settings.host,
             peer=peer,
             node=settings.node,
@@ -37,3 +37,8 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
             weights=figures(state.weights, order),
             sizes=figures(state.sizes, order),
         )
+
+
+def parts_on_wire(parts: tuple[Part, ...]) -> list[PartOnWire]:
+    """What the group is told of the topology."""
+    return [PartOnWire(part.name, part.hash, dict(part.topics), part.stateful) for part in parts]

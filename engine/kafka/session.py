@@ -28,7 +28,7 @@ from .fencing import fence
 from .peers import Peers
 from .protocol import Code, Joined, heartbeat, join_group, leave_group, name_of, sync_group
 from .refusals import refusal
-from .selfreport import self_report
+from .selfreport import parts_on_wire, self_report
 from .state import State
 from .sweep import tidy
 from .userdata import Catalogue, Part, decode_plan, subscription
@@ -134,9 +134,12 @@ class Session:
             await asyncio.sleep(0)
 
     def describe(self, parts: tuple[Part, ...]) -> None:
-        """Another view of the topology."""
-        self.parts = parts
-        self.rejoin()
+        """Another view of the topology. The group assigns anew when there is something in it that it goes by: of where
+        partitions' leaders are, only its own leader's view counts."""
+        before, self.parts = self.parts, parts
+        moved = self.state.leader and [part.near for part in before] != [part.near for part in parts]
+        if moved or parts_on_wire(before) != parts_on_wire(parts):
+            self.rejoin()
 
     def give_up(self, epoch: int, why: str) -> None:
         """The epoch ends, unless it has already; the old member leaves the group."""

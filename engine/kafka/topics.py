@@ -6,13 +6,13 @@ need. Every call asks a broker and may raise Retryable.
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
@@ -29,6 +29,7 @@ __all__ = ["Topics"]
 
 Key = tuple[str, int]
 T = TypeVar("T")
+PAUSE_SECONDS = 0.1
 
 
 class Topics:
@@ -40,20 +41,30 @@ class Topics:
 
     def partitions(self, timeout: float | None = None) -> dict[str, int]:
         """Partition counts of all topics there are; `timeout` in seconds where the usual one is too long."""
-        try:
-            found = self._admin.list_topics(timeout=self._timeout if timeout is None else timeout)
-        except KafkaException as failure:
-            raise translate(failure, "list the topics") from failure
         return {
             name: len(topic.partitions)
-            for name, topic in found.topics.items()
+            for name, topic in self._listed(self._timeout if timeout is None else timeout).items()
             if topic.error is None or topic.error.code() == KafkaError.LEADER_NOT_AVAILABLE
         }
 
-    def matching(self, pattern: str) -> tuple[str, ...]:
-        """The topics whose whole name matches a regular expression, sorted; Kafka's own are left out."""
-        regex = re.compile(pattern)
-        return tuple(sorted(name for name in self.partitions() if regex.fullmatch(name) and not name.startswith("__")))
+    def _listed(self, timeout: float) -> Mapping[str, Any]:
+        try:
+            return self._admin.list_topics(timeout=timeout).topics
+        except KafkaException as failure:
+            raise translate(failure, "list the topics") from failure
+
+    def leaders(self, names: list[str]) -> dict[str, tuple[str, ...]]:
+        """The rack of each partition's leader, "" where none is known, of those topics that exist."""
+        if not names:
+            return {}
+        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
+        found: dict[str, tuple[str, ...]] = {}
+        for name, future in futures.items():
+            topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
+            if topic is not None:
+                leaders = [one.leader for one in sorted(topic.partitions, key=lambda one: one.id)]
+                found[name] = tuple("" if leader is None else leader.rack or "" for leader in leaders)
+        return found
 
     def ensure(self, wanted: Sequence[InternalTopic], replication: int) -> list[InternalTopic]:
         """Creates the internal topics that are missing and checks the others; gives those it created.
@@ -82,11 +93,13 @@ class Topics:
             if topic.name in existing and existing[topic.name] != topic.partitions:
                 raise TopologyError(
                     f"the {topic.kind} topic {topic.name!r} of {topic.owner!r} has {existing[topic.name]} partitions, "
-                    f"but this program needs {topic.partitions}, as many as its input topics have. Their number must "
-                    "not change while there is state. To begin anew, stop all instances and run `tidemill reset`; "
-                    "to keep the state, give the input topic its former number of partitions"
+                    f"but this program needs {topic.partitions}. Their number must not change while there is state. "
+                    "Stop all instances, then move the state to the new number of partitions with `tidemill reshard`, "
+                    "or begin anew with `tidemill reset`"
                 )
         self._check_policies([topic for topic in wanted if topic.name in existing])
+        if missing:
+            self._wait_for_leaders(missing)
         return missing
 
     def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
@@ -114,6 +127,21 @@ class Topics:
         futures = self._admin.delete_topics(list(names), operation_timeout=self._timeout)
         for name, future in futures.items():
             self._result(future, f"delete topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
+
+    def _wait_for_leaders(self, made: Sequence[InternalTopic]) -> None:
+        """Raises Retryable until the cluster has leaders for new topics.
+
+        Whoever asked for their offsets before would be told by the client for half a minute that there are none.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            there = self._listed(self._timeout)
+            waiting = [topic.name for topic in made if not _led(there.get(topic.name))]
+            if not waiting:
+                return
+            if time.monotonic() > deadline:
+                raise Retryable(f"the topics {', '.join(waiting)} have no leaders yet")
+            time.sleep(PAUSE_SECONDS)
 
     def _created(self, topic: InternalTopic, future: Future[Any]) -> None:
         try:
@@ -168,3 +196,8 @@ class Topics:
             raise translate(failure, doing) from failure
         except TimeoutError as failure:
             raise Retryable(f"could not {doing}: no broker answered in {self._timeout:.0f} s") from failure
+
+
+def _led(topic: Any) -> bool:
+    """Whether all partitions of a topic have leaders, as the client describes it."""
+    return topic is not None and topic.error is None and all(one.leader >= 0 for one in topic.partitions.values())

@@ -1,0 +1,139 @@
+"""Looks at the topics of a running program now and then: new partitions, new topics, and where leaders are.
+
+Runs in a thread of its own, since brokers may take long to answer. What has changed is handed out as a value by `news`;
+what that means is decided in `growth.py`, and what is done about it in `loop.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from .clock import Clock
+from .config import Settings
+from .connect import make_internal_topics
+from .errors import Retryable
+from .growth import matches_of, replanned
+from .kafka.topics import Topics
+from .plan import Partitioned, Plan
+
+__all__ = ["Racks", "Seen", "Steadily", "Watch"]
+
+LOG = logging.getLogger("tidemill.watch")
+Racks = Mapping[str, tuple[str, ...]]
+"""The rack of each partition's leader by topic, "" for one that is not known."""
+PATIENCE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How things are now."""
+
+    plan: Plan
+    racks: Racks = field(default_factory=dict[str, "tuple[str, ...]"])
+
+
+class Steadily:
+    """Believes what it sees when it has seen nothing else for a while: brokers restart, and leaders come back."""
+
+    def __init__(self, wait: int) -> None:
+        """`wait` in ms."""
+        self._wait = wait
+        self._newest: Racks = {}
+        self._since = 0
+        self.believed: Racks | None = None
+
+    def saw(self, racks: Racks, now: int) -> Racks:
+        """What to go by at this moment. The first that is seen is believed at once."""
+        if racks != self._newest:
+            self._newest, self._since = racks, now
+        if self.believed is None or now - self._since >= self._wait:
+            self.believed = self._newest
+        return self.believed
+
+
+class Watch:
+    """Looks at topics. `news` is for the loop's thread."""
+
+    def __init__(self, partitioned: Partitioned, plan: Plan, topics: Topics, settings: Settings, clock: Clock) -> None:
+        self._partitioned = partitioned
+        self._topics = topics
+        self._settings = settings
+        self._clock = clock
+        self._seen = Seen(plan)
+        self._leaders = Steadily(settings.balance_interval)
+        self._lock = threading.Lock()
+        self._news: Seen | BaseException | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self.run, args=(self._closing.wait,), name="tidemill-watch", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stops the thread; one that waits for Kafka is not waited for."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE_SECONDS)
+
+    def news(self) -> Seen | None:
+        """How things are now, when that has changed since the last call. Raises what makes it impossible to go on."""
+        with self._lock:
+            news, self._news = self._news, None
+        if isinstance(news, BaseException):
+            raise news
+        return news
+
+    def run(self, wait: Callable[[float], object]) -> None:
+        """What the thread does until it is closed. `wait` is called with seconds when there is nothing to do."""
+        pause = 0.0 if self._settings.near_leaders else self._settings.metadata_interval / 1000
+        while not self._closing.is_set():
+            wait(pause)
+            if self._closing.is_set():
+                return
+            pause = self._settings.metadata_interval / 1000
+            try:
+                seen = self.look()
+            except Retryable as failure:
+                LOG.debug("%s; looking again later", failure)
+                continue
+            except BaseException as failure:  # the loop raises it
+                self._tell(failure)
+                return
+            if seen != self._seen:
+                self._seen = seen
+                self._tell(seen)
+
+    def look(self) -> Seen:
+        """One look. Raises TopologyError when the program cannot go on with what there is."""
+        plan = self._seen.plan
+        patterns = any(source.pattern is not None for source in self._partitioned.topology.sources)
+        matches = matches_of(self._partitioned, self._topics.partitions() if patterns else ())
+        names = sorted({*plan.topics, *(topic for found in matches.values() for topic in found)})
+        racks = self._topics.leaders(names)
+        counts = {topic: len(leaders) for topic, leaders in racks.items()}
+        there = {pattern: tuple(topic for topic in found if topic in counts) for pattern, found in matches.items()}
+        grown = replanned(self._partitioned, plan, counts, there)
+        if grown is not plan:
+            LOG.info("there are new partitions: %s", ", ".join(differences(plan, grown)))
+            make_internal_topics(self._topics, grown, self._settings)
+        if not self._settings.near_leaders:
+            return Seen(grown)
+        return Seen(grown, self._leaders.saw(racks, self._clock.monotonic()))
+
+    def _tell(self, news: Seen | BaseException) -> None:
+        with self._lock:
+            self._news = news
+
+
+def differences(before: Plan, after: Plan) -> list[str]:
+    """Topics whose number of partitions has changed, with both numbers, for people."""
+    old, new = (
+        {topic: count for part in plan.parts for topic, count in part.topic_partitions.items()}
+        for plan in (before, after)
+    )
+    grown = [topic for topic in sorted(new) if old.get(topic, 0) != new[topic]]
+    return [f"{topic!r} {old.get(topic, 0)} -> {new[topic]}" for topic in grown]
