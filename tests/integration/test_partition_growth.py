@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_new_partitions_and_new_topics_are_read_without_stopping_what_runs(stage
 def test_two_processes_share_new_partitions(stage: Stage) -> None:
     stage.topics("data", partitions=2)
     stage.topics("copies", "counts", "lines")
-    settings = {"metadata_interval": "500ms", "commit_interval": "100ms"}
+    settings: dict[str, Any] = {"metadata_interval": "500ms", "commit_interval": "100ms"}
     lives = [
         stage.program("growing.py", name=name, state_dir=stage.directory / name, **settings).start() for name in "ab"
     ]
