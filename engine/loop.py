@@ -36,6 +36,7 @@ from .local import Identity
 from .opening import Closed, Ready
 from .pace import Pace
 from .parts import parts_of
+from .patience import Patience
 from .plan import Plan
 from .recovery import Recovery
 from .reports import Reports
@@ -103,7 +104,7 @@ class Loop:
         self._more = False
         now = clock.monotonic()
         self._last_commit = self._last_tick = now
-        self._trouble_since: int | None = None
+        self._patience = Patience(clock, settings.retry_timeout)
 
     @property
     def tasks(self) -> Mapping[TaskId, Task]:
@@ -172,7 +173,7 @@ class Loop:
         """Runs a step and does what its failure calls for."""
         try:
             step()
-            self._trouble_since = None
+            self._patience.succeeded()
         except TransactionAborted as failure:
             self._roll_back(failure)
         except Fenced as failure:
@@ -185,13 +186,7 @@ class Loop:
             LOG.warning("%s; wiping it and restoring it from its changelog", failure)
             self._recover_all(failure.task)
         except Retryable as failure:
-            now = self._clock.monotonic()
-            if self._trouble_since is None:
-                self._trouble_since = now
-                LOG.warning("%s; trying again for up to %d s", failure, self._settings.retry_timeout // 1000)
-            if now - self._trouble_since > self._settings.retry_timeout:
-                raise
-            self._clock.sleep(TICK_MS)
+            self._patience.failed(failure)
 
     # Tasks come and go
 
