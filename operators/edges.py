@@ -169,12 +169,18 @@ class SinkWriter:
 
 
 class RepartitionWriter:
-    """Writes the internal topic; with `by`, under the key that the function gives for the value."""
+    """Writes the internal topic; with `by`, under the key that the function gives for the value.
 
-    def __init__(self, step: str, encoder: Encoder, by: Callable[[Any], Any] | None) -> None:
+    Records without a key are dropped and counted, or with `null_keys` written to any partition.
+    """
+
+    def __init__(
+        self, step: str, encoder: Encoder, by: Callable[[Any], Any] | None, *, null_keys: bool = False
+    ) -> None:
         self._step = step
         self._encoder = encoder
         self._by = by
+        self._null_keys = null_keys
         self.drops = {"null key": 0}
 
     def process(self, records: Records, now: int) -> list[Outgoing]:
@@ -189,7 +195,7 @@ class RepartitionWriter:
             keyed = [Record(by(r.value), r.value, r.timestamp, r.headers, r.offset) for r in records]
         else:
             keyed = records
-        kept = [record for record in keyed if record.key is not None]
+        kept = keyed if self._null_keys else [record for record in keyed if record.key is not None]
         rows = self._encoder.rows(kept)
         self.drops["null key"] += len(keyed) - len(kept)
         return [Outgoing("", rows)] if rows else []

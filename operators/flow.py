@@ -102,17 +102,33 @@ class Grouping:
     The repartition, where one is needed, is made for the first keyed step and serves all that follow.
     """
 
-    def __init__(self, flow: Flow, by: Callable[[Any], Any] | None = None, key: Serde[Any] | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        by: Callable[[Any], Any] | None = None,
+        key: Serde[Any] | None = None,
+        *,
+        null_keys: bool = False,
+    ) -> None:
+        """With `null_keys`, records without a key go through the repartition too, to any partition."""
         self.flow = flow if by is None else replace(flow, key=key, window=None, rekeyed=True)
         self.name: str | None = None
         self._by = by
+        self._null_keys = null_keys
         self._through: Flow | None = None
 
     def through(self) -> Flow:
         """Where records of one key are in one task."""
         if self._through is None:
-            self._through = repartition(self.flow, self._by) if self.flow.rekeyed else self.flow
+            self._through = self.flow
+            if self.flow.rekeyed:
+                self._through = repartition(self.flow, self._by, null_keys=self._null_keys)
         return self._through
+
+    def write_as(self, key: Serde[Any]) -> None:
+        """Says how the repartition, where one is still to be made, writes keys."""
+        if self.flow.rekeyed and self._through is None:
+            self.flow = replace(self.flow, key=key)
 
     def serves(self, step: Step, role: str = "") -> None:
         """Calls the repartition, if there is one and it has no name yet, after a step that it serves.
@@ -145,6 +161,11 @@ def keyed(
     first = groupings[0].flow
     if any(grouping.flow.draft is not first.draft for grouping in groupings):
         raise TopologyError(f"a {kind}: one of its inputs is of another program")
+    if any(grouping.flow.window != first.window for grouping in groupings):
+        raise TopologyError(
+            f"a {kind}: its inputs must have keys of one kind, either without windows or all in windows of one size"
+        )
+    _write_alike(groupings)
     flows = tuple(grouping.through() for grouping in groupings)
     step = first.draft.add(kind, [flow.input for flow in flows], make(flows), durable=True, asks=asks)
     for grouping, role in zip(groupings, roles, strict=True):
@@ -152,13 +173,27 @@ def keyed(
     return flows[0].to(step)
 
 
-def repartition(flow: Flow, by: Callable[[Any], Any] | None = None, partitions: int | None = None) -> Flow:
-    """Through an internal topic, so that records of one key meet."""
+def _write_alike(groupings: Sequence[Grouping]) -> None:
+    """Has all repartitions write keys as the inputs do that need none: equal keys must be equal bytes to meet."""
+    first_fixed = sorted((grouping.flow for grouping in groupings), key=lambda flow: flow.rekeyed)
+    known = [flow.key for flow in first_fixed if flow.key is not None]
+    for grouping in groupings if known else ():
+        grouping.write_as(known[0])
+
+
+def repartition(
+    flow: Flow,
+    by: Callable[[Any], Any] | None = None,
+    partitions: int | None = None,
+    *,
+    null_keys: bool = False,
+) -> Flow:
+    """Through an internal topic, so that records of one key meet; those without a key are dropped unless wanted."""
     key, value = flow.key_serde(), flow.value or auto
 
     def make(settled: Settled) -> Node:
         def build(_caches: Caches) -> Operator:
-            return RepartitionWriter(settled.name, Encoder(key, value), by)
+            return RepartitionWriter(settled.name, Encoder(key, value), by, null_keys=null_keys)
 
         return Repartition(
             settled.id,

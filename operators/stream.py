@@ -20,6 +20,8 @@ from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
 from .inference import result_serde
+from .join_steps import join_streams, join_table, refuse
+from .join_windows import Within
 from .policy import ErrorPolicy
 from .processor import Processor
 from .record import Record, Windowed
@@ -58,6 +60,7 @@ __all__ = [
     "Cogrouped",
     "Grouped",
     "Handle",
+    "Joined",
     "Processed",
     "Stream",
     "Table",
@@ -271,6 +274,83 @@ class Stream(Handle, Generic[K, V]):
         """The newest value of each key; a null value deletes the key."""
         return Table(table_rows(Grouping(self.flow)))
 
+    @overload
+    def join(
+        self,
+        other: Stream[K, V2],
+        function: Callable[[V, V2], R],
+        *,
+        within: Within,
+        grace: Duration = 0,
+        how: Literal["inner"] = "inner",
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: Stream[K, V2],
+        function: Callable[[V, V2 | None], R],
+        *,
+        within: Within,
+        grace: Duration = 0,
+        how: Literal["left"],
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: Stream[K, V2],
+        function: Callable[[V | None, V2 | None], R],
+        *,
+        within: Within,
+        grace: Duration = 0,
+        how: Literal["outer"],
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: Table[K, V2],
+        function: Callable[[V, V2], R],
+        *,
+        how: Literal["inner"] = "inner",
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: Table[K, V2],
+        function: Callable[[V, V2 | None], R],
+        *,
+        how: Literal["left"],
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    def join(
+        self,
+        other: Stream[K, Any] | Table[K, Any],
+        function: Callable[[Any, Any], Any],
+        *,
+        within: Within | None = None,
+        grace: Duration = 0,
+        how: How = "inner",
+        value: Serde[Any] | None = None,
+    ) -> Joined[K, Any]:
+        """Joins this stream with another or with a table, by key; `function` gets both values.
+
+        With another stream: records whose event times are at most `within` apart, or, given a pair of durations, those
+        of the other stream that are at most so much (before, after) this one's. Records may be late by `grace`. With a
+        table: the row that the key has when the record comes. An "outer" side (`how`: "left", "outer") also gives
+        records that found nothing; the missing value is None. The function must not change its arguments.
+        """
+        match other:
+            case Stream():
+                return Joined(join_streams(self.flow, other.flow, function, within, grace, how, value))
+            case Table():
+                refuse(".join() with a table", within=within, grace=grace or None)
+                return Joined(join_table(self.flow, other.flow, function, how, value))
+            case _:
+                raise TopologyError(f".join() takes a stream or a table, not {other!r}")
+
     def process(self, processor: Callable[P, Processor[K, V, R]], *args: P.args, **kwargs: P.kwargs) -> Processed[K, R]:
         """Runs a step of one's own. The class is called with the further arguments, once for each task."""
         return Processed(processing(self.flow, processor, args, kwargs))
@@ -320,6 +400,10 @@ class Processed(StoredStream[K, V], Generic[K, V]):
         if name not in sides:
             sides.append(name)
         return Stream(replace(self.flow, port=sides.index(name) + 1, value=None))
+
+
+class Joined(Stream[K, V], Stored, Generic[K, V]):
+    """What a join gives."""
 
 
 class Grouped(Generic[K, V]):

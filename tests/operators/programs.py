@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
-from tests.operators import programs_processors, programs_tables, programs_waiting
+from tests.operators import programs_joins, programs_processors, programs_tables, programs_waiting
 from tests.operators.functions import added, appended, checked, stream
 
 
@@ -156,6 +156,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "table": table_chain,
     **programs_processors.PROGRAMS,
     "to_table": lambda app: stream(app).to_table().filter(lambda v: checked(v) > 4).to("out"),
+    **programs_joins.PROGRAMS,
     **programs_tables.PROGRAMS,
     **programs_waiting.PROGRAMS,
 }

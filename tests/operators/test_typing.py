@@ -48,6 +48,13 @@ assert_type(views.map_record(lambda r: tm.Record(len(r.key), r.value.amount, r.t
 assert_type(views.split(big=lambda v: v.amount > 1, default="rest"), dict[str, tm.Stream[str, View]])
 assert_type(views.merge(views), tm.Stream[str, View])
 
+users = app.stream("users", key=tm.utf8, value=tm.json(Row))
+rows = app.table("rows", key=tm.utf8, value=tm.json(Row))
+assert_type(views.join(users, lambda v, u: (v.amount, u["user"]), within="5m"), tm.Joined[str, tuple[float, str]])
+assert_type(views.join(users, lambda v, u: u and v.user, within=("1m", "5m"), how="left"), tm.Joined[str, str | None])
+assert_type(views.join(rows, lambda v, r: r["user"]), tm.Joined[str, str])
+assert_type(views.join(rows, lambda v, r: v.user if r is None else r["user"], how="left"), tm.Joined[str, str])
+
 by_amount = views.group_by(lambda v: int(v.amount))
 assert_type(by_amount, tm.Grouped[int, View])
 assert_type(by_amount.count(), tm.Table[int, int])

@@ -12,6 +12,7 @@ from typing import Any, Final
 import tidemill as tm
 from tests.oracle.common import AGG, Params, source, text
 from tests.oracle.processors import PROCESSORS
+from tests.oracle.stream_joins import STREAM_JOINS
 from tests.oracle.tables import TABLES
 
 
@@ -123,6 +124,7 @@ TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "to_table": to_table,
     "tumbling": windowed,
     **PROCESSORS,
+    **STREAM_JOINS,
     **TABLES,
 }
 
