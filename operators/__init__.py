@@ -2,6 +2,7 @@
 
 from .aggregators import Aggregator, collect, count, first, last, max, mean, min, sum
 from .builder import Builder, pattern
+from .calendars import CalendarWindows, calendar
 from .draft import Pattern
 from .errors import ConfigError, RecordError, TidemillError, TopologyError
 from .every import Every, every
@@ -28,11 +29,12 @@ from .stream import (
 )
 from .topology import Topology
 from .window_state import WindowState
-from .windows import TimeWindows, hopping, tumbling
+from .windows import SessionWindows, SlidingWindows, TimeWindows, hopping, session, sliding, tumbling
 
 __all__ = [
     "Aggregator",
     "Builder",
+    "CalendarWindows",
     "Cogrouped",
     "ConfigError",
     "Context",
@@ -49,7 +51,9 @@ __all__ = [
     "Record",
     "RecordError",
     "Serde",
+    "SessionWindows",
     "Side",
+    "SlidingWindows",
     "Stream",
     "Table",
     "TableGrouped",
@@ -64,6 +68,7 @@ __all__ = [
     "WindowedStream",
     "WindowedTable",
     "auto",
+    "calendar",
     "collect",
     "count",
     "every",
@@ -80,8 +85,10 @@ __all__ = [
     "msgpack",
     "pattern",
     "raw",
+    "session",
     "side",
     "skip",
+    "sliding",
     "sum",
     "tumbling",
     "utf8",

@@ -12,6 +12,8 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import count as count_from
+from itertools import islice
 from typing import Any, Generic, cast
 
 from typing_extensions import TypeVar
@@ -33,7 +35,10 @@ STARTS: dict[str, Any] = {"0": 0, "None": None, "()": ()}
 
 @dataclass(frozen=True)
 class Aggregator(Generic[R]):
-    """One column. In the templates `{0}`, `{1}` are its state slots and `{x}` the field's value, which is not None."""
+    """One column. In the templates `{0}`, `{1}` are its state slots and `{x}` the field's value, which is not None.
+
+    In `merge`, which makes one session of two, `{a}` and `{b}` are the slots of the younger one.
+    """
 
     kind: str
     field: Field
@@ -42,6 +47,8 @@ class Aggregator(Generic[R]):
     result: str
     undo: str | None = None
     """How a value is taken back, where a column can do that."""
+    merge: str | None = None
+    """How a younger session's slots are taken up, where a column can do that."""
 
     def __post_init__(self) -> None:
         if not (self.field is None or isinstance(self.field, str) or callable(self.field)):
@@ -55,12 +62,19 @@ class Aggregator(Generic[R]):
 
 def count(field: Field = None) -> Aggregator[int]:
     """How many records; with a field, how many in which it is not None."""
-    return Aggregator("count", field, ("0",), "{0} += 1", "{0}", "{0} -= 1")
+    return Aggregator("count", field, ("0",), "{0} += 1", "{0}", "{0} -= 1", "{0} += {a}")
 
 
 def sum(field: Field) -> Aggregator[Any]:
     """The sum of a field; 0 as long as there is no value."""
-    return Aggregator("sum", field, ("None",), "{0} = {x} if {0} is None else {0} + {x}", "0 if {0} is None else {0}")
+    return Aggregator(
+        "sum",
+        field,
+        ("None",),
+        "{0} = {x} if {0} is None else {0} + {x}",
+        "0 if {0} is None else {0}",
+        merge="{0} = {a} if {0} is None else {0} if {a} is None else {0} + {a}",
+    )
 
 
 def mean(field: Field) -> Aggregator[Any]:
@@ -72,32 +86,44 @@ def mean(field: Field) -> Aggregator[Any]:
         "{1} = {x} if {1} is None else {1} + {x}; {0} += 1",
         "{1} / {0} if {0} else None",
         "{0} -= 1; {1} = {1} - {x} if {0} else None",
+        "{1} = {b} if {1} is None else {1} if {b} is None else {1} + {b}; {0} += {a}",
     )
 
 
 def min(field: Field = None) -> Aggregator[Any]:
     """The least value; None as long as there is none."""
-    return Aggregator("min", field, ("None",), "{0} = {x} if {0} is None or {x} < {0} or {0} != {0} else {0}", "{0}")
+    update = "{0} = {x} if {0} is None or {x} < {0} or {0} != {0} else {0}"
+    return Aggregator(
+        "min", field, ("None",), update, "{0}", merge=f"if {{a}} is not None: {update.replace('{x}', '{a}')}"
+    )
 
 
 def max(field: Field = None) -> Aggregator[Any]:
     """The greatest value; None as long as there is none."""
-    return Aggregator("max", field, ("None",), "{0} = {x} if {0} is None or {x} > {0} or {0} != {0} else {0}", "{0}")
+    update = "{0} = {x} if {0} is None or {x} > {0} or {0} != {0} else {0}"
+    return Aggregator(
+        "max", field, ("None",), update, "{0}", merge=f"if {{a}} is not None: {update.replace('{x}', '{a}')}"
+    )
 
 
 def first(field: Field = None) -> Aggregator[Any]:
-    """The value that was processed first."""
-    return Aggregator("first", field, ("None",), "{0} = {x} if {0} is None else {0}", "{0}")
+    """The value that was processed first; of sessions that are merged, that of the oldest."""
+    return Aggregator(
+        "first", field, ("None",), "{0} = {x} if {0} is None else {0}", "{0}", merge="{0} = {a} if {0} is None else {0}"
+    )
 
 
 def last(field: Field = None) -> Aggregator[Any]:
-    """The value that was processed last."""
-    return Aggregator("last", field, ("None",), "{0} = {x}", "{0}")
+    """The value that was processed last; of sessions that are merged, that of the youngest."""
+    return Aggregator("last", field, ("None",), "{0} = {x}", "{0}", merge="{0} = {0} if {a} is None else {a}")
 
 
 def collect(field: Field = None) -> Aggregator[list[Any]]:
-    """All values in a list, in order of processing. It grows with them: state, changelog and results alike."""
-    return Aggregator("collect", field, ("()",), "{0} = [*{0}, {x}]", "list({0})")
+    """All values in a list, in order of processing; those of sessions that are merged, session by session.
+
+    It grows with them: state, changelog and results alike.
+    """
+    return Aggregator("collect", field, ("()",), "{0} = [*{0}, {x}]", "list({0})", merge="{0} = [*{0}, *{a}]")
 
 
 def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
@@ -131,6 +157,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
         return lines
 
+    unmergeable = [f"tm.{column.kind}" for column in columns.values() if column.merge is None]
     shown = ", ".join(f"{name!r}: {column.result.format(*slots[name])}" for name, column in columns.items())
     return Fold(
         slots=every,
@@ -143,6 +170,17 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         undo=None
         if any(column.undo is None for column in columns.values())
         else lambda mapping: change(mapping, lambda column: column.undo or ""),
+        merge=None if unmergeable else _merging(columns, slots),
+        cannot_merge=f"{', '.join(unmergeable)} cannot: use fixed windows",
+    )
+
+
+def _merging(columns: Mapping[str, Aggregator[Any]], slots: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Statements that change the slots by `o0`, `o1` ..., those of a younger session."""
+    others = (f"o{number}" for number in count_from(0))
+    return tuple(
+        (column.merge or "").format(*slots[name], **dict(zip("ab", islice(others, len(column.start)), strict=False)))
+        for name, column in columns.items()
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..state.cache import Codec, StateCache
-from .cogroup_windows import CogroupWindows, cogroup_loops, with_stream_times
+from .cogroup_windows import CogroupWindows, cogroup_loops
 from .draft import Asks, Settled
 from .entries import windowed_codec, windowed_view
 from .errors import RecordError
@@ -114,8 +114,8 @@ def cogroup_in_windows(
         return lambda cache: CogroupWindows(settled.name, cache, loops, windows, len(groupings))
 
     def codec(flow: Flow) -> Codec[Any, Any]:
-        return with_stream_times(windowed_codec(flow.key_serde(), folding.keep, folding.restore))
+        return windowed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-    view = windowed_view(windows.size, folding.shown())
+    view = windowed_view(windows.end, folding.shown())
     flow = keyed_step(Cogrouping(groupings, nulls=True), "aggregate", codec, view, build, windows.grace)
-    return replace(flow, value=serde, window=windows.size)
+    return replace(flow, value=serde, window=windows)

@@ -3,25 +3,22 @@
 As in Kafka Streams a record is late when its own stream has closed the window, whatever the others have: a stream that
 lags behind is not held against its records. What can be forgotten is decided by the newest of the streams. A record of
 a stream that lags so far behind that its window is forgotten makes a result of its own, which is not kept.
-
-The streams' times are entries of the store, under (-1 - stream, None).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
-from ..state.cache import Codec, StateCache
-from ..state.keys import split_window_key, window_key
-from .entries import clock_of
+from ..state.cache import StateCache
+from ..state.keys import window_key
+from .entries import clock_of, stream_clock
 from .fold import Fold, Loops
 from .poison import cause_of, poison
 from .record import Record, Update, Windowed
 from .windows import TimeWindows
 
-__all__ = ["CogroupWindows", "cogroup_loops", "with_stream_times"]
+__all__ = ["CogroupWindows", "cogroup_loops"]
 
 Records = list[Record[Any, Any]]
 
@@ -46,7 +43,7 @@ def loop(step, records, cache, drops, emit):
                 late += 1
                 continue
             slot = (start, key)
-            entry = None if start < forgotten else cache[slot]
+            before = entry = None if start < forgotten else cache[slot]
             if entry is None:
                 <start>
                 newest = timestamp
@@ -93,7 +90,7 @@ class CogroupWindows:
         self._cache = cache
         self._loop = loops.objects
         self._windows = windows
-        self._clocks = [(-1 - stream, None) for stream in range(streams)]
+        self._clocks = [stream_clock(stream) for stream in range(streams)]
         self._newest = -1
         self._swept = False
         self.times: list[int] = []
@@ -125,7 +122,7 @@ class CogroupWindows:
         if timestamp <= self._newest:
             return
         windows = self._windows
-        first = max(windows.expired_before(self._newest, on_close=False), 0) if self._swept else 0
+        first = windows.expired_before(self._newest, on_close=False) if self._swept else 0
         after = windows.expired_before(timestamp, on_close=False)
         self._swept = True
         self._newest = timestamp
@@ -135,14 +132,3 @@ class CogroupWindows:
 
     def _entries(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:
         return self._cache.scan(window_key(first, b""), window_key(after, b""))
-
-
-def with_stream_times(codec: Codec[Any, Any]) -> Codec[Any, Any]:
-    """A windowed codec that tells the streams' times apart."""
-    decode: Callable[[bytes], Any] = codec.decode_key
-
-    def decode_key(data: bytes) -> Any:
-        start, _ = split_window_key(data)
-        return (start, None) if start < 0 else decode(data)
-
-    return replace(codec, decode_key=decode_key)

@@ -19,9 +19,10 @@ from .entries import guarded
 from .errors import TopologyError
 from .serde import Serde
 from .serde_auto import auto, auto_key
-from .serde_keys import WindowedKey
+from .serde_keys import windowed_key
 from .stateless import Merge, NewValues
 from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, StoreView
+from .windows import Windows
 
 __all__ = [
     "Flow",
@@ -45,8 +46,8 @@ class Flow:
     key: Serde[Any] | None = None
     """Of the key, or of the key in the window; None when it is not known."""
     value: Serde[Any] | None = None
-    window: int | None = None
-    """The size of the windows when keys are `Windowed`."""
+    window: Windows | None = None
+    """The windows when keys are `Windowed`."""
     rekeyed: bool = False
     """True when records of one key may be in different tasks."""
 
@@ -57,7 +58,7 @@ class Flow:
     def key_serde(self) -> Serde[Any]:
         """For stores and internal topics."""
         inner = self.key or auto_key
-        return inner if self.window is None else WindowedKey(inner, self.window)
+        return inner if self.window is None else windowed_key(inner, self.window)
 
     def to(self, step: Step) -> Flow:
         """The place after a step that changes nothing we know of."""
@@ -217,6 +218,8 @@ def keyed_step(
     view: StoreView,
     build: Callable[[Settled], Callable[[StateCache[Any, Any]], Operator]],
     disorder: int | None = None,
+    ports: tuple[str, ...] = ("",),
+    asks: Asks = "new",
 ) -> Flow:
     """A step with one store. `disorder` in ms is what it bears in its input before records are late."""
 
@@ -230,6 +233,7 @@ def keyed_step(
                 kind,
                 settled.inputs,
                 build=lambda caches: operator(caches[settled.name]),
+                ports=ports,
                 stores=(state,),
                 keyed=True,
                 disorder=disorder,
@@ -237,4 +241,4 @@ def keyed_step(
 
         return node
 
-    return grouping.add(kind, make)
+    return grouping.add(kind, make, asks=asks)

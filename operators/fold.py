@@ -70,6 +70,12 @@ class Fold:
     """From those bytes to the slots."""
     deletes: bool = False
     """True when the one slot may become None, which deletes the key."""
+    adopt: tuple[str, ...] = ()
+    """Statements that make of a session's slots the first part of one that it is merged into."""
+    merge: tuple[str, ...] | None = None
+    """Statements that change the slots by those of a younger session, `o0`, `o1` ...; None when it cannot be done."""
+    cannot_merge: str = ""
+    """Why not, and what to do."""
     names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the source refers to."""
     undo: Callable[[bool], list[str]] | None = None
@@ -85,15 +91,19 @@ class Fold:
 
         The template has a line `<start>` where the slots get their first values, `<load>` where they come from
         `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, `<undo>` where they
-        give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry.
+        give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry. `<show>` needs the
+        row as it was in `before`. A loop that merges has `<adopt>` too, after `<load>`, and `<merge>` where the slots
+        take up those of `other`.
         """
-        shown = f"Update(None if entry is None else row_of(entry), {self.result})" if updates else self.result
+        shown = f"Update(None if before is None else row_of(before), {self.result})" if updates else self.result
         made = f"(newest, {', '.join(self.slots)})"
         source = template.replace("<entry>", f"None if {self.slots[0]} is None else {made}" if self.deletes else made)
         blocks = {
             "start": [f"{slot} = {start}" for slot, start in zip(self.slots, self.start, strict=True)],
             "load": [f"newest, {', '.join(self.slots)}, = entry"],
             "show": [f"shown = {shown}"] if show else [],
+            "adopt": self.adopt,
+            "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
 
@@ -107,13 +117,15 @@ class Fold:
 
 def counting(serde: Serde[Any]) -> Fold:
     """How many values there were."""
+    update, undo = ["state += 1"], ["state -= 1"]
     return Fold(
         ("state",),
         ("0",),
-        lambda mapping: ["state += 1"],
+        lambda mapping: update,
         "state",
         *serde_entry(serde),
-        undo=lambda mapping: ["state -= 1"],
+        undo=lambda mapping: undo,
+        merge=("state += o0",),
     )
 
 
@@ -122,22 +134,53 @@ Function = Callable[[Any, Any], Any]
 
 def reducing(function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
     """The first value, then the function of what there was and the next value; `undoing` takes a value back."""
-    statement = "state = value if state is None else function(own(state), value)"
-    return _calling(statement, serde, undoing, function=function)
+    return _calling(
+        "state = value if state is None else function(own(state), value)",
+        serde,
+        undoing,
+        merge=("state = o0 if state is None else function(own(state), own(o0))",),
+        function=function,
+    )
 
 
-def aggregating(initial: Any, function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
+def aggregating(
+    initial: Any,
+    function: Function,
+    serde: Serde[Any],
+    undoing: Function | None = None,
+    merge: Function | None = None,
+) -> Fold:
     """The function of an accumulator, which begins as `initial` (called, if it can be), and the value.
 
-    `undoing` takes a value back.
+    `undoing` takes a value back. Sessions are merged by `merge`, of what there was, which begins as `initial` too, and
+    the next session, oldest first; the value comes last.
     """
     own = Copier(serde)
     fresh: Callable[[], Any] = initial if callable(initial) else lambda: own(initial)
-    statement = "state = function(fresh() if state is None else own(state), value)"
-    return _calling(statement, serde, undoing, function=function, fresh=fresh)
+    merged = "state = merge_function(fresh() if state is None else own(state), own(o0))"
+    return _calling(
+        "state = function(fresh() if state is None else own(state), value)",
+        serde,
+        undoing,
+        adopt=("o0 = state", "state = None", merged),
+        merge=None if merge is None else (merged,),
+        cannot_merge="say how two of its results make one: .aggregate(initial, function, merge=function_of_two)",
+        function=function,
+        fresh=fresh,
+        merge_function=merge,
+    )
 
 
-def _calling(statement: str, serde: Serde[Any], undoing: Function | None, **names: Any) -> Fold:
+def _calling(
+    statement: str,
+    serde: Serde[Any],
+    undoing: Function | None,
+    *,
+    adopt: tuple[str, ...] = (),
+    merge: tuple[str, ...] | None,
+    cannot_merge: str = "",
+    **names: Any,
+) -> Fold:
     """A fold with functions of the user's. What they give is tried on the serde while the record is at hand."""
     own = Copier(serde)
     update = [statement, "if state.__class__ not in known: learn(state)"]
@@ -149,6 +192,9 @@ def _calling(statement: str, serde: Serde[Any], undoing: Function | None, **name
         "state",
         *serde_entry(serde),
         deletes=True,
+        adopt=adopt,
+        merge=merge,
+        cannot_merge=cannot_merge,
         names={**names, "own": own, "known": own.known, "learn": own.learn, "undoing": undoing},
         undo=None if undoing is None else lambda mapping: undo,
     )

@@ -27,7 +27,7 @@ def loop(records, cache, drops, emit):
         if key is None or value is None:
             drops["null key" if key is None else "null value"] += 1
             continue
-        entry = cache[key]
+        before = entry = cache[key]
         if entry is None:
             <start>
             newest = record.timestamp

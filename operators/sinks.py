@@ -13,7 +13,7 @@ from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto_key
 from .serde_json import json
-from .serde_keys import WindowedKey, plain_key
+from .serde_keys import plain_key, windowed_key
 from .topology import Caches, Node, Operator, Sink, check_name
 
 __all__ = ["effect", "sink"]
@@ -41,7 +41,7 @@ def sink(
         inner: Serde[Any] = flow.key or plain_key
         if given is None or given in INNER:
             inner = given or inner
-            key_serde = WindowedKey(inner, flow.window)
+            key_serde = windowed_key(inner, flow.window)
         encode = inner.encode
 
         def hashed_key(windowed: Any) -> bytes:

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
 from ..state.cache import Codec, StateCache
 from .aggregators import columns_fold
 from .draft import Settled
-from .entries import guarded, keyed_codec, keyed_view, serde_entry, windowed_codec, windowed_view
+from .entries import (
+    guarded,
+    keyed_codec,
+    keyed_view,
+    serde_entry,
+    session_codec,
+    session_view,
+    windowed_codec,
+    windowed_view,
+)
 from .errors import TopologyError
 from .every import scheduled
 from .flow import Flow, Grouping, check_function, keyed_step
-from .fold import Fold, aggregating, reducing
+from .fold import Fold, Loops, aggregating, reducing
 from .inference import result_serde
 from .keyed import KeyedFold, TableRows, keyed_loops
 from .processing import Processing, Timing
 from .processor import Processor, check_processor, has_timers
 from .serde import Serde, check_serde
 from .serde_auto import auto
+from .sessions import SessionFold, session_loops
+from .sinks import sink
+from .sliding import SlidingFold, sliding_loops
 from .states import declared
 from .timers import timers_codec, timers_view
 from .topology import Caches, Node, Operator, OperatorState
 from .windowed import WindowedFold, windowed_loops
-from .windows import Emit, TimeWindows
+from .windowing import Making
+from .windows import Emit, SessionWindows, SlidingWindows, Windows
 
-__all__ = ["aggregation", "fold", "processing", "reduction", "table_rows", "windowed_fold"]
+__all__ = ["Late", "aggregation", "fold", "processing", "reduction", "table_rows", "windowed_fold"]
+
+
+@dataclass(frozen=True)
+class Late:
+    """Where records go that are late."""
+
+    topic: str
+    key: Serde[Any] | None
+    value: Serde[Any] | None
 
 
 TIMERS = "timers"
@@ -51,7 +74,9 @@ def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fo
                 ".aggregate() takes columns such as count=tm.count(), or an initial value and a function"
             )
         return columns_fold(columns), None
-    value = columns.pop("value", None)
+    value, merge = columns.pop("value", None), columns.pop("merge", None)
+    if merge is not None:
+        check_function(merge, ".aggregate(merge=)")
     if len(arguments) != 2 or columns:
         raise TopologyError(
             ".aggregate() takes either columns such as count=tm.count(), or an initial value and a function, not both"
@@ -59,7 +84,7 @@ def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fo
     initial, function = arguments
     check_function(function, ".aggregate()")
     serde = check_serde(value, ".aggregate(value=): ") or result_serde(function)
-    return aggregating(initial, function, serde or auto), serde
+    return aggregating(initial, function, serde or auto, merge), serde
 
 
 def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
@@ -76,23 +101,50 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
 
 
 def windowed_fold(
-    grouping: Grouping, windows: TimeWindows, emit: Emit, kind: str, folding: Fold, value: Serde[Any] | None
+    grouping: Grouping,
+    windows: Windows,
+    emit: Emit,
+    late: Late | None,
+    kind: str,
+    folding: Fold,
+    value: Serde[Any] | None,
 ) -> Flow:
     """A fold a key and window."""
     if grouping.flow.window is not None:
         raise TopologyError("the keys are windows already: group by something else before opening windows again")
     shown = folding.shown()
+    sessions = isinstance(windows, SessionWindows)
+    if sessions and folding.merge is None:
+        raise TopologyError(
+            "sessions that a record connects become one, and so must their aggregates: " + folding.cannot_merge
+        )
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        updates = settled.updates_out
-        loops = windowed_loops(folding, windows, emit, updates=updates)
-        return lambda cache: WindowedFold(settled.name, cache, loops, shown, windows, emit, updates=updates)
+        updates, wanted = settled.updates_out, late is not None
+        loops: Loops
+        operator: Callable[[Making, StateCache[Any, Any]], Operator]
+        if isinstance(windows, SessionWindows):
+            loops = session_loops(folding, windows, emit, updates=updates, late=wanted)
+            operator = partial(SessionFold, windows=windows)
+        elif isinstance(windows, SlidingWindows):
+            loops = sliding_loops(folding, windows, emit, updates=updates, late=wanted)
+            operator = partial(SlidingFold, windows=windows)
+        else:
+            loops = windowed_loops(folding, windows, emit, updates=updates, late=wanted)
+            operator = partial(WindowedFold, windows=windows)
+        making = Making(settled.name, loops, shown, emit, updates, wanted)
+        return lambda cache: operator(making, cache)
 
     def codec(flow: Flow) -> Codec[Any, Any]:
-        return windowed_codec(flow.key_serde(), folding.keep, folding.restore)
+        make = session_codec if sessions else windowed_codec
+        return make(flow.key_serde(), folding.keep, folding.restore)
 
-    flow = keyed_step(grouping, kind, codec, windowed_view(windows.size, shown), build, windows.grace)
-    return replace(flow, value=value, window=windows.size)
+    view = session_view(shown) if isinstance(windows, SessionWindows) else windowed_view(windows.end, shown)
+    ports = ("",) if late is None else ("", "late")
+    flow = keyed_step(grouping, kind, codec, view, build, windows.grace, ports)
+    if late is not None:
+        sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
+    return replace(flow, value=value, window=windows)
 
 
 def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:

@@ -17,6 +17,7 @@ from .aggregators import Aggregator
 from .cogroup import Cogrouping, choosing, cogroup_in_windows
 from .durations import Duration
 from .errors import TopologyError
+from .every import Every
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
 from .inference import result_serde
@@ -43,7 +44,7 @@ from .stateless import (
     TableMap,
     WithKey,
 )
-from .steps import aggregation, fold, processing, reduction, table_rows, windowed_fold
+from .steps import Late, aggregation, fold, processing, reduction, table_rows, windowed_fold
 from .table_join import How
 from .table_steps import (
     group_aggregation,
@@ -54,7 +55,7 @@ from .table_steps import (
     join_tables,
 )
 from .waiting_steps import map_async, map_batch
-from .windows import Emit, TimeWindows
+from .windows import Emit, SlidingWindows, TimeWindows, Windows, emitting
 
 __all__ = [
     "Cogrouped",
@@ -417,9 +418,9 @@ class Grouped(Generic[K, V]):
         self._grouping.name = name
         return self
 
-    def window(self, windows: TimeWindows) -> WindowedStream[K, V]:
+    def window(self, windows: Windows) -> WindowedStream[K, V]:
         """Divides the records of each key by event time."""
-        if not isinstance(windows, TimeWindows):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(windows, Windows):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f".window() takes windows such as tm.tumbling('1m'), not {windows!r}")
         return WindowedStream(self._grouping, windows, Emit())
 
@@ -482,9 +483,9 @@ class Cogrouped(Generic[K, A]):
         check_function(function, ".cogroup()")
         return Cogrouped((*self._groupings, grouped.grouping), (*self._functions, function))
 
-    def window(self, windows: TimeWindows) -> WindowedCogrouped[K, A]:
+    def window(self, windows: Windows) -> WindowedCogrouped[K, A]:
         """Divides the records of each key by event time."""
-        if not isinstance(windows, TimeWindows):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(windows, Windows):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f"cogrouped streams take windows such as tm.tumbling('1m'), not {windows!r}")
         return WindowedCogrouped(self._groupings, self._functions, windows, Emit())
 
@@ -502,7 +503,7 @@ class WindowedCogrouped(Generic[K, A]):
         self,
         groupings: tuple[Grouping, ...],
         functions: tuple[Callable[[Any, Any], Any], ...],
-        windows: TimeWindows,
+        windows: Windows,
         emit: Emit,
     ) -> None:
         self._groupings = groupings
@@ -510,47 +511,59 @@ class WindowedCogrouped(Generic[K, A]):
         self._windows = windows
         self._emit = emit
 
-    def emit(self, when: Literal["update", "close"]) -> WindowedCogrouped[K, A]:
-        """When results are sent: on every "update", or once on "close"."""
-        if when not in ("update", "close"):
-            raise TopologyError(f".emit() takes 'update' or 'close', not {when!r}")
-        return WindowedCogrouped(self._groupings, self._functions, self._windows, Emit(when == "close"))
+    def emit(self, when: Literal["update", "close"] | Every) -> WindowedCogrouped[K, A]:
+        """When results are sent: on every "update", once on "close", or with `tm.every("5s")` at intervals."""
+        return WindowedCogrouped(self._groupings, self._functions, self._windows, emitting(when))
 
-    def aggregate(self, initial: Callable[[], A] | A, /, *, value: Serde[A] | None = None) -> WindowedTable[K, A]:
+    def aggregate(
+        self,
+        initial: Callable[[], A] | A,
+        /,
+        *,
+        merge: Callable[[A, A], A | None] | None = None,
+        value: Serde[A] | None = None,
+    ) -> WindowedTable[K, A]:
         """The accumulator of each key and window. It begins as `initial`, which is called if it can be.
 
-        With results on every update a record is late when its own stream has closed its window; with results on close,
-        when the streams together have.
+        Sessions need `merge`, which makes one accumulator of two. In tumbling and hopping windows with results on every
+        update, a record is late when its own stream has closed its window; else when the streams together have.
         """
         function = choosing(self._functions)
         serde = check_serde(value, ".aggregate(value=): ") or result_serde(self._functions[0])
-        if not self._emit.on_close:
-            return WindowedTable(cogroup_in_windows(self._groupings, self._windows, initial, function, serde))
-        together = Cogrouping(self._groupings, nulls=True)
-        return WindowedStream[K, Any](together, self._windows, self._emit).aggregate(initial, function, value=serde)
+        windows = self._windows
+        if self._emit.on_update and isinstance(windows, TimeWindows):
+            return WindowedTable(cogroup_in_windows(self._groupings, windows, initial, function, serde))
+        together = Cogrouping(self._groupings, nulls=not isinstance(windows, SlidingWindows))
+        stream = WindowedStream[K, Any](together, windows, self._emit)
+        return stream.aggregate(initial, function, merge=merge, value=serde)
 
 
 class WindowedStream(Generic[K, V]):
     """Records of one key and window together."""
 
-    def __init__(self, grouping: Grouping, windows: TimeWindows, emit: Emit) -> None:
+    def __init__(self, grouping: Grouping, windows: Windows, emit: Emit, late: Late | None = None) -> None:
         self._grouping = grouping
         self._windows = windows
         self._emit = emit
+        self._late = late
 
     def emit(
-        self, when: Literal["update", "close"], *, expired: Literal["emit", "drop"] = "emit"
+        self, when: Literal["update", "close"] | Every, *, expired: Literal["emit", "drop"] = "emit"
     ) -> WindowedStream[K, V]:
-        """When results are sent: on every "update", or once on "close".
+        """When results are sent: on every "update", once on "close", or with `tm.every("5s")` at intervals.
 
-        A jump in time may close windows and end their retention at once. Kafka Streams does not send these: neither
-        does Tidemill with `expired="drop"`.
+        At intervals each window's newest result is sent at most once in so much time of the wall clock, if it has
+        changed since. A jump in time may close windows and end their retention at once. Kafka Streams does not send
+        these: neither does Tidemill with `expired="drop"`.
         """
-        if when not in ("update", "close"):
-            raise TopologyError(f".emit() takes 'update' or 'close', not {when!r}")
-        if expired not in ("emit", "drop"):
-            raise TopologyError(f".emit(expired=) takes 'emit' or 'drop', not {expired!r}")
-        return WindowedStream(self._grouping, self._windows, Emit(when == "close", expired == "drop"))
+        return WindowedStream(self._grouping, self._windows, emitting(when, expired), self._late)
+
+    def late(self, *, to: str, key: Serde[Any] | None = None, value: Serde[Any] | None = None) -> WindowedStream[K, V]:
+        """Writes records that are late for all their windows to a topic, as they came.
+
+        They count as dropped all the same. Key and value are written as the grouped stream has them.
+        """
+        return WindowedStream(self._grouping, self._windows, self._emit, Late(to, key, value))
 
     def count(self) -> WindowedTable[K, int]:
         """How many records each key has in each window."""
@@ -563,21 +576,38 @@ class WindowedStream(Generic[K, V]):
 
     @overload
     def aggregate(
-        self, initial: Callable[[], A], function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+        self,
+        initial: Callable[[], A],
+        function: Callable[[A, V], A | None],
+        /,
+        *,
+        merge: Callable[[A, A], A | None] | None = None,
+        value: Serde[A] | None = None,
     ) -> WindowedTable[K, A]: ...
     @overload
     def aggregate(
-        self, initial: A, function: Callable[[A, V], A | None], /, *, value: Serde[A] | None = None
+        self,
+        initial: A,
+        function: Callable[[A, V], A | None],
+        /,
+        *,
+        merge: Callable[[A, A], A | None] | None = None,
+        value: Serde[A] | None = None,
     ) -> WindowedTable[K, A]: ...
     @overload
     def aggregate(self, **columns: Aggregator[Any]) -> WindowedTable[K, dict[str, Any]]: ...
     def aggregate(self, *arguments: Any, **columns: Any) -> WindowedTable[K, Any]:
-        """Accumulates the values of each key and window: by a function of one's own, or by named columns of a row."""
+        """Accumulates the values of each key and window: by a function of one's own, or by named columns of a row.
+
+        Sessions need `merge`, which makes one result of two: it is called with what there is, at first `initial`, and
+        each session that a record joins, oldest first.
+        """
         folding, serde = aggregation(arguments, columns)
         return self._table("aggregate", folding, serde)
 
     def _table(self, kind: str, folding: Fold, serde: Serde[Any] | None) -> WindowedTable[K, Any]:
-        return WindowedTable(windowed_fold(self._grouping, self._windows, self._emit, kind, folding, serde))
+        flow = windowed_fold(self._grouping, self._windows, self._emit, self._late, kind, folding, serde)
+        return WindowedTable(flow)
 
 
 class Table(Stored, Generic[K, V]):

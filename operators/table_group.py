@@ -72,7 +72,7 @@ def loop(records, cache, drops, emit):
         key = record.key
         old = record.value.old
         new = record.value.new
-        entry = cache[key]
+        before = entry = cache[key]
         if entry is None:
             if new is None:
                 continue

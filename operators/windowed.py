@@ -1,9 +1,8 @@
-"""Folds in windows of fixed size: which windows a record counts in, what is sent and when, what is forgotten.
+"""Folds in windows that begin and end at fixed times: which windows a record counts in, what is sent and when.
 
-Time is the step's own: the largest timestamp of a record with a key, kept as the store's clock entry, moved record by
-record. A record that is late for a window is not counted in it; `late` says how often that happened. Results go out on
-update, one a window touched, or once on close, when stream time passes a window's end and grace; entries are deleted
-when the newest window begins beyond that. Both walk the store over just the windows concerned.
+A record that is late for a window is not counted in it; `late` says how often that happened. Results go out on update,
+one a window touched, or once on close, when stream time passes a window's end and grace, or so often by the wall clock;
+entries are deleted when the newest window begins beyond that. All walk the store over just the windows concerned.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ from typing import Any
 
 from ..state.cache import StateCache
 from ..state.keys import window_key
-from .entries import CLOCK, clock_of
+from .calendars import CalendarWindows
 from .fold import Fold, Loops
-from .poison import cause_of, poison
-from .record import Record, Update, Windowed
-from .windows import Emit, TimeWindows
+from .record import Record, Windowed
+from .windowing import Making, Windowing
+from .windows import Emit, FixedWindows
 
 __all__ = ["WindowedFold", "windowed_loops"]
-
-Records = list[Record[Any, Any]]
 
 START = """\
 def loop(step, records, cache, drops, emit):
     touched = cache.dirty_add
     time = step.time
     edge = step.edge(time)
+    start = end = 0
     for record in records:
         key = record.key
         if key is None:
@@ -36,14 +34,23 @@ def loop(step, records, cache, drops, emit):
         timestamp = record.timestamp
 """
 
-ONE_WINDOW = """\
+OF_ONE_SIZE = """\
         start = timestamp - timestamp % {size}
         if start + {span} <= time:
-            drops["late"] += 1
+"""
+
+OF_CALENDAR = """\
+        if not start <= timestamp < end:
+            start, end = interval(timestamp)
+        if end + {grace} <= time:
+"""
+
+ONE_WINDOW = """\
+            drops["late"] += 1{late}
             continue
         value = record.value
         slot = (start, key)
-        entry = cache[slot]
+        before = entry = cache[slot]
         if entry is None:
             <start>
             newest = timestamp
@@ -67,7 +74,7 @@ MANY_WINDOWS = """\
                 late += 1
                 continue
             slot = (start, key)
-            entry = cache[slot]
+            before = entry = cache[slot]
             if entry is None:
                 <start>
                 newest = timestamp
@@ -78,14 +85,16 @@ MANY_WINDOWS = """\
             shown = None
             <update>
             <show>
-            staged.append((slot, <entry>, start, shown, newest))
-        drops["late"] += late
-        for slot, entry, start, shown, newest in staged:
+            staged.append((slot, <entry>, start, shown, newest, before))
+        if late:
+            drops["late"] += late{late_for_all}
+        for slot, entry, start, shown, newest, before in staged:
             cache[slot] = entry
             touched(slot)
 """
 
-EMIT = "emit(Record(Windowed(key, start, start + {size}), shown, newest, record.headers, record.offset))\n"
+EMIT = "emit(Record(Windowed(key, start, {end}), shown, newest, record.headers, record.offset))\n"
+NOTE = "step.note(slot, before, newest)\n"
 
 END = """\
         if timestamp > time:
@@ -97,89 +106,73 @@ END = """\
 """
 
 
-def windowed_loops(fold: Fold, windows: TimeWindows, emit: Emit, *, updates: bool) -> Loops:
+def windowed_loops(fold: Fold, windows: FixedWindows, emit: Emit, *, updates: bool, late: bool = False) -> Loops:
     """The loop of a fold a key and window. With several windows a record counts in all of them or, failing, in none."""
-    middle = ONE_WINDOW if windows.tumbling else MANY_WINDOWS
+    names: dict[str, Any]
+    if isinstance(windows, CalendarWindows):
+        middle, end, names = OF_CALENDAR + ONE_WINDOW, "end", {"interval": windows.interval}
+        values = {"grace": windows.grace}
+    else:
+        middle = OF_ONE_SIZE + ONE_WINDOW if windows.tumbling else MANY_WINDOWS
+        end, names = f"start + {windows.size}", {"starts": windows.starts}
+        values = {"size": windows.size, "span": windows.span}
     if not emit.on_close:
-        middle += " " * (8 if windows.tumbling else 12) + EMIT
-    template = (START + middle + END).format(size=windows.size, span=windows.span)
+        middle += " " * (8 if windows.tumbling else 12) + (NOTE if emit.every is not None else EMIT)
+    wanted = "step.late(record)" if late else ""
+    template = (START + middle + END).format(
+        end=end,
+        late=wanted and f"; {wanted}",
+        late_for_all=wanted and f"\n            if not staged:\n                {wanted}",
+        **values,
+    )
     return fold.loop(
         "windowed aggregate",
         template,
-        show=not emit.on_close,
+        show=emit.on_update,
         updates=updates,
         Record=Record,
         Windowed=Windowed,
-        starts=windows.starts,
+        **names,
     )
 
 
-class WindowedFold:
+class WindowedFold(Windowing):
     """A fold a key and window."""
 
-    def __init__(
-        self,
-        step: str,
-        cache: StateCache[Any, Any],
-        loops: Loops,
-        shown: Callable[[Any], Any],
-        windows: TimeWindows,
-        emit: Emit,
-        *,
-        updates: bool,
-    ) -> None:
-        self._step = step
-        self._cache = cache
-        self._loops = loops
-        self._shown = shown
+    def __init__(self, making: Making, cache: StateCache[Any, Any], windows: FixedWindows) -> None:
+        super().__init__(making, cache)
         self._windows = windows
-        self._emit = emit
-        self._updates = updates
         self._swept = False  # the first sweep begins at the front, in case windows were larger when entries were made
-        self.time = -1
-        """Stream time, while a batch is processed."""
-        self.drops = {"null key": 0, "late": 0}
-
-    def process(self, records: Records, now: int) -> Records:
-        began = self.time = clock_of(self._cache[CLOCK])
-        done: Records = []
-        rest = iter(records)
-        try:
-            self._loops.like(records)(self, rest, self._cache, self.drops, done.append)
-        except Exception as error:
-            failure = poison(self._step, records, rest, done)
-            raise failure from cause_of(failure, error)
-        finally:
-            if self.time != began:
-                self._cache.put(CLOCK, (self.time,))
-        return done
 
     def edge(self, time: int) -> int:
         """The next stream time at which there is something to emit or to forget."""
         windows = self._windows
-        following = windows.newest_start(time) + windows.advance
+        following = windows.next_start(time)
         return min(following, windows.next_close(time)) if self._emit.on_close else following
 
     def cross(self, before: int, time: int, offset: int, emit: Callable[[Any], None]) -> None:
         """Stream time has passed an edge."""
         windows, on_close = self._windows, self._emit.on_close
         if on_close:
-            size = windows.size
             first = windows.closed_before(before)
             if self._emit.drop_expired:
                 first = max(first, windows.expired_before(time, on_close=True))
-            for (start, key), entry in self._between(first, windows.closed_before(time)):
-                shown = self._shown(entry)
-                if self._updates:
-                    shown = Update(None, shown)
-                emit(Record(Windowed(key, start, start + size), shown, entry[0], (), offset))
-        forgotten = windows.expired_before(before, on_close=on_close) if self._swept else 0
+            for slot, entry in self._between(first, windows.closed_before(time)):
+                emit(self._final(slot, entry, offset))
+        forgotten = windows.expired_before(before, on_close=on_close) if self._swept else windows.first_start
         self._swept = True
         for slot, _ in self._between(forgotten, windows.expired_before(time, on_close=on_close)):
-            self._cache.delete(slot)
+            if not self._waits(slot):
+                self._cache.delete(slot)
 
     def _between(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:
         """The entries of windows that start from `first` on and before `after`."""
-        if after <= 0 or after <= first:
-            return iter(())
-        return self._cache.scan(window_key(max(first, 0), b""), window_key(after, b""))
+        return self._cache.scan(window_key(first, b""), window_key(after, b"")) if after > first else iter(())
+
+    def _windowed(self, slot: Any) -> Any:
+        start, key = slot
+        return Windowed(key, start, self._windows.end(start))
+
+    def _forget_sent(self, slot: Any) -> None:
+        if slot[0] < self._windows.expired_before(self.time, on_close=False):
+            self._cache.delete(slot)

@@ -51,6 +51,7 @@ class StateCache(dict[K, "V | None"]):
     """
 
     __slots__ = (
+        "_born",
         "_codec",
         "_encode_key",
         "_index",
@@ -75,6 +76,7 @@ class StateCache(dict[K, "V | None"]):
         self._codec = codec
         self._encode_key = codec.encode_key
         self._store = store
+        self._born: set[K] = set()  # dirty keys that the store does not have
         self._sealed: dict[K, None] = {}
         self._recent: dict[K, None] = {}  # settled since entries were last dropped
         self._index: SortedDict[bytes, K] | None = None  # dirty and sealed keys by encoded key; made by the first scan
@@ -108,7 +110,16 @@ class StateCache(dict[K, "V | None"]):
         """Takes back the first write of a key that the store has never had, as if it had not been."""
         del self[key]
         del self.dirty[key]
+        self._born.discard(key)
         self._index = None
+
+    def create(self, key: K, value: V) -> None:
+        """Writes a value under a key that has none, which the caller knows; deleted before the next commit, it leaves
+        no trace."""
+        if key not in self.dirty:
+            self._born.add(key)
+        self[key] = value
+        self.dirty[key] = None
 
     def touch(self, key: K) -> None:
         """Says that the value under the key, read by `cache[key]`, was or will be changed in place."""
@@ -131,6 +142,10 @@ class StateCache(dict[K, "V | None"]):
         name, encode_key, encode_value = self.name, self._encode_key, self._codec.encode_value
         changes: list[Change] = []
         size = 0
+        for key in self._born:
+            if self[key] is None:
+                del self[key], self.dirty[key]
+        self._born.clear()
         for key in self.dirty:
             value = self[key]
             raw_key = encode_key(key)
@@ -159,6 +174,7 @@ class StateCache(dict[K, "V | None"]):
         """Forgets everything, so that what is read next is what the store holds."""
         self.clear()
         self.dirty.clear()
+        self._born.clear()
         self._sealed.clear()
         self._recent.clear()
         self._index = None

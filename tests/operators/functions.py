@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import tidemill as tm
 
 Stream = tm.Stream[str, Any]
+Program: TypeAlias = Callable[[tm.App], object]
 
 
 def stream(app: tm.App, topic: str = "a") -> Stream:
@@ -36,3 +38,20 @@ def appended(so_far: list[Any], value: Any) -> list[Any]:
     checked(value)
     del so_far[:-3]
     return so_far
+
+
+def columns() -> dict[str, tm.Aggregator]:
+    def field(value: Any) -> Any:
+        return checked(value)
+
+    return {
+        "n": tm.count(),
+        "values": tm.count(field),
+        "total": tm.sum(field),
+        "mean": tm.mean(field),
+        "least": tm.min(field),
+        "most": tm.max(field),
+        "first": tm.first(field),
+        "last": tm.last(field),
+        "all": tm.collect(field),
+    }

@@ -10,25 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
-from tests.operators import programs_joins, programs_processors, programs_tables, programs_waiting
-from tests.operators.functions import added, appended, checked, stream
-
-
-def columns() -> dict[str, tm.Aggregator]:
-    def field(value: Any) -> Any:
-        return checked(value)
-
-    return {
-        "n": tm.count(),
-        "values": tm.count(field),
-        "total": tm.sum(field),
-        "mean": tm.mean(field),
-        "least": tm.min(field),
-        "most": tm.max(field),
-        "first": tm.first(field),
-        "last": tm.last(field),
-        "all": tm.collect(field),
-    }
+from tests.operators import programs_joins, programs_processors, programs_tables, programs_waiting, programs_windows
+from tests.operators.functions import added, appended, checked, columns, stream
 
 
 class Remembering(tm.Processor[str, Any, Any]):
@@ -114,18 +97,8 @@ def table_chain(app: tm.App) -> None:
     table.to_stream().group_by_key().count().filter(lambda n: n % 2 == 0).to("out_even")
 
 
-def windowed(windows: tm.TimeWindows, when: Any) -> Callable[[tm.App], None]:
-    def program(app: tm.App) -> None:
-        grouped = stream(app).group_by_key().window(windows).emit(when)
-        grouped.count().named("count").to("out_count")
-        grouped.reduce(added).named("sum").to("out_sum")
-        grouped.aggregate(list, appended).named("list").to("out_list")
-        grouped.aggregate(**columns()).named("row").filter(lambda row: row["n"] > 1).to("out_row")
-
-    return program
-
-
 PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
+    **programs_windows.PROGRAMS,
     "filter": lambda app: stream(app).filter(lambda v: v is None or checked(v) % 2).to("out"),
     "map": lambda app: stream(app).map(lambda v: [checked(v)]).to("out"),
     "flat_map": lambda app: stream(app).flat_map(lambda v: (checked(i) for i in range(v or 0))).to("out"),
@@ -147,10 +120,6 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "aggregate": lambda app: stream(app).group_by_key().aggregate(list, appended).to("out"),
     "columns": lambda app: stream(app).group_by_key().aggregate(**columns()).to("out"),
     "group_by": lambda app: stream(app).group_by(lambda v: v and checked(v) % 3).aggregate(**columns()).to("out"),
-    "windows, on update": windowed(tm.tumbling(10, grace=5), "update"),
-    "windows, on close": windowed(tm.tumbling(10, grace=5), "close"),
-    "overlapping windows, on update": windowed(tm.hopping(10, every=4, grace=5), "update"),
-    "overlapping windows, on close": windowed(tm.hopping(10, every=4, grace=5), "close"),
     "processor": processor,
     "timers": lambda app: stream(app).process(Ticking).named("p").to("out"),
     "table": table_chain,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tidemill as tm
 from tidemill.operators.serde import check_serde, column_decoder, column_encoder
-from tidemill.operators.serde_keys import PlainKey, WindowedKey
+from tidemill.operators.serde_keys import PlainKey, SessionKey, WindowedKey
 
 
 class View(msgspec.Struct):
@@ -159,15 +159,28 @@ def test_raw_columns_are_passed_on() -> None:
 
 @given(st.binary(), st.integers(0, 2**62), st.integers(1, 10**9))
 def test_windowed_keys(key: bytes, start: int, size: int) -> None:
-    serde = WindowedKey(tm.raw, size)
+    serde = WindowedKey(tm.raw, tm.tumbling(size))
     windowed = tm.Windowed(key, start, start + size)
     assert serde.decode(serde.encode(windowed)) == windowed
     assert serde.encode(windowed) == key + start.to_bytes(8, "big")
 
 
+@given(st.binary(), st.integers(0, 2**62), st.integers(0, 10**9))
+def test_keys_of_sessions(key: bytes, start: int, length: int) -> None:
+    serde = SessionKey(tm.raw)
+    windowed = tm.Windowed(key, start, start + length)
+    assert serde.decode(serde.encode(windowed)) == windowed
+    assert serde.encode(windowed) == key + (start + length).to_bytes(8, "big") + start.to_bytes(8, "big")
+
+
+def test_the_key_of_a_session_that_is_too_short_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16 bytes"):
+        SessionKey(tm.utf8).decode(b"123456789012345")
+
+
 def test_a_windowed_key_that_is_too_short_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 8 bytes"):
-        WindowedKey(tm.utf8, 10).decode(b"1234567")
+        WindowedKey(tm.utf8, tm.tumbling(10)).decode(b"1234567")
 
 
 def test_plain_keys() -> None:

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.entries import windowed_codec
+from tidemill.operators.entries import CLOCK, windowed_codec
 from tidemill.operators.fold import counting
 from tidemill.operators.windowed import WindowedFold, windowed_loops
+from tidemill.operators.windowing import Making
 from tidemill.operators.windows import Emit, TimeWindows
 from tidemill.state.cache import StateCache
 from tidemill.state.keys import split_window_key
@@ -155,10 +156,10 @@ def test_entries_of_windows_that_were_larger_once_are_forgotten_too() -> None:
         fold = counting(tm.auto)
         cache = StateCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
         loops = windowed_loops(fold, w, Emit(), updates=False)
-        step = WindowedFold("s", cache, loops, fold.shown(), w, Emit(), updates=False)
+        step = WindowedFold(Making("s", loops, fold.shown(), Emit(), updates=False, late=False), cache, w)
         step.process([tm.Record("k", 1, time) for time in times], 0)
         store.apply(cache.drain(), Position())
         return [split_window_key(key)[0] for key, _ in store.scan("s", b"", None)]
 
-    assert counted(100, [5, 15, 25, 35]) == [-1, 0, 10, 20, 30]
-    assert counted(0, [45]) == [-1, 40]
+    assert counted(100, [5, 15, 25, 35]) == [CLOCK[0], 0, 10, 20, 30]
+    assert counted(0, [45]) == [CLOCK[0], 40]

@@ -76,9 +76,7 @@ def play(case: Case) -> None:
             before = total
         for line in case.lines:
             if "store" in line:
-                found = contents(driver, line["store"])
-                if line["kind"] == "kv":  # what a processor keeps has no time of its own
-                    found = [{field: value for field, value in entry.items() if field != "ts"} for entry in found]
+                found = [recorded(entry, line["kind"]) for entry in contents(driver, line["store"])]
                 assert found == line["entries"], f"store {line['store']}"
 
 
@@ -93,6 +91,12 @@ def keyed(key: Any) -> Line:
 
 def window(key: Any) -> Line:
     return {"window": {"start": key.start, "end": key.end}} if isinstance(key, tm.Windowed) else {}
+
+
+def recorded(entry: Line, kind: str) -> Line:
+    """An entry with what the recorder has of it: what a processor keeps has no time of its own, and a session's time is
+    its end."""
+    return {name: value for name, value in entry.items() if name != "ts" or kind not in ("kv", "session")}
 
 
 def contents(driver: testing.TopologyDriver, name: str) -> list[Line]:

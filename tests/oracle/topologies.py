@@ -14,10 +14,7 @@ from tests.oracle.common import AGG, Params, source, text
 from tests.oracle.processors import PROCESSORS
 from tests.oracle.stream_joins import STREAM_JOINS
 from tests.oracle.tables import TABLES
-
-
-def null_or_sum(a: int, b: int | None) -> int | None:
-    return None if b is None else a + b
+from tests.oracle.windows import WINDOWS
 
 
 def by_key(app: tm.Builder, params: Params) -> None:
@@ -35,20 +32,6 @@ def by_key(app: tm.Builder, params: Params) -> None:
                 return None if len(grown) > longest else grown
 
             table = grouped.aggregate("", append)
-    table.named(AGG).to("out")
-
-
-def windowed(app: tm.Builder, params: Params) -> None:
-    every = params.get("advance", params["size"])
-    windows = tm.hopping(params["size"], every=every, grace=params["grace"])
-    stream = source(app, "a").group_by_key().window(windows).emit(params["emit"], expired="drop")
-    match params["op"]:
-        case "count":
-            table: tm.WindowedTable[str, Any] = stream.count()
-        case "reduce":
-            table = stream.reduce(null_or_sum)
-        case _:
-            table = stream.aggregate("", lambda so_far, value: so_far + text(value))
     table.named(AGG).to("out")
 
 
@@ -118,14 +101,13 @@ def extractor(app: tm.Builder, params: Params) -> None:
 TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "by_key": by_key,
     "extractor": extractor,
-    "hopping": windowed,
     "stateless": stateless,
     "table_ops": table_ops,
     "to_table": to_table,
-    "tumbling": windowed,
     **PROCESSORS,
     **STREAM_JOINS,
     **TABLES,
+    **WINDOWS,
 }
 
 UNSUPPORTED: Final = {"extractor.v2"}

@@ -1,0 +1,115 @@
+"""What all steps with windows share: the clock, records that are late, results that wait, and failures.
+
+Time is the step's own: the largest timestamp of a record that it takes, kept as the store's clock entry, moved record
+by record. The loop itself, what is sent and what is forgotten are in `windowed.py`, `sliding.py` and `sessions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..state.cache import StateCache
+from .entries import CLOCK, Entry, clock_of
+from .fold import Loops
+from .intervals import Waiting
+from .poison import cause_of, poison
+from .record import Record, Update
+from .windows import Emit
+
+__all__ = ["Making", "Windowing"]
+
+Records = list[Record[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Making:
+    """What the operators of one step have in common."""
+
+    step: str
+    loops: Loops
+    shown: Callable[[Entry], Any]
+    """From an entry to its result."""
+    emit: Emit
+    updates: bool
+    """True when results say what the row was before."""
+    late: bool
+    """True when late records go to a port of their own."""
+
+
+class Windowing:
+    """A fold a key and window. Subclasses have the loop's calls."""
+
+    reasons: tuple[str, ...] = ("null key", "late")
+
+    def __init__(self, making: Making, cache: StateCache[Any, Any]) -> None:
+        self._making = making
+        self._emit = making.emit
+        self._cache = cache
+        self.time = -1
+        """Stream time, while a batch is processed."""
+        self.drops = dict.fromkeys(self.reasons, 0)
+        self.late: Callable[[Record[Any, Any]], None]
+        """Where a loop puts a late record, if those are wanted."""
+        self.tick: Callable[[int], Any] | None = None
+        every = making.emit.every
+        if every is not None:
+            self._waiting = Waiting(cache, every, making.shown, self._windowed, updates=making.updates)
+            self.note = self._waiting.note
+            self.gone = self._waiting.gone
+            self.tick = self._tick
+
+    def process(self, records: Records, now: int) -> Any:
+        """One list of records, or two where late records are wanted."""
+        cache, making = self._cache, self._making
+        self._begin()
+        began = self.time
+        done: Records = []
+        ports = [done, []] if making.late else [done]
+        if making.late:
+            self.late = ports[1].append
+        if self.tick is not None:
+            self._waiting.now = now
+        rest = iter(records)
+        try:
+            making.loops.like(records)(self, rest, cache, self.drops, done.append)
+        except Exception as error:
+            failure = poison(making.step, records, rest, ports if making.late else done)
+            raise failure from cause_of(failure, error)
+        finally:
+            if self.time != began:
+                cache.put(CLOCK, (self.time,))
+            self._end()
+        return ports if making.late else done
+
+    def _tick(self, now: int) -> Any:
+        """Sends the results that waited long enough."""
+        self._begin()
+        sent = self._waiting.sent(now, self._forget_sent)
+        return [sent, []] if self._making.late else sent
+
+    def _begin(self) -> None:
+        """Reads the books."""
+        self.time = clock_of(self._cache[CLOCK])
+
+    def _end(self) -> None:
+        """Writes books beside the clock, if the step has them."""
+
+    def _final(self, slot: Any, entry: Entry, offset: int) -> Record[Any, Any]:
+        """The one result of a window that closed."""
+        shown = self._making.shown(entry)
+        value = Update(None, shown) if self._making.updates else shown
+        return Record(self._windowed(slot), value, entry[0], (), offset)
+
+    def _waits(self, slot: Any) -> bool:
+        """Whether a slot that could be forgotten has a result that waits: then it is forgotten when that is sent."""
+        return self.tick is not None and self._waiting.has(slot)
+
+    def _windowed(self, slot: Any) -> Any:
+        """The key of a result."""
+        raise NotImplementedError
+
+    def _forget_sent(self, slot: Any) -> None:
+        """Forgets a slot whose last result was sent, if it had to wait for that."""
+        raise NotImplementedError
