@@ -84,7 +84,7 @@ def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fo
     initial, function = arguments
     check_function(function, ".aggregate()")
     serde = check_serde(value, ".aggregate(value=): ") or result_serde(function)
-    return aggregating(initial, function, serde or auto, merge), serde
+    return aggregating(initial, function, serde or auto, merge=merge), serde
 
 
 def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
