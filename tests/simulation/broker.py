@@ -61,9 +61,9 @@ class Broker:
         self.told: dict[str, str] = {}
         """Processes that asked before they write to changelogs without a transaction, and the member they were told to
         be."""
-        self.held: list[Marker] | None = None
-        """A test that sets this to a list gets the markers there, and lets them `land` itself."""
-
+        self.holds: Callable[[Marker], bool] = lambda _marker: False
+        """Which markers do not arrive until a test lets them `land`."""
+        self.held: list[Marker] = []
         self.before_delete: Callable[[], None] = lambda: None
         """Lets those who check look at records before they are deleted."""
 
@@ -105,7 +105,7 @@ class Broker:
         return self.group.commit_in(transaction, *member, offsets)
 
     def _send_marker(self, marker: Marker) -> None:
-        if self.held is not None:
+        if self.holds(marker):
             self.held.append(marker)
             return
         network, chance = self.network, self._world.random

@@ -59,8 +59,10 @@ class Check:
 
     def drained(self) -> bool:
         """True when every input record is processed and all is committed and settled."""
-        if self._broker.transactions.open() or self._broker.group.pending:
-            return False
+        return not (self._broker.transactions.open() or self._broker.group.pending) and self.offsets_reached()
+
+    def offsets_reached(self) -> bool:
+        """True when the group's offsets are those of the ends of all inputs."""
         for step in self._program.steps:
             for key in self._keys(step):
                 offset = self._broker.group.offsets.get(key, (-1, ""))[0]

@@ -25,7 +25,7 @@ from .programs import APP, PROGRAMS, encoded, planned
 from .schedule import HOT, Trouble, drawn
 from .world import EPOCH, Owner, Stuck, World
 
-__all__ = ["Run", "Violation", "run"]
+__all__ = ["Run", "Schedule", "Violation", "run"]
 
 HEALING_MS = 30_000
 """How long it may take until everything is processed once all trouble is over."""
@@ -52,9 +52,10 @@ class Run:
 class Schedule:
     """A schedule under way."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, trouble: Trouble | None = None) -> None:
+        """`trouble` is drawn from the seed unless it is given."""
         self.seed = seed
-        self.trouble = trouble = drawn(seed)
+        self.trouble = trouble = trouble or drawn(seed)
         self.world = World(seed)
         self.chance = self.world.random
         self.broker = Broker(self.world, replace(trouble.network))
@@ -69,7 +70,7 @@ class Schedule:
         self.settings = Settings(app_id=APP, guarantee=trouble.guarantee, **trouble.settings)  # pyright: ignore[reportArgumentType]
         self.processes: list[Process] = []
         self.disks: list[Disk] = []
-        self.problems: list[str] = []
+        self.problems = self.broker.group.problems
         self.written = 0
         self.numbers = 0
         self.healed = 0

@@ -55,8 +55,8 @@ class Group:
         self.leader = ""
         self.offsets: dict[Key, tuple[int, str]] = {}
         self.pending: dict[Transaction, dict[Key, tuple[int, str]]] = {}
-        self.history: list[tuple[str, int]] = []
-        """(member, generation) of every offset commit that was taken, for those who check."""
+        self.problems: list[str] = []
+        """What two owners of one partition would lead to, and nothing else can."""
         self._names = 0
         self._round = 0
 
@@ -141,7 +141,6 @@ class Group:
         if self.state == "completing":
             return REBALANCING
         self.offsets.update(offsets)
-        self.history.append((name, generation))
         return NONE
 
     def commit_in(
@@ -151,14 +150,21 @@ class Group:
         code = self._known(generation, name)
         if code:
             return code
+        for other, theirs in self.pending.items():
+            both = sorted(theirs.keys() & offsets.keys())
+            if both and other.name != transaction.name:
+                self.problems.append(f"{other.name} and {transaction.name} both commit {both}")
         self.pending.setdefault(transaction, {}).update(offsets)
-        self.history.append((name, generation))
         return NONE
 
     def landed(self, transaction: Transaction) -> None:
         """The transaction's marker has reached the group."""
         offsets = self.pending.pop(transaction, {})
         if transaction.decided == "commit":
+            for key, (offset, _) in offsets.items():
+                before = self.offsets.get(key, (0, ""))[0]
+                if offset < before:
+                    self.problems.append(f"{transaction.name} commits {key} up to {offset} after {before}")
             self.offsets.update(offsets)
 
     def fetch(self, partitions: list[Key], *, stable: bool) -> dict[Key, tuple[int, str, int]]:
