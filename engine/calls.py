@@ -1,13 +1,16 @@
 """Runs the coroutine functions of a process's steps: one event loop in a thread of its own, started by the first call.
 
 Each attempt has a time limit; one that fails is tried again after a pause that doubles each time. Answers wait in a
-queue until the step that called asks for them, so a step hears of them on the thread that runs it.
+queue until the step that called asks for them, so a step hears of them on the thread that runs it. A function that is
+an asynchronous context manager as well, to hold a session or a pool, is entered before its first call and exited at the
+end, once a process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import random
 import threading
 from collections import deque
@@ -18,6 +21,7 @@ from ..operators.calls import Answer, Call, CallOptions
 
 __all__ = ["EventLoopCalls"]
 
+LOG = logging.getLogger("tidemill.calls")
 LONGEST_PAUSE_MS = 30_000
 JITTER = 0.2
 """A pause is longer or shorter by up to this part, so that calls that failed together do not come again together."""
@@ -31,6 +35,8 @@ class EventLoopCalls:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._answered = threading.Event()
+        self._opening: dict[int, asyncio.Task[Any]] = {}
+        self._opened: list[Any] = []
 
     def line(self, function: Callable[[Any], Any], options: CallOptions) -> _Line:
         """The calls of one step at work."""
@@ -53,9 +59,48 @@ class EventLoopCalls:
         """Does something on the event loop."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=_run, args=(self._loop,), name="tidemill-calls", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._loop,), name="tidemill-calls", daemon=True)
             self._thread.start()
         self._loop.call_soon_threadsafe(action)
+
+    async def opened(self, function: Any) -> Any:
+        """The function, entered if it is a context manager."""
+        if not hasattr(type(function), "__aenter__"):
+            return function
+        if id(function) not in self._opening:
+            self._opening[id(function)] = asyncio.get_running_loop().create_task(self._open(function))
+        try:
+            return await asyncio.shield(self._opening[id(function)])
+        except Exception:
+            self._opening.pop(id(function), None)
+            raise
+
+    async def _open(self, function: Any) -> Any:
+        entered = await function.__aenter__()
+        self._opened.append(function)
+        return entered
+
+    async def _end(self) -> None:
+        """Cancels what is under way and exits what was entered, on the event loop."""
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        for function in reversed(self._opened):
+            try:
+                await function.__aexit__(None, None, None)
+            except Exception:
+                LOG.exception("%r could not be closed", function)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The thread: runs until it is stopped."""
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(self._end())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        finally:
+            loop.close()
 
     def ended(self) -> None:
         """Tells who waits that an answer is there."""
@@ -120,7 +165,8 @@ class _Line:
         return await self._attempt(value)
 
     async def _attempt(self, value: Any) -> Any:
-        awaitable = self._function(value)
+        function = await self._calls.opened(self._function)
+        awaitable = function(value)
         if not inspect.isawaitable(awaitable):
             raise TypeError(
                 f"the function of .map_async() gave {awaitable!r}, which cannot be awaited: it must be a coroutine "
@@ -135,17 +181,3 @@ class _Line:
 def pause(first: int, attempt: int, jitter: float) -> float:
     """Ms to wait after the attempt with this number, from 0."""
     return min(first * 2.0**attempt, LONGEST_PAUSE_MS) * (1 + jitter)
-
-
-def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """The thread: runs until it is stopped, then cancels what is under way."""
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        under_way = asyncio.all_tasks(loop)
-        for task in under_way:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*under_way, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from inspect import isroutine
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -19,8 +20,9 @@ BUILTIN = {bool, int, float, str, dict, list}
 
 def result_serde(function: Callable[..., Any], *, each: bool = False) -> Serde[Any] | None:
     """JSON of the annotated type, where it is a model or a builtin; with `each`, of the items of the annotated type."""
+    called: Any = function if isroutine(function) else type(function).__call__
     try:
-        found = get_type_hints(function).get("return")
+        found = get_type_hints(called).get("return")
     except (AttributeError, NameError, TypeError):
         return None
     if each:

@@ -240,6 +240,9 @@ class Stream(Handle, Generic[K, V]):
         after `backoff` and twice as long each further time; then the record is treated as any that a step cannot
         process. Results come in the order of the records, or with `ordered=False` as they are there.
 
+        A function that is an asynchronous context manager too is entered before its first call and exited at the end,
+        which is where sessions and pools are opened and closed.
+
         Exactly-once holds for the results: a record that waits for its call is part of the step's state. The function
         itself may be called again for the same value, by a retry or after a crash.
         """

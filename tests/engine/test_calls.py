@@ -134,6 +134,36 @@ def test_a_closed_line_cancels_its_calls_and_no_others(calls: EventLoopCalls) ->
     assert one.answers() == []
 
 
+class Pool:
+    """A function that has to be opened; the first time that fails."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def __aenter__(self) -> Pool:
+        self.told.append("enter")
+        if len(self.told) == 1:
+            raise ConnectionError("not yet")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.told.append("exit")
+
+    async def __call__(self, value: str) -> str:
+        assert self.told[-1] == "enter"
+        return value * 2
+
+
+def test_a_context_manager_is_entered_before_its_first_call_and_exited_at_the_end() -> None:
+    calls, pool = EventLoopCalls(), Pool()
+    lines = [calls.line(pool, CallOptions(timeout=1000, retries=1, backoff=1)) for _ in range(2)]
+    for number, line in enumerate(lines):
+        line.start([Call(number, "x")])
+        assert answers(calls, line, 1) == [Answer(number, "xx", None)]
+    calls.close()
+    assert pool.told == ["enter", "enter", "exit"]
+
+
 def test_the_end_cancels_everything() -> None:
     calls = EventLoopCalls()
     started, ended = threading.Event(), threading.Event()
