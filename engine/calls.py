@@ -15,7 +15,8 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, cast
 
 from ..operators.calls import Answer, Call, CallOptions
 
@@ -36,7 +37,7 @@ class EventLoopCalls:
         self._thread: threading.Thread | None = None
         self._answered = threading.Event()
         self._opening: dict[int, asyncio.Task[Any]] = {}
-        self._opened: list[Any] = []
+        self._opened: list[AbstractAsyncContextManager[Any]] = []
 
     def line(self, function: Callable[[Any], Any], options: CallOptions) -> _Line:
         """The calls of one step at work."""
@@ -65,17 +66,19 @@ class EventLoopCalls:
 
     async def opened(self, function: Any) -> Any:
         """The function, entered if it is a context manager."""
-        if not hasattr(type(function), "__aenter__"):
+        name = id(function)
+        if not isinstance(function, AbstractAsyncContextManager):
             return function
-        if id(function) not in self._opening:
-            self._opening[id(function)] = asyncio.get_running_loop().create_task(self._open(function))
+        if name not in self._opening:
+            entering = self._open(cast("AbstractAsyncContextManager[Any]", function))
+            self._opening[name] = asyncio.get_running_loop().create_task(entering)
         try:
-            return await asyncio.shield(self._opening[id(function)])
+            return await asyncio.shield(self._opening[name])
         except Exception:
-            self._opening.pop(id(function), None)
+            self._opening.pop(name, None)
             raise
 
-    async def _open(self, function: Any) -> Any:
+    async def _open(self, function: AbstractAsyncContextManager[Any]) -> Any:
         entered = await function.__aenter__()
         self._opened.append(function)
         return entered

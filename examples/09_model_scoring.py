@@ -5,13 +5,15 @@ topic. A batch waits up to a fifth of a second to fill up. A flower that the mod
 missing, is found by halving its batch, and skipped; the others have their labels.
 """
 
+from typing import Any
+
 import msgspec
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 
 import tidemill as tm
 
-iris = load_iris()
+iris: Any = load_iris()
 model = LogisticRegression(max_iter=1000).fit(iris.data, iris.target)
 
 
