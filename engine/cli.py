@@ -2,6 +2,7 @@
 
     run                     runs a program                                               (cli_run.py)
     topology                shows a program: what runs, what it reads and writes
+    scale                   changes the number of workers of a running application       (cli_scale.py)
     status, reset, state    look at an application, put it back to its beginning         (cli_admin.py)
     broker                  starts the embedded development broker
 
@@ -22,6 +23,7 @@ from . import describe
 from .app import App
 from .cli_admin import reaching, reset, state, status
 from .cli_run import EPILOG, GroupedCommand, execute, given, run_program, settings_options
+from .cli_scale import scale
 from .config_sources import load
 from .errors import ConfigError, TopologyError
 from .growth import matches_of
@@ -129,7 +131,7 @@ def broker(port: int, host: str, data_dir: Path) -> None:
     os.execv(program, [program, "start", *arguments])
 
 
-for command in (status, reset, state):
+for command in (scale, status, reset, state):
     cli.add_command(command)
 
 

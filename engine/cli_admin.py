@@ -31,7 +31,7 @@ from .kafka.topics import Topics
 from .reset import by_form, by_program, described
 from .target import find
 
-__all__ = ["reaching", "reset", "state", "status"]
+__all__ = ["reaching", "reset", "settings_of", "state", "status"]
 
 KAFKA = ("broker", "connect_timeout")
 WIDE = 500

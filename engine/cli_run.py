@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from socket import socket
 from typing import Any, Final, Protocol, TypeVar
 
@@ -20,9 +21,16 @@ from .clock import SYSTEM
 from .config import DEFAULTS, SETTINGS, Settings
 from .config_declaring import Setting
 from .config_sources import FILE_NAME, load, read_client_options
+from .connect import Stopped, prepare
+from .errors import EXIT_OK
+from .kafka.options import admin_options
+from .kafka.topics import Topics
 from .lastwords import report
 from .logs import coloured, setup
-from .supervisor import Supervisor, inherit, own_command
+from .processors import processors
+from .signals import StopSignals
+from .supervisor import Supervisor, own_command
+from .worker import inherit
 
 __all__ = ["EPILOG", "GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
 
@@ -111,11 +119,21 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
     settings = load(program.app_id, program.arguments, options=given(options), config=options.get("config"))
     inherited = inherit(os.environ)
     setup(settings, None if inherited is None else settings.worker)
-    if settings.workers > 1 and inherited is None:
-        program.topology()  # what is wrong with it is said once, not once a worker
-        supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ)
-        return supervisor.run(lambda url: LOG.info("metrics and health of all workers at %s", url))
+    if inherited is None and settings.supervised:
+        return supervise(program.topology(), settings)  # what is wrong with it is said once, not once a worker
     return program.run(settings, None if inherited is None else inherited.web)
+
+
+def supervise(topology: Topology, settings: Settings) -> int:
+    """Runs several workers; gives the exit code."""
+    with StopSignals(children=True, at_once=False) as signals, suppress(Stopped):
+        tasks: int | None = None
+        if settings.workers == "auto" or settings.autoscale is not None:
+            topics = Topics(admin_options(settings))
+            tasks = len(prepare(settings.app_id, topology, settings, topics, SYSTEM, signals).tasks())
+        supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ, processors(), tasks)
+        return supervisor.run(signals, lambda url: LOG.info("metrics and health of all workers at %s", url))
+    return EXIT_OK
 
 
 def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from ..operators.durations import format_duration
 from . import config_values as kinds
+from .autoscale import Bounds
 from .config_arguments import Guarantee
 from .config_declaring import Setting, about, declare
 from .config_librdkafka import refusals
@@ -65,12 +66,26 @@ class Settings:
         "How often results, state and offsets are committed. Shorter means results are visible sooner, longer means "
         "less work for the broker.",
     )
-    workers: int = declare(
+    workers: int | Literal["auto"] = declare(
         1,
         APPLICATION,
         kinds.workers(),
-        "Processes on this machine that share the work. With more than one, a supervisor starts them, starts them "
-        "again when they die, and serves the metrics of all.",
+        "Processes on this machine that share the work. With more than one, or `auto`, a supervisor starts them, "
+        "starts them again when they die, and serves the metrics of all. `auto`: one for each processor that this "
+        "machine or container may use, and no more than there are tasks. `tidemill scale` changes it at run time.",
+    )
+    autoscale: Bounds | None = declare(
+        None,
+        APPLICATION,
+        kinds.optional(kinds.bounds()),
+        "The least and the most workers, `2:6`: their number then follows lag and load, beginning with `workers`, and "
+        "is never above that of tasks, nor above that of processors unless the least is.",
+    )
+    autoscale_quiet: int = declare(
+        180_000,
+        APPLICATION,
+        kinds.duration(at_least=10_000),
+        "For how long there must have been too little work before `autoscale` takes workers away.",
     )
     worker: int = declare(
         0,
@@ -310,9 +325,14 @@ class Settings:
         return self.state_dir / self.app_id / f"worker-{self.worker}"
 
     @property
+    def supervised(self) -> bool:
+        """Whether a supervisor runs the workers, of which there may be one."""
+        return self.workers != 1 or self.autoscale is not None
+
+    @property
     def member_instance_id(self) -> str | None:
         """The group.instance.id of this process, None for a dynamic member."""
-        if self.instance_id is None or self.workers == 1:
+        if self.instance_id is None or not self.supervised:
             return self.instance_id
         return f"{self.instance_id}-{self.worker}"
 

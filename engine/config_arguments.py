@@ -26,6 +26,8 @@ class Arguments(TypedDict, total=False):
     guarantee: Guarantee
     commit_interval: Duration
     workers: int | Literal["auto"]
+    autoscale: str | None
+    autoscale_quiet: Duration
     worker: int
     state_dir: str | Path
     state_memory: Size

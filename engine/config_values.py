@@ -7,7 +7,6 @@ in `config.py`, where they come from in `config_sources.py`.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from typing import Any, Final
 
 from ..operators.durations import format_duration, parse_duration
 from ..operators.suggest import did_you_mean
+from .autoscale import Bounds
 from .errors import ConfigError
 from .sizes import format_size, parse_size
 
 __all__ = [
     "Kind",
+    "bounds",
     "brokers",
     "choice",
     "duration",
@@ -38,6 +39,8 @@ __all__ = [
 
 HOST_AND_PORT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}")
 HOST: Final = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+RANGE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,5})")
+MOST_WORKERS: Final = 1024
 LEGAL_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,120}")
 
 
@@ -124,17 +127,34 @@ def truth() -> Kind:
 
 
 def workers() -> Kind:
-    """A number of processes, or "auto" for one a processor."""
-    plain = integer(1, 1024)
+    """A number of processes, or "auto" for as many as are of use."""
+    plain = integer(1, MOST_WORKERS)
 
-    def parse(value: object, what: str) -> int:
+    def parse(value: object, what: str) -> int | str:
         if value == "auto":
-            return processors()
+            return "auto"
         if isinstance(value, str):
             raise ConfigError(f"{what}: {value!r} is not a number of processes; write a whole number or 'auto'")
         return plain.parse(value, what)
 
-    return Kind('whole number, or `"auto"` for one a processor', "N|auto", parse, from_text=number_or_text)
+    return Kind('whole number, or `"auto"`', "N|auto", parse, from_text=number_or_text)
+
+
+def bounds() -> Kind:
+    """The least and the most of something, `2:6`."""
+
+    def parse(value: object, what: str) -> Bounds:
+        found = RANGE.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ConfigError(f"{what}: {value!r} is not the least and the most number of processes; write '1:4'")
+        least, most = int(found[1]), int(found[2])
+        if not 1 <= least <= most <= MOST_WORKERS:
+            raise ConfigError(
+                f"{what}: {value!r} is out of range: at least 1, at most {MOST_WORKERS}, and the lower number first"
+            )
+        return Bounds(least, most)
+
+    return Kind('`"MIN:MAX"`, two whole numbers', "MIN:MAX", parse)
 
 
 def choice(*values: str) -> Kind:
@@ -237,8 +257,3 @@ def number_or_text(text: str) -> object:
 def decimal_or_text(text: str) -> object:
     """The number that `text` is, or the text, for a message to show."""
     return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text) else text
-
-
-def processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -194,7 +194,7 @@ class Loop:
         plan = event.plan
         self._writer.begin_epoch(event.epoch, event.process)
         self._identity.remember(event.member_id, event.process)
-        self._stats.assigned()
+        self._stats.assigned(len(self._plan.tasks()))
         leaving = [task for task in self._tasks if task not in plan.active]
         unwanted = self._wanted - plan.active
         untouched = event.surplus - self._tasks.keys() - self._wanted - self._leaving

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -69,6 +70,11 @@ class StopSignals:
         ready, _, _ = select.select([self._receive], [], [], seconds)
         if ready:
             self._receive.recv(4096)
+
+    def wake(self) -> None:
+        """Ends a `wait`, from any thread."""
+        with suppress(OSError):  # full, so it wakes anyway; or closed
+            self._send.send(b"\0")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked += 1

@@ -1,12 +1,13 @@
 """Several processes of one application on one machine: `--workers N`.
 
-The supervisor runs the command it was started with once more for each worker, with TIDEMILL_WORKER set. It starts a
-worker again when it dies, passes a stop on, and ends with the right exit code; `verdict` decides which deaths are
-mended by starting again. It touches neither Kafka nor state. Workers notice by a pipe when the supervisor is gone, and
-stop.
+The supervisor starts the workers (worker.py), starts one again when it dies and has it taken out of the group meanwhile
+(departures.py), changes their number when it is asked to (control.py) or by their load (autoscale.py), passes a stop
+on, and ends with the right exit code. It joins no group and opens no store. Workers notice when the supervisor is gone,
+and stop.
 
     STARTING -> RUNNING --worker dies--> verdict: start again after a while, or stop all with this exit code
-                   '------signal-------> STOPPING --all gone, or too late--> exit
+                 |  ^---fewer wanted--> the highest numbers stop, the others go on
+                 '------signal--------> STOPPING --all gone, or too late--> exit
 """
 
 from __future__ import annotations
@@ -14,68 +15,32 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Final
 
 from ..operators.durations import format_duration
+from .autoscale import Bounds, Observed, decide, limits
 from .clock import Clock
 from .config import Settings
-from .errors import EXIT_BUG, EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_KAFKA, EXIT_OK, EXIT_RECORD, EXIT_STATE, ConfigError
+from .control import Answer, Control, Place, Request
+from .departures import Departures
+from .describe import counted
+from .errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError
 from .serve.web import WebServer, listen
-from .serve.workers import Scraped, worker_pages
-from .signals import StopSignals, stop_with_parent
+from .serve.workers import Scraped, Watch, WorkersCollector, worker_pages
+from .signals import StopSignals
+from .worker import GiveUp, Worker, describe
 
-__all__ = ["GiveUp", "Inherited", "Restart", "Supervisor", "inherit", "own_command", "verdict"]
-
-VARIABLE: Final = "TIDEMILL_SUPERVISOR"
-WORKER_VARIABLE: Final = "TIDEMILL_WORKER"
+__all__ = ["Supervisor", "own_command"]
 
 LOG: Final = logging.getLogger("tidemill.supervisor")
 
-FINAL_CODES: Final = {
-    EXIT_RECORD: "a record could not be processed, and starting again would only meet it again",
-    EXIT_CONFIG: "settings or program are wrong",
-    EXIT_KAFKA: "Kafka cannot be reached or refuses",
-    EXIT_STATE: "the state directory is unusable",
-}
-QUICK_MS: Final = 60_000
-"""A worker that dies sooner than this after its start has died quickly."""
-LONGEST_DELAY_MS: Final = 30_000
-MOST_QUICK_DEATHS: Final = 8
 LAST_WAIT_MS: Final = 2_000
 """How long workers have to vanish after a second signal, and after `stop_timeout`, before they are killed."""
-
-
-@dataclass(frozen=True)
-class Restart:
-    """Start the worker again after a while."""
-
-    delay_ms: int
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """Stop all workers and end with this exit code."""
-
-    code: int
-    why: str
-
-
-def verdict(code: int, quick_deaths: int) -> Restart | GiveUp:
-    """What the death of a worker calls for.
-
-    `code` is its exit code, negative when a signal killed it; `quick_deaths` how often in a row it died soon after its
-    start, this time included. The first restart is at once: the work of a dead worker waits.
-    """
-    if code in FINAL_CODES:
-        return GiveUp(code, FINAL_CODES[code])
-    if quick_deaths >= MOST_QUICK_DEATHS:
-        return GiveUp(EXIT_BUG, f"it died {quick_deaths} times in a row soon after its start")
-    return Restart(0 if quick_deaths <= 1 else min(1000 << (quick_deaths - 2), LONGEST_DELAY_MS))
+LOOK_SECONDS: Final = 2.0
+"""How often the workers are looked at."""
 
 
 def own_command() -> list[str]:
@@ -83,57 +48,22 @@ def own_command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-@dataclass(frozen=True)
-class Inherited:
-    """What a worker has from its supervisor."""
-
-    web: socket.socket | None
-    """The listening socket on which the supervisor asks for the worker's figures."""
-
-
-def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
-    """What this process has from its supervisor, None when it is nobody's worker.
-
-    From now on it stops when the supervisor is gone. The variables are taken out of the environment: they are not meant
-    for processes that a user's function starts.
-    """
-    given = environ.pop(VARIABLE, None)
-    if given is None:
-        return None
-    environ.pop(WORKER_VARIABLE, None)
-    parent, web = (int(part) for part in given.split(","))
-    stop_with_parent(parent)
-    return Inherited(socket.socket(fileno=web) if web >= 0 else None)
-
-
-@dataclass
-class Worker:
-    """One place among the workers, and the process that fills it at the moment."""
-
-    number: int
-    web: socket.socket | None
-    process: subprocess.Popen[bytes] | None = None
-    started: int = 0
-    start_at: int = 0
-    quick_deaths: int = 0
-    restarts: int = 0
-
-    @property
-    def alive(self) -> bool:
-        """True when there is a process."""
-        return self.process is not None
-
-    def send(self, number: signal.Signals) -> None:
-        """Sends a signal to the process, if there is one."""
-        if self.process is not None:
-            self.process.send_signal(number)
-
-
 class Supervisor:
     """Runs the workers of one application."""
 
-    def __init__(self, settings: Settings, command: Sequence[str], clock: Clock, environ: Mapping[str, str]) -> None:
-        """`command` starts one worker; it is told its number by the environment."""
+    def __init__(
+        self,
+        settings: Settings,
+        command: Sequence[str],
+        clock: Clock,
+        environ: Mapping[str, str],
+        processors: int,
+        tasks: int | None = None,
+    ) -> None:
+        """`command` starts one worker; it is told its number by the environment.
+
+        `processors` are those that this process may use, `tasks` those of the application, if that is known yet.
+        """
         if settings.worker:
             raise ConfigError(
                 "worker and workers cannot be set together: with workers the supervisor numbers them itself"
@@ -142,77 +72,204 @@ class Supervisor:
         self._command = list(command)
         self._clock = clock
         self._environ = dict(environ)
+        self._processors = processors
+        self._tasks = tasks
+        self._bounds = settings.autoscale
         self._life: tuple[int, int] = (-1, -1)
-        self._workers = [
-            Worker(number, None if settings.web is None else listen("127.0.0.1", 0))
-            for number in range(settings.workers)
-        ]
+        self._workers: tuple[Worker, ...] = ()
+        """By number. Those from `_wanted` on were scaled away: they stop, or are gone."""
+        self._wanted = 0
+        self._changed = 0
+        self._history: list[Observed] = []
+        """What the load was like since last not all workers were at work."""
+        self._looks = 0
 
-    def run(self, announce: Callable[[str], None]) -> int:
+    def run(self, signals: StopSignals, announce: Callable[[str], None]) -> int:
         """Runs until stopped; gives the exit code. `announce` is told where the figures of all workers are served."""
         settings = self._settings
-        web = None
         self._life = os.pipe()
-        try:
-            with StopSignals(children=True, at_once=False) as signals:
-                if settings.web is not None:
-                    web = WebServer(listen(settings.web_host, settings.web), worker_pages(self._scraped))
-                    announce(web.url)
-                for worker in self._workers:
-                    self._start(worker)
-                try:
-                    code = self._watch(signals)
-                    return self._stop(signals, code)
-                finally:
-                    for worker in self._workers:
-                        worker.send(signal.SIGKILL)
-        finally:
+        with ExitStack() as closing:
             for descriptor in self._life:
-                os.close(descriptor)
-            if web is not None:
-                web.close()
-            for worker in self._workers:
-                if worker.web is not None:
-                    worker.web.close()
+                closing.callback(os.close, descriptor)
+            closing.callback(self._end)
+            self._control = Control(settings, signals.wake)
+            closing.callback(self._control.close)
+            self._departures = Departures(settings)
+            closing.callback(self._departures.close)
+            self._collector = WorkersCollector(self._scraped)
+            if settings.web is not None:
+                pages = worker_pages(self._scraped, self._collector)
+                web = WebServer(listen(settings.web_host, settings.web), pages)
+                closing.callback(web.close)
+                announce(web.url)
+            self._watch = Watch(self._collector, LOOK_SECONDS)
+            closing.callback(self._watch.close)
+            self._scale(self._first_number())
+            return self._stop(signals, self._run(signals))
 
-    def _start(self, worker: Worker) -> None:
-        inherited = [self._life[0], *([worker.web.fileno()] if worker.web is not None else [])]
-        worker.process = subprocess.Popen(
-            self._command,
-            env={
-                **self._environ,
-                WORKER_VARIABLE: str(worker.number),
-                VARIABLE: f"{self._life[0]},{-1 if worker.web is None else worker.web.fileno()}",
-            },
-            stdin=subprocess.DEVNULL,
-            pass_fds=inherited,
-            start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
-        )
-        worker.started = self._clock.monotonic()
-        LOG.info("worker %d: started (pid %d)", worker.number, worker.process.pid)
+    def _first_number(self) -> int:
+        """How many workers to begin with."""
+        asked = self._useful() if self._settings.workers == "auto" else self._settings.workers
+        if self._bounds is None:
+            return asked
+        within = limits(self._bounds, self._tasks, self._processors)
+        if within != self._bounds:
+            LOG.info("autoscale %s: no more than %d are of use here (%s)", self._bounds, within.most, self._use())
+        return min(max(asked, within.least), within.most)
 
-    def _watch(self, signals: StopSignals) -> int:
+    def _useful(self) -> int:
+        """As many workers as are of use on this machine."""
+        return min(self._processors, max(1, self._tasks or self._processors))
+
+    def _use(self) -> str:
+        tasks = "" if self._tasks is None else f", {counted(self._tasks, 'task')}"
+        return f"{counted(self._processors, 'processor')}{tasks}"
+
+    def _scale(self, number: int) -> None:
+        """From now on so many workers are wanted: those above stop, and new ones are started at the next turn."""
+        now = self._clock.monotonic()
+        self._workers += tuple(Worker(n) for n in range(len(self._workers), number))
+        for worker in self._workers[number : self._wanted]:
+            if worker.alive:
+                worker.stop_by = now + self._settings.stop_timeout + LAST_WAIT_MS
+                worker.send(signal.SIGTERM)
+                LOG.info("worker %d: stopping; its tasks go to the others", worker.number)
+        for worker in self._workers[self._wanted : number]:
+            worker.start_at = now
+            worker.quick_deaths = 0
+        self._wanted = number
+        self._changed = now
+        self._history.clear()
+
+    def _run(self, signals: StopSignals) -> int:
         """Keeps the workers running; gives the exit code when all are to be stopped."""
         while not signals():
             now = self._clock.monotonic()
             for worker in self._workers:
-                code = self._reap(worker)
+                code = worker.reap()
                 if code is not None:
-                    lived = now - worker.started
-                    worker.quick_deaths = worker.quick_deaths + 1 if lived < QUICK_MS else 1
-                    decided = verdict(code, worker.quick_deaths)
-                    if isinstance(decided, GiveUp):
-                        LOG.error("worker %d %s: %s; stopping all workers", worker.number, describe(code), decided.why)
-                        return decided.code
-                    worker.start_at = now + decided.delay_ms
-                    when = f"in {format_duration(decided.delay_ms)}" if decided.delay_ms else "now"
-                    LOG.warning("worker %d %s; starting it again %s", worker.number, describe(code), when)
-                if not worker.alive and worker.start_at <= now:
-                    worker.restarts += 1
-                    self._start(worker)
-            waits = [worker.start_at - now for worker in self._workers if not worker.alive]
-            signals.wait(max(min([*waits, 1000]), 0) / 1000)
+                    ended = self._ended(worker, code, now)
+                    if ended is not None:
+                        return ended
+                if worker.stop_by is not None:
+                    if worker.alive and now >= worker.stop_by:
+                        worker.send(signal.SIGKILL)
+                elif worker.number < self._wanted and not worker.alive and worker.start_at <= now:
+                    self._start(worker, now)
+            self._look(now)
+            for waiting in self._control.requests():
+                waiting.answer.set_result(self._answer(self._asked(waiting.request)))
+            signals.wait(self._pause(self._clock.monotonic()))
         return EXIT_OK
+
+    def _start(self, worker: Worker, now: int) -> None:
+        if worker.life and worker.quick_deaths:
+            worker.restarts += 1
+        pid = worker.start(self._command, self._environ, self._life[0], now)
+        LOG.info("worker %d: started (pid %d)", worker.number, pid)
+
+    def _ended(self, worker: Worker, code: int, now: int) -> int | None:
+        """A worker has ended; gives the exit code of the whole when that is its end too."""
+        self._history.clear()
+        if worker.stop_by is not None:
+            worker.stop_by, worker.start_at = None, now
+            clean = code in (EXIT_OK, -signal.SIGTERM)  # of that die those that have not begun yet
+            LOG.log(logging.INFO if clean else logging.WARNING, "worker %d %s", worker.number, describe(code))
+            if not clean or self._settings.instance_id is not None:
+                self._departures.remove(worker.number)
+            return None
+        decided = worker.died(code, now)
+        if isinstance(decided, GiveUp):
+            LOG.error("worker %d %s: %s; stopping all workers", worker.number, describe(code), decided.why)
+            return decided.code
+        when = f"in {format_duration(decided.delay_ms)}" if decided.delay_ms else "now"
+        LOG.warning("worker %d %s; starting it again %s", worker.number, describe(code), when)
+        if self._settings.instance_id is None or decided.delay_ms:  # a static member's place is kept for its restart
+            self._departures.remove(worker.number)
+        return None
+
+    def _pause(self, now: int) -> float:
+        """Seconds until something is to be done, if nothing happens before."""
+        starts = [worker.start_at for worker in self._workers[: self._wanted] if not worker.alive]
+        kills = [worker.stop_by for worker in self._workers if worker.stop_by is not None]
+        return max(min([*starts, *kills, now + 1000]) - now, 0) / 1000
+
+    # How many
+
+    def _look(self, now: int) -> None:
+        """Takes in what was seen of the workers; with `autoscale` decides on their number."""
+        number, seen = self._watch.latest()
+        if number == self._looks:
+            return
+        self._looks = number
+        self._tasks = max([self._tasks or 0, *(look.tasks for look in seen.values())]) or None
+        wanted = self._workers[: self._wanted]
+        looks = [seen.get(worker.number) for worker in wanted]
+        working = [
+            look
+            for look, worker in zip(looks, wanted, strict=True)
+            if look is not None and look.ready and look.life == worker.life and worker.alive
+        ]
+        if len(working) < self._wanted:
+            self._history.clear()
+        else:
+            need = [look.needed for look in working]
+            oldest = now - self._settings.autoscale_quiet - 10_000
+            self._history = [it for it in self._history if it.at >= oldest]
+            self._history.append(Observed(now, sum(need), max(need)))
+        if self._bounds is not None:
+            self._autoscale(now, self._bounds)
+
+    def _autoscale(self, now: int, bounds: Bounds) -> None:
+        within = limits(bounds, self._tasks, self._processors)
+        history = self._history
+        number = decide(history, now, self._wanted, self._changed, within, self._settings.autoscale_quiet)
+        if number != self._wanted:
+            need = f"the work asks for {history[-1].needed:.1f}" if history else "by the bounds"
+            LOG.info("autoscale %s: %d workers in place of %d (%s)", bounds, number, self._wanted, need)
+            self._scale(number)
+
+    def _asked(self, request: Request) -> str:
+        """Does what is asked for; gives why it was not done, "" when it was."""
+        if request.autoscale == "off":
+            self._bounds = None
+        elif request.autoscale is not None:
+            self._bounds = Bounds(*request.autoscale)
+            LOG.info("autoscale %s, as asked for", self._bounds)
+            self._autoscale(self._clock.monotonic(), self._bounds)
+        if request.workers is None:
+            return ""
+        if self._bounds is not None:
+            return (
+                f"autoscale is on ({self._bounds}), so the number of workers follows the load: give it other bounds "
+                "(--autoscale MIN:MAX), or switch it off with it (--autoscale off --workers N)"
+            )
+        number = self._useful() if request.workers == "auto" else request.workers
+        if number != self._wanted:
+            LOG.info("%s in place of %d, as asked for", counted(number, "worker"), self._wanted)
+            self._scale(number)
+        return ""
+
+    def _answer(self, refused: str) -> Answer:
+        _, seen = self._watch.latest()
+        places: list[Place] = []
+        for worker in self._workers:
+            look = seen.get(worker.number)
+            ready = look is not None and look.ready and look.life == worker.life
+            if worker.stop_by is not None:
+                state = "stopping"
+            elif worker.number >= self._wanted:
+                continue
+            else:
+                state = "waiting" if not worker.alive else "ready" if ready else "starting"
+            pid = 0 if worker.process is None else worker.process.pid
+            places.append(Place(worker.number, pid, state, worker.restarts))
+        return Answer(os.getpid(), self._wanted, places, self._bounds, self._tasks, self._processors, refused)
+
+    def _scraped(self) -> list[Scraped]:
+        return [Scraped(it.number, it.url, it.restarts, it.life, it.number < self._wanted) for it in self._workers]
+
+    # The end
 
     def _stop(self, signals: StopSignals, code: int) -> int:
         """Stops all workers; gives the exit code of the whole."""
@@ -222,10 +279,12 @@ class Supervisor:
         deadline = self._clock.monotonic() + self._settings.stop_timeout + LAST_WAIT_MS
         while any(worker.alive for worker in self._workers):
             for worker in self._workers:
-                ended = self._reap(worker)
+                ended = worker.reap()
                 if ended and ended != -signal.SIGTERM:  # of that die only those that have not begun yet
                     LOG.warning("worker %d %s while it stopped", worker.number, describe(ended))
                     code = code or (ended if ended > 0 else EXIT_INTERRUPTED)
+                    if self._settings.instance_id is None:
+                        self._departures.remove(worker.number)
             now = self._clock.monotonic()
             if signals.asked > max(asked, 1):
                 asked, code = signals.asked, EXIT_INTERRUPTED
@@ -235,32 +294,13 @@ class Supervisor:
             if now >= deadline:
                 for worker in self._workers:
                     worker.send(signal.SIGKILL)
+            for waiting in self._control.requests():
+                waiting.answer.set_result(self._answer("the application is being stopped"))
             signals.wait(0.1)
         return code
 
-    def _reap(self, worker: Worker) -> int | None:
-        """The exit code of a worker that has just ended; None when it runs, or had ended before."""
-        code = None if worker.process is None else worker.process.poll()
-        if code is not None:
-            worker.process = None
-        return code
-
-    def _scraped(self) -> list[Scraped]:
-        return [
-            Scraped(
-                worker.number,
-                f"http://127.0.0.1:{worker.web.getsockname()[1]}" if worker.alive and worker.web is not None else None,
-                worker.restarts,
-            )
-            for worker in self._workers
-        ]
-
-
-def describe(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+    def _end(self) -> None:
+        """Nothing is left of the workers, however this ends."""
+        for worker in self._workers:
+            worker.send(signal.SIGKILL)
+            worker.web.close()

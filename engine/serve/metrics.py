@@ -20,6 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ..load import load_of
 from .stats import Histogram, Stats
 
 __all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "family", "registry_of"]
@@ -46,8 +47,12 @@ MetricName: TypeAlias = Literal[
     "tidemill_poll_seconds_total",
     "tidemill_process_seconds_total",
     "tidemill_turn_age_seconds",
+    "tidemill_application_tasks",
+    "tidemill_busy_ratio",
+    "tidemill_needed_workers",
     "tidemill_worker_up",
     "tidemill_worker_restarts_total",
+    "tidemill_wanted_workers",
 ]
 
 Type: TypeAlias = Literal["counter", "gauge", "histogram"]
@@ -105,12 +110,25 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     "tidemill_turn_age_seconds": Described(
         "gauge", (), "Time since the processing thread last finished a turn; it grows while a call hangs."
     ),
+    "tidemill_application_tasks": Described(
+        "gauge", (), "Tasks of the whole application: more processes than these have nothing to do."
+    ),
+    "tidemill_busy_ratio": Described(
+        "gauge", (), "Share of the last 15 s that the processing thread spent in steps rather than waiting for records."
+    ),
+    "tidemill_needed_workers": Described(
+        "gauge",
+        (),
+        "How many processes the work of this one asks for, by lag, its growth and how busy it is; 1 until that is "
+        "known. The sum over all processes of an application, rounded up, is how many it should have.",
+    ),
     "tidemill_worker_up": Described(
         "gauge", ("worker",), "With several workers: 1 for one that answers its supervisor, else 0."
     ),
     "tidemill_worker_restarts_total": Described(
         "counter", ("worker",), "With several workers: times that the supervisor started one again."
     ),
+    "tidemill_wanted_workers": Described("gauge", (), "With several workers: how many there are to be now."),
 }
 
 
@@ -138,6 +156,10 @@ def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]
     yield "tidemill_poll_seconds_total", [((), stats.poll_seconds)]
     yield "tidemill_process_seconds_total", [((), stats.process_seconds)]
     yield "tidemill_turn_age_seconds", [((), max(now - stats.turned, 0) / 1000 if stats.turned else 0)]
+    yield "tidemill_application_tasks", [((), stats.tasks)] if stats.tasks else []
+    load = load_of(stats.samples)
+    yield "tidemill_busy_ratio", [((), 0.0 if load is None else load.busy)]
+    yield "tidemill_needed_workers", [((), 1.0 if load is None else load.needed)]
 
 
 def one_label(figures: Mapping[str, float]) -> list[Sample]:

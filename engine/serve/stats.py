@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from ..load import Sample
+
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
 Key = tuple[str, int]
@@ -24,6 +26,9 @@ LOOK_MS: Final = 250
 """How often the tasks are looked at."""
 SIZE_MS: Final = 5_000
 """How often the stores are asked for their size."""
+SAMPLE_MS: Final = 1_000
+"""How often a sample for the load is taken."""
+SAMPLES: Final = 20
 
 
 class Sized(Protocol):
@@ -133,6 +138,10 @@ class Stats:
     """Decoded state that waits for a commit."""
     buffer_bytes: int = 0
     """Records fetched that wait to be processed."""
+    tasks: int = 0
+    """Tasks of the whole application."""
+    samples: tuple[Sample, ...] = ()
+    """Of the last seconds, since partitions last came or went: what the load is worked out from."""
     turned: int = 0
     """When the loop last finished a turn or a try of one, in ms; 0 before the first. It stands still while a call
     hangs."""
@@ -144,6 +153,7 @@ class Stats:
     _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
     _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
     _looked: int = 0
+    _sampled: frozenset[Key] = frozenset()
     _sized: int = 0
 
     def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
@@ -154,6 +164,7 @@ class Stats:
         self._looked = now
         tasks = list(tasks)
         self._look(tasks, end)
+        self._sample(now)
         if abs(now - self._sized) >= SIZE_MS or len(self.state_bytes) != len(tasks):
             self._sized = now
             self.state_bytes = {str(task.id): sum(store.size() for store in task.stores.values()) for task in tasks}
@@ -176,6 +187,17 @@ class Stats:
         self.running = len(tasks)
         self.dirty_bytes = sum(task.dirty_bytes for task in tasks)
         self.buffer_bytes = sum(sum(task.buffered().values()) for task in tasks)
+
+    def _sample(self, now: int) -> None:
+        partitions = frozenset(self.lag)
+        if partitions != self._sampled or (self.samples and now < self.samples[-1].at):
+            self._sampled, self.samples = partitions, ()
+        if self.samples and now - self.samples[-1].at < SAMPLE_MS:
+            return
+        sample = Sample(
+            now, sum(self.records_in.values()), sum(self.lag.values()), self.process_seconds, self.poll_seconds
+        )
+        self.samples = (*self.samples[1 - SAMPLES :], sample)
 
     def closed(self, task: Watched) -> None:
         """A task ends in this process; what it counted stays."""
@@ -221,9 +243,10 @@ class Stats:
         self.aborts += 1
         self._ends.clear()
 
-    def assigned(self) -> None:
-        """The group has said which tasks are ours."""
+    def assigned(self, tasks: int) -> None:
+        """The group has said which tasks are ours, of so many that the application has."""
         self.joined = True
+        self.tasks = tasks
         self.rebalances += 1
 
     def lost(self) -> None:

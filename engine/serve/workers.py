@@ -1,14 +1,17 @@
 """The figures of several workers on one endpoint.
 
 The supervisor asks each worker for its metrics and health when it is asked itself, adds the label `worker` to every
-sample and answers with all of them. A worker that does not answer in time is shown as down; the others still count.
+sample and answers with all of them. A worker that does not answer in time is shown as down; the others still count. It
+also asks now and then for itself: what workers had counted must be known when they die, and how loaded they are decides
+how many there should be.
 """
 
 from __future__ import annotations
 
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -16,14 +19,14 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from .health import Health
-from .metrics import family
+from .metrics import MetricName, family
+from .retained import Retained
 from .web import Page, pages
 
-__all__ = ["Scraped", "WorkersCollector", "worker_pages"]
+__all__ = ["Look", "Scraped", "WorkersCollector", "Watch", "worker_pages"]
 
 TIMEOUT: Final = 2.0
 """Seconds a worker has for an answer."""
@@ -40,6 +43,10 @@ class Scraped:
     url: str | None
     """Where it answers; None while there is no process."""
     restarts: int
+    life: int = 0
+    """Goes up with each process that takes the place."""
+    wanted: bool = True
+    """False for one that was scaled away."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Fetched:
     body: str
 
 
-def fetch(workers: list[Scraped], path: str) -> list[Fetched]:
+def fetch(workers: Sequence[Scraped], path: str) -> list[Fetched]:
     """Asks all workers at once."""
 
     def ask(worker: Scraped) -> Fetched:
@@ -71,43 +78,104 @@ def fetch(workers: list[Scraped], path: str) -> list[Fetched]:
         return list(pool.map(ask, workers))
 
 
-class WorkersCollector(Collector):
-    """The metrics of all workers, each sample with its worker."""
+@dataclass(frozen=True)
+class Look:
+    """How a worker is."""
 
-    def __init__(self, workers: Callable[[], list[Scraped]]) -> None:
+    life: int
+    ready: bool
+    """A member of the group, with all its tasks running."""
+    needed: float
+    """How many workers its work asks for."""
+    tasks: int
+    """Tasks of the whole application; 0 when it does not know."""
+
+
+class WorkersCollector(Collector):
+    """The metrics of all workers, each sample with its worker. May be asked by several threads."""
+
+    def __init__(self, workers: Callable[[], Sequence[Scraped]]) -> None:
         self._workers = workers
+        self._retained = Retained()
+        self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            fetched = self._fetch()
+            wanted = [one for one in fetched if one.worker.wanted]
+            found = [
+                family("tidemill_worker_up", [((str(one.worker.number),), int(one.status == 200)) for one in wanted]),
+                family(
+                    "tidemill_worker_restarts_total",
+                    [((str(one.worker.number),), one.worker.restarts) for one in fetched],
+                ),
+                family("tidemill_wanted_workers", [((), len(wanted))]),
+                *self._retained.metrics(),
+            ]
+        yield from found
+
+    def look(self) -> dict[int, Look]:
+        """How the workers that answer are."""
+        with self._lock:
+            return {one.worker.number: self._look(one.worker) for one in self._fetch() if one.status == 200}
+
+    def _look(self, worker: Scraped) -> Look:
+        def level(name: MetricName, **labels: str) -> float:
+            return self._retained.level(worker.number, name, labels) or 0.0
+
+        ready = level("tidemill_joined") == 1 and level("tidemill_tasks", state="restoring") == 0
+        return Look(worker.life, ready, level("tidemill_needed_workers"), int(level("tidemill_application_tasks")))
+
+    def _fetch(self) -> list[Fetched]:
         fetched = fetch(self._workers(), "/metrics")
-        yield family("tidemill_worker_up", [((str(one.worker.number),), int(one.status == 200)) for one in fetched])
-        yield family(
-            "tidemill_worker_restarts_total", [((str(one.worker.number),), one.worker.restarts) for one in fetched]
-        )
-        yield from merged({str(one.worker.number): one.body for one in fetched if one.status == 200})
+        for one in fetched:
+            if one.status == 200:
+                self._retained.heard(one.worker.number, one.worker.life, one.body)
+            else:
+                self._retained.silent(one.worker.number)
+        return fetched
 
 
-def merged(texts: Mapping[str, str]) -> Iterable[Metric]:
-    """One set of metrics from several, each sample with the label `worker`."""
-    found: dict[str, Metric] = {}
-    for worker, text in texts.items():
-        for metric in text_string_to_metric_families(text):
-            whole = found.setdefault(metric.name, Metric(metric.name, metric.documentation, metric.type))
-            for sample in metric.samples:
-                whole.add_sample(sample.name, {**sample.labels, "worker": worker}, sample.value)
-    return found.values()
+class Watch:
+    """Looks at the workers now and then, in a thread of its own."""
+
+    def __init__(self, collector: WorkersCollector, interval: float) -> None:
+        """Every `interval` seconds; begins at once."""
+        self._collector = collector
+        self._interval = interval
+        self._stopped = threading.Event()
+        self._latest: tuple[int, Mapping[int, Look]] = (0, {})
+        self._thread = threading.Thread(target=self._run, name="tidemill-watch", daemon=True)
+        self._thread.start()
+
+    def latest(self) -> tuple[int, Mapping[int, Look]]:
+        """What was last seen, by worker, with the number of the look."""
+        return self._latest
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval):
+            self._latest = (self._latest[0] + 1, self._collector.look())
+
+    def close(self) -> None:
+        """Looks no more."""
+        self._stopped.set()
+        self._thread.join()
 
 
-def worker_pages(workers: Callable[[], list[Scraped]]) -> Mapping[str, Page]:
+def worker_pages(workers: Callable[[], Sequence[Scraped]], collector: WorkersCollector) -> Mapping[str, Page]:
     """The pages of a supervisor."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(WorkersCollector(workers))
+    registry.register(collector)
+
+    def asked(path: str) -> list[Fetched]:
+        return fetch([worker for worker in workers() if worker.wanted], path)
 
     def live() -> Health:
         """A worker that has died is started again; one that hangs is what nobody mends."""
-        return summed([one for one in fetch(workers(), "/health/live") if one.status == 503], "all workers are alive")
+        return summed([one for one in asked("/health/live") if one.status == 503], "all workers are alive")
 
     def ready() -> Health:
-        return summed([one for one in fetch(workers(), "/health/ready") if one.status != 200], "all workers are ready")
+        return summed([one for one in asked("/health/ready") if one.status != 200], "all workers are ready")
 
     return pages(registry, live, ready)
 

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
+from tidemill.engine.autoscale import Bounds
 from tidemill.engine.config import DEFAULTS, SETTINGS, Settings
 from tidemill.engine.config_arguments import Arguments
 from tidemill.engine.config_librdkafka import REFUSED
@@ -98,3 +99,5 @@ def test_each_worker_has_a_directory_and_an_instance_id_of_its_own() -> None:
     third = Settings(app_id="views", state_dir=Path("s"), instance_id="host", workers=4, worker=2)
     assert (third.worker_dir, third.member_instance_id) == (Path("s/views/worker-2"), "host-2")
     assert Settings(app_id="views", workers=4).member_instance_id is None
+    scaled = Settings(app_id="views", instance_id="host", autoscale=Bounds(1, 4))
+    assert scaled.member_instance_id == "host-0", "it may not stay alone"

@@ -148,13 +148,22 @@ def test_numbers_as_text_where_there_is_only_text() -> None:
     assert "TIDEMILL_COMMIT_INTERVAL: '100' is not a duration; it has no unit" in refused(
         environ={"TIDEMILL_COMMIT_INTERVAL": "100"}
     )
-    assert loaded(environ={"TIDEMILL_WORKERS": "auto"}).workers >= 1
+    assert loaded(environ={"TIDEMILL_WORKERS": "auto"}).workers == "auto"
+    assert loaded(environ={"TIDEMILL_AUTOSCALE": "2:6"}).autoscale == (2, 6)
+    assert loaded(toml="autoscale = '2:6'", environ={"TIDEMILL_AUTOSCALE": "off"}).autoscale is None
 
 
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
         ("workers", "0", "--workers: 0 is out of range: it must be at least 1 and at most 1024"),
+        ("autoscale", "4", "--autoscale: '4' is not the least and the most number of processes; write '1:4'"),
+        (
+            "autoscale",
+            "4:1",
+            "--autoscale: '4:1' is out of range: at least 1, at most 1024, and the lower number first",
+        ),
+        ("autoscale", "0:3", "--autoscale: '0:3' is out of range"),
         ("web", "70000", "--web: 70000 is out of range: it must be at least 0 and at most 65535"),
         ("replication_factor", "0", "--replication-factor: 0 is out of range"),
         ("commit_interval", "0s", "--commit-interval: '0s' must be at least '1ms'"),
@@ -236,6 +245,7 @@ def test_every_setting_can_be_given_in_every_source() -> None:
         "broker": "a:1",
         "guarantee": "at_least_once",
         "workers": "2",
+        "autoscale": "1:4",
         "worker": "3",
         "state_dir": "s",
         "state_memory": "1GiB",

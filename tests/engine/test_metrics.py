@@ -17,9 +17,9 @@ from tidemill.engine.serve.health import live, ready
 from tidemill.engine.serve.metrics import CATALOGUE, MetricName, StatsCollector, registry_of
 from tidemill.engine.serve.stats import Histogram, Stats
 from tidemill.engine.serve.web import Answer, WebServer, listen, pages
-from tidemill.engine.serve.workers import Scraped, merged, worker_pages
+from tidemill.engine.serve.workers import Scraped, WorkersCollector, worker_pages
 
-BY_SUPERVISOR = {"tidemill_worker_up", "tidemill_worker_restarts_total"}
+BY_SUPERVISOR = {"tidemill_worker_up", "tidemill_worker_restarts_total", "tidemill_wanted_workers"}
 
 
 @dataclass
@@ -186,7 +186,7 @@ def test_health() -> None:
     assert live(stats, 5_000, now=1_000_000).ok, "a process that has not begun is alive"
     assert not ready(stats).ok
     stats.turn([], lambda key: 0, now=10_000)
-    stats.assigned()
+    stats.assigned(6)
     assert live(stats, 5_000, now=15_000).ok
     assert ready(stats).ok
     hung = live(stats, 5_000, now=15_001)
@@ -254,7 +254,7 @@ def test_an_address_that_cannot_be_had(web: WebServer) -> None:
 
 def test_several_workers_are_one(web: WebServer) -> None:
     stats = busy()
-    stats.assigned()
+    stats.assigned(6)
     stats.turned = 9_000
     other = served(stats)
     workers = [
@@ -263,7 +263,7 @@ def test_several_workers_are_one(web: WebServer) -> None:
         Scraped(2, None, 5),
         Scraped(3, "http://127.0.0.1:1", 0),
     ]
-    both = WebServer(listen("127.0.0.1", 0), worker_pages(lambda: workers))
+    both = WebServer(listen("127.0.0.1", 0), worker_pages(lambda: workers, WorkersCollector(lambda: workers)))
     try:
         found = figures(get(f"{both.url}/metrics")[2])
         assert [found["tidemill_worker_up", str(number)] for number in range(4)] == [1, 1, 0, 0]
@@ -281,12 +281,3 @@ def test_several_workers_are_one(web: WebServer) -> None:
     finally:
         both.close()
         other.close()
-
-
-def test_merged_text_is_read_again_as_it_was() -> None:
-    once = list(text_string_to_metric_families(text_of(busy())))
-    (names, types) = ({metric.name for metric in once}, {metric.name: metric.type for metric in once})
-    whole = list(merged({"0": text_of(busy()), "1": text_of(busy())}))
-    assert {metric.name for metric in whole} == names
-    assert {metric.name: metric.type for metric in whole} == types
-    assert sum(len(metric.samples) for metric in whole) == 2 * sum(len(metric.samples) for metric in once)

@@ -148,11 +148,11 @@ def test_a_supervisor_removes_a_dead_worker_from_outside(crew: Crew) -> None:
     member = dead.membership.status.member_id
     crew.drop(dead)
     options = {"bootstrap.servers": crew.bootstrap}
-    assert remove_members(options, crew.group, [member, "nobody"]) == [member]
-    assert remove_members(options, crew.group, [member]) == []
+    assert remove_members(options, crew.group, [(member, None), ("nobody", None)]) == [(member, None)]
+    assert remove_members(options, crew.group, [(member, None)]) == []
     crew.until(lambda: len(hands[0].running) == 8, 5, "the other to take over")
     with pytest.raises(Retryable, match="in time"):
-        remove_members({"bootstrap.servers": "127.0.0.1:1"}, crew.group, [member], 0.5)
+        remove_members({"bootstrap.servers": "127.0.0.1:1"}, crew.group, [(member, None)], 0.5)
 
 
 def test_a_change_of_load_is_reviewed(crew: Crew) -> None:

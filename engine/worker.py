@@ -1,0 +1,161 @@
+"""A worker process, from both sides: how a supervisor starts and ends it, and what it has from its supervisor.
+
+A worker is the command the supervisor was started with, run once more with TIDEMILL_WORKER set. It inherits the reading
+end of a pipe, by which it notices that the supervisor is gone, and a listening socket on which it serves its figures.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from .errors import EXIT_BUG, EXIT_CONFIG, EXIT_KAFKA, EXIT_RECORD, EXIT_STATE
+from .serve.web import listen
+from .signals import stop_with_parent
+
+__all__ = ["GiveUp", "Inherited", "Restart", "Worker", "describe", "inherit", "verdict"]
+
+VARIABLE: Final = "TIDEMILL_SUPERVISOR"
+WORKER_VARIABLE: Final = "TIDEMILL_WORKER"
+
+FINAL_CODES: Final = {
+    EXIT_RECORD: "a record could not be processed, and starting again would only meet it again",
+    EXIT_CONFIG: "settings or program are wrong",
+    EXIT_KAFKA: "Kafka cannot be reached or refuses",
+    EXIT_STATE: "the state directory is unusable",
+}
+QUICK_MS: Final = 60_000
+"""A worker that dies sooner than this after its start has died quickly."""
+LONGEST_DELAY_MS: Final = 30_000
+MOST_QUICK_DEATHS: Final = 8
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Start the worker again after a while."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Stop all workers and end with this exit code."""
+
+    code: int
+    why: str
+
+
+def verdict(code: int, quick_deaths: int) -> Restart | GiveUp:
+    """What the death of a worker calls for.
+
+    `code` is its exit code, negative when a signal killed it; `quick_deaths` how often in a row it died soon after its
+    start, this time included. The first restart is at once: the work of a dead worker waits.
+    """
+    if code in FINAL_CODES:
+        return GiveUp(code, FINAL_CODES[code])
+    if quick_deaths >= MOST_QUICK_DEATHS:
+        return GiveUp(EXIT_BUG, f"it died {quick_deaths} times in a row soon after its start")
+    return Restart(0 if quick_deaths <= 1 else min(1000 << (quick_deaths - 2), LONGEST_DELAY_MS))
+
+
+@dataclass
+class Worker:
+    """One place among the workers, and the process that fills it at the moment."""
+
+    number: int
+    web: socket.socket = field(default_factory=lambda: listen("127.0.0.1", 0))
+    """Where its figures are asked for; the same for all processes that take the place."""
+    process: subprocess.Popen[bytes] | None = None
+    life: int = 0
+    """How many processes have taken the place."""
+    started: int = 0
+    start_at: int = 0
+    """When a dead one is to be started again."""
+    stop_by: int | None = None
+    """When one that was asked to stop is killed; None while it is wanted."""
+    quick_deaths: int = 0
+    restarts: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """True when there is a process."""
+        return self.process is not None
+
+    @property
+    def url(self) -> str | None:
+        """Where it answers; None when there is no process."""
+        return f"http://127.0.0.1:{self.web.getsockname()[1]}" if self.alive else None
+
+    def start(self, command: Sequence[str], environ: Mapping[str, str], life_line: int, now: int) -> int:
+        """Starts a process; gives its pid. `life_line` is the reading end of the pipe that the supervisor holds."""
+        self.process = subprocess.Popen(
+            command,
+            env={
+                **environ,
+                WORKER_VARIABLE: str(self.number),
+                VARIABLE: f"{life_line},{self.web.fileno()}",
+            },
+            stdin=subprocess.DEVNULL,
+            pass_fds=[life_line, self.web.fileno()],
+            start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
+        )
+        self.started = now
+        self.life += 1
+        return self.process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the process, if there is one."""
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def reap(self) -> int | None:
+        """The exit code of a process that has just ended; None when it runs, or had ended before."""
+        code = None if self.process is None else self.process.poll()
+        if code is not None:
+            self.process = None
+        return code
+
+    def died(self, code: int, now: int) -> Restart | GiveUp:
+        """Counts a death that nobody asked for; says what it calls for."""
+        self.quick_deaths = self.quick_deaths + 1 if now - self.started < QUICK_MS else 1
+        decided = verdict(code, self.quick_deaths)
+        if isinstance(decided, Restart):
+            self.start_at = now + decided.delay_ms
+        return decided
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a worker has from its supervisor."""
+
+    web: socket.socket
+    """The listening socket on which the supervisor asks for the worker's figures."""
+
+
+def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
+    """What this process has from its supervisor, None when it is nobody's worker.
+
+    From now on it stops when the supervisor is gone. The variables are taken out of the environment: they are not meant
+    for processes that a user's function starts.
+    """
+    given = environ.pop(VARIABLE, None)
+    if given is None:
+        return None
+    environ.pop(WORKER_VARIABLE, None)
+    parent, web = (int(part) for part in given.split(","))
+    stop_with_parent(parent)
+    return Inherited(socket.socket(fileno=web))
+
+
+def describe(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
