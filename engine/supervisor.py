@@ -261,7 +261,8 @@ class Supervisor:
             elif worker.number >= self._wanted:
                 continue
             else:
-                state = "waiting" if not worker.alive else "ready" if ready else "starting"
+                dead = not worker.alive and worker.quick_deaths > 0
+                state = "waiting" if dead else "ready" if ready and worker.alive else "starting"
             pid = 0 if worker.process is None else worker.process.pid
             places.append(Place(worker.number, pid, state, worker.restarts))
         return Answer(os.getpid(), self._wanted, places, self._bounds, self._tasks, self._processors, refused)

@@ -35,14 +35,14 @@ if sys.argv[2] == "imports":
 stats = Stats()
 stats.assigned(6)
 stats.turn([], lambda key: 0, 1)
+command = sys.argv[2]
+if command == "loaded":
+    stats.samples = tuple(Sample(at * 1000, 100 * at, 0, 0.95 * at, 0.05 * at) for at in range(10))
+if command == "starts":
+    stats.restoring = 1
 with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1", inherited.web):
     life = len(list(here.glob(f"{number}-*")))
     (here / f"{number}-{life}").write_text(json.dumps(os.getpid()))
-    command = sys.argv[2]
-    if command == "loaded":  # as long as there are fewer than four
-        stats.samples = tuple(Sample(at * 1000, 100 * at, 0, 0.95 * at, 0.05 * at) for at in range(10))
-    if command == "starts":
-        stats.restoring = 1
     while not stopping():
         if command == "starts" and (here / "go").exists():
             stats.restoring = 0
