@@ -130,7 +130,8 @@ def supervise(topology: Topology, settings: Settings) -> int:
         tasks: int | None = None
         if settings.workers == "auto" or settings.autoscale is not None:
             topics = Topics(admin_options(settings))
-            tasks = len(prepare(settings.app_id, topology, settings, topics, SYSTEM, signals).tasks())
+            _, planned = prepare(settings.app_id, topology, settings, topics, SYSTEM, signals)
+            tasks = len(planned.tasks())
         supervisor = Supervisor(settings, own_command(), SYSTEM, os.environ, processors(), tasks)
         return supervisor.run(signals, lambda url: LOG.info("metrics and health of all workers at %s", url))
     return EXIT_OK
