@@ -273,6 +273,9 @@ class Schedule:
         self._until(lambda: not self.processes, "all processes stop", keep=False)
 
     def _all_running(self) -> bool:
+        group = self.broker.group
+        if group.state != "stable" or group.members.keys() != {process.member for process in self.processes}:
+            return False  # somebody has yet to hear that others have its tasks
         running = [task for process in self.processes for task in process.tasks.values()]
         owned = {task.id for task in running if not task.dirty}
         return len(running) == len(self.plan.tasks()) == len(owned)
