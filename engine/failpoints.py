@@ -1,14 +1,16 @@
-"""Named places where a test may make this process die or fail.
+"""Named places where a test may make this process die, fail, stand still or be slow.
 
-`TIDEMILL_FAILPOINT="name[:nth][=kill|raise]"` arms one: at its nth passage (the first by default) the process kills
-itself with SIGKILL, or raises `FailpointReached`. Where the variable is not set, `hit` is a function that does nothing;
-it is called once a commit, never once a record.
+`TIDEMILL_FAILPOINT="name[:nth][=kill|raise|stop|slow]"` arms one: at its nth passage (the first by default) the process
+kills itself with SIGKILL, raises `FailpointReached`, or stops itself with SIGSTOP; from the nth passage on it sleeps at
+each for a while, as on a slow disk. Where the variable is not set, `hit` is a function that does nothing; it is called
+once a commit, never once a record.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -33,6 +35,10 @@ NAMES: Final = (
 )
 
 
+ACTIONS: Final = ("kill", "raise", "stop", "slow")
+SLOW_SECONDS: Final = 0.25
+
+
 class FailpointReached(Exception):
     """Raised at an armed failpoint whose action is "raise"."""
 
@@ -50,23 +56,25 @@ class Failpoint:
         if name != self.name:
             return
         self.passed += 1
-        if self.passed != self.nth:
+        if self.action == "slow" and self.passed >= self.nth:
+            time.sleep(SLOW_SECONDS)
+        if self.passed != self.nth or self.action == "slow":
             return
         if self.action == "raise":
             raise FailpointReached(name)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if self.action == "stop" else signal.SIGKILL)
 
 
 def parse(text: str) -> Failpoint:
-    """Reads `name[:nth][=kill|raise]`."""
+    """Reads `name[:nth][=kill|raise|stop|slow]`."""
     head, equals, action = text.partition("=")
     name, colon, nth = head.partition(":")
     if name not in NAMES:
         raise ConfigError(f"{VARIABLE}={text!r}: there is no failpoint {name!r}{did_you_mean(name, NAMES)}")
     if colon and not (nth.isdecimal() and int(nth) > 0):
         raise ConfigError(f"{VARIABLE}={text!r}: {nth!r} is not a count; write {name}:2 for the second passage")
-    if equals and action not in ("kill", "raise"):
-        raise ConfigError(f"{VARIABLE}={text!r}: the action is 'kill' or 'raise', not {action!r}")
+    if equals and action not in ACTIONS:
+        raise ConfigError(f"{VARIABLE}={text!r}: the action is one of {', '.join(ACTIONS)}, not {action!r}")
     return Failpoint(name, int(nth) if colon else 1, action or "kill")
 
 

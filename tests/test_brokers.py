@@ -258,9 +258,13 @@ def test_three_nodes_know_each_other_and_replicate() -> None:
 
 
 def test_a_proxied_node_tells_clients_the_proxys_port() -> None:
-    properties = server_properties(1, [NodeAddress("127.0.0.1", 20000, 21000, (22000, 23000))], "/data")
-    assert properties["listeners"].endswith("PROXIED://127.0.0.1:22000")
-    assert properties["advertised.listeners"] == "PLAINTEXT://127.0.0.1:20000,PROXIED://127.0.0.1:23000"
+    address = NodeAddress("127.0.0.1", 20000, 21000, ((22000, 23000), (22001, 23001)))
+    properties = server_properties(1, [address], "/data")
+    assert properties["listeners"].endswith("PROXIED0://127.0.0.1:22000,PROXIED1://127.0.0.1:22001")
+    assert (
+        properties["advertised.listeners"]
+        == "PLAINTEXT://127.0.0.1:20000,PROXIED0://127.0.0.1:23000,PROXIED1://127.0.0.1:23001"
+    )
     assert properties["inter.broker.listener.name"] == "PLAINTEXT"
 
 

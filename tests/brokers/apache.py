@@ -11,15 +11,15 @@ import base64
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.brokers import jars, ports
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import Child, remove, spawn, temporary_directory
-from tests.brokers.proxy import Proxy
 from tests.brokers.settings import NodeAddress, properties_text, server_properties
+from tests.brokers.ways import Way
 
 # Short-lived JVMs on few cores: the first compiler alone and one collector thread halve the CPU time of a start.
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Djava.awt.headless=true")
@@ -96,23 +96,21 @@ class JvmNode:
 
 def start_one(*, settings: Mapping[str, str] | None = None, proxied: bool = False, heap_mb: int = 512) -> Kafka:
     """One broker, ready. With `proxied`, a TCP proxy stands before a second listener (see Kafka.proxy)."""
-    if not proxied:
-        return _start([NodeAddress("127.0.0.1", ports.reserve(), ports.reserve())], settings, heap_mb)
-    behind = ports.reserve()
-    proxy = Proxy(("127.0.0.1", behind), ports.reserve())
-    address = NodeAddress("127.0.0.1", ports.reserve(), ports.reserve(), (behind, proxy.port))
-    return _start([address], settings, heap_mb, proxy)
+    return _start(1, settings, heap_mb, ways=int(proxied))
 
 
-def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320) -> Kafka:
-    """Three brokers, ready: everything replicated threefold, min.insync.replicas 2."""
-    return _start([NodeAddress("127.0.0.1", ports.reserve(), ports.reserve()) for _ in range(3)], settings, heap_mb)
+def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320, ways: int = 0) -> Kafka:
+    """Three brokers, ready: everything replicated threefold, min.insync.replicas 2. `ways` lead to them by proxies."""
+    return _start(3, settings, heap_mb, ways)
 
 
-def _start(
-    addresses: Sequence[NodeAddress], settings: Mapping[str, str] | None, heap_mb: int, proxy: Proxy | None = None
-) -> Kafka:
+def _start(count: int, settings: Mapping[str, str] | None, heap_mb: int, ways: int) -> Kafka:
     jars.classpath()  # before anything is made: it may download, or be Unavailable
+    opened = [Way.open(count) for _ in range(ways)]
+    addresses = [
+        NodeAddress("127.0.0.1", ports.reserve(), ports.reserve(), tuple(way.ports(number) for way in opened))
+        for number in range(count)
+    ]
     directory = temporary_directory("kafka")
     cluster_id = (
         base64.urlsafe_b64encode(b"test" + uuid.uuid4().bytes[4:]).decode().rstrip("=")
@@ -128,10 +126,10 @@ def _start(
             node.kill()
         remove(directory)
         for address in addresses:
-            for port in (address.port, address.controller_port, *(address.proxied or ())):
+            for port in (address.port, address.controller_port):
                 ports.release(port)
 
-    kafka = Kafka("apache", ",".join(node.bootstrap for node in nodes), nodes, close=close, proxy=proxy)
+    kafka = Kafka("apache", ",".join(node.bootstrap for node in nodes), nodes, close=close, ways=opened)
     try:
         with ThreadPoolExecutor(len(nodes)) as pool:
             list(pool.map(lambda node: node.format(cluster_id), nodes))

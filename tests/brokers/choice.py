@@ -79,12 +79,12 @@ class Choice:
             case _:
                 raise Unavailable("; ".join(self.missing))
 
-    def start_cluster(self, *, settings: Mapping[str, str] | None = None) -> Kafka:
+    def start_cluster(self, *, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
         match self.own:
             case "apache":
-                return apache.start_three(settings=settings)
+                return apache.start_three(settings=settings, ways=ways)
             case "compose":
-                return compose.start_three(settings=settings)
+                return compose.start_three(settings=settings, ways=ways)
             case _:
                 raise Unavailable("; ".join(self.missing))
 

@@ -19,8 +19,8 @@ from tests.brokers import ports
 from tests.brokers.jars import KAFKA_VERSION, Unavailable
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import remove, run_at_end, spawn, temporary_directory
-from tests.brokers.proxy import Proxy
 from tests.brokers.settings import NodeAddress, server_properties
+from tests.brokers.ways import Way
 
 _INSIDE, _CONTROLLER = 19092, 19093
 _CLUSTER_ID = "dGlkZW1pbGwtdGVzdHMtMQ"
@@ -45,11 +45,10 @@ def compose_file(addresses: Sequence[NodeAddress], settings: Mapping[str, str] |
         published = [address.port]
         bound = [f"INSIDE://:{_INSIDE}", f"CONTROLLER://:{_CONTROLLER}", f"PLAINTEXT://:{address.port}"]
         told = [f"INSIDE://{name}:{_INSIDE}", f"PLAINTEXT://{address.host}:{address.port}"]
-        if address.proxied is not None:
-            behind, proxy = address.proxied
+        for way, (behind, proxy) in enumerate(address.proxied):
             published.append(behind)
-            bound.append(f"PROXIED://:{behind}")
-            told.append(f"PROXIED://{address.host}:{proxy}")
+            bound.append(f"PROXIED{way}://:{behind}")
+            told.append(f"PROXIED{way}://{address.host}:{proxy}")
         inside = {
             "controller.quorum.voters": voters,
             "inter.broker.listener.name": "INSIDE",
@@ -125,18 +124,23 @@ class ComposeNode:
 
 
 def start_one(*, settings: Mapping[str, str] | None = None, proxied: bool = False) -> Kafka:
-    if not proxied:
-        return _start([NodeAddress("127.0.0.1", ports.reserve(), _CONTROLLER)], settings)
-    behind = ports.reserve()
-    proxy = Proxy(("127.0.0.1", behind), ports.reserve())
-    return _start([NodeAddress("127.0.0.1", ports.reserve(), _CONTROLLER, (behind, proxy.port))], settings, proxy)
+    return _start(1, settings, ways=int(proxied))
 
 
-def start_three(*, settings: Mapping[str, str] | None = None) -> Kafka:
-    return _start([NodeAddress("127.0.0.1", ports.reserve(), _CONTROLLER) for _ in range(3)], settings)
+def start_three(*, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
+    return _start(3, settings, ways)
 
 
-def _start(addresses: Sequence[NodeAddress], settings: Mapping[str, str] | None, proxy: Proxy | None = None) -> Kafka:
+def _start(nodes: int, settings: Mapping[str, str] | None, ways: int) -> Kafka:
+    opened = [Way.open(nodes) for _ in range(ways)]
+    addresses = [
+        NodeAddress("127.0.0.1", ports.reserve(), _CONTROLLER, tuple(way.ports(number) for way in opened))
+        for number in range(nodes)
+    ]
+    return _up(addresses, settings, opened)
+
+
+def _up(addresses: Sequence[NodeAddress], settings: Mapping[str, str] | None, ways: Sequence[Way]) -> Kafka:
     directory = temporary_directory("compose")
     content = compose_file(addresses, settings)
     project = Project(directory, content)
@@ -149,10 +153,9 @@ def _start(addresses: Sequence[NodeAddress], settings: Mapping[str, str] | None,
         project.run("down", "--volumes", "--timeout", "1")
         remove(directory)
         for address in addresses:
-            for port in (address.port, *(address.proxied or ())):
-                ports.release(port)
+            ports.release(address.port)
 
-    kafka = Kafka("compose", ",".join(node.bootstrap for node in nodes), nodes, close=close, proxy=proxy)
+    kafka = Kafka("compose", ",".join(node.bootstrap for node in nodes), nodes, close=close, ways=ways)
     try:
         kafka.start(timeout=300)  # the first time pulls the image
     except BaseException:

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.brokers.process import tail
 from tests.brokers.proxy import Proxy
+from tests.brokers.ways import Way
 
 Kind = Literal["running", "apache", "compose", "embedded"]
 
@@ -46,13 +47,13 @@ class Kafka:
         nodes: Sequence[Node] = (),
         *,
         close: Callable[[], None] = lambda: None,
-        proxy: Proxy | None = None,
+        ways: Sequence[Way] = (),
     ) -> None:
         self.kind: Kind = kind
         self.bootstrap = bootstrap
         self.nodes = tuple(nodes)
         self._close = close
-        self._proxy = proxy
+        self.ways = tuple(ways)
 
     @property
     def real(self) -> bool:
@@ -62,9 +63,9 @@ class Kafka:
     @property
     def proxy(self) -> Proxy:
         """The proxy before a broker that was started with `proxied=True`."""
-        if self._proxy is None:
+        if len(self.ways) != 1 or len(self.nodes) != 1:
             raise ValueError("this broker was started without a proxy")
-        return self._proxy
+        return self.ways[0].proxies[0]
 
     @property
     def proxied_bootstrap(self) -> str:
@@ -134,8 +135,8 @@ class Kafka:
 
     def close(self) -> None:
         """End it for good and remove its data."""
-        if self._proxy is not None:
-            self._proxy.close()
+        for way in self.ways:
+            way.close()
         self._close()
 
 

@@ -37,12 +37,12 @@ _QUICK_AND_HONEST = {
 
 @dataclass(frozen=True)
 class NodeAddress:
-    """Where one node listens. `proxied` is (port it listens on, port of the proxy that it tells clients)."""
+    """Where one node listens. Each of `proxied` is (port it listens on, port of the proxy that it tells clients)."""
 
     host: str
     port: int
     controller_port: int
-    proxied: tuple[int, int] | None = None
+    proxied: tuple[tuple[int, int], ...] = ()
 
 
 def server_properties(
@@ -57,8 +57,8 @@ def server_properties(
     enough = str(min(2, len(addresses)))
     listeners = {"PLAINTEXT": mine.port, "CONTROLLER": mine.controller_port}
     advertised = {"PLAINTEXT": mine.port}
-    if mine.proxied is not None:
-        listeners["PROXIED"], advertised["PROXIED"] = mine.proxied
+    for way, (behind, proxy) in enumerate(mine.proxied):
+        listeners[f"PROXIED{way}"], advertised[f"PROXIED{way}"] = behind, proxy
     return {
         **_QUICK_AND_HONEST,
         "process.roles": "broker,controller",

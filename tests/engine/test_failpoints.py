@@ -35,7 +35,7 @@ def test_raise_at_the_nth_passage_and_only_then() -> None:
         ("during-settle:0", "write during-settle:2"),
         ("during-settle:x", "write during-settle:2"),
         ("during-settle:", "write during-settle:2"),
-        ("during-settle=explode", "'kill' or 'raise', not 'explode'"),
+        ("during-settle=explode", "one of kill, raise, stop, slow, not 'explode'"),
     ],
 )
 def test_nonsense_is_refused(text: str, part: str) -> None:
@@ -44,15 +44,28 @@ def test_nonsense_is_refused(text: str, part: str) -> None:
     assert part in str(caught.value)
 
 
-def test_kill_is_sigkill() -> None:
-    code = """
+def test_slow_sleeps_from_the_nth_passage_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(failpoints.time, "sleep", slept.append)
+    hit = failpoints.arm("during-settle:2=slow")
+    for _ in range(4):
+        hit("during-settle")
+        hit("before-produce")
+    assert slept == [failpoints.SLOW_SECONDS] * 3
+
+
+TWICE = """
 from tidemill.engine.failpoints import hit
 hit("before-produce")
 print("once", flush=True)
 hit("before-produce")
+print("twice", flush=True)
 """
+
+
+def test_kill_is_sigkill() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", TWICE],
         env={**os.environ, failpoints.VARIABLE: "before-produce:2"},
         capture_output=True,
         text=True,
@@ -60,3 +73,19 @@ hit("before-produce")
     )
     assert found.returncode == -signal.SIGKILL
     assert found.stdout == "once\n"
+
+
+def test_stop_is_sigstop_and_it_goes_on() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", TWICE],
+        env={**os.environ, failpoints.VARIABLE: "before-produce:2=stop"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with child:
+        assert os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT) is not None
+        assert child.stdout is not None
+        assert child.stdout.readline() == "once\n"
+        child.send_signal(signal.SIGCONT)
+        assert child.stdout.read() == "twice\n"
+    assert child.returncode == 0
