@@ -28,8 +28,10 @@ _MARKS_OF_FIXTURES = {
     "own_kafka": ("broker", "kafka"),
     "start_kafka": ("broker", "kafka"),
     "cluster": ("broker", "kafka", "cluster"),
+    "ways": ("broker", "kafka", "cluster"),
 }
-_OWN = {"own_kafka", "start_kafka", "cluster"}
+_OWN = {"own_kafka", "start_kafka", "cluster", "ways"}
+_WAYS = 5
 _LEFT_OUT = "left out: "
 
 
@@ -118,6 +120,12 @@ def kafka() -> Iterator[Kafka]:
 def cluster() -> Iterator[Kafka]:
     """Three brokers that tests share. A test that stops one of them starts it again (`cluster.restart()`)."""
     yield from _opening(_choice().start_cluster)
+
+
+@pytest.fixture
+def ways() -> Iterator[Kafka]:
+    """Three brokers of the test's own with five ways to them through proxies: `ways.ways[0].address`."""
+    yield from _opening(lambda: _choice().start_cluster(ways=_WAYS))
 
 
 @pytest.fixture

@@ -34,6 +34,33 @@ HOPELESS = frozenset(
         KafkaError._UNSUPPORTED_FEATURE,
     }
 )
+PASSING = frozenset(
+    {
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._NOENT,  # "no leaders found": the partition was made a moment ago
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.LISTENER_NOT_FOUND,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.CONCURRENT_TRANSACTIONS,
+    }
+)
+"""Brokers come and go, and partitions get other leaders. The Java client retries the same (its `RetriableException`s);
+librdkafka's `retriable()` is true for a few of them only, and for none in the answers to an admin request."""
 TOO_LARGE = frozenset(
     {
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -89,18 +116,6 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
         return Fenced(text)
     if error.txn_requires_abort():
         return TransactionAborted(text)
-    if error.retriable() or code in (
-        KafkaError._TIMED_OUT,
-        KafkaError._TRANSPORT,
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._NOENT,  # "no leaders found": the partition was made a moment ago
-        KafkaError.REQUEST_TIMED_OUT,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.CONCURRENT_TRANSACTIONS,
-    ):
+    if error.retriable() or code in PASSING:
         return Retryable(text)
     return Fatal(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -156,6 +157,8 @@ class Topics:
                     "brokers than replicas asked for: set replication_factor to the number of brokers or less"
                 ) from failure
             raise translate(failure, f"create the {topic.kind} topic {topic.name!r}") from failure
+        except NotInTime as failure:
+            raise Retryable(f"could not create the topic {topic.name!r}: no broker answered in time") from failure
 
     def _check_policies(self, topics: list[InternalTopic]) -> None:
         if not topics:
@@ -194,7 +197,7 @@ class Topics:
             if error is not None and error.code() in ignore:
                 return None
             raise translate(failure, doing) from failure
-        except TimeoutError as failure:
+        except NotInTime as failure:
             raise Retryable(f"could not {doing}: no broker answered in {self._timeout:.0f} s") from failure
 
 

@@ -10,7 +10,7 @@ import random
 import struct
 import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import Producer
 
@@ -25,6 +25,17 @@ def encode(value: int) -> bytes:
 
 def decode(raw: bytes) -> int:
     return struct.unpack(">q", raw)[0]
+
+
+class Records(Protocol):
+    """What a feed writes."""
+
+    made: int
+    """How many there were so far."""
+
+    def record(self) -> tuple[bytes, bytes]:
+        """Key and value of the next one."""
+        ...
 
 
 class Inputs:
@@ -43,13 +54,21 @@ class Inputs:
         self.made += 1
         return self._random.choice(self._keys), value
 
+    def record(self) -> tuple[bytes, bytes]:
+        """The next one as it is written."""
+        key, value = self.next()
+        return key, encode(value)
+
 
 class Feed:
     """Writes `rate` records a second to a topic until `stop`."""
 
-    def __init__(self, broker: str, topic: str, *, rate: int, seed: int, keys: int) -> None:
+    def __init__(
+        self, broker: str, topic: str, *, rate: int, seed: int = 0, keys: int = 1, records: Records | None = None
+    ) -> None:
+        """Random inputs of a seed over so many keys, or the `records` given."""
         self.topic = topic
-        self._inputs = Inputs(seed, keys)
+        self._inputs: Records = records or Inputs(seed, keys)
         self._rate = rate
         self._failed: list[str] = []
         self._stopping = threading.Event()
@@ -89,8 +108,7 @@ class Feed:
         while not self._stopping.is_set():
             due = int((time.monotonic() - begin) * self._rate)
             while self._inputs.made < due:
-                key, value = self._inputs.next()
-                self._write(key, encode(value))
+                self._write(*self._inputs.record())
             self._producer.poll(0)
             self._stopping.wait(0.02)
 

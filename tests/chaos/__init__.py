@@ -1,0 +1,1 @@
+"""Proof under violence: an application on three brokers while everything around it fails, and the judgement of it."""

@@ -1,0 +1,286 @@
+"""Where it happens: three brokers, a way to them for each instance, the instances, and whoever does things to them.
+
+An `Arena` carries out the acts of a schedule one after the other. It knows what it has done to each instance, so it can
+tell a death that was inflicted from one that must not be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from tests.brokers import client
+from tests.brokers.kafka import Kafka, Node
+from tests.brokers.ways import Way
+from tests.integration.program import Life, Program
+
+from .schedule import SESSION, SLOTS, Act
+
+CLOCKS = Path(__file__).with_name("clocks")
+APP = Path(__file__).with_name("app.py")
+PARTITIONS = 6
+REPLICAS = 3
+FAKETIME = "/usr/lib/{}/faketime/libfaketimeMT.so.1"
+EXIT_SECONDS = 40.0
+
+
+class Violation(Exception):
+    """Something happened that must not."""
+
+
+def faketime() -> str | None:
+    """The library that sets the clock of a single process, where it is installed."""
+    path = Path(FAKETIME.format(f"{os.uname().machine}-linux-gnu"))
+    return str(path) if path.exists() else None
+
+
+@dataclass
+class Instance:
+    """A place for an instance: its directory, its way to the brokers, and what was done to it."""
+
+    program: Program
+    way: Way
+    clock: Path
+    life: Life | None = None
+    expected: set[int] = field(default_factory=set[int])
+    """Exit codes that its present life may end with, because of what was done to it."""
+
+    @property
+    def alive(self) -> bool:
+        return self.life is not None and self.life.alive()
+
+
+class Arena:
+    """The brokers, the instances, and the acts."""
+
+    def __init__(
+        self, kafka: Kafka, app_id: str, directory: Path, settings: Mapping[str, object], clocks: bool
+    ) -> None:
+        self.kafka = kafka
+        self.broker = kafka.bootstrap
+        self.app_id = app_id
+        self.done: Counter[str] = Counter()
+        """Faults by kind."""
+        self._at_brokers = ThreadPoolExecutor(1, "brokers")
+        self._pending: list[Future[Any]] = []
+        self._down: list[Node] = []
+        self._paused: list[Node] = []
+        self._faketime = faketime() if clocks else None
+        for topic in ("transfers", "receipts", "statements", "faults"):
+            client.create_topic(self.broker, self.name(topic), PARTITIONS, replication=REPLICAS)
+        self.instances = [
+            self._instance(directory / f"instance-{slot}", kafka.ways[slot], settings) for slot in range(SLOTS)
+        ]
+
+    def name(self, topic: str) -> str:
+        """A topic's full name."""
+        return f"{self.app_id}-{topic}"
+
+    def _instance(self, directory: Path, way: Way, more: Mapping[str, object]) -> Instance:
+        directory.mkdir(parents=True)
+        clock = directory / "clock"
+        clock.write_text("+0\n")
+        settings = {
+            "app_id": self.app_id,
+            "broker": way.address,
+            "state_dir": directory / "state",
+            "log_format": "json",
+            "session_timeout": f"{SESSION:g}s",
+            "heartbeat_interval": "1s",
+            "replication_factor": REPLICAS,
+            "commit_interval": "150ms",
+            "transaction_timeout": "60s",
+            **more,
+        }
+        variables = {"TOPICS": self.app_id}
+        if self._faketime is not None:
+            variables |= {
+                "PYTHONPATH": str(CLOCKS),
+                "LD_PRELOAD": self._faketime,
+                "FAKETIME_TIMESTAMP_FILE": str(clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_DONT_RESET": "1",
+            }
+        return Instance(Program(APP, directory, settings, variables, name="instance"), way, clock)
+
+    # Acts
+
+    def do(self, act: Act) -> str:
+        """Carries one act out; gives what it came to, where that was not known before."""
+        if act.fault:
+            self.done[act.do] += 1
+        if act.do == "kill-all":
+            for instance in self.instances:
+                self._kill(instance)
+        elif act.slot < 0:
+            return self._on_brokers(act)
+        else:
+            self._on_instance(self.instances[act.slot], act)
+        return ""
+
+    def _on_instance(self, instance: Instance, act: Act) -> None:
+        match act.do:
+            case "start":
+                self.start(instance)
+            case "kill":
+                self._kill(instance)
+            case "restart":
+                self._kill(instance)
+                self.start(instance)
+            case "die" | "freeze-inside" | "slow-disk":
+                self._kill(instance)
+                self.start(instance, act.how)
+            case "stop":
+                if instance.life is not None and instance.life.alive():
+                    instance.expected.add(0)
+                    instance.life.child.terminate()
+            case "freeze" | "freeze-long":
+                self._signal(instance, signal.SIGSTOP)
+            case "thaw":
+                self._signal(instance, signal.SIGCONT)
+            case "cut" | "cut-one-way":
+                instance.way.cut(act.how)  # pyright: ignore[reportArgumentType]
+            case "lag":
+                instance.way.delay(float(act.how.split()[0]) / 1000)
+            case "heal":
+                instance.way.heal()
+                instance.way.delay(0)
+            case "reset":
+                instance.way.close_connections()
+            case "clock":
+                instance.clock.write_text(f"{act.how}\n")
+            case _:
+                raise ValueError(f"nobody knows how to {act.do}")
+
+    def start(self, instance: Instance, failpoint: str = "") -> None:
+        """Begins a life; the one before it must have ended as it should."""
+        self._ended(instance)
+        instance.expected = {-signal.SIGKILL} if failpoint.endswith("=kill") else set()
+        more = {"failpoint": failpoint} if failpoint else {}
+        instance.life = instance.program.start(**more)
+
+    def _kill(self, instance: Instance) -> None:
+        if instance.life is not None and instance.life.alive():
+            instance.expected.add(-signal.SIGKILL)
+            instance.life.kill()
+
+    def _signal(self, instance: Instance, number: signal.Signals) -> None:
+        if instance.life is not None and instance.life.alive():
+            instance.life.child.send_signal(number)
+
+    def _ended(self, instance: Instance) -> None:
+        """Waits for a life that was asked to stop."""
+        if instance.life is None:
+            return
+        try:
+            instance.life.exit(EXIT_SECONDS)
+        except TimeoutError as error:
+            raise Violation(f"{instance.program.directory.name} was asked to stop and did not: {error}") from None
+        self.check(instance)
+
+    def check(self, instance: Instance) -> None:
+        """Raises Violation when an instance has ended that nobody has ended."""
+        if instance.life is None:
+            return
+        code = instance.life.child.poll()
+        if code is not None and code not in instance.expected:
+            raise Violation(
+                f"{instance.program.directory.name}, life {instance.life.number}, ended by itself with {code}: see "
+                f"{instance.life.child.log}"
+            )
+
+    def check_all(self) -> None:
+        """Raises what has gone wrong by now."""
+        for instance in self.instances:
+            self.check(instance)
+        for future in [one for one in self._pending if one.done()]:
+            self._pending.remove(future)
+            future.result()
+
+    # Brokers
+
+    def _on_brokers(self, act: Act) -> str:
+        if act.do == "broker-back":
+            self._pending.append(self._at_brokers.submit(self._back))
+            return ""
+        nodes = self._chosen(act.how)
+        if act.do == "broker-freeze":
+            self._paused += nodes
+            for node in nodes:
+                node.pause()
+        else:
+            self._down += nodes
+            for node in nodes:
+                self._pending.append(self._at_brokers.submit(node.stop if act.do == "broker-stop" else node.kill))
+        return ", ".join(node.bootstrap for node in nodes)
+
+    def _back(self) -> None:
+        paused, down = self._paused, self._down
+        self._paused, self._down = [], []
+        for node in paused:
+            node.resume()
+        for node in down:
+            node.start()
+
+    def _chosen(self, role: str) -> list[Node]:
+        """The brokers that have a role at the moment; some broker when nobody can be asked."""
+        found: list[int] = []
+        asking: dict[str, Callable[[], int]] = {"leader": self._leader, "coordinator": self._coordinator}
+        for one in asking if role == "both" else (role,):
+            try:
+                found.append(asking[one]())
+            except (KafkaException, TimeoutError):
+                found.append(1)
+        return [self.kafka.nodes[number - 1] for number in dict.fromkeys(found)]
+
+    def _leader(self) -> int:
+        topic = self.name("receipts")
+        return client.admin(self.broker).list_topics(topic, timeout=5).topics[topic].partitions[0].leader
+
+    def _coordinator(self) -> int:
+        [described] = client.admin(self.broker).describe_consumer_groups([self.app_id], request_timeout=5).values()
+        return described.result(5).coordinator.id
+
+    # Endings
+
+    def calm(self) -> None:
+        """Ends every fault that is not over: all brokers are up, all ways open, all instances run."""
+        self._pending.append(self._at_brokers.submit(self._back))
+        for future in self._pending:
+            future.result(60)
+        self._pending.clear()
+        self.kafka.wait_ready()
+        for instance in self.instances:
+            instance.way.heal()
+            instance.way.delay(0)
+            self._signal(instance, signal.SIGCONT)
+        if not any(instance.alive for instance in self.instances):
+            self.start(self.instances[0])
+
+    def stop(self) -> None:
+        """Asks all instances to stop at once; each must end well."""
+        for instance in self.instances:
+            if instance.alive and instance.life is not None:
+                instance.expected.add(0)
+                instance.life.child.terminate()
+        for instance in self.instances:
+            self._ended(instance)
+
+    def close(self) -> None:
+        """Ends whatever runs."""
+        self._at_brokers.shutdown(cancel_futures=True)
+        for instance in self.instances:
+            instance.program.close()
+
+    def openings(self) -> int:
+        """How often a task was opened, over all lives."""
+        return sum(life.log.count('"replayed":') for one in self.instances for life in one.program.lives)

@@ -1,0 +1,196 @@
+"""What is done to whom and when: a list made from a seed before anything runs. Pure.
+
+Faults are drawn from a shuffled deck, so that a short run has each kind too, and each has its end in the list. The
+maker keeps a model of who is up and what is being done to them, so a fault always has somebody to hit. Which broker
+leads or coordinates is known only when the time comes; the list says the role.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+SLOTS = 5
+"""Places for instances; between two and five of them are filled."""
+FEWEST = 2
+BEGIN = 3
+"""Instances at the beginning."""
+SESSION = 6.0
+"""The session time-out of the instances, in seconds."""
+PLACES = (
+    "before-produce",
+    "after-some-changelog",
+    "after-send-offsets",
+    "during-commit-before",
+    "during-commit-after",
+    "after-commit-before-settle",
+    "during-settle",
+    "inside-rebalance",
+)
+"""Failpoints where a process may be told to die or to stand still."""
+
+INSTANCE_FAULTS = (
+    "kill", "kill", "die", "stop", "join", "freeze", "freeze-long", "freeze-inside", "cut", "cut-one-way", "reset",
+    "lag", "slow-disk", "kill-all",
+)  # fmt: skip
+CLOCK_FAULTS = ("clock",)
+BROKER_FAULTS = ("broker-kill", "broker-kill", "broker-stop", "broker-freeze", "broker-kill-both")
+ROLES = ("leader", "coordinator")
+
+
+@dataclass(frozen=True, order=True)
+class Act:
+    """Something done at a moment, in seconds from the beginning."""
+
+    at: float
+    do: str
+    slot: int = -1
+    """Which instance, from 0; -1 for all of them, and for the brokers."""
+    how: str = ""
+    fault: bool = True
+    """False for what only ends a fault or fills a place again."""
+
+    def __str__(self) -> str:
+        whom = f" instance {self.slot}" if self.slot >= 0 else ""
+        return f"{self.at:7.2f} s  {self.do}{whom}{f' ({self.how})' if self.how else ''}"
+
+
+@dataclass
+class _Model:
+    """Who is up, and until when each is in trouble, according to the list so far."""
+
+    chance: random.Random
+    until: float
+    acts: list[Act] = field(default_factory=list)
+    up: list[float] = field(default_factory=lambda: [0.0] * BEGIN + [float("inf")] * (SLOTS - BEGIN))
+    """From when each is up; inf while it is down and nobody is going to start it."""
+    busy: list[float] = field(default_factory=lambda: [0.0] * SLOTS)
+    """Until when something is being done to each."""
+    brokers: float = 0.0
+    """Until when something is being done to the brokers."""
+
+    def between(self, low: float, high: float) -> float:
+        return round(self.chance.uniform(low, high), 2)
+
+    def add(self, at: float, do: str, slot: int = -1, how: str = "", *, fault: bool = True) -> None:
+        self.acts.append(Act(round(at, 2), do, slot, how, fault))
+
+    def whole(self, now: float) -> list[int]:
+        return [slot for slot in range(SLOTS) if self.up[slot] <= now and self.busy[slot] <= now]
+
+    def spare(self, now: float) -> list[int]:
+        return [slot for slot in range(SLOTS) if self.up[slot] == float("inf") and self.busy[slot] <= now]
+
+    def lasts(self, now: float, seconds: float, rest: float = 1.0) -> float:
+        """When a fault that begins now ends; never beyond the end."""
+        return round(min(now + seconds, self.until - rest), 2)
+
+
+def make(seed: int, duration: float, *, clocks: bool = True, brokers: bool = True) -> list[Act]:
+    """The acts of `duration` seconds, in order of time; at the end everything is whole again."""
+    model = _Model(random.Random(seed), duration)
+    whole = [*INSTANCE_FAULTS, *(CLOCK_FAULTS if clocks else ()), *(BROKER_FAULTS if brokers else ())]
+    deck: list[str] = []
+    now = model.between(1.0, 2.0)
+    while now < duration - 3.0:
+        if len(deck) < len(whole):
+            deck += model.chance.sample(whole, len(whole))
+        drawn = next((kind for kind in deck if inflict(model, kind, now)), None)
+        if drawn is not None:
+            deck.remove(drawn)
+        now = round(now + model.between(0.5, 3.0), 2)
+    return sorted(model.acts)
+
+
+def inflict(model: _Model, kind: str, now: float) -> bool:
+    """Adds a fault of this kind and its end; False when there is nobody for it now."""
+    if kind.startswith("broker"):
+        return _on_brokers(model, kind, now)
+    whole = model.whole(now)
+    if kind == "join":
+        spare = model.spare(now)
+        if spare:
+            _start(model, model.chance.choice(spare), now, "join", fault=True)
+        return bool(spare)
+    if kind == "kill-all":
+        living = [slot for slot in range(SLOTS) if model.up[slot] <= now]
+        if any(model.busy[slot] > now for slot in living):
+            return False
+        back = model.lasts(now, model.between(0.3, 2.0))
+        model.add(now, "kill-all")
+        for slot in living:
+            _start(model, slot, back)
+        return True
+    if len(whole) < FEWEST:
+        return False
+    slot = model.chance.choice(whole)
+    _on_instance(model, kind, slot, now)
+    return True
+
+
+def _start(model: _Model, slot: int, at: float, how: str = "", *, fault: bool = False) -> None:
+    model.add(at, "start", slot, how, fault=fault)
+    model.up[slot] = at
+    model.busy[slot] = at + 1.0
+
+
+def _on_instance(model: _Model, kind: str, slot: int, now: float) -> None:
+    chance = model.chance
+    match kind:
+        case "kill" | "stop":
+            model.add(now, kind, slot)
+            living = sum(up < float("inf") for up in model.up)
+            if living > FEWEST and chance.random() < 0.4:  # its place stays empty until somebody joins
+                model.up[slot] = float("inf")
+                model.busy[slot] = now + 2.0
+            else:
+                _start(model, slot, model.lasts(now, model.between(0.1, 4.0)))
+        case "die" | "freeze-inside" | "slow-disk":
+            places = [place for place in PLACES if place != "inside-rebalance"] if kind == "freeze-inside" else PLACES
+            place = "during-settle" if kind == "slow-disk" else chance.choice(places)
+            action = {"die": "kill", "freeze-inside": "stop", "slow-disk": "slow"}[kind]
+            model.add(
+                now, kind, slot, f"{place}:{1 if place == 'inside-rebalance' else chance.randint(2, 12)}={action}"
+            )
+            longest = {"die": 5.0, "freeze-inside": SESSION + 5.0, "slow-disk": 10.0}[kind]
+            end = model.lasts(now, model.between(longest * 0.6, longest))
+            model.add(end, "thaw" if kind == "freeze-inside" else "restart", slot, fault=False)
+            model.busy[slot] = end + 1.0
+        case "freeze" | "freeze-long":
+            model.add(now, kind, slot)
+            seconds = model.between(0.3, 3.0) if kind == "freeze" else model.between(SESSION + 1, SESSION + 5)
+            end = model.lasts(now, seconds)
+            model.add(end, "thaw", slot, fault=False)
+            model.busy[slot] = end + 1.0
+        case "cut" | "cut-one-way":
+            model.add(now, kind, slot, "both" if kind == "cut" else chance.choice(("to_broker", "to_client")))
+            end = model.lasts(now, model.between(0.5, SESSION + 6))
+            model.add(end, "heal", slot, fault=False)
+            model.busy[slot] = end + 1.0
+        case "lag":
+            model.add(now, kind, slot, f"{model.between(20, 200):.0f} ms")
+            end = model.lasts(now, model.between(2, 6))
+            model.add(end, "heal", slot, fault=False)
+            model.busy[slot] = end
+        case "clock":
+            model.add(now, kind, slot, chance.choice(("+3600", "-3600", "+40", "-40")))
+        case _:
+            model.add(now, kind, slot)
+
+
+def _on_brokers(model: _Model, kind: str, now: float) -> bool:
+    if now < model.brokers or model.until - now < 8:
+        return False
+    role = "both" if kind == "broker-kill-both" else model.chance.choice(ROLES)
+    model.add(now, kind, how=role)
+    seconds = model.between(1.0, 3.0) if kind in ("broker-kill-both", "broker-freeze") else model.between(2.0, 7.0)
+    end = model.lasts(now, seconds, rest=3.0)
+    model.add(end, "broker-back", fault=False)
+    model.brokers = end + 6.0
+    return True
+
+
+def plain(acts: Sequence[Act]) -> str:
+    """The list for people."""
+    return "\n".join(map(str, acts))

@@ -1,0 +1,36 @@
+"""A minute of violence: the same that `make chaos` does for as long as one likes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.brokers.kafka import Kafka
+from tests.integration.eos.trial import seeded
+
+from .arena import faketime
+from .run import Order, last_words, play
+
+pytestmark = [pytest.mark.slow]
+
+SECONDS = 50.0
+
+
+@pytest.mark.timeout(420)
+def test_a_minute_of_violence(ways: Kafka, app_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seed, _ = seeded()
+    lines: list[str] = []
+    order = Order(seed, SECONDS, rate=200, clocks=faketime() is not None)
+    result = play(ways, app_id, tmp_path / "round", order, lines.append, lambda now: None)
+    with capsys.disabled():
+        print(
+            f"\nseed {seed}: {result.faults.total()} faults of {len(result.faults)} kinds, {result.records} transfers, "
+            f"{result.openings} openings of a task, longest outages "
+            f"{', '.join(f'{seconds:.1f}' for seconds in result.silences)} s, caught up in {result.caught_up:.1f} s"
+        )
+    assert result.violations == [], "\n".join(
+        [f"make chaos SEED={seed} DURATION={SECONDS:.0f}s", *result.violations, *lines, last_words(tmp_path / "round")]
+    )
+    assert result.faults.total() >= 15
+    assert result.records == result.outputs
