@@ -19,6 +19,10 @@ JOBS ?= 2
 # More arguments for pytest or the benchmark: make test-fast ARGS='-k windows'.
 ARGS ?=
 
+# How long chaos goes on, and what it begins with: the same seed and duration is the same list of faults.
+DURATION ?= 3m
+SEED ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --use-pep517
@@ -96,6 +100,10 @@ simulate: $(VENV)/.dev ## processes, crashes and a broker in virtual time; SEEDS
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the engine; ARGS are for `python -m bench` (ARGS=--help lists them)
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.dev ## faults without end against three brokers, and the proof; DURATION=8h SEED=1, ARGS for `python -m tests.chaos`
+	@$(BIN)/python -m tests.chaos --duration '$(DURATION)' $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: kafka
 kafka: $(VENV)/.dev ## get the Kafka that the tests use, and say which it is

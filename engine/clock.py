@@ -6,10 +6,15 @@ milliseconds for measuring and deadlines. A test gives a `ManualClock` in its pl
 
 from __future__ import annotations
 
+import os
 import time
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
-__all__ = ["SYSTEM", "Clock", "ManualClock", "SystemClock"]
+__all__ = ["SYSTEM", "VARIABLE", "Clock", "ManualClock", "SkewedClock", "SystemClock", "system_clock"]
+
+VARIABLE: Final = "TIDEMILL_TEST_CLOCK"
+"""A test that sets the clock of one process names a file here, with the seconds that its wall clock is ahead."""
 
 
 class Clock(Protocol):
@@ -37,6 +42,21 @@ class SystemClock:
 
     def sleep(self, ms: int) -> None:
         time.sleep(ms / 1000)
+
+
+class SkewedClock(SystemClock):
+    """The machine's clock, ahead by what a file says at the moment."""
+
+    def __init__(self, skew: Path) -> None:
+        self._skew = skew
+
+    def now(self) -> int:
+        return super().now() + int(float(self._skew.read_text()) * 1000)
+
+
+def system_clock(skew: str | None) -> SystemClock:
+    """The clock of this process, by the value of the variable."""
+    return SkewedClock(Path(skew)) if skew else SystemClock()
 
 
 class ManualClock:
@@ -67,4 +87,4 @@ class ManualClock:
         self._now = now
 
 
-SYSTEM: Clock = SystemClock()
+SYSTEM: Clock = system_clock(os.environ.get(VARIABLE))

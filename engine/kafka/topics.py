@@ -6,6 +6,7 @@ need. Every call asks a broker and may raise Retryable.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -182,12 +183,21 @@ class Topics:
             return {}
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
-        return {
-            (partition.topic, partition.partition): self._result(
-                future, f"ask for the offsets of topic {partition.topic!r}, partition {partition.partition}"
-            ).offset
-            for partition, future in futures.items()
-        }
+        try:
+            return {
+                (partition.topic, partition.partition): self._result(
+                    future, f"ask for the offsets of topic {partition.topic!r}, partition {partition.partition}"
+                ).offset
+                for partition, future in futures.items()
+            }
+        except Retryable:
+            self._learn_leaders()
+            raise
+
+    def _learn_leaders(self) -> None:
+        """The client asks the leaders it remembers, by the epochs it remembers, until it is told of others."""
+        with contextlib.suppress(KafkaException):
+            self._admin.list_topics(timeout=self._timeout)
 
     def _result(self, future: Future[T], doing: str, ignore: tuple[int, ...] = ()) -> Any:
         try:

@@ -24,7 +24,6 @@ from tests.brokers.choice import choose
 from tests.brokers.kafka import Kafka
 from tidemill.operators.durations import parse_duration
 
-from .arena import faketime
 from .run import Glance, Order, Result, last_words, play
 from .schedule import SLOTS, plain
 
@@ -43,16 +42,13 @@ def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], 
     seconds = parse_duration(duration) / 1000
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     chosen = dict(setting.split("=", 1) for setting in settings)
-    clocks = faketime() is not None
     rounds = max(1, round(seconds / LONGEST_ROUND))
-    orders = [Order(each, seconds / rounds, rate, clocks, chosen) for each in seeds(seed, rounds)]
+    orders = [Order(each, seconds / rounds, rate, chosen) for each in seeds(seed, rounds)]
     if plan:
         print(plain(orders[0].schedule()))
         return
     directory = keep or Path(tempfile.mkdtemp(prefix="tidemill-chaos-"))
     console = Console(soft_wrap=True)
-    if not clocks:
-        console.print("libfaketime is not installed, so no clocks are set.")
     kafka = choose(download=True).start_cluster(ways=SLOTS)
     results: list[Result] = []
     try:

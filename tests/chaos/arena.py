@@ -6,7 +6,6 @@ tell a death that was inflicted from one that must not be.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,22 +23,14 @@ from tests.integration.program import Life, Program
 
 from .schedule import SESSION, SLOTS, Act
 
-CLOCKS = Path(__file__).with_name("clocks")
 APP = Path(__file__).with_name("app.py")
 PARTITIONS = 6
 REPLICAS = 3
-FAKETIME = "/usr/lib/{}/faketime/libfaketimeMT.so.1"
 EXIT_SECONDS = 40.0
 
 
 class Violation(Exception):
     """Something happened that must not."""
-
-
-def faketime() -> str | None:
-    """The library that sets the clock of a single process, where it is installed."""
-    path = Path(FAKETIME.format(f"{os.uname().machine}-linux-gnu"))
-    return str(path) if path.exists() else None
 
 
 @dataclass
@@ -62,18 +53,18 @@ class Arena:
     """The brokers, the instances, and the acts."""
 
     def __init__(
-        self, kafka: Kafka, app_id: str, directory: Path, settings: Mapping[str, object], clocks: bool
+        self, kafka: Kafka, app_id: str, directory: Path, settings: Mapping[str, object], tell: Callable[[str], None]
     ) -> None:
         self.kafka = kafka
         self.broker = kafka.bootstrap
         self.app_id = app_id
         self.done: Counter[str] = Counter()
         """Faults by kind."""
+        self._tell = tell
         self._at_brokers = ThreadPoolExecutor(1, "brokers")
         self._pending: list[Future[Any]] = []
         self._down: list[Node] = []
         self._paused: list[Node] = []
-        self._faketime = faketime() if clocks else None
         for topic in ("transfers", "receipts", "statements", "faults"):
             client.create_topic(self.broker, self.name(topic), PARTITIONS, replication=REPLICAS)
         self.instances = [
@@ -87,7 +78,7 @@ class Arena:
     def _instance(self, directory: Path, way: Way, more: Mapping[str, object]) -> Instance:
         directory.mkdir(parents=True)
         clock = directory / "clock"
-        clock.write_text("+0\n")
+        clock.write_text("0")
         settings = {
             "app_id": self.app_id,
             "broker": way.address,
@@ -100,32 +91,22 @@ class Arena:
             "transaction_timeout": "60s",
             **more,
         }
-        variables = {"TOPICS": self.app_id}
-        if self._faketime is not None:
-            variables |= {
-                "PYTHONPATH": str(CLOCKS),
-                "LD_PRELOAD": self._faketime,
-                "FAKETIME_TIMESTAMP_FILE": str(clock),
-                "FAKETIME_NO_CACHE": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "FAKETIME_DONT_RESET": "1",
-            }
+        variables = {"TOPICS": self.app_id, "TIDEMILL_TEST_CLOCK": str(clock)}
         return Instance(Program(APP, directory, settings, variables, name="instance"), way, clock)
 
     # Acts
 
-    def do(self, act: Act) -> str:
-        """Carries one act out; gives what it came to, where that was not known before."""
+    def do(self, act: Act) -> None:
+        """Carries one act out."""
         if act.fault:
             self.done[act.do] += 1
         if act.do == "kill-all":
             for instance in self.instances:
                 self._kill(instance)
         elif act.slot < 0:
-            return self._on_brokers(act)
+            self._pending.append(self._at_brokers.submit(self._on_brokers, act))
         else:
             self._on_instance(self.instances[act.slot], act)
-        return ""
 
     def _on_instance(self, instance: Instance, act: Act) -> None:
         match act.do:
@@ -157,7 +138,7 @@ class Arena:
             case "reset":
                 instance.way.close_connections()
             case "clock":
-                instance.clock.write_text(f"{act.how}\n")
+                instance.clock.write_text(act.how.split()[0])
             case _:
                 raise ValueError(f"nobody knows how to {act.do}")
 
@@ -208,20 +189,20 @@ class Arena:
 
     # Brokers
 
-    def _on_brokers(self, act: Act) -> str:
+    def _on_brokers(self, act: Act) -> None:
+        """On a thread of its own: brokers take their time, and instances are not spared meanwhile."""
         if act.do == "broker-back":
-            self._pending.append(self._at_brokers.submit(self._back))
-            return ""
+            self._back()
+            return
         nodes = self._chosen(act.how)
-        if act.do == "broker-freeze":
-            self._paused += nodes
-            for node in nodes:
+        self._tell(f"           {act.do}: {', '.join(node.bootstrap for node in nodes)}")
+        for node in nodes:
+            if act.do == "broker-freeze":
+                self._paused.append(node)
                 node.pause()
-        else:
-            self._down += nodes
-            for node in nodes:
-                self._pending.append(self._at_brokers.submit(node.stop if act.do == "broker-stop" else node.kill))
-        return ", ".join(node.bootstrap for node in nodes)
+            else:
+                self._down.append(node)
+                (node.stop if act.do == "broker-stop" else node.kill)()
 
     def _back(self) -> None:
         paused, down = self._paused, self._down

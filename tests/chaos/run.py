@@ -35,12 +35,11 @@ class Order:
     seed: int
     duration: float
     rate: int
-    clocks: bool = True
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """Settings of the instances, beside those of the arena."""
 
     def schedule(self) -> list[Act]:
-        return make(self.seed, self.duration, clocks=self.clocks)
+        return make(self.seed, self.duration)
 
 
 @dataclass
@@ -81,7 +80,7 @@ def play(
 ) -> Result:
     """Plays a round and judges it. What goes wrong is in the result; its logs are in the directory."""
     result = Result(order)
-    arena = Arena(kafka, app_id, directory, order.settings, order.clocks)
+    arena = Arena(kafka, app_id, directory, order.settings, tell)
     transfers = Transfers(order.seed)
     source = feed.Feed(arena.broker, arena.name("transfers"), rate=order.rate, records=transfers)
     watch = Watch(arena.broker, arena.name("receipts"), PARTITIONS)
@@ -90,7 +89,12 @@ def play(
             for instance in arena.instances[:BEGIN]:
                 arena.start(instance)
             first = time.monotonic()
-            client.wait_for(lambda: all(watch.seen()), 60, "the first results of each partition")
+
+            def working() -> bool:
+                arena.check_all()
+                return all(watch.seen())
+
+            client.wait_for(working, 60, "the first results of each partition")
             tell(f"results after {time.monotonic() - first:.1f} s; the faults begin")
             begin = time.monotonic()
             carry_out(arena, order, begin, tell, lambda now: show(glance(arena, now, transfers.made, watch.records)))
@@ -130,9 +134,9 @@ def carry_out(arena: Arena, order: Order, begin: float, tell: Tell, show: Callab
             arena.check_all()
             show(time.monotonic() - begin)
             time.sleep(min(left, TICK_SECONDS))
-        came_to = arena.do(act)
+        arena.do(act)
         late = time.monotonic() - begin - act.at
-        tell(f"{act}{f' -> {came_to}' if came_to else ''}{f', {late:.1f} s late' if late > 1 else ''}")
+        tell(f"{act}{f', {late:.1f} s late' if late > 1 else ''}")
     while time.monotonic() < begin + order.duration:
         arena.check_all()
         show(time.monotonic() - begin)

@@ -32,9 +32,8 @@ PLACES = (
 
 INSTANCE_FAULTS = (
     "kill", "kill", "die", "stop", "join", "freeze", "freeze-long", "freeze-inside", "cut", "cut-one-way", "reset",
-    "lag", "slow-disk", "kill-all",
+    "lag", "slow-disk", "clock", "kill-all",
 )  # fmt: skip
-CLOCK_FAULTS = ("clock",)
 BROKER_FAULTS = ("broker-kill", "broker-kill", "broker-stop", "broker-freeze", "broker-kill-both")
 ROLES = ("leader", "coordinator")
 
@@ -87,10 +86,10 @@ class _Model:
         return round(min(now + seconds, self.until - rest), 2)
 
 
-def make(seed: int, duration: float, *, clocks: bool = True, brokers: bool = True) -> list[Act]:
+def make(seed: int, duration: float, *, brokers: bool = True) -> list[Act]:
     """The acts of `duration` seconds, in order of time; at the end everything is whole again."""
     model = _Model(random.Random(seed), duration)
-    whole = [*INSTANCE_FAULTS, *(CLOCK_FAULTS if clocks else ()), *(BROKER_FAULTS if brokers else ())]
+    whole = [*INSTANCE_FAULTS, *(BROKER_FAULTS if brokers else ())]
     deck: list[str] = []
     now = model.between(1.0, 2.0)
     while now < duration - 3.0:
@@ -174,7 +173,7 @@ def _on_instance(model: _Model, kind: str, slot: int, now: float) -> None:
             model.add(end, "heal", slot, fault=False)
             model.busy[slot] = end
         case "clock":
-            model.add(now, kind, slot, chance.choice(("+3600", "-3600", "+40", "-40")))
+            model.add(now, kind, slot, chance.choice(("+3600 s", "-3600 s", "+40 s", "-40 s", "0 s")))
         case _:
             model.add(now, kind, slot)
 
@@ -187,7 +186,7 @@ def _on_brokers(model: _Model, kind: str, now: float) -> bool:
     seconds = model.between(1.0, 3.0) if kind in ("broker-kill-both", "broker-freeze") else model.between(2.0, 7.0)
     end = model.lasts(now, seconds, rest=3.0)
     model.add(end, "broker-back", fault=False)
-    model.brokers = end + 6.0
+    model.brokers = end + 10.0
     return True
 
 

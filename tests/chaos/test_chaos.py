@@ -9,7 +9,6 @@ import pytest
 from tests.brokers.kafka import Kafka
 from tests.integration.eos.trial import seeded
 
-from .arena import faketime
 from .run import Order, last_words, play
 
 pytestmark = [pytest.mark.slow]
@@ -21,7 +20,7 @@ SECONDS = 50.0
 def test_a_minute_of_violence(ways: Kafka, app_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seed, _ = seeded()
     lines: list[str] = []
-    order = Order(seed, SECONDS, rate=200, clocks=faketime() is not None)
+    order = Order(seed, SECONDS, rate=200)
     result = play(ways, app_id, tmp_path / "round", order, lines.append, lambda now: None)
     with capsys.disabled():
         print(

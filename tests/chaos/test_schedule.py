@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .schedule import BEGIN, BROKER_FAULTS, CLOCK_FAULTS, FEWEST, INSTANCE_FAULTS, SLOTS, Act, make, plain
+from .schedule import BEGIN, BROKER_FAULTS, FEWEST, INSTANCE_FAULTS, SLOTS, Act, make, plain
 
-EVERY = {*INSTANCE_FAULTS, *BROKER_FAULTS, *CLOCK_FAULTS} - {"join"}
+EVERY = {*INSTANCE_FAULTS, *BROKER_FAULTS} - {"join"}
 BEGINS = {"freeze": "thaw", "freeze-long": "thaw", "freeze-inside": "thaw", "cut": "heal", "cut-one-way": "heal"}
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -28,7 +28,6 @@ def test_a_seed_is_a_schedule(seed: int, duration: float) -> None:
 @given(SEEDS)
 def test_three_minutes_have_every_fault(seed: int) -> None:
     assert kinds(make(seed, 180)) >= EVERY
-    assert not kinds(make(seed, 180, clocks=False)) & set(CLOCK_FAULTS)
     assert not kinds(make(seed, 180, brokers=False)) & set(BROKER_FAULTS)
 
 

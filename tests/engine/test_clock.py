@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tidemill.engine.clock import SYSTEM, ManualClock
+from tidemill.engine.clock import SYSTEM, ManualClock, SystemClock, system_clock
 
 
 def test_the_manual_clock() -> None:
@@ -24,3 +26,15 @@ def test_the_system_clock_counts_milliseconds() -> None:
     assert SYSTEM.monotonic() - began >= 3
     assert SYSTEM.now() >= now
     assert now > 1_700_000_000_000
+
+
+def test_a_test_can_set_the_clock_of_one_process(tmp_path: Path) -> None:
+    assert type(system_clock(None)) is SystemClock
+    skew = tmp_path / "skew"
+    skew.write_text("3600")
+    clock = system_clock(str(skew))
+    monotonic = clock.monotonic()
+    assert abs(clock.now() - SystemClock().now() - 3_600_000) < 1_000
+    skew.write_text("-40")
+    assert abs(clock.now() - SystemClock().now() + 40_000) < 1_000
+    assert 0 <= clock.monotonic() - monotonic < 1_000

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import client
 from tests.brokers.kafka import Kafka
+from tidemill.engine.errors import Retryable
+from tidemill.engine.kafka.topics import Topics
 
 from .eos.applications import INPUT, PARTITIONS, EchoMinSum, MaxCount
 from .eos.trial import Trial, seeded, source
@@ -60,6 +63,25 @@ def test_a_broker_that_comes_later_is_waited_for(own_kafka: Kafka, own_stage: St
     own_stage.wait_for_rows("enriched", 2)
     assert life.stop() == 0
     assert items(own_stage) == ["apple", "beet"]
+
+
+@pytest.mark.timeout(90)
+def test_a_leader_that_is_back_is_asked_for_offsets_again(own_kafka: Kafka) -> None:
+    """The admin client goes on asking with what it remembers of leaders, unless it is made to look."""
+    client.create_topic(own_kafka.bootstrap, "data", 2)
+    topics = Topics({"bootstrap.servers": own_kafka.bootstrap, "log_level": 0})
+    keys = [("data", 0), ("data", 1)]
+    assert topics.ends(keys, committed=False) == dict.fromkeys(keys, 0)
+    for _ in range(2):
+        own_kafka.kill()
+        own_kafka.restart()
+
+        def ends() -> dict[tuple[str, int], int]:
+            with suppress(Retryable):
+                return topics.ends(keys, committed=False)
+            return {}
+
+        assert client.wait_for(ends, 15, "the offsets to be told again") == dict.fromkeys(keys, 0)
 
 
 @pytest.mark.timeout(240)
