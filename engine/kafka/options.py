@@ -76,6 +76,9 @@ def _common(settings: Settings, role: str) -> dict[str, Any]:
         "client.id": f"{settings.app_id}-{role}",
         "logger": CLIENT_LOG,
         "reconnect.backoff.max.ms": 1000,
+        # A broker whose machine is gone does not close its connections: a request is given up after this and asked of
+        # whoever has taken over. The client's default of a minute would be a minute's outage.
+        "socket.timeout.ms": 10_000,
         "socket.nagle.disable": True,
         "allow.auto.create.topics": False,
     }
