@@ -3,12 +3,15 @@
 The first SIGTERM or SIGINT asks for a clean stop: finish the batch, commit, close, exit 0. The second one, or a stop
 that takes too long, ends the process at once, without a commit, with exit code 130; nothing is lost by that, the next
 start goes on from the last commit. A worker also stops cleanly when its supervisor is gone.
+
+Python runs signal handlers in the main thread, between two of its instructions. A main thread that waits inside the
+Kafka client for brokers that are away would hear of neither the second signal nor the limit, so a thread of its own
+listens for both.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import threading
@@ -40,11 +43,13 @@ class StopSignals:
         self._too_late: threading.Timer | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._wakeup_before = -1
+        self._woken = threading.Event()
         self._receive, self._send = socket.socketpair()
+        self._listener = threading.Thread(target=self._listen, name="tidemill-signals", daemon=True)
 
     def __enter__(self) -> Self:
-        self._receive.setblocking(False)
         self._send.setblocking(False)
+        self._listener.start()
         self._wakeup_before = signal.set_wakeup_fd(self._send.fileno(), warn_on_full_buffer=False)
         for number in STOPPING:
             self._before[number] = signal.signal(number, self._handle)
@@ -53,13 +58,14 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._too_late is not None:
-            self._too_late.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup_before)
-        self._receive.close()
         self._send.close()
+        self._listener.join()
+        self._receive.close()
+        if self._too_late is not None:
+            self._too_late.cancel()
 
     def __call__(self) -> bool:
         """Whether a clean stop was asked for."""
@@ -67,9 +73,8 @@ class StopSignals:
 
     def wait(self, seconds: float) -> None:
         """Waits so long, or until a signal comes."""
-        ready, _, _ = select.select([self._receive], [], [], seconds)
-        if ready:
-            self._receive.recv(4096)
+        self._woken.wait(seconds)
+        self._woken.clear()
 
     def wake(self) -> None:
         """Ends a `wait`, from any thread."""
@@ -78,12 +83,22 @@ class StopSignals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked += 1
-        if self.asked == 1 and self._limit is not None:
-            self._too_late = threading.Timer(self._limit / 1000, end_now, ["the stop took longer than stop_timeout"])
-            self._too_late.daemon = True
-            self._too_late.start()
-        if self.asked > 1 and self._at_once:
-            end_now("stopped by a second signal")
+
+    def _listen(self) -> None:
+        """In the thread: gets a byte for each signal, whatever the main thread is doing."""
+        heard = 0
+        while numbers := self._receive.recv(1):
+            if numbers[0] in STOPPING:
+                heard += 1
+                if heard == 1 and self._limit is not None:
+                    self._too_late = threading.Timer(
+                        self._limit / 1000, end_now, ["the stop took longer than stop_timeout"]
+                    )
+                    self._too_late.daemon = True
+                    self._too_late.start()
+                if heard > 1 and self._at_once:
+                    end_now("stopped by a second signal")
+            self._woken.set()
 
 
 def end_now(why: str) -> None:

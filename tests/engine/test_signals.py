@@ -13,7 +13,7 @@ import pytest
 from tidemill.engine.signals import StopSignals
 
 WAITS = """
-import sys, time
+import os, signal, sys, time
 from tidemill.engine.signals import StopSignals, stop_with_parent
 if len(sys.argv) > 2:
     stop_with_parent(int(sys.argv[2]))
@@ -24,18 +24,21 @@ with StopSignals(limit=limit) as stopping:
         time.sleep(0.01)
     print("stopping", flush=True)
     if limit or len(sys.argv) < 3:
+        if os.environ.get("DEAF"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # of this thread alone
         time.sleep(60)
 print("clean", flush=True)
 """
 
 
-def started(*arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+def started(*arguments: str, pass_fds: tuple[int, ...] = (), deaf: str = "") -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", WAITS, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         pass_fds=pass_fds,
+        env={**os.environ, "DEAF": deaf},
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -43,8 +46,10 @@ def started(*arguments: str, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
-    with started("0") as process:
+@pytest.mark.parametrize("deaf", ["", "deaf"])
+def test_a_second_signal_ends_at_once(number: signal.Signals, deaf: str) -> None:
+    """Even when the main thread does not run Python code, as inside a call of the Kafka client."""
+    with started("0", deaf=deaf) as process:
         assert process.stdout is not None
         process.send_signal(number)
         assert process.stdout.readline() == "stopping\n"
