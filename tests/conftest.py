@@ -131,16 +131,16 @@ def ways() -> Iterator[Kafka]:
 @pytest.fixture
 def own_kafka() -> Iterator[Kafka]:
     """One broker behind a proxy (`own_kafka.proxied_bootstrap`) that the test may stop, kill, pause, restart."""
-    yield from _opening(lambda: _choice().start_own(proxied=True))
+    yield from _opening(lambda: _choice().start_own(ways=1))
 
 
 @pytest.fixture
 def start_kafka() -> Iterator[Callable[..., Kafka]]:
-    """Starts brokers of the test's own: `start_kafka(settings={"message.max.bytes": "1000"}, proxied=False)`."""
+    """Starts brokers of the test's own: `start_kafka(settings={"message.max.bytes": "1000"}, ways=0)`."""
     started: list[Kafka] = []
 
-    def start(*, settings: Mapping[str, str] | None = None, proxied: bool = False) -> Kafka:
-        kafka = _choice().start_own(settings=settings, proxied=proxied)
+    def start(*, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
+        kafka = _choice().start_own(settings=settings, ways=ways)
         started.append(kafka)
         return kafka
 

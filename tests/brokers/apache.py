@@ -94,9 +94,9 @@ class JvmNode:
         return self._child
 
 
-def start_one(*, settings: Mapping[str, str] | None = None, proxied: bool = False, heap_mb: int = 512) -> Kafka:
-    """One broker, ready. With `proxied`, a TCP proxy stands before a second listener (see Kafka.proxy)."""
-    return _start(1, settings, heap_mb, ways=int(proxied))
+def start_one(*, settings: Mapping[str, str] | None = None, ways: int = 0, heap_mb: int = 512) -> Kafka:
+    """One broker, ready. `ways` lead to it by TCP proxies, each before a listener of its own."""
+    return _start(1, settings, heap_mb, ways=ways)
 
 
 def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320, ways: int = 0) -> Kafka:

@@ -70,12 +70,12 @@ class Choice:
             case None:
                 raise Unavailable("; ".join(self.missing))
 
-    def start_own(self, *, settings: Mapping[str, str] | None = None, proxied: bool = False) -> Kafka:
+    def start_own(self, *, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
         match self.own:
             case "apache":
-                return apache.start_one(settings=settings, proxied=proxied)
+                return apache.start_one(settings=settings, ways=ways)
             case "compose":
-                return compose.start_one(settings=settings, proxied=proxied)
+                return compose.start_one(settings=settings, ways=ways)
             case _:
                 raise Unavailable("; ".join(self.missing))
 

@@ -123,8 +123,8 @@ class ComposeNode:
         self._project.run("unpause", self._name)
 
 
-def start_one(*, settings: Mapping[str, str] | None = None, proxied: bool = False) -> Kafka:
-    return _start(1, settings, ways=int(proxied))
+def start_one(*, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
+    return _start(1, settings, ways=ways)
 
 
 def start_three(*, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:

@@ -62,7 +62,7 @@ class Kafka:
 
     @property
     def proxy(self) -> Proxy:
-        """The proxy before a broker that was started with `proxied=True`."""
+        """The proxy before a broker that was started with one way."""
         if len(self.ways) != 1 or len(self.nodes) != 1:
             raise ValueError("this broker was started without a proxy")
         return self.ways[0].proxies[0]

@@ -5,7 +5,7 @@ connections.
 `close_connections` is a network that resets: what was held is lost. New connections are accepted during a cut and
 held like the others. It runs on a thread of its own; when a method returns, its effect is in force. It knows nothing
 of Kafka's protocol: for a broker to stay behind it, the broker must advertise the proxy's port
-(apache.start_one(proxied=True)).
+(see ways.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,87 @@
+"""A process dies, leaves, joins or comes back: how soon its tasks work again, and that nobody else is disturbed.
+
+Sessions and transactions last so long here that a test which had to wait for either would fail. Exact figures are
+measured by `python -m bench.failover`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.brokers import client
+
+from .fleet import PARTITIONS, Fleet, generations, readied
+from .stage import Stage
+from .watch import Moment
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(240)]
+
+AT_ONCE = 12.0
+"""Seconds: far less than a session (30 s) and a transaction (60 s), far more than a busy machine needs."""
+
+
+def test_a_killed_process_is_taken_over_and_comes_back_without_waiting_for_anything(stage: Stage) -> None:
+    """Killed with a transaction open, which blocks its readers until somebody ends it."""
+    with Fleet(stage, commit_interval="1s") as fleet:
+        one, two = fleet.instance("one"), fleet.instance("two")
+        first, second = fleet.start(one, two)
+        fleet.wait_for_open_transaction()
+        second.kill()
+        killed = Moment()
+        client.wait_for(lambda: len(client.members(stage.broker, stage.app_id)) == 1, AT_ONCE, "the group to know")
+        assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
+        again = two.start()
+        fleet.wait_until_shared(2)
+        assert len(readied(first)) == PARTITIONS + len(readied(second)), "the survivor opened what it had already"
+        fleet.stop([first, again])
+        fleet.judge()
+
+
+def test_a_process_that_is_killed_and_started_again_does_not_wait_for_its_own_ghost(stage: Stage) -> None:
+    with Fleet(stage, commit_interval="1s") as fleet:
+        only = fleet.instance("only")
+        [life] = fleet.start(only)
+        fleet.wait_for_open_transaction()
+        life.kill()
+        killed = Moment()
+        again = only.start()
+        assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
+        fleet.stop([again])
+        fleet.judge()
+
+
+def test_a_join_and_a_leave_do_not_stop_the_tasks_that_stay(stage: Stage) -> None:
+    with Fleet(stage, commit_interval="1s") as fleet:
+        first, second = fleet.start(fleet.instance("one"), fleet.instance("two"))
+        opened = len(readied(first)), len(readied(second))
+        began = Moment()
+        third = fleet.instance("three").start()
+        fleet.wait_until_shared(3)
+        fleet.watch.wait_until_back(Moment(), 60)
+        [moved] = readied(third)
+        third.child.terminate()
+        left = Moment()
+        assert third.exit(30) == 0
+        assert max(fleet.watch.wait_until_back(left, 60)) < AT_ONCE, "a clean leave hands over at once"
+        fleet.wait_until_shared(2)
+        fleet.watch.wait_until_back(Moment(), 60)
+        assert [*readied(first)[opened[0] :], *readied(second)[opened[1] :]] == [moved], "others were opened again"
+        for number in set(range(PARTITIONS)) - {int(moved.removeprefix("0_"))}:
+            assert fleet.watch.silence(number, began.monotonic) < 3.0, "more than two commit intervals and a bit"
+        fleet.stop([first, second])
+        fleet.judge()
+
+
+def test_a_static_member_that_restarts_moves_nothing(stage: Stage) -> None:
+    with Fleet(stage) as fleet:
+        two = fleet.instance("two", instance_id="two")
+        first, second = fleet.start(fleet.instance("one", instance_id="one"), two)
+        heard = len(generations(first)), readied(first)
+        second.kill()
+        killed = Moment()
+        again = two.start()
+        assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
+        assert (len(generations(first)), readied(first)) == heard, "the other member has noticed"
+        assert sorted(readied(again)) == sorted(set(readied(second))), "it did not get its own tasks back"
+        fleet.stop([first, again])
+        fleet.judge()

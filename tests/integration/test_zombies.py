@@ -1,0 +1,102 @@
+"""Processes that are replaced while they cannot know: they write nothing any more, give up their tasks and come back.
+
+Standing still, cut off from the brokers in one direction or both, and with a clock that jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.brokers import client
+from tests.brokers.kafka import Kafka
+
+from .fleet import Fleet, readied
+from .program import Life
+from .stage import Stage
+from .watch import Moment
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(300)]
+
+SESSION = 6.0
+REPLACED = r"membership lost|giving up this membership"
+
+
+def wait_until_they_have_come_back(replaced: dict[Life, int], fleet: Fleet, members: int) -> None:
+    """They found out that they were replaced, joined again, and opened tasks beyond the number that they had before."""
+    for life in replaced:
+        life.wait_for(REPLACED, 60)
+    fleet.wait_until_shared(members, 90)
+    for life, before in replaced.items():
+        client.wait_for(lambda life=life, before=before: len(readied(life)) > before, 60, "it to open tasks again")
+
+
+def test_processes_that_stood_still_are_fenced_and_come_back(stage: Stage) -> None:
+    """One stopped from outside, one between sending its offsets and committing them, for longer than their sessions."""
+    with Fleet(stage, session_timeout=f"{SESSION:g}s", heartbeat_interval="1s") as fleet:
+        inside = fleet.instance("inside", failpoint="after-send-offsets:25=stop")
+        first, outside = fleet.start(fleet.instance("one"), fleet.instance("outside"))
+        frozen = inside.start()
+        client.wait_for(lambda: stands_still(frozen), 90, "it to stop itself")
+        outside.child.pause()
+        stopped = Moment()
+        assert max(fleet.watch.wait_until_back(stopped, 60)) < SESSION + 15
+        assert len(fleet.assigned()) == 1
+        replaced = {life: len(readied(life)) for life in (outside, frozen)}
+        for life in replaced:
+            life.child.resume()
+        wait_until_they_have_come_back(replaced, fleet, 3)
+        fleet.stop([first, outside, frozen])
+        fleet.judge()
+
+
+def stands_still(life: Life) -> bool:
+    """Whether it is stopped by a signal."""
+    return Path(f"/proc/{life.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_processes_that_are_cut_off_are_fenced_and_come_back(
+    start_kafka: Callable[..., Kafka], app_id: str, tmp_path: Path
+) -> None:
+    """Three at once: nothing reaches the brokers, nothing comes back from them, neither of both."""
+    kafka = start_kafka(ways=3)
+    stage = Stage(kafka, app_id, tmp_path)
+    directions: list[Literal["to_broker", "to_client", "both"]] = ["to_broker", "to_client", "both"]
+    with Fleet(stage, session_timeout=f"{SESSION:g}s", heartbeat_interval="1s") as fleet:
+        places = [
+            fleet.instance(direction, broker=way.address) for direction, way in zip(directions, kafka.ways, strict=True)
+        ]
+        first, *cut_off = fleet.start(fleet.instance("one"), *places)
+        for direction, way in zip(directions, kafka.ways, strict=True):
+            way.cut(direction)
+        cut = Moment()
+        assert max(fleet.watch.wait_until_back(cut, 60)) < SESSION + 15
+        assert len(fleet.assigned()) == 1
+        replaced = {life: len(readied(life)) for life in cut_off}
+        for way in kafka.ways:
+            way.heal()
+        wait_until_they_have_come_back(replaced, fleet, 4)
+        fleet.stop([first, *cut_off])
+        fleet.judge()
+    stage.close()
+
+
+def test_a_clock_that_jumps_does_no_harm(stage: Stage, tmp_path: Path) -> None:
+    skew = tmp_path / "clock"
+    skew.write_text("0")
+    with Fleet(stage) as fleet:
+        place = fleet.instance("one")
+        place.variables["TIDEMILL_TEST_CLOCK"] = str(skew)
+        [life] = fleet.start(place)
+        began = Moment()
+        for seconds in (3600, -3600, 0, -40, 86_400 * 2, 0):
+            skew.write_text(str(seconds))
+            fleet.watch.wait_until_back(Moment(), 30)
+        assert max(fleet.watch.silences(began.monotonic)) < 5
+        assert len(readied(life)) == len(set(readied(life))), "a task was opened twice"
+        assert "membership lost" not in life.log
+        fleet.stop([life])
+        fleet.judge()
