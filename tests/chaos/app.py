@@ -5,12 +5,16 @@ and becomes two entries that go through a repartition topic to their accounts, w
 paid must be consecutive too. A gap is a loss and a repetition a duplicate: both go to a topic of their own.
 """
 
+import faulthandler
 import os
+import signal
 from collections.abc import Iterator
 
 import msgspec
 
 import tidemill as tm
+
+faulthandler.register(signal.SIGUSR1)  # whoever looks for the reason of something gets to know what each thread does
 
 topics = os.environ["TOPICS"]
 

@@ -7,6 +7,7 @@ tell a death that was inflicted from one that must not be.
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,8 @@ APP = Path(__file__).with_name("app.py")
 PARTITIONS = 6
 REPLICAS = 3
 EXIT_SECONDS = 40.0
+EXIT_TOO_LATE = 130
+"""The exit code after `stop_timeout`, which may be too short while brokers are away."""
 
 
 class Violation(Exception):
@@ -43,6 +46,10 @@ class Instance:
     life: Life | None = None
     expected: set[int] = field(default_factory=set[int])
     """Exit codes that its present life may end with, because of what was done to it."""
+    stops_itself: bool = False
+    """It stops itself at a failpoint, at a moment that nobody knows."""
+    standing: bool = False
+    """It is to stand still, for as long as the schedule says."""
 
     @property
     def alive(self) -> bool:
@@ -122,11 +129,12 @@ class Arena:
                 self.start(instance, act.how)
             case "stop":
                 if instance.life is not None and instance.life.alive():
-                    instance.expected.add(0)
+                    instance.expected |= {0, EXIT_TOO_LATE}
                     instance.life.child.terminate()
             case "freeze" | "freeze-long":
                 self._signal(instance, signal.SIGSTOP)
             case "thaw":
+                instance.standing = False
                 self._signal(instance, signal.SIGCONT)
             case "cut" | "cut-one-way":
                 instance.way.cut(act.how)  # pyright: ignore[reportArgumentType]
@@ -143,8 +151,10 @@ class Arena:
                 raise ValueError(f"nobody knows how to {act.do}")
 
     def start(self, instance: Instance, failpoint: str = "") -> None:
-        """Begins a life; the one before it must have ended as it should."""
-        self._ended(instance)
+        """Begins a life. The one before it must have ended as it should, or is still stopping and is not let finish."""
+        self._kill(instance)
+        self.check(instance)
+        instance.standing = instance.stops_itself = failpoint.endswith("=stop")
         instance.expected = {-signal.SIGKILL} if failpoint.endswith("=kill") else set()
         more = {"failpoint": failpoint} if failpoint else {}
         instance.life = instance.program.start(**more)
@@ -158,18 +168,11 @@ class Arena:
         if instance.life is not None and instance.life.alive():
             instance.life.child.send_signal(number)
 
-    def _ended(self, instance: Instance) -> None:
-        """Waits for a life that was asked to stop."""
-        if instance.life is None:
-            return
-        try:
-            instance.life.exit(EXIT_SECONDS)
-        except TimeoutError as error:
-            raise Violation(f"{instance.program.directory.name} was asked to stop and did not: {error}") from None
-        self.check(instance)
-
     def check(self, instance: Instance) -> None:
-        """Raises Violation when an instance has ended that nobody has ended."""
+        """Raises Violation when an instance has ended that nobody has ended.
+
+        One that stops itself after its time to stand still is over goes on at once.
+        """
         if instance.life is None:
             return
         code = instance.life.child.poll()
@@ -183,6 +186,8 @@ class Arena:
         """Raises what has gone wrong by now."""
         for instance in self.instances:
             self.check(instance)
+            if instance.stops_itself and not instance.standing:
+                self._signal(instance, signal.SIGCONT)
         for future in [one for one in self._pending if one.done()]:
             self._pending.remove(future)
             future.result()
@@ -241,6 +246,7 @@ class Arena:
         self._pending.clear()
         self.kafka.wait_ready()
         for instance in self.instances:
+            instance.standing = False
             instance.way.heal()
             instance.way.delay(0)
             self._signal(instance, signal.SIGCONT)
@@ -255,6 +261,24 @@ class Arena:
                 instance.life.child.terminate()
         for instance in self.instances:
             self._ended(instance)
+            self.check(instance)
+
+    def _ended(self, instance: Instance) -> None:
+        """Waits for a life that was asked to stop."""
+        deadline = time.monotonic() + EXIT_SECONDS
+        while instance.alive:
+            if instance.stops_itself:
+                self._signal(instance, signal.SIGCONT)
+            if time.monotonic() > deadline:
+                raise Violation(f"{instance.program.directory.name} was asked to stop and did not")
+            time.sleep(0.05)
+
+    def ask_what_they_do(self) -> None:
+        """Has each living instance write the stacks of its threads into its log."""
+        for instance in self.instances:
+            self._signal(instance, signal.SIGCONT)
+            self._signal(instance, signal.SIGUSR1)
+        time.sleep(1)
 
     def close(self) -> None:
         """Ends whatever runs."""

@@ -61,7 +61,7 @@ def test_each_fault_is_found(right: Evidence, at: int) -> None:
         (replace(right, receipts=[*receipts[: at + 1], *receipts[at:]]), "1 doubled"),
         (replace(right, statements=[*statements, statements[at]]), "1 doubled"),
         (replace(right, statements=[*statements[:at], wrong, *statements[at + 1 :]]), "never to be expected"),
-        (replace(right, transfers=right.transfers[:at] + right.transfers[at + 1 :]), ""),
+        (replace(right, transfers=[*right.transfers[:at], *right.transfers[at + 1 :]]), ""),
         (replace(right, faults=[Row(0, 0, "a", "transfers of a: 3 came after 1")]), "the application itself saw"),
         (replace(right, changelogs={"receipts-last": {**last, some: 0}}), "values are wrong"),
     ]:
