@@ -166,6 +166,11 @@ class InputBuffer:
             return ()
         return tuple(queue.key for queue in self._inputs if not queue.chunks and not queue.caught_up)
 
+    def at_end(self, key: Key) -> bool:
+        """True when nothing of an input waits and it is known to have nothing more."""
+        queue = self._by_key[key]
+        return queue.caught_up and not queue.chunks
+
     def end(self, key: Key) -> int | None:
         """The offset after the last record offered for an input, None when nothing was."""
         return self._by_key[key].end

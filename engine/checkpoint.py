@@ -119,8 +119,8 @@ class _Logs:
 
 
 def offsets_of(sealed: Sequence[Sealed]) -> dict[Key, tuple[int, str]]:
-    """The input offsets of all sealed work, each with the task's stream time as metadata."""
-    return {key: (at, f"t={work.stream_time}") for work in sealed for key, at in work.offsets.items()}
+    """The input offsets of all sealed work, each with the task's stream time and what was seen of it as metadata."""
+    return {key: (at, work.metadata(key)) for work in sealed for key, at in work.offsets.items()}
 
 
 class ExactlyOnce:

@@ -60,6 +60,8 @@ class _Step:
         self.asked: dict[str, Callable[..., Any] | None] = {
             question: getattr(operator, question, None) for question in ("tick", "advance", "collect")
         }
+        if node.watermark is None:
+            self.asked["advance"] = None
 
     @property
     def writes(self) -> bool:
@@ -114,6 +116,13 @@ class Graph:
     def tick(self, now: int, origin: Origin) -> list[Outgoing]:
         """Tells the steps that want to know what time it is, and walks what they answer."""
         return self._ask(Question("tick", (now,)), now, origin)
+
+    def advance(self, time: int, offset: int, now: int, origin: Origin) -> list[Outgoing]:
+        """Moves the time of the steps that have it from watermarks, and walks what they answer.
+
+        `offset` is that of the record that moved it, -1 when none did.
+        """
+        return self._ask(Question("advance", (time, offset, now)), now, origin)
 
     def collect(self, now: int, origin: Origin) -> list[Outgoing]:
         """Walks what has come of the calls that steps have made."""

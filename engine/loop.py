@@ -281,6 +281,7 @@ class Loop:
             ready.stream_time,
             fresh=ready.fresh,
             calls=self._calls,
+            seen=ready.seen,
         )
         self._tasks[ready.task] = task
         self._intake.begin(task)

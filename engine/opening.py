@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..state.store import Store
 from .ids import TaskId
 from .plan import SubTopology
+from .watermarks import Seen
 
 __all__ = ["Closed", "Feed", "Opening", "Progress", "Ready"]
 
@@ -31,6 +32,8 @@ class Ready:
     stream_time: int
     restored: int
     """Changelog records that were replayed."""
+    seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
+    """What was seen of the inputs."""
 
     def close(self) -> None:
         """Closes the stores of a task that is not wanted any more."""
@@ -94,6 +97,7 @@ class Opening:
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
     fresh: frozenset[Key] = frozenset()
     stream_time: int = -1
+    seen: dict[Key, Seen] = field(default_factory=dict[Key, Seen])
     feeds: list[Feed] = field(default_factory=list[Feed])
     restored: int = 0
     total: int = 0

@@ -259,17 +259,24 @@ def topics_of(node: Source, matches: Mapping[str, tuple[str, ...]]) -> tuple[str
 
 
 def _alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
-    """The least disorder that any step behind a repartition of these nodes bears."""
-    found: set[int] = set()
-    pending = [node.id for node in nodes if isinstance(node, Repartition)]
+    """The least disorder that any step behind a repartition of these nodes bears.
+
+    A watermark allows for its bound once more behind each repartition, so tasks may be that much further apart.
+    """
     bearable: list[int] = []
-    while pending:
-        for node in topology.consumers(pending.pop()):
-            if node.id not in found:
-                found.add(node.id)
-                pending.append(node.id)
-                if node.disorder is not None:
-                    bearable.append(node.disorder)
+    for repartition in nodes:
+        if not isinstance(repartition, Repartition):
+            continue
+        allowed = 0 if repartition.watermark is None else repartition.watermark.bound
+        found: set[int] = set()
+        pending = [repartition.id]
+        while pending:
+            for node in topology.consumers(pending.pop()):
+                if node.id not in found:
+                    found.add(node.id)
+                    pending.append(node.id)
+                    if node.disorder is not None:
+                        bearable.append(node.disorder + allowed)
     return min(bearable, default=None)
 
 

@@ -36,6 +36,7 @@ from .opening import Closed, Opening, Progress, Ready
 from .plan import Plan
 from .requests import Requests
 from .starting import starting_offsets
+from .watermarks import seen_in
 
 __all__ = ["Recovery"]
 
@@ -298,6 +299,7 @@ class Recovery:
                 else:
                     offsets[key] = found[0]
                     opening.stream_time = max(opening.stream_time, _stream_time(found[1]))
+                    opening.seen[key] = seen_in(found[1])
             offsets.update(starting_offsets(fresh, self._topics, self._clock.now()))
             opening.offsets = offsets
             opening.fresh = frozenset(fresh)
@@ -352,6 +354,7 @@ class Recovery:
                 opening.fresh,
                 opening.stream_time,
                 opening.restored,
+                opening.seen,
             ),
         )
 
@@ -365,5 +368,5 @@ class Recovery:
 
 def _stream_time(metadata: str) -> int:
     """The stream time in an offset's metadata; -1 when there is none."""
-    name, _, number = metadata.partition("=")
+    name, _, number = metadata.partition(";")[0].partition("=")
     return int(number) if name == "t" and number.lstrip("-").isdecimal() else -1

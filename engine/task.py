@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..operators.calls import Calls
@@ -28,6 +28,7 @@ from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
+from .watermarks import Seen, Watermarks
 
 __all__ = ["Sealed", "Task"]
 
@@ -42,6 +43,13 @@ class Sealed:
     offsets: Mapping[Key, int]
     changes: tuple[Change, ...]
     stream_time: int
+    seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
+    """What was seen of the inputs that have watermarks."""
+
+    def metadata(self, key: Key) -> str:
+        """What goes with the offset of an input."""
+        seen = self.seen.get(key)
+        return f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
 
     @property
     def empty(self) -> bool:
@@ -63,11 +71,13 @@ class Task:
         fresh: frozenset[Key] = frozenset(),
         *,
         calls: Calls,
+        seen: Mapping[Key, Seen] | None = None,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
 
         They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
-        by the next seal. `calls` runs the coroutine functions of steps.
+        by the next seal. `calls` runs the coroutine functions of steps. `seen` is what was seen of the inputs up to
+        those offsets.
         """
         self.id = task
         self.part = part
@@ -89,6 +99,8 @@ class Task:
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
+        self._committed_seen: dict[Key, Seen] = dict(seen or {})
+        self._watermarks = self._watermarks_of(self._committed_seen)
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
         self._sealed: Sealed | None = None
@@ -158,7 +170,7 @@ class Task:
         if records:
             origin = Origin(self._name, run.topic, run.partition)
             try:
-                outgoing = self._graph.run(self._readers[run.topic][0], records, now, origin)
+                outgoing = self._run((run.topic, run.partition), records, now, origin)
             except Corrupt as failure:
                 raise StateCorrupt(self._name, str(failure)) from failure
             newest = max([record.timestamp for record in records])
@@ -168,10 +180,33 @@ class Task:
         self._next[run.topic, run.partition] = run.next_offset
         return outgoing
 
+    def _run(self, key: Key, records: list[Any], now: int, origin: Origin) -> list[Outgoing]:
+        """Walks records through the steps, and tells them the time where it goes on."""
+        source = self._readers[key[0]][0]
+        if self._watermarks is None:
+            return self._graph.run(source, records, now, origin)
+        outgoing: list[Outgoing] = []
+        for stretch, time in self._watermarks.cut(key, records, now):
+            outgoing += self._graph.run(source, stretch, now, origin)
+            if time is not None:
+                outgoing += self._graph.advance(time, stretch[-1].offset, now, origin)
+        return outgoing
+
+    def _watermarks_of(self, seen: Mapping[Key, Seen]) -> Watermarks | None:
+        nodes = dict(self.part.inputs)
+        inputs = {key: mark for key in self.inputs if (mark := nodes[key[0]].watermark) is not None}
+        return Watermarks(inputs, seen) if inputs else None
+
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
+        origin = Origin(self._name, "(wall clock)", self.id.partition)
         try:
-            return self._graph.tick(now, Origin(self._name, "(wall clock)", self.id.partition))
+            outgoing = self._graph.tick(now, origin)
+            if self._watermarks is not None:
+                time = self._watermarks.quiet(now, self._buffer.at_end)
+                if time is not None:
+                    outgoing += self._graph.advance(time, -1, now, origin)
+            return outgoing
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
 
@@ -195,7 +230,8 @@ class Task:
             for key, offset in self.positions().items()
             if key in self._fresh or offset != self._committed[key]
         }
-        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time)
+        seen = {} if self._watermarks is None else self._watermarks.seen()
+        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen)
         return self._sealed
 
     def settle(self, position: Position) -> None:
@@ -213,6 +249,7 @@ class Task:
         for cache in self.caches.values():
             cache.settle()
         self._committed.update(sealed.offsets)
+        self._committed_seen.update(sealed.seen)
         self._fresh.difference_update(sealed.offsets)
         self._sealed = None
 
@@ -231,6 +268,7 @@ class Task:
         self._graph.close()
         self._graph = Graph(self.part, self.caches, self._policy, self._calls)
         self._buffer.clear()
+        self._watermarks = self._watermarks_of(self._committed_seen)
         self._next.clear()
         self._sealed = None
         return dict(self._committed)

@@ -28,6 +28,7 @@ from .stream import (
     WindowedTable,
 )
 from .topology import Topology
+from .watermark import Watermark, bounded
 from .window_state import WindowState
 from .windows import SessionWindows, SlidingWindows, TimeWindows, hopping, session, sliding, tumbling
 
@@ -62,6 +63,7 @@ __all__ = [
     "Topology",
     "TopologyError",
     "ValueState",
+    "Watermark",
     "WindowState",
     "Windowed",
     "WindowedCogrouped",
@@ -69,6 +71,7 @@ __all__ = [
     "WindowedTable",
     "auto",
     "calendar",
+    "bounded",
     "collect",
     "count",
     "every",

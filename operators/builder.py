@@ -16,6 +16,7 @@ from .serde import Serde, check_serde, raw
 from .steps import table_rows
 from .stream import Stream, Table
 from .topology import Topology
+from .watermark import Watermark
 
 __all__ = ["Builder", "pattern"]
 
@@ -46,14 +47,21 @@ class Builder:
         value: Serde[V] | None = None,
         timestamp: Callable[[V], Any] | None = None,
         start: str | datetime = "earliest",
+        watermark: Watermark | None = None,
         name: str | None = None,
     ) -> Stream[K, V]:
         """The records of one or several topics. Keys and values without a serde are bytes.
 
         `timestamp` gives the event time of a value: an int of milliseconds or an aware datetime; None drops the record.
-        `start` is where a new application begins to read: "earliest", "latest", "24h ago" or a datetime.
+        `start` is where a new application begins to read: "earliest", "latest", "24h ago" or a datetime. `watermark`,
+        such as `tm.bounded("5s", idle="30s")`, says how the time of steps downstream is told; without one it is the
+        newest event time.
         """
-        return Stream(self._source(topics, key, value, timestamp, start, name))
+        flow = self._source(topics, key, value, timestamp, start, name)
+        if watermark is not None and not isinstance(watermark, Watermark):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TopologyError(f"watermark= takes tm.bounded('5s', idle='30s') or the like, not {watermark!r}")
+        flow.step.watermark = watermark
+        return Stream(flow)
 
     def table(
         self,

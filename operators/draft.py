@@ -22,6 +22,7 @@ from .errors import TopologyError
 from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
 from .topology import Input, Node, Source, Topology, check_name
+from .watermark import Watermark, together
 
 __all__ = ["Asks", "Draft", "Pattern", "Settled", "Step", "StoreKind"]
 
@@ -50,6 +51,8 @@ class Settled:
     store: StoreKind
     sides: tuple[str, ...]
     """Side outputs that are read."""
+    watermark: Watermark | None = None
+    """How its time is told when a source upstream has a watermark: then `advance` moves it, and records do not."""
 
     def spec(self, attribute: str = "", name: str | None = None) -> StoreSpec:
         """The step's store, or one of several; one may have a name of its own."""
@@ -87,6 +90,8 @@ class Step:
         self.name: str | None = None
         self.store: StoreKind | None = None
         self.policy: ErrorPolicy | None = None
+        self.watermark: Watermark | None = None
+        """What its user says of a source."""
 
     @property
     def settled_policy(self) -> ErrorPolicy | None:
@@ -174,6 +179,7 @@ class Draft:
         """The program as it is now, checked and frozen."""
         names = _Names(self._steps).all()
         updates = self._updates()
+        watermarks = self._watermarks()
         nodes: list[Node] = []
         for step in self._steps:
             updates_in = any(updates[edge.node] for edge in step.inputs)
@@ -185,8 +191,9 @@ class Draft:
                 updates[step.id],
                 step.store or self.store,
                 tuple(step.sides),
+                watermarks[step.id],
             )
-            nodes.append(replace(step.make(settled), policy=step.settled_policy))
+            nodes.append(replace(step.make(settled), policy=step.settled_policy, watermark=watermarks[step.id]))
         return Topology.of(nodes)
 
     def _updates(self) -> list[bool]:
@@ -197,6 +204,16 @@ class Draft:
                 for edge in step.inputs:
                     wanted[edge.node] = True
         return wanted
+
+    def _watermarks(self) -> list[Watermark | None]:
+        """For each step, how its time is told; for a repartition, how that of its readers is."""
+        found: list[Watermark | None] = []
+        for step in self._steps:
+            watermark = step.watermark or together(found[edge.node] for edge in step.inputs)
+            if watermark is not None and step.kind == "repartition":
+                watermark = watermark.behind_a_repartition()
+            found.append(watermark)
+        return found
 
 
 class _Names:

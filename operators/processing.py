@@ -53,8 +53,10 @@ class Processing:
         sides: Sequence[str],
         has_timers: bool = False,
         recurring: Mapping[str, Every] | None = None,
+        watermarked: bool = False,
     ) -> None:
         self._step = step
+        self._watermarked = watermarked
         self._processor = processor
         self._sides = {name: port for port, name in enumerate(sides, start=1)}
         self._journal = Journal()
@@ -105,7 +107,7 @@ class Processing:
                 if record.key is None:
                     self.drops["null key"] += 1
                     continue
-                if record.timestamp > time:
+                if record.timestamp > time and not self._watermarked:
                     time = record.timestamp
                     context.move(time)
                     for state in self._expiring:
@@ -120,6 +122,34 @@ class Processing:
         finally:
             if time != began:
                 clock.put(CLOCK, time)
+
+    def advance(self, time: int, offset: int, now: int) -> Any:
+        """Moves stream time, and calls what is due by it."""
+        ports: list[Records] = [[] for _ in range(len(self._sides) + 1)]
+        clock = self._clock
+        if clock is None:
+            return self._done(ports)
+        before = clock[CLOCK] or 0
+        if time > before and (offset >= 0 or self._acts_by(time)):
+            clock.put(CLOCK, time)
+            for state in self._expiring:
+                state.sweep(time)
+            self._journal.notes.clear()
+            before = time
+        self._context.now = now
+        self._context.move(before)
+        try:
+            if self._acts_after:
+                self._act_after(before, offset, ports)
+        except CallFailed as failed:
+            raise self._call_failure(failed, -1, ports) from failed.__cause__
+        return self._done(ports)
+
+    def _acts_by(self, time: int) -> bool:
+        """Whether there is anything to do by this stream time, so that it must be kept."""
+        if self._timers is not None and self._timers.first(EVENT, time) is not None:
+            return True
+        return self._by_stream.due(time) or any(state.expires_by(time) for state in self._expiring)
 
     def _one(self, record: Record[Any, Any], ports: list[Records]) -> None:
         self._context.at(record.key, record.timestamp, record.headers, record.offset)

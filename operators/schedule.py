@@ -36,6 +36,10 @@ class Schedule:
     def __bool__(self) -> bool:
         return bool(self._intervals)
 
+    def due(self, time: int) -> bool:
+        """Whether any method is due."""
+        return any(self._due(name, time) <= time for name in self._intervals)
+
     def take(self, time: int) -> str | None:
         """The name of a method that is due, the one that is due first; it is due an interval later then."""
         if self._next is not None and time < self._next:

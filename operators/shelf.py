@@ -154,6 +154,10 @@ class Shelf:
         self._next_sweep = (time // self._grain + 1) * self._grain
         return self.delete_expired(time)
 
+    def expires_by(self, time: int) -> bool:
+        """Whether the index has anything that may expire by this time."""
+        return next(self.cache.scan(INDEX, INDEX + pack(time + 1)), None) is not None
+
     def sweep_between(self, before: int, time: int) -> None:
         """The same, remembering nothing: time has moved from `before`."""
         if before // self._grain != time // self._grain:

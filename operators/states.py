@@ -70,6 +70,10 @@ class State:
         if self._shelf is not None:
             self._shelf.sweep(time)
 
+    def expires_by(self, time: int) -> bool:
+        """Whether anything may expire by this stream time."""
+        return self._shelf is not None and self._shelf.expires_by(time)
+
     def _here(self) -> tuple[Shelf, Any]:
         """Where the state is kept, and the key at hand."""
         shelf = self._shelf

@@ -177,7 +177,7 @@ def processing(
         key = flow.key_serde()
 
         def node(settled: Settled) -> Node:
-            sides = tuple(settled.sides)
+            sides, watermarked = tuple(settled.sides), settled.watermark is not None
 
             specs = {name: settled.spec(name, state.store) for name, state in states.items()}
 
@@ -185,9 +185,11 @@ def processing(
                 bound = {name: (state, caches[specs[name].name]) for name, state in states.items()}
                 processor = made(*arguments, **options)
                 if not timed:
-                    return Processing(settled.name, processor, bound, None, key, sides)
+                    return Processing(settled.name, processor, bound, None, key, sides, watermarked=watermarked)
                 timers = caches[settled.spec(TIMERS).name]
-                return Timing(settled.name, processor, bound, timers, key, sides, has_timers(cls), recurring)
+                return Timing(
+                    settled.name, processor, bound, timers, key, sides, has_timers(cls), recurring, watermarked
+                )
 
             stores = [(specs[name], state.codec(key), state.view()) for name, state in states.items()]
             if timed:

@@ -22,6 +22,7 @@ from .errors import TopologyError
 from .policy import ErrorPolicy
 from .record import Record
 from .serde import Serde
+from .watermark import Watermark
 
 __all__ = [
     "Caches",
@@ -49,7 +50,7 @@ class Operator(Protocol):
     `process(records, now)` takes the records of one run in order and returns what they cause: a list of records, or one
     list a port for a node with several ports, or a list of `Outgoing` for a sink. A node with `tagged` inputs gets
     `(slot, Record)` pairs. An operator owns nothing that is not in its store: rebuilt between any two calls, it goes on
-    as before. It may have two more attributes: `tick(now)`, called about every 100 ms of wall-clock time with the same
+    as before. It may have more attributes: `tick(now)`, called about every 100 ms of wall-clock time with the same
     kind of result, and `drops`, a `dict[str, int]` that counts the records it dropped by reason.
     """
 
@@ -103,6 +104,8 @@ class Node:
     """True when the operator wants `(slot, Record)` pairs, slot being the index of the input."""
     policy: ErrorPolicy | None = None
     """What happens to a record that fails here, where that is not what the application says."""
+    watermark: Watermark | None = None
+    """How its time is told, when the sources upstream have watermarks: then `advance` moves it, and nothing else."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
 

@@ -91,6 +91,9 @@ class WindowState(State, Generic[T]):
     def sweep(self, time: int) -> None:
         """The step's stream time deletes nothing: the state has its own."""
 
+    def expires_by(self, time: int) -> bool:
+        return False
+
 
 class Newest:
     """The key at hand, and the newest timestamp put so far in place of the step's stream time."""
