@@ -55,6 +55,7 @@ class Contributing:
         self._nulls = nulls
         self.drops: dict[str, int] = getattr(fold, "drops", {})
         self.tick = getattr(fold, "tick", None)
+        self.advance = getattr(fold, "advance", None)
 
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
         nulls = self._nulls
@@ -110,7 +111,7 @@ def cogroup_in_windows(
     folding = aggregating(initial, function, serde or auto)
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loops = cogroup_loops(folding, windows, updates=settled.updates_out)
+        loops = cogroup_loops(folding, windows, updates=settled.updates_out, watermarked=settled.watermark is not None)
         return lambda cache: CogroupWindows(settled.name, cache, loops, windows, len(groupings))
 
     def codec(flow: Flow) -> Codec[Any, Any]:

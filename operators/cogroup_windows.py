@@ -16,6 +16,7 @@ from .entries import clock_of, stream_clock
 from .fold import Fold, Loops
 from .poison import cause_of, poison
 from .record import Record, Update, Windowed
+from .windowing import moves
 from .windows import TimeWindows
 
 __all__ = ["CogroupWindows", "cogroup_loops"]
@@ -60,17 +61,17 @@ def loop(step, records, cache, drops, emit):
                 cache[slot] = entry
                 touched(slot)
             emit(Record(Windowed(key, start, start + {size}), shown, newest, record.headers, record.offset))
-        if timestamp > time:
+        if {moves}:
             times[value.stream] = timestamp
             step.forget(timestamp)
 """
 
 
-def cogroup_loops(fold: Fold, windows: TimeWindows, *, updates: bool) -> Loops:
+def cogroup_loops(fold: Fold, windows: TimeWindows, *, updates: bool, watermarked: bool) -> Loops:
     """The loop of a fold a key and window. A record counts in all its windows or, failing, in none."""
     return fold.loop(
         "windowed cogroup",
-        LOOP.format(size=windows.size, span=windows.span),
+        LOOP.format(size=windows.size, span=windows.span, moves=moves(watermarked)),
         show=True,
         updates=updates,
         Record=Record,
@@ -112,6 +113,16 @@ class CogroupWindows:
                 if time != then:
                     self._cache.put(clock, (time,))
         return done
+
+    def advance(self, time: int, offset: int, now: int) -> Records:
+        """Moves the time of all streams; the wall clock alone has nothing to close here."""
+        before = [clock_of(self._cache[clock]) for clock in self._clocks]
+        if offset >= 0 and time > min(before):
+            self._newest = max(before)
+            self.forget(time)
+            for clock, then in zip(self._clocks, before, strict=True):
+                self._cache.put(clock, (max(time, then),))
+        return []
 
     def forgotten_by(self, timestamp: int) -> int:
         """Windows that start before this are forgotten once a record with this timestamp has come."""

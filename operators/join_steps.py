@@ -61,7 +61,8 @@ def join_streams(
             def build(caches: Caches) -> Operator:
                 waiting = Unmatched(caches[names[2]], codec.encode_key) if how != "inner" else None
                 sides = caches[names[0]], caches[names[1]]
-                return StreamJoin(settled.name, sides, waiting, window, function, how)
+                watermarked = settled.watermark is not None
+                return StreamJoin(settled.name, sides, waiting, window, function, how, watermarked=watermarked)
 
             return Node(
                 settled.id,

@@ -20,7 +20,7 @@ from ..state.keys import window_key
 from .entries import HEAD, Entry, Head
 from .fold import Fold, Loops
 from .record import Record, Windowed
-from .windowing import Making, Windowing
+from .windowing import Making, Windowing, moves
 from .windows import Emit, SessionWindows
 
 __all__ = ["SessionFold", "session_loops"]
@@ -84,7 +84,7 @@ def loop(step, records, cache, drops, emit):
             touched(slot)
         else:
             step.replace(place, head, (slot,) if held else found, slot, made)
-        if timestamp > time:
+        if {moves}:
             step.time = time = timestamp
         if step.oldest < time - {kept}:
             step.settle(record.offset, emit)
@@ -105,7 +105,9 @@ for other in found:
         step.note(slot, before, newest)"""
 
 
-def session_loops(fold: Fold, windows: SessionWindows, emit: Emit, *, updates: bool, late: bool) -> Loops:
+def session_loops(
+    fold: Fold, windows: SessionWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
+) -> Loops:
     """The loop of a fold a key and session; the fold must be one that can merge."""
     withdrawn = "Update(row_of(cache[other]), None)" if updates else "None"
     send = "pass" if emit.on_close else NOTE if emit.every is not None else UPDATE.format(withdrawn=withdrawn)
@@ -113,6 +115,7 @@ def session_loops(fold: Fold, windows: SessionWindows, emit: Emit, *, updates: b
         gap=windows.gap,
         span=windows.span,
         kept=windows.span - emit.on_update,
+        moves=moves(watermarked),
         late="; step.late(record)" if late else "",
         send=send,
     )
@@ -171,6 +174,13 @@ class SessionFold(Windowing):
                 continue
             self._forget(slot)
         self.oldest = next((slot[0] for slot, _ in self._scan(self.time - self._kept, None)), NEVER)
+
+    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
+        if self.oldest < self.time - self._kept:
+            self.settle(offset, emit)
+
+    def _closes_by(self, time: int) -> bool:
+        return self.oldest < time - self._kept and next(self._scan(0, time - self._kept), None) is not None
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
         """The sessions that end from `first` on and before `after`."""

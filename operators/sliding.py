@@ -21,7 +21,7 @@ from ..state.keys import window_key
 from .entries import HEAD, NEWEST, Entry, Head, clock_of
 from .fold import Fold, Loops
 from .record import Record, Windowed
-from .windowing import Making, Windowing
+from .windowing import Making, Windowing, moves
 from .windows import Emit, SlidingWindows
 
 __all__ = ["SlidingFold", "sliding_loops"]
@@ -66,7 +66,7 @@ def loop(step, records, cache, drops, emit):
             touched(slot)
             {send}
         step.keep(key, staged)
-        if timestamp > time:
+        if {moves}:
             step.time = time = timestamp
         step.settle(record.offset, emit)
 """
@@ -90,12 +90,15 @@ class Change(NamedTuple):
     kind: int = 0
 
 
-def sliding_loops(fold: Fold, windows: SlidingWindows, emit: Emit, *, updates: bool, late: bool) -> Loops:
+def sliding_loops(
+    fold: Fold, windows: SlidingWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
+) -> Loops:
     """The loop of a fold a key and sliding window."""
     send = "pass" if emit.on_close else NOTE if emit.every is not None else EMIT.format(size=windows.size)
     wanted = "step.late(record)" if late else ""
     template = LOOP.format(
         span=windows.span,
+        moves=moves(watermarked),
         send=send,
         late=wanted and f"; {wanted}",
         late_for_all=wanted and f"\n            if not staged:\n                {wanted}",
@@ -164,6 +167,14 @@ class SlidingFold(Windowing):
                 if not self._waits(slot):
                     self._forget(slot)
             self._oldest = self._first_start(kept)
+
+    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
+        self.settle(offset, emit)
+
+    def _closes_by(self, time: int) -> bool:
+        if not self._emit.on_close:
+            return False  # windows are forgotten as newer ones begin
+        return next(self._scan(self._sent_before, time - self._windows.span), None) is not None
 
     def _begin(self) -> None:
         super()._begin()

@@ -120,17 +120,17 @@ def windowed_fold(
         )
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        updates, wanted = settled.updates_out, late is not None
+        updates, wanted, watermarked = settled.updates_out, late is not None, settled.watermark is not None
         loops: Loops
         operator: Callable[[Making, StateCache[Any, Any]], Operator]
         if isinstance(windows, SessionWindows):
-            loops = session_loops(folding, windows, emit, updates=updates, late=wanted)
+            loops = session_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(SessionFold, windows=windows)
         elif isinstance(windows, SlidingWindows):
-            loops = sliding_loops(folding, windows, emit, updates=updates, late=wanted)
+            loops = sliding_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(SlidingFold, windows=windows)
         else:
-            loops = windowed_loops(folding, windows, emit, updates=updates, late=wanted)
+            loops = windowed_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(WindowedFold, windows=windows)
         making = Making(settled.name, loops, shown, emit, updates, wanted)
         return lambda cache: operator(making, cache)

@@ -66,8 +66,11 @@ class StreamJoin:
         window: JoinWindow,
         function: Callable[[Any, Any], Any],
         how: How,
+        *,
+        watermarked: bool,
     ) -> None:
         self._step = step
+        self._watermarked = watermarked
         self._clock = sides[0]
         self._window = window
         self._function = function
@@ -110,6 +113,25 @@ class StreamJoin:
                 self._clock.put(CLOCK, times)
         return done
 
+    def advance(self, time: int, offset: int, now: int) -> Records:
+        """Moves stream time. By the wall clock it moves, and is kept, only where a record waits in vain."""
+        done: Records = []
+        began = self._begin()
+        unmatched, window = self._unmatched, self._window
+        reach = min(window.before, window.after) + window.grace
+        if time > self._time and (offset >= 0 or (unmatched is not None and unmatched.oldest + reach < time)):
+            self._time = time
+        try:
+            if unmatched is not None and unmatched.oldest + reach < self._time:
+                self._give_up(unmatched, offset, done)
+        except UnmatchedFailed as failed:
+            raise RecordError(self._step, -1, failed.record, done, doing="join") from failed.__cause__
+        finally:
+            times = self._times()
+            if times != began:
+                self._clock.put(CLOCK, times)
+        return done
+
     def _begin(self) -> tuple[int, ...]:
         """Takes up the times as they are in the store."""
         times = self._clock[CLOCK] or (-1, -1, -1, NOTHING)
@@ -126,7 +148,7 @@ class StreamJoin:
 
     def _run(self, pairs: Iterator[tuple[int, Record[Any, Any]]], done: Records) -> None:
         roles, drops, unmatched, emit = self._roles, self.drops, self._unmatched, done.append
-        grace = self._window.grace
+        grace, by_records = self._window.grace, not self._watermarked
         for slot, record in pairs:
             mine, other, side, back, ahead, outer, joined = roles[slot]
             key, value, timestamp = record.key, record.value, record.timestamp
@@ -136,7 +158,7 @@ class StreamJoin:
                     emit(Record(None, joined(value, None), timestamp, record.headers, record.offset))
                 else:
                     drops["null key" if key is None else "null value"] += 1
-                if timestamp > time:
+                if timestamp > time and by_records:
                     self._time = timestamp
                 continue
             times, values = other.between(key, timestamp - back, timestamp + ahead)
@@ -144,7 +166,7 @@ class StreamJoin:
             passed = outer and not times and timestamp + ahead < time
             if passed:
                 results.append(joined(value, None))
-            if timestamp >= time:
+            if timestamp >= time and by_records:
                 self._time = timestamp
                 if unmatched is not None and unmatched.oldest + ahead + grace < timestamp:
                     self._give_up(unmatched, record.offset, done)

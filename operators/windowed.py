@@ -15,7 +15,7 @@ from ..state.keys import window_key
 from .calendars import CalendarWindows
 from .fold import Fold, Loops
 from .record import Record, Windowed
-from .windowing import Making, Windowing
+from .windowing import Making, Windowing, moves
 from .windows import Emit, FixedWindows
 
 __all__ = ["WindowedFold", "windowed_loops"]
@@ -97,7 +97,7 @@ EMIT = "emit(Record(Windowed(key, start, {end}), shown, newest, record.headers, 
 NOTE = "step.note(slot, before, newest)\n"
 
 END = """\
-        if timestamp > time:
+        if {moves}:
             step.time = timestamp
             if timestamp >= edge:
                 step.cross(time, timestamp, record.offset, emit)
@@ -106,7 +106,9 @@ END = """\
 """
 
 
-def windowed_loops(fold: Fold, windows: FixedWindows, emit: Emit, *, updates: bool, late: bool = False) -> Loops:
+def windowed_loops(
+    fold: Fold, windows: FixedWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
+) -> Loops:
     """The loop of a fold a key and window. With several windows a record counts in all of them or, failing, in none."""
     names: dict[str, Any]
     if isinstance(windows, CalendarWindows):
@@ -121,6 +123,7 @@ def windowed_loops(fold: Fold, windows: FixedWindows, emit: Emit, *, updates: bo
     wanted = "step.late(record)" if late else ""
     template = (START + middle + END).format(
         end=end,
+        moves=moves(watermarked),
         late=wanted and f"; {wanted}",
         late_for_all=wanted and f"\n            if not staged:\n                {wanted}",
         **values,
@@ -164,6 +167,17 @@ class WindowedFold(Windowing):
         for slot, _ in self._between(forgotten, windows.expired_before(time, on_close=on_close)):
             if not self._waits(slot):
                 self._cache.delete(slot)
+
+    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
+        if self.time >= min(self.edge(before), self._windows.next_close(before)):
+            self.cross(before, self.time, offset, emit)
+
+    def _closes_by(self, time: int) -> bool:
+        windows, on_close = self._windows, self._emit.on_close
+        after = windows.expired_before(time, on_close=on_close)
+        if on_close:
+            after = max(after, windows.closed_before(time))
+        return next(self._between(windows.first_start, after), None) is not None
 
     def _between(self, first: int, after: int) -> Iterator[tuple[Any, Any]]:
         """The entries of windows that start from `first` on and before `after`."""

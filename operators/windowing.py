@@ -1,7 +1,8 @@
 """What all steps with windows share: the clock, records that are late, results that wait, and failures.
 
 Time is the step's own: the largest timestamp of a record that it takes, kept as the store's clock entry, moved record
-by record. The loop itself, what is sent and what is forgotten are in `windowed.py`, `sliding.py` and `sessions.py`.
+by record; or, behind a watermark, what `advance` says. The loop itself, what is sent and what is forgotten are in
+`windowed.py`, `sliding.py` and `sessions.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .poison import cause_of, poison
 from .record import Record, Update
 from .windows import Emit
 
-__all__ = ["Making", "Windowing"]
+__all__ = ["Making", "Windowing", "moves"]
 
 Records = list[Record[Any, Any]]
 
@@ -36,6 +37,11 @@ class Making:
     """True when results say what the row was before."""
     late: bool
     """True when late records go to a port of their own."""
+
+
+def moves(watermarked: bool) -> str:
+    """When a record moves time, as a loop has it."""
+    return "False" if watermarked else "timestamp > time"
 
 
 class Windowing:
@@ -82,6 +88,28 @@ class Windowing:
                 cache.put(CLOCK, (self.time,))
             self._end()
         return ports if making.late else done
+
+    def advance(self, time: int, offset: int, now: int) -> Any:
+        """Moves stream time. By the wall clock it moves, and is kept, only where that closes or forgets a window."""
+        self._begin()
+        before = self.time
+        done: Records = []
+        if time > before and (offset >= 0 or self._closes_by(time)):
+            self.time = time
+            if self.tick is not None:
+                self._waiting.now = now
+            self._move(before, offset, done.append)
+            self._cache.put(CLOCK, (time,))
+            self._end()
+        return [done, []] if self._making.late else done
+
+    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
+        """Does what is to be done now that time has moved."""
+        raise NotImplementedError
+
+    def _closes_by(self, time: int) -> bool:
+        """Whether the store has a window that closes or expires by this time."""
+        raise NotImplementedError
 
     def _tick(self, now: int) -> Any:
         """Sends the results that waited long enough."""

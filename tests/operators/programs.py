@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
-from tests.operators import programs_joins, programs_processors, programs_tables, programs_waiting, programs_windows
+from tests.operators import (
+    programs_joins,
+    programs_processors,
+    programs_tables,
+    programs_time,
+    programs_waiting,
+    programs_windows,
+)
 from tests.operators.functions import added, appended, checked, columns, stream
 
 
@@ -124,6 +131,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "timers": lambda app: stream(app).process(Ticking).named("p").to("out"),
     "table": table_chain,
     **programs_processors.PROGRAMS,
+    **programs_time.PROGRAMS,
     "to_table": lambda app: stream(app).to_table().filter(lambda v: checked(v) > 4).to("out"),
     **programs_joins.PROGRAMS,
     **programs_tables.PROGRAMS,

@@ -155,7 +155,7 @@ def test_entries_of_windows_that_were_larger_once_are_forgotten_too() -> None:
         w = TimeWindows(10, 10, grace)
         fold = counting(tm.auto)
         cache = StateCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
-        loops = windowed_loops(fold, w, Emit(), updates=False)
+        loops = windowed_loops(fold, w, Emit(), updates=False, late=False, watermarked=False)
         step = WindowedFold(Making("s", loops, fold.shown(), Emit(), updates=False, late=False), cache, w)
         step.process([tm.Record("k", 1, time) for time in times], 0)
         store.apply(cache.drain(), Position())

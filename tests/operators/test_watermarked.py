@@ -1,0 +1,161 @@
+"""What watermarks mean for a program: windows, joins and timers go by them, and by the clock when nothing comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tidemill as tm
+
+
+def source(app: tm.App, topic: str = "a", watermark: tm.Watermark | None = None) -> tm.Stream[str, Any]:
+    return app.stream(topic, key=tm.utf8, value=tm.json, watermark=watermark or tm.bounded(100, idle="30s"))
+
+
+def values(driver: tm.testing.TopologyDriver, topic: str = "out") -> list[Any]:
+    return [record.value for record in driver.read(topic)]
+
+
+def windowed(stream: tm.Stream[str, Any]) -> None:
+    stream.group_by_key().window(tm.tumbling(1_000)).emit("close").count().named("w").to("out")
+
+
+def test_records_out_of_order_by_the_bound_are_not_late() -> None:
+    app = tm.App("test")
+    windowed(source(app))
+    with tm.testing.TopologyDriver(app) as driver:
+        for time in (10, 1_050, 950, 1_099):
+            driver.send("a", "k", 1, time)
+        assert values(driver) == []
+        driver.send("a", "k", 1, 1_106)
+        assert values(driver) == [2]
+        driver.send("a", "k", 1, 950)
+        assert driver.dropped == {("w", "late"): 1}
+
+
+def test_windows_close_when_nothing_comes() -> None:
+    app = tm.App("test")
+    windowed(source(app))
+    with tm.testing.TopologyDriver(app, now=5_000_000) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.advance_wall_clock("29s")
+        assert values(driver) == []
+        driver.advance_wall_clock("1s")
+        assert values(driver) == [1]
+        driver.send("a", "k", 1, 990)
+        assert driver.dropped == {("w", "late"): 1}
+        driver.send("a", "k", 1, 40_000)
+        assert values(driver) == []
+
+
+def test_nothing_is_written_while_nothing_happens() -> None:
+    app = tm.App("test")
+    windowed(source(app))
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.advance_wall_clock("1m")
+        (task,) = driver._tasks.values()
+        task.tick(driver.clock.now() + 500_000)  # forgets the window that was sent
+        task.seal()
+        task.settle(tm.testing.Position())
+        task.tick(driver.clock.now() + 1_000_000)
+        assert not task.dirty
+
+
+def test_a_partition_that_is_quiet_closes_behind_a_repartition_too() -> None:
+    app = tm.App("test")
+    grouped = source(app).group_by(lambda value: value)
+    grouped.window(tm.tumbling(1_000)).emit("close").count().named("w").to("out", key=tm.utf8)
+    with tm.testing.TopologyDriver(app, partitions=4) as driver:
+        for value in "abcdefgh":
+            driver.send("a", value, value, 10)
+        driver.advance_wall_clock("31s")
+        assert sorted(record.key.key for record in driver.read("out")) == sorted("abcdefgh")
+
+
+def test_a_task_waits_for_the_input_that_is_behind() -> None:
+    app = tm.App("test")
+    windowed(source(app).merge(source(app, "b")))
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.send("b", "k", 1, 20)
+        driver.send("a", "k", 1, 9_000)
+        assert values(driver) == []
+        driver.send("b", "k", 1, 30)
+        driver.send("b", "k", 1, 1_200)
+        assert values(driver) == [3]
+        driver.advance_wall_clock("20s")
+        driver.send("a", "k", 1, 9_100)
+        driver.advance_wall_clock("20s")  # b is idle now, a is not
+        assert values(driver) == [1]
+        assert driver.dropped == {}
+
+
+def test_a_join_gives_up_when_nothing_comes() -> None:
+    app = tm.App("test")
+    joined = source(app).join(source(app, "b"), lambda a, b: [a, b], within="1s", how="left")
+    joined.to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.advance_wall_clock("10s")
+        assert values(driver) == []
+        driver.advance_wall_clock("20s")
+        assert values(driver) == [[1, None]]
+
+
+class Silence(tm.Processor[str, Any, Any]):
+    """Tells when a key was quiet for a while."""
+
+    last = tm.ValueState(int, ttl="10s")
+
+    def process(self, value: Any, ctx: tm.Context[str]) -> Any:
+        self.last.set(ctx.timestamp)
+        ctx.timer("quiet", after="5s")
+
+    def on_timer(self, name: str, ctx: tm.Context[str]) -> Any:
+        return [[name, ctx.timestamp, ctx.stream_time]]
+
+    @tm.every("20s")
+    def all(self, ctx: tm.Context[str]) -> Any:
+        return [tm.Record("all", len(list(self.last.scan())), ctx.timestamp)]
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_timers_fire_when_nothing_comes(rebuild: bool) -> None:
+    app = tm.App("test")
+    source(app).process(Silence).named("p").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.send("a", "k", 1, 1_000)
+        assert values(driver) == [1]
+        for _ in range(30):
+            if rebuild:
+                for task in driver._tasks.values():
+                    for key in task.discard():
+                        task.caught_up(key, True)
+            driver.advance_wall_clock("1s")
+        assert values(driver) == [["quiet", 6_000, 30_900], 0]
+        driver.advance_wall_clock("10s")
+        assert values(driver) == [0]
+
+
+def test_what_is_no_watermark_is_refused() -> None:
+    with pytest.raises(tm.TopologyError, match=r"watermark= takes tm\.bounded"):
+        tm.App("test").stream("a", watermark="5s")  # type: ignore[arg-type]
+    with pytest.raises(tm.TopologyError, match=r"tm\.bounded\(\): 'x' is not a duration"):
+        tm.bounded("x")
+    with pytest.raises(tm.TopologyError, match="idle"):
+        tm.bounded("5s", idle=0)
+
+
+def test_tasks_before_a_repartition_may_be_apart_by_the_bound_and_the_grace() -> None:
+    app = tm.App("test")
+    grouped = source(app, watermark=tm.bounded("5s")).group_by(lambda value: value)
+    grouped.window(tm.tumbling("1m", grace="2s")).count().named("w").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        assert [part.alignment for part in driver.plan.parts] == [7_000, None]
+        assert [node.watermark for part in driver.plan.parts for _, node in part.inputs] == [
+            tm.Watermark(5_000),
+            tm.Watermark(5_000, hops=2),
+        ]
