@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..operators.errors import TopologyError
 from ..operators.topology import Node, OperatorState, Repartition, Source, Topology
+from .alignment import alignment
 from .ids import TaskId
 
 __all__ = [
@@ -234,7 +235,7 @@ def plan(
                 stores,
                 writes,
                 changelogs,
-                _alignment(topology, nodes),
+                alignment(topology, nodes),
                 tuple(reads),
             )
         )
@@ -256,28 +257,6 @@ def topics_of(node: Source, matches: Mapping[str, tuple[str, ...]]) -> tuple[str
     if node.pattern is None:
         return node.topics
     return tuple(dict.fromkeys((*node.topics, *matches.get(node.pattern, ()))))
-
-
-def _alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
-    """The least disorder that any step behind a repartition of these nodes bears.
-
-    A watermark allows for its bound once more behind each repartition, so tasks may be that much further apart.
-    """
-    bearable: list[int] = []
-    for repartition in nodes:
-        if not isinstance(repartition, Repartition):
-            continue
-        allowed = 0 if repartition.watermark is None else repartition.watermark.bound
-        found: set[int] = set()
-        pending = [repartition.id]
-        while pending:
-            for node in topology.consumers(pending.pop()):
-                if node.id not in found:
-                    found.add(node.id)
-                    pending.append(node.id)
-                    if node.disorder is not None:
-                        bearable.append(node.disorder + allowed)
-    return min(bearable, default=None)
 
 
 def _refuse_shared_topics(topology: Topology, topics: Mapping[int, tuple[str, ...]]) -> None:

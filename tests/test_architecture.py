@@ -23,6 +23,7 @@ LONGER: dict[str, int] = {"engine/loop.py": 415, "operators/stream.py": 900}
 
 KAFKA = {"confluent_kafka", "aiokafka"}
 PURE_FILES = (
+    "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "load", "ownership", "plan", "standby"),
     "watermarks",
 )
