@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from socket import socket
 
 from typing_extensions import Unpack
 
@@ -23,6 +22,7 @@ from .serve.serving import serving
 from .serve.stats import Stats
 from .signals import StopSignals
 from .version import VERSION
+from .worker import Inherited
 
 __all__ = ["App"]
 
@@ -51,16 +51,16 @@ class App(Builder):
         """
         sys.exit(main_of(self))
 
-    def run(self, settings: Settings, listening: socket | None = None) -> int:
+    def run(self, settings: Settings, inherited: Inherited | None = None) -> int:
         """Runs the program in this thread until SIGTERM or SIGINT; returns 0, or raises what made it stop.
 
-        `listening` is a socket to serve metrics on, in place of the one that the settings name.
+        `inherited` is what a worker has from its supervisor.
         """
         stats = Stats()
         with (
             StopSignals(limit=settings.stop_timeout) as stopping,
-            serving(settings, stats, SYSTEM, VERSION, listening),
+            serving(settings, stats, SYSTEM, VERSION, None if inherited is None else inherited.web),
             suppress(Stopped),
         ):
-            run(self.topology(), settings, self.on_error, stats, SYSTEM, stopping)
+            run(self.topology(), settings, self.on_error, stats, SYSTEM, stopping, inherited and inherited.nudged)
         return EXIT_OK

@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from socket import socket
 from typing import Any, Final, Protocol, TypeVar
 
 import click
@@ -30,7 +29,7 @@ from .logs import coloured, setup
 from .processors import processors
 from .signals import StopSignals
 from .supervisor import Supervisor, own_command
-from .worker import inherit
+from .worker import Inherited, inherit
 
 __all__ = ["EPILOG", "GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
 
@@ -49,7 +48,7 @@ class Program(Protocol):
     @property
     def arguments(self) -> Mapping[str, object]: ...
     def topology(self) -> Topology: ...
-    def run(self, settings: Settings, listening: socket | None = None) -> int: ...
+    def run(self, settings: Settings, inherited: Inherited | None = None) -> int: ...
 
 
 class GroupedOption(click.Option):
@@ -121,7 +120,7 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
     setup(settings, None if inherited is None else settings.worker)
     if inherited is None and settings.supervised:
         return supervise(program.topology(), settings)  # what is wrong with it is said once, not once a worker
-    return program.run(settings, None if inherited is None else inherited.web)
+    return program.run(settings, inherited)
 
 
 def supervise(topology: Topology, settings: Settings) -> int:

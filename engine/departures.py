@@ -8,6 +8,8 @@ since Kafka may not answer, and it is never wrong: a member that is taken out tw
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -26,8 +28,11 @@ LOG: Final = logging.getLogger("tidemill.supervisor")
 class Departures:
     """For the workers of one supervisor."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
+        """`wake` ends the supervisor's wait when one is done."""
         self._settings = settings
+        self._wake = wake
+        self._done = threading.Event()
         self._options = group_options(settings)
         self._thread = ThreadPoolExecutor(1, "tidemill-departures")
 
@@ -38,6 +43,12 @@ class Departures:
         if former is not None and former.member_id:
             self._thread.submit(self._remove, worker, (former.member_id, mine.member_instance_id))
 
+    def done(self) -> bool:
+        """Whether any was taken out since the last call: the others should ask the group for what is new."""
+        done = self._done.is_set()
+        self._done.clear()
+        return done
+
     def close(self) -> None:
         """Waits for what is being done."""
         self._thread.shutdown(cancel_futures=True)
@@ -46,6 +57,8 @@ class Departures:
         try:
             if remove_members(self._options, self._settings.app_id, [member]):
                 LOG.info("worker %d: taken out of the group; others have its tasks", worker)
+                self._done.set()
+                self._wake()
         except TidemillError as failure:
             LOG.warning(
                 "worker %d: %s; others have its tasks after its session time-out, or it has them again", worker, failure

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
 
 from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
@@ -64,8 +66,12 @@ def run(
     stats: Stats,
     clock: Clock,
     stopping: Callable[[], bool],
+    nudged: Event | None = None,
 ) -> None:
-    """Runs a program as one process until `stopping` says so. Raises what made it impossible to go on."""
+    """Runs a program as one process until `stopping` says so. Raises what made it impossible to go on.
+
+    `nudged` is set when somebody knows that the group has something new to say.
+    """
     check_own_options(settings.librdkafka)
     with ExitStack() as closing:
         stores = closing.enter_context(TaskStores(settings))
@@ -92,8 +98,16 @@ def run(
         recovery.start()
         watch.start()
         LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
-        loop.run(stopping)
+        loop.run(stopping if nudged is None else partial(asking, membership, nudged, stopping))
         LOG.info("stopped: everything processed is committed")
+
+
+def asking(membership: Membership, nudged: Event, stopping: Callable[[], bool]) -> bool:
+    """Has the membership ask the group when that was called for. Whether to stop."""
+    if nudged.is_set():
+        nudged.clear()
+        membership.ask()
+    return stopping()
 
 
 def assemble(

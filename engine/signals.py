@@ -107,12 +107,17 @@ def end_now(why: str) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
-def stop_with_parent(descriptor: int) -> None:
-    """Has this process stop cleanly when the other end of an inherited pipe closes, that is, when its owner is gone."""
+def stop_with_parent(descriptor: int) -> threading.Event:
+    """Has this process stop cleanly when the other end of an inherited pipe closes, that is, when its owner is gone.
+
+    The event is set whenever the owner writes something.
+    """
+    nudged = threading.Event()
 
     def watch() -> None:
         while os.read(descriptor, 1):
-            pass
+            nudged.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="tidemill-parent", daemon=True).start()
+    return nudged

@@ -75,7 +75,6 @@ class Supervisor:
         self._processors = processors
         self._tasks = tasks
         self._bounds = settings.autoscale
-        self._life: tuple[int, int] = (-1, -1)
         self._workers: tuple[Worker, ...] = ()
         """By number. Those from `_wanted` on were scaled away: they stop, or are gone."""
         self._wanted = 0
@@ -87,14 +86,11 @@ class Supervisor:
     def run(self, signals: StopSignals, announce: Callable[[str], None]) -> int:
         """Runs until stopped; gives the exit code. `announce` is told where the figures of all workers are served."""
         settings = self._settings
-        self._life = os.pipe()
         with ExitStack() as closing:
-            for descriptor in self._life:
-                closing.callback(os.close, descriptor)
             closing.callback(self._end)
             self._control = Control(settings, signals.wake)
             closing.callback(self._control.close)
-            self._departures = Departures(settings)
+            self._departures = Departures(settings, signals.wake)
             closing.callback(self._departures.close)
             self._collector = WorkersCollector(self._scraped)
             if settings.web is not None:
@@ -156,6 +152,8 @@ class Supervisor:
                         worker.send(signal.SIGKILL)
                 elif worker.number < self._wanted and not worker.alive and worker.start_at <= now:
                     self._start(worker, now)
+            if self._departures.done():
+                self._nudge()
             self._look(now)
             for waiting in self._control.requests():
                 waiting.answer.set_result(self._answer(self._asked(waiting.request)))
@@ -165,7 +163,7 @@ class Supervisor:
     def _start(self, worker: Worker, now: int) -> None:
         if worker.life and worker.quick_deaths:
             worker.restarts += 1
-        pid = worker.start(self._command, self._environ, self._life[0], now)
+        pid = worker.start(self._command, self._environ, now)
         LOG.info("worker %d: started (pid %d)", worker.number, pid)
 
     def _ended(self, worker: Worker, code: int, now: int) -> int | None:
@@ -177,6 +175,8 @@ class Supervisor:
             LOG.log(logging.INFO if clean else logging.WARNING, "worker %d %s", worker.number, describe(code))
             if not clean or self._settings.instance_id is not None:
                 self._departures.remove(worker.number)
+            else:  # it has left by itself
+                self._nudge()
             return None
         decided = worker.died(code, now)
         if isinstance(decided, GiveUp):
@@ -187,6 +187,11 @@ class Supervisor:
         if self._settings.instance_id is None or decided.delay_ms:  # a static member's place is kept for its restart
             self._departures.remove(worker.number)
         return None
+
+    def _nudge(self) -> None:
+        """Has the workers that are there learn at once that one is gone, and not with their next heartbeats."""
+        for worker in self._workers:
+            worker.nudge()
 
     def _pause(self, now: int) -> float:
         """Seconds until something is to be done, if nothing happens before."""

@@ -1,15 +1,19 @@
 """A worker process, from both sides: how a supervisor starts and ends it, and what it has from its supervisor.
 
-A worker is the command the supervisor was started with, run once more with TIDEMILL_WORKER set. It inherits the reading
-end of a pipe, by which it notices that the supervisor is gone, and a listening socket on which it serves its figures.
+A worker is the command the supervisor was started with, run once more with TIDEMILL_WORKER set. It inherits a
+listening socket on which it serves its figures, and the reading end of a pipe: a byte on it says that another worker is
+gone and the group has something new to say, and its end that the supervisor is gone.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,6 +74,8 @@ class Worker:
     web: socket.socket = field(default_factory=lambda: listen("127.0.0.1", 0))
     """Where its figures are asked for; the same for all processes that take the place."""
     process: subprocess.Popen[bytes] | None = None
+    line: int = -1
+    """The writing end of the pipe to the process."""
     life: int = 0
     """How many processes have taken the place."""
     started: int = 0
@@ -90,19 +96,19 @@ class Worker:
         """Where it answers; None when there is no process."""
         return f"http://127.0.0.1:{self.web.getsockname()[1]}" if self.alive else None
 
-    def start(self, command: Sequence[str], environ: Mapping[str, str], life_line: int, now: int) -> int:
-        """Starts a process; gives its pid. `life_line` is the reading end of the pipe that the supervisor holds."""
-        self.process = subprocess.Popen(
-            command,
-            env={
-                **environ,
-                WORKER_VARIABLE: str(self.number),
-                VARIABLE: f"{life_line},{self.web.fileno()}",
-            },
-            stdin=subprocess.DEVNULL,
-            pass_fds=[life_line, self.web.fileno()],
-            start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
-        )
+    def start(self, command: Sequence[str], environ: Mapping[str, str], now: int) -> int:
+        """Starts a process; gives its pid."""
+        reading, self.line = os.pipe()
+        try:
+            self.process = subprocess.Popen(
+                command,
+                env={**environ, WORKER_VARIABLE: str(self.number), VARIABLE: f"{reading},{self.web.fileno()}"},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[reading, self.web.fileno()],
+                start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
+            )
+        finally:
+            os.close(reading)
         self.started = now
         self.life += 1
         return self.process.pid
@@ -112,11 +118,19 @@ class Worker:
         if self.process is not None:
             self.process.send_signal(number)
 
+    def nudge(self) -> None:
+        """Has the process ask the group at once what is new, if there is one."""
+        if self.process is not None:
+            with suppress(OSError):  # it is just ending
+                os.write(self.line, b"\0")
+
     def reap(self) -> int | None:
         """The exit code of a process that has just ended; None when it runs, or had ended before."""
         code = None if self.process is None else self.process.poll()
         if code is not None:
             self.process = None
+            os.close(self.line)
+            self.line = -1
         return code
 
     def died(self, code: int, now: int) -> Restart | GiveUp:
@@ -134,6 +148,8 @@ class Inherited:
 
     web: socket.socket
     """The listening socket on which the supervisor asks for the worker's figures."""
+    nudged: threading.Event
+    """Set when another worker is gone, and the group will say so to who asks."""
 
 
 def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
@@ -147,8 +163,7 @@ def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
         return None
     environ.pop(WORKER_VARIABLE, None)
     parent, web = (int(part) for part in given.split(","))
-    stop_with_parent(parent)
-    return Inherited(socket.socket(fileno=web))
+    return Inherited(socket.socket(fileno=web), stop_with_parent(parent))
 
 
 def describe(code: int) -> str:

@@ -165,7 +165,9 @@ class Groups:
 
 
 def member_of(raw: RawMember) -> Member:
-    """A member with its tasks, as far as it has been given any."""
+    """A member with its tasks, as far as it has been given any; during a rebalance Kafka tells of neither."""
+    if not raw.metadata:
+        return Member(raw.id, raw.instance_id, raw.host, "", (), (), ())
     report, _ = decode_subscription(raw.metadata)
     own = [Part(number, it.name, it.hash, it.topics, it.stateful) for number, it in enumerate(report.parts)]
     if not raw.assignment:

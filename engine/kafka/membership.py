@@ -273,6 +273,10 @@ class Membership:
 
     # Leaving
 
+    def ask(self) -> None:
+        """Asks the group at once whether there is something new, as somebody knows who has seen a member go."""
+        self._background.soon(self._session.wake.set)
+
     def give_up(self, epoch: int, why: str) -> None:
         """The loop found itself fenced: this epoch ends now, another begins."""
         self._background.soon(self._session.give_up, epoch, why)
