@@ -9,9 +9,9 @@ state get      the entries of one key
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias
 
 import click
 import orjson
@@ -23,6 +23,7 @@ from .app import App
 from .cli_run import GroupedCommand, given, settings_options
 from .config import Settings
 from .config_sources import load
+from .control import Request, ask, line_of
 from .describe import counted
 from .errors import ConfigError, Fatal, Retryable
 from .kafka.groups import Groups, View
@@ -34,6 +35,7 @@ from .target import find
 __all__ = ["reaching", "reset", "settings_of", "state", "status"]
 
 KAFKA = ("broker", "connect_timeout")
+Lags: TypeAlias = "dict[tuple[str, int], int]"
 WIDE = 500
 """Columns where there is no terminal to fit."""
 
@@ -71,9 +73,11 @@ def groups_of(settings: Settings) -> Groups:
 @click.command(cls=GroupedCommand)
 @click.argument("app", metavar="APP")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@settings_options(*KAFKA)
+@settings_options(*KAFKA, "state_dir")
 def status(app: str, form: str, **options: Any) -> None:
     """Shows who runs an application: members, their tasks, and how far behind they are.
+
+    Workers that run on this machine, by the state directory, are shown with their numbers.
 
     APP is an application id, or MODULE:APP. Lag counts offsets up to the last stable one; in a topic that is written
     in transactions an idle partition may show 1, the marker of the last transaction.
@@ -87,12 +91,16 @@ def status(app: str, form: str, **options: Any) -> None:
         ends = topics.ends([key for key in offsets if key[0] in there], committed=True)
     lags = {key: max(end - offsets[key], 0) for key, end in ends.items()}
     if form == "json":
-        click.echo(orjson.dumps(as_json(settings.app_id, view, lags), option=orjson.OPT_INDENT_2).decode())
+        content = as_json(settings.app_id, view, lags, offline.workers(settings))
+        click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
     else:
-        show(settings.app_id, view, lags)
+        show(settings.app_id, view, lags, offline.workers(settings))
+        with suppress(ConfigError):  # none runs here
+            answer = ask(settings, Request())
+            click.echo(f"supervisor on this machine (process {answer.pid}): {line_of(answer)}")
 
 
-def as_json(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> dict[str, Any]:
+def as_json(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> dict[str, Any]:
     """The status for programs."""
     return {
         "app": app_id,
@@ -102,6 +110,8 @@ def as_json(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> dict[s
                 "id": member.id,
                 "instance_id": member.instance_id,
                 "host": member.host,
+                "node": member.node,
+                "worker": workers.get(member.id),
                 "process": member.process,
                 "active": member.active,
                 "standby": member.standby,
@@ -113,18 +123,20 @@ def as_json(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> dict[s
     }
 
 
-def show(app_id: str, view: View, lags: dict[tuple[str, int], int]) -> None:
-    """The status for people."""
+def show(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> None:
+    """The status for people. `workers` are the numbers of those on this machine by member id."""
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
     if view.state == "Dead" and not lags:
         click.echo(f"{app_id}: there is no such group; it has never run on this cluster, or was reset")
         return
     click.echo(f"{app_id}: {view.state}, {counted(len(view.members), 'member')}, lag {sum(lags.values()):,}")
     if view.members:
-        table = columns("host", "process", "tasks", "standbys", "warming")
-        for member in view.members:
+        table = columns("machine", "host", "process", "worker", "tasks", "standbys", "warming")
+        for member in sorted(view.members, key=lambda it: (it.node, workers.get(it.id, -1))):
             name = member.process[:8] if member.instance_id is None else member.instance_id
-            table.add_row(member.host, name, *(" ".join(it) for it in (member.active, member.standby, member.warming)))
+            number = str(workers.get(member.id, ""))
+            tasks = (" ".join(it) for it in (member.active, member.standby, member.warming))
+            table.add_row(member.node, member.host, name, number, *tasks)
         console.print(table)
     if lags:
         table = columns("topic", "partitions", "lag", "most in one")

@@ -15,7 +15,7 @@ import click
 from .cli_admin import settings_of
 from .cli_run import GroupedCommand, settings_options
 from .config import SETTINGS
-from .control import Answer, Request, ask
+from .control import Answer, Request, ask, line_of
 from .describe import counted
 from .errors import ConfigError, Fatal
 
@@ -96,15 +96,3 @@ def waited(look: Callable[[], Answer], answer: Answer, timeout: float) -> Answer
     if live and told:
         click.echo("\r\x1b[K", nl=False, err=True)
     return answer
-
-
-def line_of(answer: Answer) -> str:
-    """`3 workers wanted: 2 ready, 1 starting`, and what decides on their number."""
-    counts = {
-        state: sum(place.state == state for place in answer.places)
-        for state in ("ready", "starting", "waiting", "stopping")
-    }
-    words = {"waiting": "waiting to be started again"}
-    parts = ", ".join(f"{count} {words.get(state, state)}" for state, count in counts.items() if count)
-    scaled = "" if answer.autoscale is None else f"; autoscale {answer.autoscale[0]}:{answer.autoscale[1]}"
-    return f"{counted(answer.wanted, 'worker')} wanted: {parts or 'none yet'}{scaled}"

@@ -27,9 +27,10 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from .config import Settings
+from .describe import counted
 from .errors import ConfigError, StateUnusable
 
-__all__ = ["Answer", "Control", "Place", "Request", "Waiting", "ask", "supervisor_of"]
+__all__ = ["Answer", "Control", "Place", "Request", "Waiting", "ask", "line_of"]
 
 FILE: Final = "supervisor.json"
 PREFIX: Final = "tidemill-"
@@ -257,3 +258,15 @@ def alone(settings: Settings) -> str:
         os.kill(pid, 0)
         return f". Process {pid} runs {settings.app_id} alone, without one: more of them cannot be added to it"
     return ""
+
+
+def line_of(answer: Answer) -> str:
+    """`3 workers wanted: 2 ready, 1 starting`, and what decides on their number."""
+    counts = {
+        state: sum(place.state == state for place in answer.places)
+        for state in ("ready", "starting", "waiting", "stopping")
+    }
+    words = {"waiting": "waiting to be started again"}
+    parts = ", ".join(f"{count} {words.get(state, state)}" for state, count in counts.items() if count)
+    scaled = "" if answer.autoscale is None else f"; autoscale {answer.autoscale[0]}:{answer.autoscale[1]}"
+    return f"{counted(answer.wanted, 'worker')} wanted: {parts or 'none yet'}{scaled}"

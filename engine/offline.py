@@ -19,13 +19,13 @@ import orjson
 from ..operators.record import Windowed
 from ..operators.suggest import did_you_mean
 from ..operators.topology import OperatorState, Topology
-from ..state.directory import StateDirectory
+from ..state.directory import StateDirectory, read_process
 from ..state.rocks import RocksMemory, RocksStore
 from ..state.store import StateError, unframe
 from .config import Settings
 from .errors import ConfigError, StateUnusable
 
-__all__ = ["Entry", "as_line", "entries", "lookup", "remove_state", "state_of", "worker_dirs"]
+__all__ = ["Entry", "as_line", "entries", "lookup", "remove_state", "state_of", "worker_dirs", "workers"]
 
 MEMORY = 64 << 20
 """For RocksDB while a store is read."""
@@ -55,6 +55,16 @@ def state_of(topology: Topology, store: str) -> OperatorState:
 def worker_dirs(settings: Settings) -> list[Path]:
     """The directories of the application's workers on this machine."""
     return sorted(path for path in (settings.state_dir / settings.app_id).glob("worker-*") if path.is_dir())
+
+
+def workers(settings: Settings) -> dict[str, int]:
+    """The numbers of the application's workers on this machine, by the member ids they have or had last."""
+    found: dict[str, int] = {}
+    for path in worker_dirs(settings):
+        known, number = read_process(path), path.name.removeprefix("worker-")
+        if known is not None and number.isdecimal():
+            found[known.member_id] = int(number)
+    return found
 
 
 def entries(settings: Settings, state: OperatorState) -> Iterator[Entry]:

@@ -108,18 +108,21 @@ class Supervisor:
         asked = self._useful() if self._settings.workers == "auto" else self._settings.workers
         if self._bounds is None:
             return asked
-        within = limits(self._bounds, self._tasks, self._processors)
-        if within != self._bounds:
-            LOG.info("autoscale %s: no more than %d are of use here (%s)", self._bounds, within.most, self._use())
+        within = self._limits(self._bounds)
         return min(max(asked, within.least), within.most)
 
     def _useful(self) -> int:
         """As many workers as are of use on this machine."""
         return min(self._processors, max(1, self._tasks or self._processors))
 
-    def _use(self) -> str:
-        tasks = "" if self._tasks is None else f", {counted(self._tasks, 'task')}"
-        return f"{counted(self._processors, 'processor')}{tasks}"
+    def _limits(self, bounds: Bounds) -> Bounds:
+        """New bounds as far as they are of use; says so where they are not."""
+        within = limits(bounds, self._tasks, self._processors)
+        if within != bounds:
+            tasks = "" if self._tasks is None else f", {counted(self._tasks, 'task')}"
+            use = f"{counted(self._processors, 'processor')}{tasks}"
+            LOG.info("autoscale %s: no more than %d are of use here (%s)", bounds, within.most, use)
+        return within
 
     def _scale(self, number: int) -> None:
         """From now on so many workers are wanted: those above stop, and new ones are started at the next turn."""
@@ -172,7 +175,10 @@ class Supervisor:
         if worker.stop_by is not None:
             worker.stop_by, worker.start_at = None, now
             clean = code in (EXIT_OK, -signal.SIGTERM)  # of that die those that have not begun yet
-            LOG.log(logging.INFO if clean else logging.WARNING, "worker %d %s", worker.number, describe(code))
+            if clean:
+                LOG.info("worker %d: has stopped", worker.number)
+            else:
+                LOG.warning("worker %d %s while it stopped", worker.number, describe(code))
             if not clean or self._settings.instance_id is not None:
                 self._departures.remove(worker.number)
             else:  # it has left by itself
@@ -230,7 +236,8 @@ class Supervisor:
         history = self._history
         number = decide(history, now, self._wanted, self._changed, within, self._settings.autoscale_quiet)
         if number != self._wanted:
-            need = f"the work asks for {history[-1].needed:.1f}" if history else "by the bounds"
+            by_load = history and within.least <= self._wanted <= within.most
+            need = f"the work asks for {history[-1].needed:.1f}" if by_load else "no more are of use, or fewer allowed"
             LOG.info("autoscale %s: %d workers in place of %d (%s)", bounds, number, self._wanted, need)
             self._scale(number)
 
@@ -241,6 +248,7 @@ class Supervisor:
         elif request.autoscale is not None:
             self._bounds = Bounds(*request.autoscale)
             LOG.info("autoscale %s, as asked for", self._bounds)
+            self._limits(self._bounds)
             self._autoscale(self._clock.monotonic(), self._bounds)
         if request.workers is None:
             return ""

@@ -43,6 +43,8 @@ class Member:
     standby: tuple[str, ...]
     warming: tuple[str, ...]
     """Tasks that it restores before it takes them over."""
+    node: str = ""
+    """The name of its machine, "" where it has not said."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def member_of(raw: RawMember) -> Member:
     report, _ = decode_subscription(raw.metadata)
     own = [Part(number, it.name, it.hash, it.topics, it.stateful) for number, it in enumerate(report.parts)]
     if not raw.assignment:
-        return Member(raw.id, raw.instance_id, raw.host, report.process, (), (), ())
+        return Member(raw.id, raw.instance_id, raw.host, report.process, (), (), (), report.node)
     plan = decode_plan(raw.assignment, own).plan
     return Member(
         raw.id,
@@ -181,6 +183,7 @@ def member_of(raw: RawMember) -> Member:
         in_order(plan.active),
         in_order(plan.standby),
         in_order(plan.warming),
+        report.node,
     )
 
 

@@ -20,13 +20,9 @@ import pytest
 
 import tidemill as tm
 from tidemill.engine import cli, cli_run, lastwords, offline
-from tidemill.engine.cli_admin import as_json, show
 from tidemill.engine.config import SETTINGS, Settings
 from tidemill.engine.config_sources import load
 from tidemill.engine.errors import ConfigError, Fatal, RecordError, Retryable, StateUnusable
-from tidemill.engine.kafka.groups import Member, RawMember, View, describe_group, member_of
-from tidemill.engine.kafka.protocol import Reader, Writer
-from tidemill.engine.kafka.userdata import Report, subscription
 from tidemill.operators.record import Record
 from tidemill.state.directory import StateDirectory
 from tidemill.state.rocks import RocksMemory, RocksStore
@@ -280,38 +276,6 @@ def test_state_of_another_program_is_not_decoded() -> None:
     ran = Ran("state", "dump", "views.py", "per-user")
     assert ran.code == 2
     assert "an entry of store 'per-user' in task 1_0 of worker-0 cannot be decoded" in ran.err
-
-
-# The status
-
-
-def test_status_for_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
-    member = Member("m-1", None, "10.0.0.1", "0123456789", ("0_0", "1_0"), (), ("1_1",))
-    view = View("Stable", (member,))
-    lags = {("views", 0): 1_000, ("views", 1): 5, ("other", 0): 0}
-    show("shop", view, lags)
-    text = capsys.readouterr().out
-    assert "shop: Stable, 1 member, lag 1,005\n" in text
-    assert re.search(r"10\.0\.0\.1 +01234567 +0_0 1_0 +1_1", text)
-    assert re.search(r"views +2 +1,005 +1,000", text)
-    show("shop", View("Dead", ()), {})
-    assert "there is no such group" in capsys.readouterr().out
-    whole = as_json("shop", view, lags)
-    assert whole["members"][0]["active"] == ("0_0", "1_0")
-    assert whole["lag"][0] == {"topic": "other", "partition": 0, "lag": 0}
-
-
-def test_the_answer_of_a_coordinator_is_read() -> None:
-    w = Writer().int32(0).int32(1).int16(0).string("shop").string("Stable").string("consumer").string("tidemill")
-    w.int32(1).string("m-1").string(None).string("client").string("/10.0.0.1").bytes(b"meta").bytes(b"task").int32(-1)
-    found = describe_group("shop").read(Reader(w.done()))
-    assert (found.error, found.state) == (0, "Stable")
-    assert found.members == (RawMember("m-1", None, "10.0.0.1", b"meta", b"task"),)
-
-
-def test_a_member_without_tasks_yet() -> None:
-    metadata = subscription([], Report("p-1", []), b"")
-    assert member_of(RawMember("m", "i", "h", metadata, b"")) == Member("m", "i", "h", "p-1", (), (), ())
 
 
 # As a process

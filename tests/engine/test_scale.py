@@ -76,7 +76,7 @@ def test_a_worker_that_does_not_stop_is_killed(run: Run) -> None:
     running.both()
     assert command(running, "--workers", "1").exit_code == 0
     running.process.send_signal(signal.SIGTERM)
-    assert "worker 1 was killed by SIGKILL\n" in running.end()[1]
+    assert "worker 1 was killed by SIGKILL while it stopped\n" in running.end()[1]
 
 
 def test_more_workers_than_tasks_is_said(run: Run) -> None:
