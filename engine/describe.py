@@ -42,6 +42,8 @@ class Step:
     inputs: tuple[From, ...]
     reads: tuple[str, ...]
     """Topics it reads."""
+    looks_into: tuple[str, ...]
+    """Global tables it reads."""
     writes: str | None
     """The topic it writes, or what chooses it."""
     stores: tuple[str, ...]
@@ -127,7 +129,17 @@ def step_of(
     there = read_in.get(node.id) if isinstance(node, Repartition) else None
     stores = tuple(state.spec.name for state in node.stores)
     return Step(
-        node.id, node.name, node.kind, tuple(inputs), reads, written, stores, isinstance(node, Repartition), part, there
+        node.id,
+        node.name,
+        node.kind,
+        tuple(inputs),
+        reads,
+        node.reads,
+        written,
+        stores,
+        isinstance(node, Repartition),
+        part,
+        there,
     )
 
 
@@ -143,6 +155,9 @@ def as_text(picture: Picture) -> str:
         lines += ["", title]
         lines += [f"  reads {name} ({counted(count, 'partition')})" for name, count in part.topics.items()]
         lines += table([step for step in picture.steps if part.id in (step.part, step.read_in)], part.id)
+    shared = [step for step in picture.steps if step.part is None]
+    if picture.parts and shared:
+        lines += ["", "global tables, whole in every process", *table(shared)]
     if picture.internal:
         lines += ["", "internal topics", *(f"  {name} ({what})" for name, what in picture.internal.items())]
     return "\n".join(lines)
@@ -167,6 +182,8 @@ def details(step: Step, part: int | None) -> Iterable[str]:
     if step.inputs:
         names = [found.name if found.port is None else f"{found.name}/{found.port}" for found in step.inputs]
         yield f"<- {', '.join(names)}"
+    if step.looks_into:
+        yield f"<- global table {', '.join(step.looks_into)}"
     if step.writes is not None:
         yield f"-> {step.writes}" if step.writes in (INTERNAL, CHOSEN) else f"-> topic {step.writes}"
     if step.stores:
@@ -185,9 +202,12 @@ def as_mermaid(picture: Picture) -> str:
         lines += [f"{indent}{box(step)}" for step in picture.steps if part is None or step.part == part.id]
         if part is not None:
             lines.append("    end")
+    lines += [f"    {box(step)}" for step in picture.steps if picture.parts and step.part is None]
     topics: dict[str, str] = {}
     edges: list[str] = []
+    numbers = {step.name: step.id for step in picture.steps if not step.internal}
     for step in picture.steps:
+        edges += [f"    s{numbers[name]} -.-> s{step.id}" for name in step.looks_into]
         edges += [f"    {topic_id(topics, topic)} --> s{step.id}" for topic in step.reads]
         for upstream in step.inputs:
             arrow = "-->" if upstream.port is None else f'-- "{upstream.port}" -->'

@@ -16,7 +16,7 @@ from ..operators.calls import Calls
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing, Record
-from ..operators.topology import Caches, Node, Operator, Repartition, Sink
+from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
 from ..state.store import StateError
 from .plan import SubTopology
 
@@ -71,7 +71,14 @@ class _Step:
 class Graph:
     """The operators of one task."""
 
-    def __init__(self, part: SubTopology, caches: Caches, policy: ErrorPolicy, calls: Calls) -> None:
+    def __init__(
+        self,
+        part: SubTopology,
+        caches: Caches,
+        policy: ErrorPolicy,
+        calls: Calls,
+        global_tables: Mapping[str, Rows],
+    ) -> None:
         self._policy = policy
         self.skipped: dict[str, int] = {}
         """Records dropped by the policy, by step."""
@@ -90,7 +97,8 @@ class Graph:
                 for port in range(len(node.ports)):
                     slots[node.id, port] = output + port
                     origins[output + port] = sources
-            mine = {state.spec.name: caches[state.spec.name] for state in node.stores}
+            mine: dict[str, Any] = {state.spec.name: caches[state.spec.name] for state in node.stores}
+            mine.update((name, global_tables[name]) for name in node.reads)
             operator: Any = node.build(mine)
             if hasattr(operator, "attach"):
                 operator.attach(calls)

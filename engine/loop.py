@@ -27,6 +27,7 @@ from .config import Settings
 from .errors import Fenced, Retryable, StateCorrupt, StateUnusable
 from .failpoints import hit
 from .flow import commit_due
+from .global_tables import GlobalTables
 from .housekeeping import Flushing, Purging
 from .ids import TaskId
 from .intake import Intake
@@ -73,6 +74,7 @@ class Loop:
         stats: Stats,
         policy: ErrorPolicy,
         calls: Calls,
+        tables: GlobalTables,
         watch: Watch | None = None,
     ) -> None:
         self._plan = plan
@@ -90,6 +92,7 @@ class Loop:
         self._policy = policy
         self._calls = calls
         self._watch = watch
+        self._tables = tables
         self._seen: Seen | None = None
         """News of the topics that are not taken up yet."""
         self._tasks: dict[TaskId, Task] = {}
@@ -155,7 +158,10 @@ class Loop:
         began = self._clock.monotonic()
         self._receive()
         received = self._clock.monotonic()
-        self._process()
+        if self._tables.ready(self._stats):
+            self._process()
+        else:
+            self._more = False
         self._stats.spent(received - began, self._clock.monotonic() - received)
         self._intake.operate_valves()
         now = self._clock.monotonic()
@@ -282,6 +288,7 @@ class Loop:
             fresh=ready.fresh,
             calls=self._calls,
             seen=ready.seen,
+            global_tables=self._tables.rows,
         )
         self._tasks[ready.task] = task
         self._intake.begin(task)

@@ -135,12 +135,17 @@ def encoded(encode: Callable[[Any], bytes], to_key: Callable[[Any], Any], key: A
 
 
 def opened(settings: Settings) -> Iterator[tuple[str, str, RocksStore]]:
-    """Every task's stores on this machine, one after the other. Raises StateUnusable when somebody has them open."""
+    """Every task's stores and every global table on this machine, one after the other.
+
+    Raises StateUnusable when somebody has them open.
+    """
     for path in worker_dirs(settings):
         with usable(), StateDirectory(path, settings.app_id) as directory:
             memory = RocksMemory(MEMORY)
-            for task in directory.tasks():
-                store = RocksStore(directory.task(task), settings.app_id, task, memory)
+            found = [(task, task, directory.task(task)) for task in directory.tasks()]
+            found += [("global", table, directory.table(table)) for table in directory.tables()]
+            for task, owner, place in found:
+                store = RocksStore(place, settings.app_id, owner, memory)
                 try:
                     yield path.name, task, store
                 finally:

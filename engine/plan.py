@@ -170,7 +170,8 @@ def partition(topology: Topology) -> Partitioned:
     numbers: dict[object, int] = {}
     reads: list[list[int]] = []
     members: list[list[int]] = []
-    for node in topology.nodes:
+    in_tasks = [node for node in topology.nodes if not (isinstance(node, Source) and node.broadcast)]
+    for node in in_tasks:
         keys: list[tuple[object, bool]] = [(node.id, isinstance(node, Source))]
         if isinstance(node, Repartition):
             keys.append((("read", node.id), True))

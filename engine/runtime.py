@@ -23,6 +23,8 @@ from .calls import EventLoopCalls
 from .clock import Clock
 from .config import Settings
 from .connect import prepare
+from .global_rows import GlobalRows
+from .global_tables import GlobalTables, wait_until_ready
 from .ids import transactional_id
 from .intake import Intake
 from .kafka.consumer import InputConsumer
@@ -77,6 +79,11 @@ def run(
         stores = closing.enter_context(TaskStores(settings))
         topics = Topics(admin_options(settings))
         partitioned, plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
+        tables = global_tables(topology, settings, topics, stores, clock, policy)
+        closing.callback(tables.close)
+        tables.start()
+        if not wait_until_ready(tables, clock, stopping, stats):
+            return
         process = uuid.uuid4().hex
         membership = Membership(membership_settings(plan, settings, process, stores))
         closing.callback(membership.close)
@@ -91,7 +98,7 @@ def run(
         calls = EventLoopCalls()
         closing.callback(calls.close)
         watch = Watch(partitioned, plan, topics, settings, clock)
-        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls, watch)
+        recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls, watch, tables)
         closing.callback(recovery.close)
         closing.callback(watch.close)
         membership.start()
@@ -120,8 +127,10 @@ def assemble(
     policy: ErrorPolicy,
     calls: Calls,
     watch: Watch | None = None,
+    tables: GlobalTables | None = None,
 ) -> tuple[Recovery, Loop]:
-    """The parts that do the work, neither of them started. Without a `watch` the topics stay as they are."""
+    """The parts that do the work, neither of them started. Without a `watch` the topics stay as they are; `tables` are
+    the global ones."""
     at_least_once = settings.guarantee == "at_least_once"
     recovery = Recovery(plan, clients.membership, clients.topics, clients.reader, stores, clock, at_least_once)
     parts = {part.id: part for part in plan.parts}
@@ -144,9 +153,23 @@ def assemble(
         stats,
         policy,
         calls,
+        tables or GlobalTables((), {}, clients.topics, clients.reader, clock, 0, 0),
         watch,
     )
     return recovery, loop
+
+
+def global_tables(
+    topology: Topology, settings: Settings, topics: Topics, stores: TaskStores, clock: Clock, policy: ErrorPolicy
+) -> GlobalTables:
+    """The global tables of a program, none of them read yet."""
+    nodes = topology.global_tables
+    stores.keep_tables({node.name for node in nodes})
+    ages = {node.topics[0]: stores.table_age(node.name, clock.now()) for node in nodes}
+    memory = settings.cache_bytes // 4 // max(1, len(nodes))
+    rows = [GlobalRows(node, stores.open_table(node.name, node.stores[0].spec.kind), policy, memory) for node in nodes]
+    reader = ChangelogReader({**restore_options(settings, len(nodes)), "client.id": f"{settings.app_id}-tables"})
+    return GlobalTables(rows, ages, topics, reader, clock, settings.metadata_interval, settings.topic_timeout)
 
 
 def membership_settings(plan: Plan, settings: Settings, process: str, stores: Local) -> MembershipSettings:

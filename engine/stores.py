@@ -6,7 +6,8 @@ state layer says in its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from threading import Lock
 from types import TracebackType
@@ -26,6 +27,7 @@ from .plan import SubTopology
 
 __all__ = ["TaskStores"]
 
+LOG = logging.getLogger("tidemill.stores")
 T = TypeVar("T")
 STALE_MS = 7 * 24 * 60 * 60 * 1000
 """After what time the state of a task that this process has not had is removed."""
@@ -81,12 +83,36 @@ class TaskStores:
 
     def age(self, task: TaskId, now: int) -> int:
         """For how long, in ms, nothing was written to the task's state on disk."""
-        return self._directory.age(str(task), now)
+        return self._directory.age(self._directory.task(str(task)), now)
 
     def wipe(self, *tasks: TaskId | str) -> None:
         """Removes the state of tasks."""
         for task in tasks:
-            usable(partial(self._directory.wipe, str(task)))
+            usable(partial(self._directory.wipe, self._directory.task(str(task))))
+
+    def open_table(self, name: str, kind: str) -> Store:
+        """The store of a global table; one that cannot be read is removed. Raises StateUnusable."""
+        if kind == "memory":
+            return MemoryStore()
+        path = self._directory.table(name)
+        try:
+            return RocksStore(path, self._app_id, name, self._memory)
+        except Corrupt as failure:
+            LOG.warning("%s; removing it, and reading the global table anew", failure)
+            usable(partial(self._directory.wipe, path))
+            return usable(lambda: RocksStore(path, self._app_id, name, self._memory))
+        except StateError as failure:
+            raise StateUnusable(str(failure)) from failure
+
+    def table_age(self, name: str, now: int) -> int:
+        """For how long, in ms, nothing was written to a global table on disk."""
+        return self._directory.age(self._directory.table(name), now)
+
+    def keep_tables(self, names: Collection[str]) -> None:
+        """Removes the global tables that are not among these: the program has them no longer."""
+        for name in usable(self._directory.tables):
+            if name not in names:
+                usable(partial(self._directory.wipe, self._directory.table(name)))
 
     def sweep(self, now: int, keep: frozenset[TaskId]) -> list[str]:
         """Removes state of tasks that this process has not had for a week."""

@@ -20,7 +20,7 @@ from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing
-from ..operators.topology import OperatorState
+from ..operators.topology import OperatorState, Rows
 from ..state.cache import StateCache
 from ..state.store import Change, Corrupt, Position, Store
 from .buffer import InputBuffer
@@ -33,6 +33,7 @@ from .watermarks import Seen, Watermarks
 __all__ = ["Sealed", "Task"]
 
 Key = tuple[str, int]
+NO_TABLES: Mapping[str, Rows] = {}
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,13 @@ class Task:
         *,
         calls: Calls,
         seen: Mapping[Key, Seen] | None = None,
+        global_tables: Mapping[str, Rows] = NO_TABLES,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
 
         They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
         by the next seal. `calls` runs the coroutine functions of steps. `seen` is what was seen of the inputs up to
-        those offsets.
+        those offsets. `global_tables` are by the names of their stores.
         """
         self.id = task
         self.part = part
@@ -93,7 +95,8 @@ class Task:
             state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
         }
         self._calls = calls
-        self._graph = Graph(part, self.caches, policy, calls)
+        self._global_tables = global_tables
+        self._graph = Graph(part, self.caches, policy, calls, global_tables)
         self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
         self._buffer = InputBuffer(self.inputs)
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
@@ -122,7 +125,7 @@ class Task:
         if expected is None:
             expected = self.positions()[key]
         if batch.offsets[0] < expected:
-            newer = _after(batch, bisect_left(batch.offsets, expected) - 1)
+            newer = batch.after(bisect_left(batch.offsets, expected) - 1)
             if newer is None:
                 return
             batch = newer
@@ -143,7 +146,7 @@ class Task:
                 place = (error.step, "undecodable")
                 self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
                 records += error.done
-                rest = _after(rest, error.index)
+                rest = rest.after(error.index)
         return records
 
     def caught_up(self, key: Key, yes: bool) -> None:
@@ -266,7 +269,7 @@ class Task:
         self._earlier_drops = self.drops()
         self._decode_errors = {}
         self._graph.close()
-        self._graph = Graph(self.part, self.caches, self._policy, self._calls)
+        self._graph = Graph(self.part, self.caches, self._policy, self._calls, self._global_tables)
         self._buffer.clear()
         self._watermarks = self._watermarks_of(self._committed_seen)
         self._next.clear()
@@ -334,21 +337,3 @@ class Task:
 
     def _source_name(self, node_id: int) -> str:
         return next(node.name for _, node in self.part.inputs if node.id == node_id)
-
-
-def _after(batch: Batch, index: int) -> Batch | None:
-    """The part of a batch that follows a record, None when nothing does."""
-    start = index + 1
-    if start >= len(batch.offsets):
-        return None
-    headers = None if batch.headers is None else batch.headers[start:]
-    return Batch(
-        batch.topic,
-        batch.partition,
-        batch.keys[start:],
-        batch.values[start:],
-        batch.timestamps[start:],
-        batch.offsets[start:],
-        headers,
-        batch.size,
-    )

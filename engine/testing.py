@@ -7,7 +7,7 @@ and can be read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from typing_extensions import Self
@@ -17,11 +17,11 @@ from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
 from ..operators.suggest import did_you_mean
 from ..operators.topology import Repartition, Source, StoreView, Topology
-from ..state.cache import StateCache
 from ..state.memory import MemoryStore
 from ..state.store import Position
 from .calls import EventLoopCalls
 from .clock import ManualClock
+from .global_rows import GlobalRows
 from .ids import TaskId
 from .kafka.murmur2 import murmur2_partition
 from .plan import partition, plan
@@ -30,6 +30,8 @@ from .task import Task
 __all__ = ["StoreReader", "TopologyDriver"]
 
 Key = tuple[str, int]
+GLOBAL_MEMORY = 64 << 20
+"""Bytes of decoded rows that are kept of a global table."""
 
 CALL_SECONDS = 1.0
 """How long the answer to a call is waited for at a time."""
@@ -45,10 +47,18 @@ class Program(Protocol):
     def topology(self) -> Topology: ...
 
 
+class Entries(Protocol):
+    """A part of a store."""
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+    def scan(self, lo: bytes, hi: bytes | None) -> Iterator[tuple[Any, Any]]: ...
+
+
 class StoreReader:
     """A store as its users see it, over all tasks that have a part of it."""
 
-    def __init__(self, parts: list[StateCache[Any, Any]], view: StoreView) -> None:
+    def __init__(self, parts: Sequence[Entries], view: StoreView) -> None:
         self._parts = parts
         self._view = view
 
@@ -90,6 +100,9 @@ class TopologyDriver:
             topic: node for part in self.plan.parts for topic, node in part.inputs
         }
         self._counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
+        self._global = {node.topics[0]: self._global_rows(node) for node in topology.global_tables}
+        self._readers.update((topic, rows.node) for topic, rows in self._global.items())
+        self._counts.update((topic, counts[topic]) for topic in self._global)
         self._calls = EventLoopCalls()
         self._ends: dict[Key, int] = {}
         self._written: dict[str, list[Row]] = {}
@@ -103,7 +116,11 @@ class TopologyDriver:
         part = self.plan.part(task)
         stores = {kind: MemoryStore() for kind in ("rocksdb", "memory")}
         offsets = dict.fromkeys(part.task_inputs(task.partition), 0)
-        return Task(task, part, stores, offsets, self._policy, calls=self._calls)
+        tables = {rows.name: rows for rows in self._global.values()}
+        return Task(task, part, stores, offsets, self._policy, calls=self._calls, global_tables=tables)
+
+    def _global_rows(self, node: Source) -> GlobalRows:
+        return GlobalRows(node, MemoryStore(), self._policy, GLOBAL_MEMORY)
 
     def __enter__(self) -> Self:
         return self
@@ -185,15 +202,20 @@ class TopologyDriver:
                 if state.spec.name == name:
                     caches = [self._tasks[task].caches[name] for task in part.tasks()]
                     return StoreReader(caches, state.view)
-        known = [state.spec.name for part in self.plan.parts for state in part.stores]
+        for rows in self._global.values():
+            if rows.name == name:
+                [state] = rows.node.stores
+                return StoreReader([rows], state.view)
+        known = [rows.name for rows in self._global.values()]
+        known += [state.spec.name for part in self.plan.parts for state in part.stores]
         raise KeyError(f"there is no store {name!r}{did_you_mean(name, known)}; there are {sorted(known)}")
 
     @property
     def dropped(self) -> dict[tuple[str, str], int]:
         """How many records were dropped so far, by step and reason."""
         total: dict[tuple[str, str], int] = {}
-        for task in self._tasks.values():
-            for place, count in task.drops().items():
+        for part in (*self._tasks.values(), *self._global.values()):
+            for place, count in part.drops().items():
                 total[place] = total.get(place, 0) + count
         return total
 
@@ -229,6 +251,9 @@ class TopologyDriver:
                 headers,
                 sum(len(row[0] or b"") + len(row[1] or b"") for row in group),
             )
+            if topic in self._global:
+                self._global[topic].apply(batch)
+                continue
             task = self._owner[key]
             task.offer(batch)
             task.caught_up(key, True)

@@ -16,6 +16,7 @@ from .serde_msgpack import msgpack
 from .states import ListState, MapState, ValueState
 from .stream import (
     Cogrouped,
+    GlobalTable,
     Grouped,
     Handle,
     Joined,
@@ -41,6 +42,7 @@ __all__ = [
     "Context",
     "ErrorPolicy",
     "Every",
+    "GlobalTable",
     "Grouped",
     "Handle",
     "Joined",

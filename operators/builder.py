@@ -12,9 +12,10 @@ from typing_extensions import TypeVar
 from .draft import Draft, Pattern, StoreKind
 from .errors import TopologyError
 from .flow import Flow, Grouping
+from .join_steps import global_source
 from .serde import Serde, check_serde, raw
 from .steps import table_rows
-from .stream import Stream, Table
+from .stream import GlobalTable, Stream, Table
 from .topology import Topology
 from .watermark import Watermark
 
@@ -77,6 +78,22 @@ class Builder:
         rows = table_rows(Grouping(flow), name=(flow.step.default or "").removesuffix("-source"))
         flow.step.made_for = rows.step
         table = Table[K, V](rows)
+        return table if name is None else table.named(name)
+
+    def global_table(
+        self,
+        topic: str,
+        *,
+        key: Serde[K] | None = None,
+        value: Serde[V] | None = None,
+        timestamp: Callable[[V], Any] | None = None,
+        name: str | None = None,
+    ) -> GlobalTable[K, V]:
+        """A topic as a table that every instance has whole, for streams to look into by any key.
+
+        The partitions of the topic need not match anybody's. It is read to its end before anything is processed.
+        """
+        table = GlobalTable[K, V](global_source(self._draft, topic, key, value, timestamp))
         return table if name is None else table.named(name)
 
     def topology(self) -> Topology:

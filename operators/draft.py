@@ -24,7 +24,7 @@ from .serde import Serde, check_serde, raw
 from .topology import Input, Node, Source, Topology, check_name
 from .watermark import Watermark, together
 
-__all__ = ["Asks", "Draft", "Pattern", "Settled", "Step", "StoreKind"]
+__all__ = ["Asks", "Draft", "Pattern", "Settled", "Step", "StoreKind", "nothing_to_run"]
 
 Asks = Literal["new", "old", "same"]
 StoreKind = Literal["rocksdb", "memory"]
@@ -53,6 +53,8 @@ class Settled:
     """Side outputs that are read."""
     watermark: Watermark | None = None
     """How its time is told when a source upstream has a watermark: then `advance` moves it, and records do not."""
+    reads: tuple[str, ...] = ()
+    """The names of the global tables that it reads."""
 
     def spec(self, attribute: str = "", name: str | None = None) -> StoreSpec:
         """The step's store, or one of several; one may have a name of its own."""
@@ -72,6 +74,7 @@ class Step:
         default: str | None,
         durable: bool,
         asks: Asks,
+        reads: Sequence[Step],
         made_for: Step | None,
     ) -> None:
         self.id = number
@@ -81,6 +84,7 @@ class Step:
         self.default = default
         self.durable = durable
         self.asks: Asks = asks
+        self.reads = tuple(reads)
         self.made_for = made_for
         """For a repartition: the keyed step that gives it its name. For a table's source: the table."""
         self.role = ""
@@ -115,14 +119,23 @@ class Draft:
         default: str | None = None,
         durable: bool = False,
         asks: Asks = "new",
+        reads: Sequence[Step] = (),
     ) -> Step:
         """Adds a step; `make` is called with its name when the program is complete.
 
         `default` is its name unless it is given one. `asks` says what it wants of the tables it reads: rows as they
-        are, updates with the old row too, or whatever is asked of itself.
+        are, updates with the old row too, or whatever is asked of itself. `reads` are the global tables it looks into.
         """
         step = Step(
-            len(self._steps), kind, tuple(inputs), make, default=default, durable=durable, asks=asks, made_for=None
+            len(self._steps),
+            kind,
+            tuple(inputs),
+            make,
+            default=default,
+            durable=durable,
+            asks=asks,
+            reads=reads,
+            made_for=None,
         )
         self._steps.append(step)
         return step
@@ -156,7 +169,7 @@ class Draft:
                 settled.name,
                 "source",
                 (),
-                build=_nothing_to_run,
+                build=nothing_to_run,
                 topics=names,
                 pattern=regex,
                 key=key_serde or raw,
@@ -192,6 +205,7 @@ class Draft:
                 step.store or self.store,
                 tuple(step.sides),
                 watermarks[step.id],
+                tuple(names[table.id] for table in step.reads),
             )
             nodes.append(replace(step.make(settled), policy=step.settled_policy, watermark=watermarks[step.id]))
         return Topology.of(nodes)
@@ -278,5 +292,6 @@ def check_start(start: object, source: str) -> None:
     )
 
 
-def _nothing_to_run(_caches: object) -> Any:
+def nothing_to_run(_caches: object) -> Any:
+    """The operator of a node that has none."""
     raise AssertionError("a source is read by its decoder")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from ..state.cache import Codec
 from ..state.keys import split_window_key, window_key
+from ..state.store import frame
 from .errors import TopologyError
 from .record import Windowed
 from .serde import Serde
@@ -38,6 +39,7 @@ __all__ = [
     "session_codec",
     "session_view",
     "stream_clock",
+    "stored_entry",
     "windowed_codec",
     "windowed_view",
 ]
@@ -85,6 +87,11 @@ def serde_entry(serde: Serde[Any]) -> tuple[Keep, Restore]:
     """For entries with one slot."""
     encode, decode = serde.encode, serde.decode
     return lambda entry: encode(entry[1]), lambda data: (decode(data),)
+
+
+def stored_entry(timestamp: int, value: bytes) -> bytes:
+    """The stored form of an entry whose one slot is encoded already."""
+    return frame(_TIME.pack(timestamp) + value)
 
 
 def keyed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[Any, Entry]:

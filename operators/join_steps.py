@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
-from .draft import Settled
+from ..state.store import StoreSpec
+from .draft import Draft, Settled, nothing_to_run
 from .durations import Duration
 from .entries import guarded, keyed_codec, keyed_view, serde_entry
 from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, keyed, rows_of
+from .global_join import GlobalJoin
 from .inference import result_serde
 from .join_sides import side_codec, side_view
 from .join_windows import Within, join_window
-from .serde import Serde, check_serde
+from .serde import Serde, check_serde, raw
 from .serde_auto import auto
 from .stream_join import StreamJoin
 from .stream_table_join import StreamTableJoin
 from .table_join import How
-from .topology import Caches, Node, Operator, OperatorState
+from .topology import Caches, Node, Operator, OperatorState, Source, check_name
 from .unmatched import Unmatched, unmatched_codec, unmatched_view
 
-__all__ = ["join_streams", "join_table", "refuse"]
+__all__ = ["global_source", "join_global", "join_streams", "join_table", "refuse"]
 
 
 def join_streams(
@@ -95,7 +98,7 @@ def join_table(
 
         def node(settled: Settled) -> Node:
             name = settled.spec().name
-            state = OperatorState(settled.spec(), guarded(codec, name), keyed_view(lambda entry: entry[1]))
+            state = OperatorState(settled.spec(), guarded(codec, name), keyed_view(itemgetter(1)))
             return Node(
                 settled.id,
                 settled.name,
@@ -118,6 +121,67 @@ def refuse(what: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
             raise TopologyError(f"{what} takes no {name}=")
+
+
+def global_source(
+    draft: Draft,
+    topic: object,
+    key: Serde[Any] | None,
+    value: Serde[Any] | None,
+    timestamp: Callable[[Any], Any] | None,
+) -> Flow:
+    """A topic that every instance reads whole, into a store that has the topic's name."""
+    if not isinstance(topic, str):
+        raise TopologyError(f"app.global_table() reads one topic, not {topic!r}")
+    check_name(topic, "topic")
+    key_serde = check_serde(key, f"the key of global table {topic!r}: ") or raw
+    value_serde = check_serde(value, f"the value of global table {topic!r}: ") or raw
+    codec = keyed_codec(key_serde, *serde_entry(value_serde))
+
+    def make(settled: Settled) -> Node:
+        spec = StoreSpec(settled.name, settled.store, changelog=False)
+        return Source(
+            settled.id,
+            settled.name,
+            "global table",
+            (),
+            build=nothing_to_run,
+            stores=(OperatorState(spec, codec, keyed_view(itemgetter(1))),),
+            topics=(topic,),
+            key=key_serde,
+            value=value_serde,
+            timestamp=timestamp,
+            broadcast=True,
+        )
+
+    step = draft.add("global table", (), make, default=topic, durable=True)
+    return Flow(draft, step, key=key_serde, value=value_serde)
+
+
+def join_global(
+    stream: Flow,
+    table: Flow,
+    function: Callable[[Any, Any], Any],
+    on: Callable[[Any], Any] | None,
+    how: str,
+    value: Serde[Any] | None,
+) -> Flow:
+    """Records of a stream with rows of a global table."""
+    check_function(function, ".join()")
+    check_how(how, "inner", "left")
+    if on is not None:
+        check_function(on, ".join(on=)")
+    if stream.draft is not table.draft:
+        raise TopologyError("a join: one of its inputs is of another program")
+    serde = check_serde(value, ".join(value=): ") or result_serde(function)
+
+    def make(settled: Settled) -> Node:
+        def build(caches: Caches) -> Operator:
+            return GlobalJoin(settled.name, caches[settled.reads[0]], on, function, left=how == "left")
+
+        return Node(settled.id, settled.name, "join", settled.inputs, build=build, reads=settled.reads)
+
+    return replace(stream.to(stream.draft.add("join", (stream.input,), make, reads=(table.step,))), value=serde)
 
 
 def check_how(how: object, *known: str) -> None:

@@ -67,6 +67,20 @@ class Batch(NamedTuple):
     size: int
     """Bytes of keys and values together."""
 
+    def after(self, index: int) -> Batch | None:
+        """The part that follows a record, None when nothing does."""
+        start = index + 1
+        if start >= len(self.offsets):
+            return None
+        headers = None if self.headers is None else self.headers[start:]
+        return self._replace(
+            keys=self.keys[start:],
+            values=self.values[start:],
+            timestamps=self.timestamps[start:],
+            offsets=self.offsets[start:],
+            headers=headers,
+        )
+
 
 Row: TypeAlias = tuple["bytes | None", "bytes | None", int, "list[tuple[str, bytes]] | None", "int | bytes"]
 """Key, value, timestamp, headers and partition of a record to write.

@@ -21,7 +21,7 @@ from .every import Every
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
 from .inference import result_serde
-from .join_steps import join_streams, join_table, refuse
+from .join_steps import join_global, join_streams, join_table, refuse
 from .join_windows import Within
 from .policy import ErrorPolicy
 from .processor import Processor
@@ -59,6 +59,7 @@ from .windows import Emit, SlidingWindows, TimeWindows, Windows, emitting
 
 __all__ = [
     "Cogrouped",
+    "GlobalTable",
     "Grouped",
     "Handle",
     "Joined",
@@ -329,13 +330,34 @@ class Stream(Handle, Generic[K, V]):
         how: Literal["left"],
         value: Serde[R] | None = None,
     ) -> Joined[K, R]: ...
+    @overload
     def join(
         self,
-        other: Stream[K, Any] | Table[K, Any],
+        other: GlobalTable[K2, V2],
+        function: Callable[[V, V2], R],
+        *,
+        on: Callable[[V], K2 | None] | None = None,
+        how: Literal["inner"] = "inner",
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: GlobalTable[K2, V2],
+        function: Callable[[V, V2 | None], R],
+        *,
+        on: Callable[[V], K2 | None] | None = None,
+        how: Literal["left"],
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    def join(
+        self,
+        other: Stream[K, Any] | Table[K, Any] | GlobalTable[Any, Any],
         function: Callable[[Any, Any], Any],
         *,
         within: Within | None = None,
         grace: Duration = 0,
+        on: Callable[[Any], Any] | None = None,
         how: How = "inner",
         value: Serde[Any] | None = None,
     ) -> Joined[K, Any]:
@@ -343,15 +365,20 @@ class Stream(Handle, Generic[K, V]):
 
         With another stream: records whose event times are at most `within` apart, or, given a pair of durations, those
         of the other stream that are at most so much (before, after) this one's. Records may be late by `grace`. With a
-        table: the row that the key has when the record comes. An "outer" side (`how`: "left", "outer") also gives
-        records that found nothing; the missing value is None. The function must not change its arguments.
+        table: the row that the key has when the record comes; with a global table, the row under the key that `on`
+        gives for the value, or under the record's own. An "outer" side (`how`: "left", "outer") also gives records that
+        found nothing; the missing value is None. The function must not change its arguments.
         """
         match other:
             case Stream():
+                refuse(".join() with a stream", on=on)
                 return Joined(join_streams(self.flow, other.flow, function, within, grace, how, value))
             case Table():
-                refuse(".join() with a table", within=within, grace=grace or None)
+                refuse(".join() with a table", within=within, grace=grace or None, on=on)
                 return Joined(join_table(self.flow, other.flow, function, how, value))
+            case GlobalTable():
+                refuse(".join() with a global table", within=within, grace=grace or None)
+                return Joined(join_global(self.flow, other.flow, function, on, how, value))
             case _:
                 raise TopologyError(f".join() takes a stream or a table, not {other!r}")
 
@@ -698,6 +725,11 @@ class Table(Stored, Generic[K, V]):
     ) -> Handle:
         """Writes every change to a topic; a deleted row is a tombstone."""
         return self.to_stream().to(topic, key=key, value=value, partition=partition, headers=headers)
+
+
+class GlobalTable(Stored, Generic[K, V]):
+    """A table that every instance has whole. Streams look into it with `.join(table, function, on=)`; it gives no
+    changes."""
 
 
 class WindowedTable(Table[Windowed[K], V], Generic[K, V]):

@@ -31,6 +31,7 @@ __all__ = [
     "Operator",
     "OperatorState",
     "Repartition",
+    "Rows",
     "Sink",
     "Source",
     "StoreView",
@@ -55,6 +56,14 @@ class Operator(Protocol):
     """
 
     def process(self, records: list[Any], now: int) -> Any: ...
+
+
+class Rows(Protocol):
+    """A global table as a step sees it that reads it."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """The entry under a key, None when there is none."""
+        ...
 
 
 class Input(NamedTuple):
@@ -106,6 +115,8 @@ class Node:
     """What happens to a record that fails here, where that is not what the application says."""
     watermark: Watermark | None = None
     """How its time is told, when the sources upstream have watermarks: then `advance` moves it, and nothing else."""
+    reads: tuple[str, ...] = ()
+    """Global tables that it looks into, by the names of their stores: `build` finds them among the caches."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
 
@@ -122,7 +133,7 @@ class Source(Node):
     """From the decoded value to the event time in ms; the record's own timestamp when absent."""
     start: str | datetime = "earliest"
     broadcast: bool = False
-    """True for a global table: every instance reads all partitions."""
+    """True for a global table: every instance reads all partitions into a store of its own, which tasks look into."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +173,7 @@ class Topology:
         Raises TopologyError when there is nothing to run, a name is not legal in a topic's name, two steps or stores
         have the same name, or a step's input is missing. A repartition may have the name of the step it is made for.
         """
-        if not any(isinstance(node, Source) for node in nodes):
+        if not any(isinstance(node, Source) and not node.broadcast for node in nodes):
             raise TopologyError("the program reads nothing: begin with app.stream(topic) or app.table(topic)")
         seen: dict[tuple[str, bool], Node] = {}
         stores: dict[str, Node] = {}
@@ -207,6 +218,11 @@ class Topology:
     def sources(self) -> tuple[Source, ...]:
         """The nodes that read the user's topics."""
         return tuple(node for node in self.nodes if isinstance(node, Source))
+
+    @property
+    def global_tables(self) -> tuple[Source, ...]:
+        """The sources that every instance reads whole."""
+        return tuple(source for source in self.sources if source.broadcast)
 
     @property
     def sinks(self) -> tuple[Sink, ...]:

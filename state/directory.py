@@ -8,6 +8,7 @@ lock and by no other.
     about.json      format and application
     process.json    what the process last was to the group, so that its next start can end its former self
     tasks/0_3/      the RocksDB of task 0_3
+    tables/rates/   the RocksDB of the global table called rates
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["FORMAT", "Process", "StateDirectory", "read_process"]
 FORMAT = 1
 """Of the layout above; a directory with a higher number was written by a later version."""
 
-LOCK, ABOUT, PROCESS, TASKS = "lock", "about.json", "process.json", "tasks"
+LOCK, ABOUT, PROCESS, TASKS, TABLES = "lock", "about.json", "process.json", "tasks", "tables"
 WIPED = ".wiped-"
 
 
@@ -104,17 +105,26 @@ class StateDirectory:
         with _usable(self.path):
             return sorted(entry.name for entry in (self.path / TASKS).iterdir() if entry.is_dir())
 
-    def age(self, task: str, now: int) -> int:
-        """For how long, in ms, nothing has been added to the task's state on disk; 0 if there is none."""
-        newest = _newest(self.task(task), "*.sst")
+    def table(self, name: str) -> Path:
+        """Where the rows of a global table are or will be."""
+        return self.path / TABLES / name
+
+    def tables(self) -> list[str]:
+        """The global tables that have rows here."""
+        with _usable(self.path):
+            return sorted(entry.name for entry in (self.path / TABLES).glob("*") if entry.is_dir())
+
+    def age(self, state: Path, now: int) -> int:
+        """For how long, in ms, nothing has been added to a task's or a table's state on disk; 0 if there is none."""
+        newest = _newest(state, "*.sst")
         return 0 if newest is None else max(0, now - newest)
 
-    def wipe(self, task: str) -> None:
-        """Removes the task's state, so that a crash at any moment leaves all of it or nothing."""
+    def wipe(self, state: Path) -> None:
+        """Removes a task's or a table's state, so that a crash at any moment leaves all of it or nothing."""
         with _usable(self.path):
             doomed = self.path / f"{WIPED}{uuid.uuid4().hex}"
             with suppress(FileNotFoundError):
-                self.task(task).rename(doomed)
+                state.rename(doomed)
                 shutil.rmtree(doomed)
 
     def sweep(self, now: int, max_age: int, keep: Collection[str]) -> list[str]:
@@ -123,7 +133,7 @@ class StateDirectory:
             task for task in self.tasks() if task not in keep and now - (_newest(self.task(task), "*") or 0) > max_age
         ]
         for task in stale:
-            self.wipe(task)
+            self.wipe(self.task(task))
         return stale
 
     def close(self) -> None:

@@ -68,6 +68,16 @@ class Topics:
                 found[name] = tuple("" if leader is None else leader.rack or "" for leader in leaders)
         return found
 
+    def identities(self, names: list[str]) -> dict[str, tuple[str, int]]:
+        """The identity and the number of partitions of those topics that exist; "" where brokers give no identity."""
+        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
+        found: dict[str, tuple[str, int]] = {}
+        for name, future in futures.items():
+            topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
+            if topic is not None:
+                found[name] = (str(topic.topic_id or ""), len(topic.partitions))
+        return found
+
     def ensure(self, wanted: Sequence[InternalTopic], replication: int) -> list[InternalTopic]:
         """Creates the internal topics that are missing and checks the others; gives those it created.
 

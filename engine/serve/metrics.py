@@ -32,6 +32,7 @@ MetricName: TypeAlias = Literal[
     "tidemill_records_dropped_total",
     "tidemill_changes_total",
     "tidemill_lag_records",
+    "tidemill_table_lag_records",
     "tidemill_event_time_lag_seconds",
     "tidemill_commit_seconds",
     "tidemill_commits_aborted_total",
@@ -80,6 +81,9 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     "tidemill_changes_total": Described("counter", (), "Changes of state that were committed."),
     "tidemill_lag_records": Described(
         "gauge", ("topic", "partition"), "Records between the position and the end of an input partition."
+    ),
+    "tidemill_table_lag_records": Described(
+        "gauge", ("table",), "Records of a global table that this process has still to read."
     ),
     "tidemill_event_time_lag_seconds": Described(
         "gauge", ("task",), "Wall clock less the newest event time processed."
@@ -139,6 +143,7 @@ def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]
     yield "tidemill_records_dropped_total", list(stats.dropped.items())
     yield "tidemill_changes_total", [((), stats.changes)]
     yield "tidemill_lag_records", [((topic, str(number)), lag) for (topic, number), lag in stats.lag.items()]
+    yield "tidemill_table_lag_records", one_label(stats.table_lag)
     yield (
         "tidemill_event_time_lag_seconds",
         [((task,), max(now - newest, 0) / 1000) for task, newest in stats.stream_time.items()],

@@ -130,6 +130,8 @@ class Stats:
     """Changelog records still to read before all tasks of this process run."""
     lag: Mapping[Key, int] = field(default_factory=dict[Key, int])
     """Records between the position and the end, by input partition."""
+    table_lag: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Records still to read, by global table."""
     stream_time: Mapping[str, int] = field(default_factory=dict[str, int])
     """Newest event time processed in ms, by task."""
     state_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -152,6 +154,7 @@ class Stats:
     # what closed tasks had counted
     _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
     _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
+    _table_drops: dict[Place, int] = field(default_factory=dict[Place, int])
     _looked: int = 0
     _sampled: frozenset[Key] = frozenset()
     _sized: int = 0
@@ -172,6 +175,7 @@ class Stats:
     def _look(self, tasks: list[Watched], end: Callable[[Key], int]) -> None:
         records_in = dict(self._earlier_in)
         dropped = dict(self._earlier_drops)
+        add(dropped, self._table_drops)
         lag: dict[Key, int] = {}
         for task in tasks:
             add(records_in, {str(task.id): task.records_in})
@@ -228,6 +232,11 @@ class Stats:
     def ended(self, ends: Mapping[Key, int]) -> None:
         """The consumer has read these partitions to their ends."""
         self._ends.update(ends)
+
+    def looked_up(self, lags: Mapping[str, int], drops: dict[Place, int]) -> None:
+        """How far the global tables are behind, and what they dropped so far."""
+        self.table_lag = lags
+        self._table_drops = drops
 
     def produced(self, records: int) -> None:
         """Records were handed to the client."""

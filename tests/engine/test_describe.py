@@ -70,3 +70,21 @@ def test_json(app: tm.App) -> None:
     steps = {step["id"]: step for step in whole["steps"]}
     assert all(it["step"] in steps for step in steps.values() for it in step["inputs"])
     assert [step["writes"] for step in steps.values() if step["internal"]] == ["shop-per-user-repartition"]
+
+
+def test_global_tables_are_outside_of_the_parts(app: tm.App) -> None:
+    users = app.global_table("users", key=tm.utf8, value=tm.json)
+    app.stream("clicks", key=tm.utf8, value=tm.json).join(users, lambda c, u: u).named("known").to("known")
+    topology = app.topology()
+    planned = plan(partition(topology), "shop", {"views": 3, "clicks": 2, "users": 7})
+    picture = describe.physical(planned)
+    text = describe.as_text(picture)
+    assert "global tables, whole in every process\n  users  global table  <- topic users  [users]\n" in text
+    assert "<- clicks  <- global table users" in text
+    assert "reads users" not in text
+    assert "users-changelog" not in text
+    chart = describe.as_mermaid(picture)
+    [box] = re.findall(r"^    (s\d+)\[\"users<br/>global table", chart, re.MULTILINE)
+    assert re.search(rf"^    {box} -\.-> s\d+$", chart, re.MULTILINE)
+    steps = {step["name"]: step for step in json.loads(describe.as_json(picture))["steps"]}
+    assert steps["known"]["looks_into"] == ["users"]

@@ -90,6 +90,16 @@ def rekeyed_to_table(app: tm.App) -> None:
     joined.to_table().named("newest").to("out", key=tm.json)
 
 
+def with_global_table(how: Any) -> Callable[[tm.App], object]:
+    def program(app: tm.App) -> None:
+        table = app.global_table("b", key=tm.utf8, value=tm.json)
+        a = stream(app)
+        a.join(table, both, how=how).to("out")
+        a.join(table, both, on=lambda v: None if v % 4 == 0 else "klm"[v % 3], how=how).to("out_on")
+
+    return program
+
+
 PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "inner join": two_streams("inner", 10, 0),
     "left join": two_streams("left", (10, 5), 12),
@@ -105,5 +115,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "stream-table join": stream_table("inner"),
     "stream-table join, left": stream_table("left"),
     "stream-table join, of one source": table_of_the_stream,
+    "global join": with_global_table("inner"),
+    "global join, left": with_global_table("left"),
     "stream-table join, rekeyed": rekeyed_to_table,
 }

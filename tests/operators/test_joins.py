@@ -161,6 +161,47 @@ def test_a_table_of_the_stream_itself() -> None:
         assert results(driver) == [("k", ["x", 1], 1), ("k", ["y", 2], 1), ("k", ["z", 3], 1)]
 
 
+@pytest.mark.parametrize("how", ["inner", "left"])
+@settings(max_examples=60, deadline=None)
+@given(sent=records)
+def test_a_stream_and_a_global_table(how: Any, sent: list[Sent]) -> None:
+    """The key comes from the value; the partitions of the table are its own."""
+    app = tm.App("test")
+    table = app.global_table("b", key=tm.utf8, value=tm.json)
+    stream(app, "a").join(table, pair, on=lambda v: [None, "k", "l"][v % 3], how=how).named("j").to("out")
+    rows: dict[str | None, int | None] = {}
+    with testing.TopologyDriver(app, partitions={"a": 3, "b": 5}) as driver:
+        for topic, key, value, time in sent:
+            driver.send(topic, key, value, time)
+            expected: list[Any] = []
+            if topic == "b":
+                rows[key] = value if key is not None else None
+            elif value is not None:
+                row = rows.get([None, "k", "l"][value % 3])
+                expected = [(key, [value, row], time)] if how == "left" or row is not None else []
+            assert results(driver) == expected
+        assert dict(driver.store("b").items()) == {key: row for key, row in rows.items() if row is not None}
+
+
+def test_a_global_table_by_the_key_of_the_record() -> None:
+    """Any key that the table's serde can write may be looked up, one that cannot be hashed too."""
+    app = tm.App("test", on_error=tm.skip)
+    table = app.global_table("t", key=tm.json, value=tm.json).named("rows").in_memory()
+    a = app.stream("a", key=tm.json, value=tm.json)
+    a.join(table, pair).named("own").to("out")
+    a.join(table, pair, on=lambda v: v["at"]).named("chosen").to("out_chosen")
+    with testing.TopologyDriver(app, partitions=4) as driver:
+        driver.send("t", {"x": 1}, "one", 5)
+        driver.send("t", [2], "two", 5)
+        driver.send("a", {"x": 1}, {"at": [2]}, 7)
+        assert results(driver) == [({"x": 1}, [{"at": [2]}, "one"], 7)]
+        assert results(driver, "out_chosen") == [({"x": 1}, [{"at": [2]}, "two"], 7)]
+        driver.send("a", 1, {"at": None}, 7)
+        assert driver.dropped == {("chosen", "null key"): 1}
+        assert list(driver.store("rows").items()) == [([2], "two"), ({"x": 1}, "one")]
+        assert driver.store("rows").get([2]) == "two"
+
+
 @pytest.mark.parametrize(
     ("join", "message"),
     [
@@ -188,7 +229,37 @@ def test_what_is_refused(join: Any, message: str) -> None:
         join(stream(app, "a"), stream(app, "b"), table)
 
 
+@pytest.mark.parametrize(
+    ("join", "message"),
+    [
+        (lambda a, g: a.join(g, pair, how="outer"), r"takes 'inner', 'left' here, not 'outer'"),
+        (lambda a, g: a.join(g, pair, on="k"), r"\.join\(on=\) takes a function, not 'k'"),
+        (lambda a, g: a.join(g, pair, within=5), r"\.join\(\) with a global table takes no within="),
+        (lambda a, g: a.join(a, pair, within=5, on=len), r"\.join\(\) with a stream takes no on="),
+    ],
+)
+def test_what_is_refused_of_global_tables(join: Any, message: str) -> None:
+    app = tm.App("test")
+    table = app.global_table("g", key=tm.utf8, value=tm.json)
+    with pytest.raises(tm.TopologyError, match=message):
+        join(stream(app, "a"), table)
+
+
+def test_global_tables_alone_are_no_program() -> None:
+    app = tm.App("test")
+    app.global_table("g")
+    with pytest.raises(tm.TopologyError, match="the program reads nothing"):
+        app.topology()
+    with pytest.raises(tm.TopologyError, match=r"app\.global_table\(\) reads one topic, not \['a', 'b'\]"):
+        app.global_table(["a", "b"])  # pyright: ignore[reportArgumentType]
+    stream(app, "g").to("out")
+    with pytest.raises(tm.TopologyError, match="topic 'g' is read by two sources"):
+        testing.TopologyDriver(app)
+
+
 def test_a_join_with_another_program() -> None:
+    with pytest.raises(tm.TopologyError, match="one of its inputs is of another program"):
+        stream(tm.App("one"), "a").join(tm.App("two").global_table("g"), pair)
     with pytest.raises(tm.TopologyError, match="one of its inputs is of another program"):
         stream(tm.App("one"), "a").join(stream(tm.App("two"), "b"), pair, within=5)
 

@@ -54,6 +54,10 @@ assert_type(views.join(users, lambda v, u: (v.amount, u["user"]), within="5m"), 
 assert_type(views.join(users, lambda v, u: u and v.user, within=("1m", "5m"), how="left"), tm.Joined[str, str | None])
 assert_type(views.join(rows, lambda v, r: r["user"]), tm.Joined[str, str])
 assert_type(views.join(rows, lambda v, r: v.user if r is None else r["user"], how="left"), tm.Joined[str, str])
+plans = app.global_table("plans", key=tm.int64, value=tm.json(Spent))
+assert_type(plans, tm.GlobalTable[int, Spent])
+assert_type(views.join(plans, lambda v, p: p.total, on=lambda v: int(v.amount)), tm.Joined[str, float])
+assert_type(views.join(plans, lambda v, p: p and p.total, on=lambda v: None, how="left"), tm.Joined[str, float | None])
 
 by_amount = views.group_by(lambda v: int(v.amount))
 assert_type(by_amount, tm.Grouped[int, View])

@@ -24,8 +24,17 @@ def stream_table(app: tm.Builder, params: Params) -> None:
     source(app, "a").join(table(app, "t", name="t"), both, how=params["how"]).to("out")
 
 
+def stream_global(app: tm.Builder, params: Params) -> None:
+    table = app.global_table("g", key=tm.utf8, value=tm.json)
+    joined = source(app, "a").join(
+        table, lambda value, row: both(value["n"], row), on=lambda value: value["g"], how=params["how"]
+    )
+    joined.to("out")
+
+
 STREAM_JOINS: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "self_join": self_join,
+    "stream_global": stream_global,
     "stream_stream": stream_stream,
     "stream_table": stream_table,
 }

@@ -162,8 +162,8 @@ def test_tasks_are_found_and_wiped(directory):
     grow(directory, "1_0")
     grow(directory, "0_3")
     assert directory.tasks() == ["0_3", "1_0"]
-    directory.wipe("0_3")
-    directory.wipe("0_3")
+    directory.wipe(directory.task("0_3"))
+    directory.wipe(directory.task("0_3"))
     assert directory.tasks() == ["1_0"]
     assert not list(directory.path.glob(".wiped*"))
 
@@ -177,7 +177,7 @@ def test_a_wipe_that_was_interrupted_is_finished_at_the_next_start(directory, mo
     with monkeypatch.context() as patch:
         patch.setattr("shutil.rmtree", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            directory.wipe("0_3")
+            directory.wipe(directory.task("0_3"))
     assert directory.tasks() == []
     directory.close()
     with StateDirectory(directory.path, "app"):
@@ -200,9 +200,9 @@ def test_the_age_of_state_is_that_of_its_newest_table(directory):
     grow(directory, "0_0", age=49 * HOUR)
     grow(directory, "0_0", name="000009.sst", age=30 * HOUR)
     grow(directory, "0_0", name="LOG", age=0)
-    assert directory.age("0_0", now) == 30 * HOUR
-    assert directory.age("0_0", now - 40 * HOUR) == 0
-    assert directory.age("0_9", now) == 0
+    assert directory.age(directory.task("0_0"), now) == 30 * HOUR
+    assert directory.age(directory.task("0_0"), now - 40 * HOUR) == 0
+    assert directory.age(directory.task("0_9"), now) == 0
 
 
 def test_what_is_written_is_what_the_documents_say(directory):
