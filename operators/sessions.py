@@ -167,7 +167,7 @@ class SessionFold(Windowing):
 
     def settle(self, offset: int, emit: Callable[[Any], None]) -> None:
         """Sends, on closing, and forgets the sessions that stream time has left behind."""
-        for slot, entry in self._scan(0, self.time - self._kept):
+        for slot, entry in self._scan(max(self.oldest, 0), self.time - self._kept):
             if self._emit.on_close:
                 emit(self._final(slot, entry, offset))
             elif self._waits(slot):
@@ -180,7 +180,7 @@ class SessionFold(Windowing):
             self.settle(offset, emit)
 
     def _closes_by(self, time: int) -> bool:
-        return self.oldest < time - self._kept and next(self._scan(0, time - self._kept), None) is not None
+        return self.oldest < time - self._kept and next(self._scan(max(self.oldest, 0), time - self._kept), None) is not None
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
         """The sessions that end from `first` on and before `after`."""

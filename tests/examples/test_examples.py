@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import csv
+import gzip
 import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -165,6 +168,30 @@ def fraud_alert(example: Any, driver: Driver) -> None:
     assert sorted(refused) == ["card silent is blocked", "card stolen is blocked"]
 
 
+def click_sessions(example: Any, driver: Driver) -> None:
+    with gzip.open(EXAMPLES / "clicks" / "ecom.csv.gz", "rt") as log:
+        rows = sorted(csv.DictReader(log), key=lambda row: row["timestamp"])
+    recorded: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        recorded.setdefault(row["session_id"], []).append(row)
+    log_of_clicks = [(row["user_id"], row["event"], row["timestamp"]) for row in rows]
+    log_of_clicks += [(row["user_id"], "robot", "2030-01-01 00:00:00") for row in rows]  # all visits are over by then
+    driver.send_all("clicks", [tm.Record(click[0], example.Click(*click), 0) for click in log_of_clicks])
+    found = {
+        (visit.key.key, visit.value["clicks"], visit.key.start, visit.key.end): visit.value
+        for visit in driver.read("visits")
+    }
+
+    def ms(row: dict[str, str]) -> int:
+        return int(datetime.fromisoformat(row["timestamp"]).replace(tzinfo=timezone.utc).timestamp() * 1000)
+
+    assert len(found) == len(recorded) == 3605
+    for visit in recorded.values():
+        value = found[visit[0]["user_id"], len(visit), ms(visit[0]), ms(visit[-1])]
+        assert value["purchases"] == sum(row["event"] == "purchase" for row in visit)
+        assert (value["entry"], value["exit"]) == (visit[0]["event"], visit[-1]["event"])
+
+
 CHECKS: dict[str, Callable[[Any, Driver], None]] = {
     "01_first_program.py": first_program,
     "02_word_count.py": word_count,
@@ -176,6 +203,7 @@ CHECKS: dict[str, Callable[[Any, Driver], None]] = {
     "08_async_http.py": async_http,
     "09_model_scoring.py": model_scoring,
     "10_fraud_alert.py": fraud_alert,
+    "11_click_sessions.py": click_sessions,
 }
 
 
