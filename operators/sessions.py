@@ -180,7 +180,8 @@ class SessionFold(Windowing):
             self.settle(offset, emit)
 
     def _closes_by(self, time: int) -> bool:
-        return self.oldest < time - self._kept and next(self._scan(max(self.oldest, 0), time - self._kept), None) is not None
+        until = time - self._kept
+        return self.oldest < until and next(self._scan(max(self.oldest, 0), until), None) is not None
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
         """The sessions that end from `first` on and before `after`."""

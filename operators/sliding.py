@@ -163,7 +163,7 @@ class SlidingFold(Windowing):
                 self._unsent = self._first_start(closed)
         kept = self._kept_from()
         if self._oldest < kept:
-            for slot, _ in self._scan(LOWEST, kept):
+            for slot, _ in self._scan(max(self._oldest, LOWEST), kept):
                 if not self._waits(slot):
                     self._forget(slot)
             self._oldest = self._first_start(kept)
