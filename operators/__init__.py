@@ -13,6 +13,7 @@ from .serde import Serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto
 from .serde_json import json
 from .serde_msgpack import msgpack
+from .sketches import count_distinct, quantile, top
 from .states import ListState, MapState, ValueState
 from .stream import (
     Cogrouped,
@@ -76,6 +77,7 @@ __all__ = [
     "calendar",
     "collect",
     "count",
+    "count_distinct",
     "every",
     "fail",
     "first",
@@ -89,12 +91,14 @@ __all__ = [
     "min",
     "msgpack",
     "pattern",
+    "quantile",
     "raw",
     "session",
     "side",
     "skip",
     "sliding",
     "sum",
+    "top",
     "tumbling",
     "utf8",
     "uuid",

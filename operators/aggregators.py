@@ -12,6 +12,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as made_by
 from itertools import count as count_from
 from itertools import islice
 from typing import Any, Generic, cast
@@ -49,6 +50,12 @@ class Aggregator(Generic[R]):
     """How a value is taken back, where a column can do that."""
     merge: str | None = None
     """How a younger session's slots are taken up, where a column can do that."""
+    uses: Mapping[str, Callable[..., Any]] = made_by(default_factory=dict[str, Any])
+    """Functions that the templates name, as in `{add}`."""
+    keep: Callable[[Any], Any] | None = None
+    """From a slot, the column's only one, to what is stored, where that is not the slot itself."""
+    restore: Callable[[Any], Any] | None = None
+    """The way back."""
 
     def __post_init__(self) -> None:
         if not (self.field is None or isinstance(self.field, str) or callable(self.field)):
@@ -143,6 +150,10 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     inputs: dict[Field, str] = {None: "value", **{field: f"x{number}" for number, field in enumerate(fields)}}
     names: dict[str, Any] = {f"f{number}": field for number, field in enumerate(fields) if callable(field)}
     names["field_of"] = field_of
+    uses = {
+        name: {use: f"u{number}_{use}" for use in column.uses} for number, (name, column) in enumerate(columns.items())
+    }
+    names |= {alias: columns[name].uses[use] for name, aliases in uses.items() for use, alias in aliases.items()}
 
     def change(mapping: bool, template: Callable[[Aggregator[Any]], str]) -> list[str]:
         lines: list[str] = []
@@ -153,12 +164,14 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
                 lines += _access(f"x{number}", field, mapping)
         for name, column in columns.items():
             x = inputs[column.field]
-            statement = template(column).format(*slots[name], x=x)
+            statement = template(column).format(*slots[name], x=x, **uses[name])
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
         return lines
 
     unmergeable = [f"tm.{column.kind}" for column in columns.values() if column.merge is None]
-    shown = ", ".join(f"{name!r}: {column.result.format(*slots[name])}" for name, column in columns.items())
+    shown = ", ".join(
+        f"{name!r}: {column.result.format(*slots[name], **uses[name])}" for name, column in columns.items()
+    )
     return Fold(
         slots=every,
         start=tuple(start for column in columns.values() for start in column.start),
@@ -170,16 +183,20 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         undo=None
         if any(column.undo is None for column in columns.values())
         else lambda mapping: change(mapping, lambda column: column.undo or ""),
-        merge=None if unmergeable else _merging(columns, slots),
+        merge=None if unmergeable else _merging(columns, slots, uses),
         cannot_merge=f"{', '.join(unmergeable)} cannot: use fixed windows",
     )
 
 
-def _merging(columns: Mapping[str, Aggregator[Any]], slots: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+def _merging(
+    columns: Mapping[str, Aggregator[Any]], slots: Mapping[str, tuple[str, ...]], uses: Mapping[str, Mapping[str, str]]
+) -> tuple[str, ...]:
     """Statements that change the slots by `o0`, `o1` ..., those of a younger session."""
     others = (f"o{number}" for number in count_from(0))
     return tuple(
-        (column.merge or "").format(*slots[name], **dict(zip("ab", islice(others, len(column.start)), strict=False)))
+        (column.merge or "").format(
+            *slots[name], **dict(zip("ab", islice(others, len(column.start)), strict=False)), **uses[name]
+        )
         for name, column in columns.items()
     )
 
@@ -221,26 +238,33 @@ def _keeper(
     columns: Mapping[str, Aggregator[Any]], slots: Mapping[str, tuple[str, ...]], every: tuple[str, ...]
 ) -> Callable[[tuple[Any, ...]], bytes]:
     """Columns are stored by name, so that they can come and go while the program lives."""
-    parts = [
-        f"{_kept_as(name, column)!r}: {slots[name][0] if len(slots[name]) == 1 else '[' + ', '.join(slots[name]) + ']'}"
-        for name, column in columns.items()
-    ]
+    parts: list[str] = []
+    names: dict[str, Any] = {"encode": auto.encode}
+    for name, column in columns.items():
+        mine = slots[name]
+        kept = mine[0] if len(mine) == 1 else f"[{', '.join(mine)}]"
+        if column.keep is not None:
+            names[f"keep_{mine[0]}"] = column.keep
+            kept = f"keep_{mine[0]}({kept})"
+        parts.append(f"{_kept_as(name, column)!r}: {kept}")
     source = f"def keep(entry):\n    _, {', '.join(every)}, = entry\n    return encode({{{', '.join(parts)}}})"
-    return define("state", source, {"encode": auto.encode})["keep"]
+    return define("state", source, names)["keep"]
 
 
 def _restorer(columns: Mapping[str, Aggregator[Any]]) -> Callable[[bytes], tuple[Any, ...]]:
     known = [
-        (_kept_as(name, column), len(column.start), [STARTS[start] for start in column.start])
+        (_kept_as(name, column), len(column.start), [STARTS[start] for start in column.start], column.restore)
         for name, column in columns.items()
     ]
 
     def restore(data: bytes) -> tuple[Any, ...]:
         kept = auto.decode(data)
         slots: list[Any] = []
-        for place, width, start in known:
+        for place, width, start, restored in known:
             if place not in kept:
                 slots += start
+            elif restored is not None:
+                slots.append(restored(kept[place]))
             elif width == 1:
                 slots.append(kept[place])
             else:

@@ -54,4 +54,7 @@ def columns() -> dict[str, tm.Aggregator]:
         "first": tm.first(field),
         "last": tm.last(field),
         "all": tm.collect(field),
+        "distinct": tm.count_distinct(field),
+        "middle": tm.quantile(field, [0.1, 0.5]),
+        "top": tm.top(2, by=field),
     }
