@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from io import StringIO
 from typing import Any, Final, Protocol, TypeVar
 
 import click
@@ -120,7 +121,23 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
     setup(settings, None if inherited is None else settings.worker)
     if inherited is None and settings.supervised:
         return supervise(program.topology(), settings)  # what is wrong with it is said once, not once a worker
-    return program.run(settings, inherited)
+    if inherited is None:
+        return program.run(settings)
+    try:
+        return program.run(settings, inherited)
+    except Exception as error:
+        return last_words(error, settings, debug=bool(options.get("debug")))
+
+
+def last_words(error: Exception, settings: Settings, *, debug: bool) -> int:
+    """What a worker says when it ends because of an error, as lines of the log that it shares; gives the exit code."""
+    said = StringIO()
+    code = report(error, debug=debug, colour=False, stream=said)
+    if settings.log_format == "json":
+        LOG.error("%s", said.getvalue().rstrip())
+    else:
+        sys.stderr.write("".join([f"[{settings.worker}] {line}\n" for line in said.getvalue().splitlines()]))
+    return code
 
 
 def supervise(topology: Topology, settings: Settings) -> int:
