@@ -11,6 +11,7 @@ from typing import Any
 from ..state.cache import Codec, StateCache
 from .aggregators import columns_fold
 from .draft import Settled
+from .durations import Duration, parse_duration
 from .entries import (
     guarded,
     keyed_codec,
@@ -35,13 +36,14 @@ from .sessions import SessionFold, session_loops
 from .sinks import sink
 from .sliding import SlidingFold, sliding_loops
 from .states import declared
+from .suppress import Bounds, Suppress, suppress_codec, suppress_view
 from .timers import timers_codec, timers_view
 from .topology import Caches, Node, Operator, OperatorState
 from .windowed import WindowedFold, windowed_loops
 from .windowing import Making
 from .windows import Emit, SessionWindows, SlidingWindows, Windows
 
-__all__ = ["Late", "aggregation", "fold", "processing", "reduction", "table_rows", "windowed_fold"]
+__all__ = ["Late", "aggregation", "fold", "processing", "reduction", "suppression", "table_rows", "windowed_fold"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,49 @@ def windowed_fold(
     if late is not None:
         sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
     return replace(flow, value=value, window=windows)
+
+
+def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes: int | None) -> Flow:
+    """Holds rows of a table back."""
+    for bound, name in ((max_records, "max_records"), (max_bytes, "max_bytes")):
+        if bound is not None and (type(bound) is not int or bound < 1):
+            raise TopologyError(f".suppress({name}=) takes a number of at least 1, not {bound!r}")
+    if until == "close":
+        if flow.window is None:
+            raise TopologyError(
+                ".suppress(until='close') is for tables with windows, and this one has none: give a time, such as "
+                "until='10s'"
+            )
+        if max_records is not None or max_bytes is not None:
+            raise TopologyError(
+                ".suppress(until='close') cannot be bounded: what is sent early is not a window's last result"
+            )
+        bounds = Bounds(flow.window.close(0), windows=True)
+    else:
+        limit = parse_duration(until, ".suppress(until=)")
+        bounds = Bounds(limit, windows=False, max_records=max_records, max_bytes=max_bytes)
+    key, value = flow.key_serde(), flow.value or auto
+
+    def size(row_key: Any, row: Any) -> int:
+        return len(key.encode(row_key)) + (0 if row is None else len(value.encode(row)))
+
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        def operator(cache: StateCache[Any, Any]) -> Operator:
+            return Suppress(
+                settled.name,
+                cache,
+                bounds,
+                None if max_bytes is None else size,
+                updates_in=settled.updates_in,
+                updates_out=settled.updates_out,
+            )
+
+        return operator
+
+    def codec(_flow: Flow) -> Codec[Any, Any]:
+        return suppress_codec(key, value)
+
+    return keyed_step(Grouping(flow), "suppress", codec, suppress_view(), build, asks="same")
 
 
 def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:

@@ -44,7 +44,7 @@ from .stateless import (
     TableMap,
     WithKey,
 )
-from .steps import Late, aggregation, fold, processing, reduction, table_rows, windowed_fold
+from .steps import Late, aggregation, fold, processing, reduction, suppression, table_rows, windowed_fold
 from .table_join import How
 from .table_steps import (
     group_aggregation,
@@ -661,6 +661,16 @@ class Table(Stored, Generic[K, V]):
             return TableMap(settled.name, function, updates_in=settled.updates_in, updates_out=settled.updates_out)
 
         return Table(replace(self.flow.to(plain_step(self.flow, "map", build, asks="same")), value=serde))
+
+    def suppress(self, *, until: Duration, max_records: int | None = None, max_bytes: int | None = None) -> Self:
+        """Holds changes back, so that of several only the newest is sent on.
+
+        `until="close"`, for tables with windows: the last result of each window, once, when it closes; nothing for a
+        window that was deleted before. `until="10s"`: the newest row of a key, 10 s of stream time after its first
+        change that was held back. With `max_records` or `max_bytes` (of keys and values, in each task) the rows that
+        are held longest are sent early when there are more.
+        """
+        return type(self)(suppression(self.flow, until, max_records, max_bytes))
 
     def stored(self, name: str) -> Table[K, V]:
         """Keeps the rows in a store of this name, for queries. Tables made by keyed steps have one already."""

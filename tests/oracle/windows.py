@@ -51,9 +51,21 @@ def windowed(app: tm.Builder, params: Params) -> None:
     aggregated(app, params).named(AGG).to("out")
 
 
+def suppress_window(app: tm.Builder, params: Params) -> None:
+    aggregated(app, params).suppress(until="close").to("out")
+
+
+def suppress_time(app: tm.Builder, params: Params) -> None:
+    table = source(app, "a").group_by_key().count().named(AGG)
+    bounds = {name: params[name] for name in ("max_records", "max_bytes") if name in params}
+    table.suppress(until=params["limit"], **bounds).to("out")
+
+
 WINDOWS: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "hopping": windowed,
     "session": windowed,
     "sliding": windowed,
+    "suppress_time": suppress_time,
+    "suppress_window": suppress_window,
     "tumbling": windowed,
 }
