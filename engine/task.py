@@ -28,7 +28,7 @@ from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
-from .watermarks import Seen, Watermarks
+from .watermarks import NOTHING, Seen, Watermarks
 
 __all__ = ["Sealed", "Task"]
 
@@ -45,7 +45,7 @@ class Sealed:
     changes: tuple[Change, ...]
     stream_time: int
     seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
-    """What was seen of the inputs that have watermarks."""
+    """What was seen of the inputs that have watermarks, or whose newest time is that of records without one."""
 
     def metadata(self, key: Key) -> str:
         """What goes with the offset of an input."""
@@ -104,6 +104,7 @@ class Task:
         self._committed: dict[Key, int] = dict(offsets)
         self._committed_seen: dict[Key, Seen] = dict(seen or {})
         self._watermarks = self._watermarks_of(self._committed_seen)
+        self._newest = self._newest_of(self._committed_seen)
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
         self._sealed: Sealed | None = None
@@ -180,6 +181,9 @@ class Task:
             if newest > self.stream_time:
                 self.stream_time = newest
             self.records_in += len(records)
+            key = (run.topic, run.partition)
+            if newest > self._newest.get(key, newest):
+                self._newest[key] = newest
         self._next[run.topic, run.partition] = run.next_offset
         return outgoing
 
@@ -233,7 +237,9 @@ class Task:
             for key, offset in self.positions().items()
             if key in self._fresh or offset != self._committed[key]
         }
-        seen = {} if self._watermarks is None else self._watermarks.seen()
+        seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
+        if self._watermarks is not None:
+            seen.update(self._watermarks.seen())
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen)
         return self._sealed
 
@@ -273,8 +279,18 @@ class Task:
         self._buffer.clear()
         self._watermarks = self._watermarks_of(self._committed_seen)
         self._next.clear()
+        self._newest = self._newest_of(self._committed_seen)
         self._sealed = None
         return dict(self._committed)
+
+    def _newest_of(self, seen: Mapping[Key, Seen]) -> dict[Key, int]:
+        """The newest time of each input that gives it to records without one; their decoders go on from it."""
+        found: dict[Key, int] = {}
+        for key in self.inputs:
+            _, reader = self._readers[key[0]]
+            if reader.newest is not None:
+                found[key] = reader.newest = seen.get(key, NOTHING).newest
+        return found
 
     def close(self) -> None:
         """Closes the stores; what is not settled is lost to them. Calls under way are cancelled."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import TypeVar
 
-from .draft import Draft, Pattern, StoreKind
+from .draft import Draft, OnInvalid, Pattern, StoreKind
 from .errors import TopologyError
 from .flow import Flow, Grouping
 from .join_steps import global_source
@@ -47,6 +47,7 @@ class Builder:
         key: Serde[K] | None = None,
         value: Serde[V] | None = None,
         timestamp: Callable[[V], Any] | None = None,
+        on_invalid: OnInvalid = "skip",
         start: str | datetime = "earliest",
         watermark: Watermark | None = None,
         name: str | None = None,
@@ -54,11 +55,12 @@ class Builder:
         """The records of one or several topics. Keys and values without a serde are bytes.
 
         `timestamp` gives the event time of a value: an int of milliseconds or an aware datetime; None drops the record.
-        `start` is where a new application begins to read: "earliest", "latest", "24h ago" or a datetime. `watermark`,
-        such as `tm.bounded("5s", idle="30s")`, says how the time of steps downstream is told; without one it is the
-        newest event time.
+        With `on_invalid="partition_time"` a record whose time is None or negative is not dropped but gets the newest
+        time of its partition so far, if there is one. `start` is where a new application begins to read: "earliest",
+        "latest", "24h ago" or a datetime. `watermark`, such as `tm.bounded("5s", idle="30s")`, says how the time of
+        steps downstream is told; without one it is the newest event time.
         """
-        flow = self._source(topics, key, value, timestamp, start, name)
+        flow = self._source(topics, key, value, timestamp, start, name, on_invalid)
         if watermark is not None and not isinstance(watermark, Watermark):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f"watermark= takes tm.bounded('5s', idle='30s') or the like, not {watermark!r}")
         flow.step.watermark = watermark
@@ -71,10 +73,11 @@ class Builder:
         key: Serde[K] | None = None,
         value: Serde[V] | None = None,
         timestamp: Callable[[V], Any] | None = None,
+        on_invalid: OnInvalid = "skip",
         name: str | None = None,
     ) -> Table[K, V]:
         """A topic as a table: the newest value of each key; a null value deletes the key."""
-        flow = self._source(topics, key, value, timestamp, "earliest", None, for_table=True)
+        flow = self._source(topics, key, value, timestamp, "earliest", None, on_invalid, for_table=True)
         rows = table_rows(Grouping(flow), name=(flow.step.default or "").removesuffix("-source"))
         flow.step.made_for = rows.step
         table = Table[K, V](rows)
@@ -108,8 +111,9 @@ class Builder:
         timestamp: Callable[[Any], Any] | None,
         start: str | datetime,
         name: str | None,
+        on_invalid: OnInvalid,
         *,
         for_table: bool = False,
     ) -> Flow:
-        step = self._draft.source(topics, key, value, timestamp, start, name, for_table=for_table)
+        step = self._draft.source(topics, key, value, timestamp, start, name, on_invalid, for_table=for_table)
         return Flow(self._draft, step, key=check_serde(key, "key=") or raw, value=check_serde(value, "value=") or raw)

@@ -24,9 +24,10 @@ from .serde import Serde, check_serde, raw
 from .topology import Input, Node, Source, Topology, check_name
 from .watermark import Watermark, together
 
-__all__ = ["Asks", "Draft", "Pattern", "Settled", "Step", "StoreKind", "nothing_to_run"]
+__all__ = ["Asks", "Draft", "OnInvalid", "Pattern", "Settled", "Step", "StoreKind", "nothing_to_run"]
 
 Asks = Literal["new", "old", "same"]
+OnInvalid = Literal["skip", "partition_time"]
 StoreKind = Literal["rocksdb", "memory"]
 
 
@@ -148,6 +149,7 @@ class Draft:
         timestamp: Callable[[Any], Any] | None,
         start: str | datetime,
         name: str | None,
+        on_invalid: OnInvalid = "skip",
         *,
         for_table: bool = False,
     ) -> Step:
@@ -160,6 +162,8 @@ class Draft:
             check_name(topic, "topic")
         shown = "-".join(names) or "pattern"
         check_start(start, shown)
+        if on_invalid not in ("skip", "partition_time"):
+            raise TopologyError(f"the source {shown!r}: on_invalid= is 'skip' or 'partition_time', not {on_invalid!r}")
         key_serde = check_serde(key, f"the key of source {shown!r}: ")
         value_serde = check_serde(value, f"the value of source {shown!r}: ")
 
@@ -175,6 +179,7 @@ class Draft:
                 key=key_serde or raw,
                 value=value_serde or raw,
                 timestamp=timestamp,
+                partition_time=on_invalid == "partition_time",
                 start=start,
             )
 

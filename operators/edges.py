@@ -1,8 +1,9 @@
 """Where bytes become records and records bytes: decoding sources, writing sinks and repartition topics.
 
 Columns are decoded and encoded whole. When that fails the batch is done again one record at a time, which finds the
-record to blame and keeps what came before it. A source drops records with a negative event time, as Kafka Streams does;
-a repartition drops records without a key. Which topic a repartition writes is the planner's business.
+record to blame and keeps what came before it. A source drops records with a negative event time, as Kafka Streams does,
+or gives them the newest of their partition so far; a repartition drops records without a key. Which topic a repartition
+writes is the planner's business.
 """
 
 from __future__ import annotations
@@ -31,12 +32,20 @@ class Decoder:
     """Reads one topic's batches."""
 
     def __init__(
-        self, step: str, key: Serde[Any], value: Serde[Any], timestamp: Callable[[Any], Any] | None = None
+        self,
+        step: str,
+        key: Serde[Any],
+        value: Serde[Any],
+        timestamp: Callable[[Any], Any] | None = None,
+        *,
+        partition_time: bool = False,
     ) -> None:
         self._step = step
         self._keys = column_decoder(key)
         self._values = column_decoder(value)
         self._timestamp = timestamp
+        self.newest: int | None = -1 if partition_time else None
+        """The newest event time read so far, -1 for none, where records without a valid one get it; None elsewhere."""
         self.drops = {"negative timestamp": 0}
 
     def decode(self, batch: Batch) -> Records:
@@ -53,8 +62,17 @@ class Decoder:
             times = list(map(self._timestamp, values))
             if set(map(type, times)) != {int}:
                 times = [milliseconds(time) for time in times]
+        newest = self.newest
+        if newest is not None:
+            times = list(times)
+            for place, time in enumerate(times):
+                if time < 0:
+                    times[place] = newest
+                elif time > newest:
+                    newest = time
         headers: Iterable[Headers] = repeat(NO_HEADERS) if batch.headers is None else batch.headers
         records = list(map(Record, keys, values, times, headers, batch.offsets))
+        self.newest = newest
         if times and min(times) < 0:
             kept = [record for record in records if record.timestamp >= 0]
             self.drops["negative timestamp"] += len(records) - len(kept)
@@ -83,8 +101,10 @@ class Decoder:
 
 def decoder(node: Source | Repartition) -> Decoder:
     """The reading half of a source or a repartition."""
-    timestamp = node.timestamp if isinstance(node, Source) else None
-    return Decoder(node.name, node.key or auto_key, node.value or auto, timestamp)
+    key, value = node.key or auto_key, node.value or auto
+    if not isinstance(node, Source):
+        return Decoder(node.name, key, value)
+    return Decoder(node.name, key, value, node.timestamp, partition_time=node.partition_time)
 
 
 def milliseconds(time: Any) -> int:

@@ -131,6 +131,8 @@ class Source(Node):
     value: Serde[Any] | None = None
     timestamp: Callable[[Any], int] | None = None
     """From the decoded value to the event time in ms; the record's own timestamp when absent."""
+    partition_time: bool = False
+    """True when a record without a valid time gets the newest of its partition so far."""
     start: str | datetime = "earliest"
     broadcast: bool = False
     """True for a global table: every instance reads all partitions into a store of its own, which tasks look into."""

@@ -93,7 +93,9 @@ def to_table(app: tm.Builder, params: Params) -> None:
 
 
 def extractor(app: tm.Builder, params: Params) -> None:
-    stream = source(app, "a", timestamp=lambda value: None if value is None else value["t"])
+    stream = source(
+        app, "a", timestamp=lambda value: None if value is None else value["t"], on_invalid=params["on_invalid"]
+    )
     stream.to("out_raw")
     stream.group_by_key().window(tm.tumbling(params["size"])).count().to("out")
 
@@ -110,5 +112,5 @@ TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     **WINDOWS,
 }
 
-UNSUPPORTED: Final = {"extractor.v2"}
-"""Variants of these that cannot be written: an event time taken from the partition's newest."""
+UNSUPPORTED: Final[frozenset[str]] = frozenset()
+"""Variants of these that cannot be written."""

@@ -1,0 +1,58 @@
+"""Late records, `.late(to=topic)`: as they came, to a topic, if no window takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tidemill as tm
+
+LATE: dict[str, Any] = {
+    "tumbling": tm.tumbling(10, grace=5),
+    "hopping": tm.hopping(10, every=5, grace=5),
+    "sliding": tm.sliding(10, grace=5),
+    "session": tm.session(gap=5, grace=10),
+    "calendar": tm.calendar("hour"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+@pytest.mark.parametrize("when", ["update", "close", tm.every("5s")])
+def test_late_records(kind: str, when: Any) -> None:
+    windows = LATE[kind]
+    late = 3_599_999 if kind == "calendar" else 14
+    app = tm.App("test")
+    grouped = app.stream("a", key=tm.utf8, value=tm.json).group_by(lambda value: value["k"], key=tm.utf8)
+    table = grouped.window(windows).late(to="late").emit(when).count().named("w")
+    table.to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        now = 3_600_000 if kind == "calendar" else 30
+        driver.send("a", "x", {"k": "a"}, now)
+        driver.send("a", "x", {"k": "b", "n": 1}, late, headers=(("h", b"1"),))
+        driver.send("a", "x", {"k": "b", "n": 2}, now)
+        assert driver.read("late") == [tm.Record("b", {"k": "b", "n": 1}, late, (("h", b"1"),))]
+        assert driver.dropped == {("w", "late"): 2 if kind == "hopping" else 1}  # as often as it has windows
+
+
+def test_late_for_some_windows_is_not_late() -> None:
+    app = tm.App("test")
+    app.stream("a", key=tm.utf8, value=tm.json).group_by_key().window(tm.hopping(10, every=5)).late(
+        to="late"
+    ).count().named("w").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 14)
+        driver.send("a", "k", 2, 8)  # [0, 10) is closed, [5, 15) is not
+        assert driver.read("late") == []
+        assert driver.dropped == {("w", "late"): 1}
+        assert [(r.key.start, r.value) for r in driver.read("out")] == [(5, 1), (10, 1), (5, 2)]
+
+
+def test_the_topic_has_serdes_of_its_own() -> None:
+    app = tm.App("test")
+    grouped = app.stream("a", key=tm.utf8, value=tm.int64).group_by_key()
+    grouped.window(tm.tumbling(10)).late(to="late", value=tm.json).count()
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 50)
+        driver.send("a", "k", 2, 5)
+        assert [row[:3] for row in driver.read_bytes("late")] == [(b"k", b"2", 5)]
