@@ -182,6 +182,7 @@ def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes:
                 None if max_bytes is None else size,
                 updates_in=settled.updates_in,
                 updates_out=settled.updates_out,
+                watermarked=settled.watermark is not None,
             )
 
         return operator

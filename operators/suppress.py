@@ -67,37 +67,58 @@ class Suppress:
         *,
         updates_in: bool,
         updates_out: bool,
+        watermarked: bool,
     ) -> None:
-        """`size` gives the bytes of a key and a value, where those are bounded."""
+        """`size` gives the bytes of a key and a value, where those are bounded. When `watermarked` time is told."""
         self._step = step
         self._cache = cache
         self._bounds = bounds
         self._size = size
         self._updates_in = updates_in
         self._updates_out = updates_out
+        self._watermarked = watermarked
         self._oldest = LOWEST  # no row entered before this
         self._time = -1
         self._rows = self._bytes = 0
 
     def process(self, records: Records, now: int) -> Records:
-        cache = self._cache
-        began: Any = cache[CLOCK] or (-1, 0, 0)
-        self._time, self._rows, self._bytes = began
+        began = self._begin()
         done: Records = []
         rest = iter(records)
         try:
             for record in rest:
                 self._take(record)
-                if record.timestamp > self._time:
+                if record.timestamp > self._time and not self._watermarked:
                     self._time = record.timestamp
                 self._give(record.offset, done)
         except Exception as error:
             raise poison(self._step, records, rest, done) from error
         finally:
-            state = (self._time, self._rows, self._bytes)
-            if state != began:
-                cache.put(CLOCK, state)
+            self._end(began)
         return done
+
+    def advance(self, time: int, offset: int, now: int) -> Records:
+        """Moves time. By the wall clock it moves, and is kept, only where that sends a row."""
+        began = self._begin()
+        done: Records = []
+        if time > self._time:
+            kept, self._time = self._time, time
+            self._give(offset, done)
+            if offset < 0 and not done and (self._rows, self._bytes) == began[1:]:
+                self._time = kept
+        self._end(began)
+        return done
+
+    def _begin(self) -> tuple[int, int, int]:
+        """Reads time, rows and bytes."""
+        began: Any = self._cache[CLOCK] or (-1, 0, 0)
+        self._time, self._rows, self._bytes = began
+        return began
+
+    def _end(self, began: tuple[int, int, int]) -> None:
+        state = (self._time, self._rows, self._bytes)
+        if state != began:
+            self._cache.put(CLOCK, state)
 
     def _take(self, record: Record[Any, Any]) -> None:
         """Puts a change into the buffer."""

@@ -91,6 +91,22 @@ def test_the_last_result_of_each_window(windows: Any, given_events: list[tuple[s
     assert sent == {key: value for key, value in newest.items() if value is not None and key.key != "end"}
 
 
+def test_watermarks_tell_the_time() -> None:
+    """With a bound rows wait until no older record is expected; a source that is quiet does not hold them up."""
+    app = tm.App("test")
+    source = app.stream("a", key=tm.utf8, value=tm.json, watermark=tm.bounded(16, idle="5s"))
+    source.group_by_key().window(tm.tumbling(10)).count().suppress(until="close").to("out")
+    source.to_table().suppress(until=10).to("out_rows")
+    with tm.testing.TopologyDriver(app) as driver:
+        for time in (5, 24, 7, 26):
+            driver.send("a", "k", time, time)
+        assert [(r.key.start, r.value) for r in driver.read("out")] == [(0, 2)]  # at 10 = 26 - 16
+        assert driver.read("out_rows") == []
+        driver.advance_wall_clock("6s")
+        assert [(r.key.start, r.value) for r in driver.read("out")] == [(20, 2)]
+        assert [r.value for r in driver.read("out_rows")] == [26]
+
+
 def test_mistakes() -> None:
     app = tm.App("test")
     table = app.table("a", key=tm.utf8, value=tm.json)
