@@ -167,25 +167,28 @@ class SessionFold(Windowing):
 
     def settle(self, offset: int, emit: Callable[[Any], None]) -> None:
         """Sends, on closing, and forgets the sessions that stream time has left behind."""
-        for slot, entry in self._scan(max(self.oldest, 0), self.time - self._kept):
+        left_behind = self.time - self._kept
+        for slot, entry in self._scan(self.oldest, None):
+            if slot[0] >= left_behind:
+                self.oldest = slot[0]
+                return
             if self._emit.on_close:
                 emit(self._final(slot, entry, offset))
             elif self._waits(slot):
                 continue
             self._forget(slot)
-        self.oldest = next((slot[0] for slot, _ in self._scan(self.time - self._kept, None)), NEVER)
+        self.oldest = NEVER
 
     def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
         if self.oldest < self.time - self._kept:
             self.settle(offset, emit)
 
     def _closes_by(self, time: int) -> bool:
-        until = time - self._kept
-        return self.oldest < until and next(self._scan(max(self.oldest, 0), until), None) is not None
+        return self.oldest < time - self._kept and next(self._scan(self.oldest, time - self._kept), None) is not None
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
         """The sessions that end from `first` on and before `after`."""
-        return self._cache.scan(window_key(first, b""), None if after is None else window_key(after, b""))
+        return self._cache.scan(window_key(max(first, 0), b""), None if after is None else window_key(after, b""))
 
     def _windowed(self, slot: Any) -> Any:
         end, start, key = slot

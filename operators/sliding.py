@@ -163,10 +163,13 @@ class SlidingFold(Windowing):
                 self._unsent = self._first_start(closed)
         kept = self._kept_from()
         if self._oldest < kept:
-            for slot, _ in self._scan(max(self._oldest, LOWEST), kept):
+            for slot, _ in self._scan(self._oldest, None):
+                if slot[0] >= kept:
+                    self._oldest = slot[0]
+                    return
                 if not self._waits(slot):
                     self._forget(slot)
-            self._oldest = self._first_start(kept)
+            self._oldest = NEVER
 
     def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
         self.settle(offset, emit)

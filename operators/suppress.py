@@ -146,14 +146,12 @@ class Suppress:
         until = self._time - self._bounds.limit
         if self._oldest > until and not self._full():
             return
-        for key in [slot[1] for slot, _ in self._cache.scan(*_range(until))]:
+        for (entered, key), _ in self._cache.scan(window_key(self._oldest, b""), None):
+            if entered > until and not self._full():
+                self._oldest = entered
+                return
             self._send(key, offset, done)
-        if self._full():
-            for (_, key), _ in self._cache.scan(*_range(None)):
-                if not self._full():
-                    break
-                self._send(key, offset, done)
-        self._oldest = next((slot[0] for slot, _ in self._cache.scan(*_range(None))), NEVER)
+        self._oldest = NEVER
 
     def _full(self) -> bool:
         bounds = self._bounds
@@ -172,10 +170,6 @@ class Suppress:
         self._cache.delete((held.entered, key))
         self._rows -= 1
         self._bytes -= held.size
-
-
-def _range(until: int | None) -> tuple[bytes, bytes | None]:
-    return window_key(LOWEST, b""), None if until is None else window_key(until + 1, b"")
 
 
 def suppress_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
