@@ -210,7 +210,7 @@ class Loop:
         hit("inside-rebalance")
         self._membership.release([*leaving, *untouched])
         self._wanted -= unwanted
-        self._leaving |= unwanted
+        self._leaving = (self._leaving | unwanted) - plan.active  # what is given again is not given back
         self._recovery.cancel(unwanted)
         self._recovery.standby(plan.standby)
         coming = set(plan.active) - self._tasks.keys() - self._wanted

@@ -38,8 +38,12 @@ class Network:
     late_marker: float = 0.0
     """The chance of a marker being late, by up to `marker_longest`."""
     marker_longest: int = 500
+    room: int = 100_000
+    """How many records a producer takes that are not sent yet."""
     down: bool = False
     """No broker answers anybody."""
+    away: int = 0
+    """What coordinators answer instead of an answer while they move: Kafka's code, 0 when they do not."""
 
     def healed(self) -> Network:
         return Network(late_marker=self.late_marker, marker_longest=self.marker_longest)

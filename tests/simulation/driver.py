@@ -147,6 +147,11 @@ class Schedule:
             broker.network.down = True
             world.note("outage")
             world.later(chance.randint(10, 1000), self._end_outage)
+        elif kind == "move":
+            world.note("the coordinator moves")
+            broker.group.move()
+            broker.network.away = chance.choice((14, 15, 16))
+            world.later(chance.randint(0, 300), self._arrived)
         elif kind == "expire":
             world.note("expired", *broker.transactions.expire(0))
         elif kind == "compact":
@@ -222,6 +227,9 @@ class Schedule:
         self.broker.cut_off.discard(name)
         self.broker.reconnect()
         self.world.note(name, "reconnected")
+
+    def _arrived(self) -> None:
+        self.broker.network.away = 0
 
     def _end_outage(self) -> None:
         self.broker.network.down = False

@@ -22,7 +22,7 @@ __all__ = ["Group", "Member"]
 
 Key = tuple[str, int]
 Answer = Callable[..., None]
-NONE, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, UNSTABLE = 0, 22, 25, 27, 79, 88
+NONE, MOVED, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, UNSTABLE = 0, 16, 22, 25, 27, 79, 88
 
 
 class Member:
@@ -59,6 +59,8 @@ class Group:
         """What two owners of one partition would lead to, and nothing else can."""
         self._names = 0
         self._round = 0
+        self._written: tuple[int, str, tuple[Member, ...]] = (0, "", ())
+        """Generation, leader and members as a coordinator that takes over reads them."""
 
     # Members
 
@@ -105,6 +107,7 @@ class Group:
         member.awaits_sync = answer
         if name == self.leader:
             self.state = "stable"
+            self._written = (generation, name, tuple(self.members.values()))
             for other in self.members.values():
                 other.assignment = assignments.get(other.id, b"")
                 waiting, other.awaits_sync = other.awaits_sync, None
@@ -129,6 +132,25 @@ class Group:
             return UNKNOWN
         self._remove(name)
         return NONE
+
+    def move(self) -> None:
+        """Another broker becomes the coordinator: members of a generation without assignments are as if never heard."""
+        for member in list(self.members.values()):
+            joining, syncing = member.awaits_join, member.awaits_sync
+            member.awaits_join = member.awaits_sync = None
+            if joining is not None:
+                joining(MOVED, -1, "", member.id, [])
+            if syncing is not None:
+                syncing(MOVED, b"")
+        self.promised.clear()
+        self._round += 1
+        self.generation, self.leader, written = self._written
+        self.members = {}
+        for one in written:
+            member = self.members[one.id] = Member(one.id, one.session, one.rebalance)
+            member.described, member.assignment, member.seen = one.described, one.assignment, self._now()
+            self._watch(member)
+        self.state = "stable" if self.members else "empty"
 
     # Offsets
 
@@ -217,10 +239,10 @@ class Group:
             return
         if self.promised or any(one.awaits_join is None for one in self.members.values()):
             return
-        self.generation += 1
         if not self.members:
-            self.state = "empty"
+            self._empty()
             return
+        self.generation += 1
         self.state = "completing"
         this = self.generation
         if self.leader not in self.members:
@@ -255,8 +277,12 @@ class Group:
         elif self.members:
             self._prepare()
         else:
-            self.generation += 1
-            self.state = "empty"
+            self._empty()
+
+    def _empty(self) -> None:
+        self.generation += 1
+        self.state = "empty"
+        self._written = (self.generation, "", ())
 
     def _watch(self, member: Member) -> None:
         """A member that is silent for its session time-out is thrown out."""

@@ -109,6 +109,8 @@ class SimulatedProducer:
         if partition < 0:
             count = len(self._broker.topics[topic])
             partition = self._world.random.randrange(count) if key is None else murmur2_partition(key, count)
+        if len(self._queue) >= self._broker.network.room:
+            raise BufferError("Local: Queue full")
         at = timestamp or EPOCH + self._world.now
         self._queue.append(Queued(topic, partition, key, value, at, headers, report))
         if not self._scheduled:

@@ -201,6 +201,17 @@ class SimulatedAdmin:
             failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
             return {p: Done(None, failure) for p in asked}
 
+    def list_topics(self, *, timeout: float) -> Any:
+        """Asked for after a failure, so that the client learns of new leaders."""
+        topics = self._broker.topics
+        try:
+            self._broker.call(self._owner.name, "list topics", lambda: None)
+        except Unreachable as lost:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, str(lost), False, True)) from lost
+        return SimpleNamespace(
+            topics={name: SimpleNamespace(error=None, partitions=dict(enumerate(topics[name]))) for name in topics}
+        )
+
     def delete_records(self, partitions: Sequence[Any]) -> None:
         def delete() -> None:
             self._broker.before_delete()

@@ -76,6 +76,7 @@ def drawn(seed: int) -> Trouble:
             "expire": maybe(0.1, 0.002),
             "compact": maybe(0.3, 0.01),
             "jump": maybe(0.1, 0.01),
+            "move": maybe(0.15, 0.004),
         },
         hot={"kill": maybe(0.4, 0.08), "freeze": maybe(0.3, 0.06)},
         network=Network(
@@ -86,6 +87,7 @@ def drawn(seed: int) -> Trouble:
             longest=chance.choice((20, 100, 400)),
             late_marker=maybe(0.5, 0.5),
             marker_longest=chance.choice((20, 100, 500)),
+            room=chance.choice((2, 1000, 1000, 1000)),
         ),
         failures=maybe(0.1, 0.02),
         corrupts=maybe(0.2, 0.3),

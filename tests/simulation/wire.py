@@ -40,6 +40,7 @@ class SimulatedWire(Wire):
         world, cluster, name = self._world, self._broker, self._owner.name
         chance = world.random.random()
         lost = chance < cluster.network.lose_request
+        late = not lost and chance < cluster.network.lose_request + cluster.network.late_request
 
         def broken() -> None:
             if not future.done():
@@ -65,6 +66,9 @@ class SimulatedWire(Wire):
 
         if lost or cluster.network.down:
             world.later(cluster.delay(), broken)
+        elif late:
+            world.later(cluster.delay(), broken)
+            world.later(world.random.randint(1, cluster.network.longest), arrive)
         else:
             world.later(cluster.delay(), arrive)
         try:
@@ -93,7 +97,10 @@ class SimulatedWire(Wire):
 
 def serve(cluster: Broker, request: Request[Any], answer: Answer) -> None:
     """Decides one request."""
-    SERVICES[request.key](cluster, Reader(request.body), answer)
+    if cluster.network.away and request.key in AWAY:
+        answer(AWAY[request.key](Writer().int32(0), cluster.network.away))
+    else:
+        SERVICES[request.key](cluster, Reader(request.body), answer)
 
 
 def join(cluster: Broker, r: Reader, answer: Answer) -> None:
@@ -231,4 +238,13 @@ SERVICES: dict[int, Callable[[Broker, Reader, Answer], None]] = {
     65: describe_transactions,
     66: list_transactions,
 }
+AWAY: dict[int, Callable[[Writer, int], bytes]] = {
+    9: lambda w, code: w.varint(1).int16(code).tags().done(),
+    11: lambda w, code: w.int16(code).int32(-1).string("").string("").string("").int32(0).done(),
+    HEARTBEAT: lambda w, code: w.int16(code).done(),
+    13: lambda w, code: w.int16(code).int32(0).done(),
+    14: lambda w, code: w.int16(code).bytes(b"").done(),
+    22: lambda w, code: w.int16(code).int64(-1).int16(-1).tags().done(),
+}
+"""Answers of a broker that is not the coordinator any more, or not yet. It takes commits of offsets a moment later."""
 NAMES = {key: service.__name__ for key, service in SERVICES.items()}

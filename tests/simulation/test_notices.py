@@ -1,0 +1,83 @@
+"""The simulation notices what it is there for: each test breaks the engine in one way until a schedule fails.
+
+Slow: how many it takes is luck. See test_scenarios.py for what needs a moment of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tidemill.engine.checkpoint import Unsettled
+from tidemill.engine.intake import Intake
+from tidemill.engine.kafka import offsets
+from tidemill.engine.kafka.failures import TransactionAborted
+from tidemill.engine.kafka.membership import Lost, Membership
+from tidemill.engine.kafka.producer import PlainProducer
+from tidemill.engine.requests import Requests
+from tidemill.engine.writer import Writer
+
+from .driver import Violation, run
+
+Break = Callable[[pytest.MonkeyPatch], None]
+MOST = 3000
+"""Schedules that are tried."""
+
+
+def lost_membership_is_not_told(patch: pytest.MonkeyPatch) -> None:
+    events = Membership.events
+    patch.setattr(Membership, "events", lambda self: [one for one in events(self) if not isinstance(one, Lost)])
+
+
+def offsets_are_read_though_a_transaction_is_open(patch: pytest.MonkeyPatch) -> None:
+    fetch = offsets.fetch_offsets
+    patch.setattr(offsets, "fetch_offsets", lambda group, wanted, stable: fetch(group, wanted, stable=False))
+
+
+def an_answer_counts_though_its_request_was_taken_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Requests, "taken_back", lambda _self, _tasks: None)
+
+
+def an_unknown_outcome_is_taken_for_an_abort(patch: pytest.MonkeyPatch) -> None:
+    commit = Writer.commit
+
+    def guessing(self: Writer, sealed: Any) -> Any:
+        try:
+            return commit(self, sealed)
+        except Unsettled as failure:
+            raise TransactionAborted(str(failure)) from failure
+
+    patch.setattr(Writer, "commit", guessing)
+
+
+def inputs_are_not_rewound_after_an_abort(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Intake, "rewind", lambda _self, _offsets: None)
+
+
+def offsets_are_committed_before_outputs_are_delivered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PlainProducer, "flush", lambda _self, _timeout: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lost_membership_is_not_told,
+        offsets_are_read_though_a_transaction_is_open,
+        an_answer_counts_though_its_request_was_taken_back,
+        an_unknown_outcome_is_taken_for_an_abort,
+        inputs_are_not_rewound_after_an_abort,
+        offsets_are_committed_before_outputs_are_delivered,
+    ],
+    ids=lambda wrong: wrong.__name__.replace("_", " "),
+)
+def test_it_is_noticed_when(wrong: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong(monkeypatch)
+    for seed in range(MOST):
+        try:
+            run(seed)
+        except (Violation, AssertionError):
+            return
+    pytest.fail(f"{MOST} schedules went well")
