@@ -78,6 +78,7 @@ class Graph:
         policy: ErrorPolicy,
         calls: Calls,
         global_tables: Mapping[str, Rows],
+        partition: int,
     ) -> None:
         self._policy = policy
         self.skipped: dict[str, int] = {}
@@ -102,6 +103,8 @@ class Graph:
             operator: Any = node.build(mine)
             if hasattr(operator, "attach"):
                 operator.attach(calls)
+            if hasattr(operator, "placed"):
+                operator.placed(partition)
             steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id)))
             reached.append(sources)
         self._steps = steps

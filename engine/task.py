@@ -96,7 +96,7 @@ class Task:
         }
         self._calls = calls
         self._global_tables = global_tables
-        self._graph = Graph(part, self.caches, policy, calls, global_tables)
+        self._graph = Graph(part, self.caches, policy, calls, global_tables, task.partition)
         self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
         self._buffer = InputBuffer(self.inputs)
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
@@ -275,7 +275,7 @@ class Task:
         self._earlier_drops = self.drops()
         self._decode_errors = {}
         self._graph.close()
-        self._graph = Graph(self.part, self.caches, self._policy, self._calls, self._global_tables)
+        self._graph = Graph(self.part, self.caches, self._policy, self._calls, self._global_tables, self.id.partition)
         self._buffer.clear()
         self._watermarks = self._watermarks_of(self._committed_seen)
         self._next.clear()

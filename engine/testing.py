@@ -62,10 +62,13 @@ class StoreReader:
         self._parts = parts
         self._view = view
 
-    def get(self, key: Any) -> Any:
-        """The value under a key, None when there is none."""
+    def get(self, key: Any, *, as_of: int | None = None) -> Any:
+        """The value under a key, None when there is none; in a store with a history also what it was at a time."""
+        find = self._view.as_of
+        if as_of is not None and find is None:
+            raise TypeError("this store has no history, so it cannot tell what was as_of a time")
         for part in self._parts:
-            value = part[self._view.to_key(key)]
+            value = part[self._view.to_key(key)] if as_of is None or find is None else find(part, key, as_of)
             if value is not None and (shown := self._view.from_value(value)) is not None:
                 return shown
         return None

@@ -30,6 +30,8 @@ from .stream import (
     WindowedTable,
 )
 from .topology import Topology
+from .versioned_state import VersionedState
+from .versions import Version
 from .watermark import Watermark, bounded
 from .window_state import WindowState
 from .windows import SessionWindows, SlidingWindows, TimeWindows, hopping, session, sliding, tumbling
@@ -66,6 +68,8 @@ __all__ = [
     "Topology",
     "TopologyError",
     "ValueState",
+    "Version",
+    "VersionedState",
     "Watermark",
     "WindowState",
     "Windowed",

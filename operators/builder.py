@@ -10,12 +10,14 @@ from typing import Any
 from typing_extensions import TypeVar
 
 from .draft import Draft, OnInvalid, Pattern, StoreKind
+from .durations import Duration
 from .errors import TopologyError
 from .flow import Flow, Grouping
 from .join_steps import global_source
 from .serde import Serde, check_serde, raw
 from .steps import table_rows
 from .stream import GlobalTable, Stream, Table
+from .temporal_steps import versioned_rows
 from .topology import Topology
 from .watermark import Watermark
 
@@ -74,11 +76,18 @@ class Builder:
         value: Serde[V] | None = None,
         timestamp: Callable[[V], Any] | None = None,
         on_invalid: OnInvalid = "skip",
+        history: Duration | None = None,
         name: str | None = None,
     ) -> Table[K, V]:
-        """A topic as a table: the newest value of each key; a null value deletes the key."""
+        """A topic as a table: the newest value of each key; a null value deletes the key.
+
+        Newest is what comes last. With a `history` it is what has the largest time, and the table remembers that long,
+        before the newest of all its records, what its rows were: see `Stream.join(..., as_of=True)`.
+        """
         flow = self._source(topics, key, value, timestamp, "earliest", None, on_invalid, for_table=True)
-        rows = table_rows(Grouping(flow), name=(flow.step.default or "").removesuffix("-source"))
+        called = (flow.step.default or "").removesuffix("-source")
+        grouping = Grouping(flow)
+        rows = table_rows(grouping, name=called) if history is None else versioned_rows(grouping, history, name=called)
         flow.step.made_for = rows.step
         table = Table[K, V](rows)
         return table if name is None else table.named(name)

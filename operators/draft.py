@@ -87,9 +87,10 @@ class Step:
         self.asks: Asks = asks
         self.reads = tuple(reads)
         self.made_for = made_for
-        """For a repartition: the keyed step that gives it its name. For a table's source: the table."""
+        """The keyed step that gives it its name: for a repartition, and for the other parts of a join. For a table's
+        source: the table."""
         self.role = ""
-        """For a repartition: which of that step's inputs it is, where there are several."""
+        """Which part of that step it is, where there are several."""
         self.sides: list[str] = []
         """Side outputs that are read, in the order of their ports after the first."""
         self.name: str | None = None
@@ -207,7 +208,7 @@ class Draft:
                 step.inputs,
                 updates_in,
                 updates[step.id],
-                step.store or self.store,
+                step.store or (step.made_for.store if step.made_for else None) or self.store,
                 tuple(step.sides),
                 watermarks[step.id],
                 tuple(names[table.id] for table in step.reads),
@@ -262,9 +263,9 @@ class _Names:
         """The name of a step that was given one or that something durable hangs on."""
         if step.name is not None:
             return step.name
+        if step.made_for is not None and step.kind != "source":
+            return "-".join(filter(None, (self._fixed(step.made_for), step.role)))
         if step.kind == "repartition":
-            if step.made_for is not None:
-                return "-".join(filter(None, (self._fixed(step.made_for), step.role)))
             return self._lineages[step.id]
         if step.durable:
             return step.default or f"{self._lineage_of_inputs(step)}-{step.kind}"
@@ -273,6 +274,8 @@ class _Names:
     def _lineage(self, step: Step) -> str:
         if step.kind == "source":
             return step.name or step.default or step.kind
+        if step.made_for is not None and step.kind != "repartition":
+            return self._lineages[step.inputs[-1].node]  # what it adds to the step it is a part of
         if (step.durable and step.kind != "repartition") or (step.name is not None and step.durable):
             return self._fixed(step) or step.kind
         return self._lineage_of_inputs(step)

@@ -50,6 +50,8 @@ class Flow:
     """The windows when keys are `Windowed`."""
     rekeyed: bool = False
     """True when records of one key may be in different tasks."""
+    history: int | None = None
+    """How far back, in ms, a table remembers what its rows were; None when it does not."""
 
     @property
     def input(self) -> Input:
@@ -62,7 +64,7 @@ class Flow:
 
     def to(self, step: Step) -> Flow:
         """The place after a step that changes nothing we know of."""
-        return replace(self, step=step, port=0)
+        return replace(self, step=step, port=0, history=None)
 
 
 def check_function(function: object, what: str) -> None:
@@ -208,7 +210,7 @@ def repartition(
         )
 
     step = flow.draft.add("repartition", (flow.input,), make, durable=True)
-    return replace(flow, step=step, port=0, rekeyed=False)
+    return replace(flow.to(step), rekeyed=False)
 
 
 def keyed_step(

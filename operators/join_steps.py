@@ -25,7 +25,7 @@ from .table_join import How
 from .topology import Caches, Node, Operator, OperatorState, Source, check_name
 from .unmatched import Unmatched, unmatched_codec, unmatched_view
 
-__all__ = ["global_source", "join_global", "join_streams", "join_table", "refuse"]
+__all__ = ["check_how", "global_source", "join_global", "join_streams", "join_table", "refuse"]
 
 
 def join_streams(

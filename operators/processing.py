@@ -68,13 +68,13 @@ class Processing:
         self._clock = next((cache for _, cache in states.values()), timers)
         self._owed: int | None = None  # the offset of the record after which a call failed: others may be due
         self._expiring: list[State] = []
+        self.drops = {"null key": 0}
         for name, (state, cache) in states.items():
-            shelf = Shelf(cache, self._journal, self._context, key.encode, state.ttl)
+            shelf = Shelf(cache, self._journal, self._context, key.encode, state.ttl, self.drops)
             bound: State = state.bind(shelf)
             setattr(processor, name, bound)
             if state.ttl is not None:
                 self._expiring.append(bound)
-        self.drops = {"null key": 0}
 
     def process(self, records: Records, now: int) -> Any:
         """One list of records, or, with side outputs, one a port."""

@@ -100,18 +100,21 @@ class Shelf:
         at_hand: AtHand,
         encode_key: Callable[[Any], bytes],
         ttl: int | None,
+        drops: dict[str, int],
     ) -> None:
         self.cache = cache
         self._journal = journal
         self.at_hand = at_hand
         self.encode_key = encode_key
+        self.drops = drops
+        """Counts what is dropped, by reason."""
         self._ttl = ttl
         self._grain = max(1, (ttl or 0) // GRAINS)
         self._next_sweep = -1
 
     def by(self, at_hand: AtHand) -> Shelf:
         """The same entries, by another idea of what time it is."""
-        return Shelf(self.cache, self._journal, at_hand, self.encode_key, self._ttl)
+        return Shelf(self.cache, self._journal, at_hand, self.encode_key, self._ttl, self.drops)
 
     def read(self, slot: Any) -> Any:
         """The value in a slot; None when there is none, or none any more."""

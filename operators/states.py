@@ -54,7 +54,7 @@ class State:
         """How the store's entries are encoded."""
         raise NotImplementedError
 
-    def view(self) -> StoreView:
+    def view(self, key: Serde[Any]) -> StoreView:
         """How people see the store."""
         return StoreView(from_value=kept_value, visible=visible)
 
@@ -310,7 +310,7 @@ class ListState(State, Generic[T]):
 
         return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot)
 
-    def view(self) -> StoreView:
+    def view(self, key: Serde[Any]) -> StoreView:
         return StoreView(from_value=kept_value, visible=lambda slot: visible(slot) and slot[1] != ENDS)
 
 

@@ -237,7 +237,7 @@ def processing(
                     settled.name, processor, bound, timers, key, sides, has_timers(cls), recurring, watermarked
                 )
 
-            stores = [(specs[name], state.codec(key), state.view()) for name, state in states.items()]
+            stores = [(specs[name], state.codec(key), state.view(key)) for name, state in states.items()]
             if timed:
                 stores.append((settled.spec(TIMERS), timers_codec(key), timers_view()))
             return Node(

@@ -52,8 +52,9 @@ from .table_steps import (
     group_fold,
     group_reduction,
     grouped_rows,
-    join_tables,
+    joined_tables,
 )
+from .temporal_steps import temporal_join, versioned_rows
 from .waiting_steps import map_async, map_batch
 from .windows import Emit, SlidingWindows, TimeWindows, Windows, emitting
 
@@ -275,9 +276,14 @@ class Stream(Handle, Generic[K, V]):
         """
         return StoredStream(map_batch(self.flow, function, max_size=max_size, max_wait=max_wait, value=value))
 
-    def to_table(self) -> Table[K, V]:
-        """The newest value of each key; a null value deletes the key."""
-        return Table(table_rows(Grouping(self.flow)))
+    def to_table(self, *, history: Duration | None = None) -> Table[K, V]:
+        """The newest value of each key; a null value deletes the key.
+
+        With a `history` the newest is that with the largest time, and the table remembers that long what its rows were,
+        for `join(..., as_of=True)`.
+        """
+        grouping = Grouping(self.flow)
+        return Table(table_rows(grouping) if history is None else versioned_rows(grouping, history))
 
     @overload
     def join(
@@ -333,6 +339,28 @@ class Stream(Handle, Generic[K, V]):
     @overload
     def join(
         self,
+        other: Table[K, V2],
+        function: Callable[[V, V2], R],
+        *,
+        as_of: Literal[True],
+        grace: Duration = 0,
+        how: Literal["inner"] = "inner",
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
+        other: Table[K, V2],
+        function: Callable[[V, V2 | None], R],
+        *,
+        as_of: Literal[True],
+        grace: Duration = 0,
+        how: Literal["left"],
+        value: Serde[R] | None = None,
+    ) -> Joined[K, R]: ...
+    @overload
+    def join(
+        self,
         other: GlobalTable[K2, V2],
         function: Callable[[V, V2], R],
         *,
@@ -356,6 +384,7 @@ class Stream(Handle, Generic[K, V]):
         function: Callable[[Any, Any], Any],
         *,
         within: Within | None = None,
+        as_of: bool = False,
         grace: Duration = 0,
         on: Callable[[Any], Any] | None = None,
         how: How = "inner",
@@ -365,19 +394,24 @@ class Stream(Handle, Generic[K, V]):
 
         With another stream: records whose event times are at most `within` apart, or, given a pair of durations, those
         of the other stream that are at most so much (before, after) this one's. Records may be late by `grace`. With a
-        table: the row that the key has when the record comes; with a global table, the row under the key that `on`
-        gives for the value, or under the record's own. An "outer" side (`how`: "left", "outer") also gives records that
-        found nothing; the missing value is None. The function must not change its arguments.
+        table: the row that the key has when the record comes, or, with `as_of=True`, the one it had at the record's
+        event time; with a `grace` records wait that long, by the stream's time, for what the table may still learn of
+        its past. That needs a table with a `history`. With a global table: the row under the key that `on` gives for
+        the value, or under the record's own. An "outer" side (`how`: "left", "outer") also gives records that found
+        nothing; the missing value is None. The function must not change its arguments.
         """
         match other:
             case Stream():
-                refuse(".join() with a stream", on=on)
+                refuse(".join() with a stream", as_of=as_of or None, on=on)
                 return Joined(join_streams(self.flow, other.flow, function, within, grace, how, value))
             case Table():
-                refuse(".join() with a table", within=within, grace=grace or None, on=on)
+                refuse(".join() with a table", within=within, on=on)
+                if as_of:
+                    return Joined(temporal_join(self.flow, other.flow, function, how=how, grace=grace, value=value))
+                refuse(".join() with a table, without as_of=True,", grace=grace or None)
                 return Joined(join_table(self.flow, other.flow, function, how, value))
             case GlobalTable():
-                refuse(".join() with a global table", within=within, grace=grace or None)
+                refuse(".join() with a global table", within=within, grace=grace or None, as_of=as_of or None)
                 return Joined(join_global(self.flow, other.flow, function, on, how, value))
             case _:
                 raise TopologyError(f".join() takes a stream or a table, not {other!r}")
@@ -676,27 +710,72 @@ class Table(Stored, Generic[K, V]):
         """Keeps the rows in a store of this name, for queries. Tables made by keyed steps have one already."""
         return Table[K, V](table_rows(Grouping(rows_of(self.flow)))).named(name)
 
+    @overload
     def join(
-        self, table: Table[K, V2], function: Callable[[V, V2], R], *, value: Serde[R] | None = None
-    ) -> Table[K, R]:
-        """The rows that have a partner under the same key in the other table, as the function joins them.
+        self, table: Table[K, V2], function: Callable[[V, V2], R | None], *, value: Serde[R] | None = None
+    ) -> Table[K, R]: ...
+    @overload
+    def join(
+        self,
+        table: Table[K2, V2],
+        function: Callable[[V, V2], R | None],
+        *,
+        on: Callable[[V], K2 | None],
+        value: Serde[R] | None = None,
+    ) -> Table[K, R]: ...
+    @overload
+    def join(
+        self,
+        table: Table[K2, V2],
+        on: Callable[[V], K2 | None],
+        function: Callable[[V, V2], R | None],
+        *,
+        value: Serde[R] | None = None,
+    ) -> Table[K, R]: ...
+    def join(self, table: Table[Any, Any], *functions: Any, **options: Any) -> Table[K, Any]:
+        """The rows that have a partner in the other table, as the function joins them.
 
-        A change on either side changes the joined row; None from the function deletes it. The tables' topics must have
-        the same number of partitions.
+        The partner is the row under the same key or, with `on`, under the key that `on` gives for this table's row; a
+        row for which that is None has none. A change on either side changes the joined row; None from the function
+        deletes it. Topics of tables that are joined under the same key must have the same number of partitions.
         """
-        return self._joined(table, function, "inner", value)
+        return self._joined(table, functions, options, "inner")
 
+    @overload
     def left_join(
-        self, table: Table[K, V2], function: Callable[[V, V2 | None], R], *, value: Serde[R] | None = None
-    ) -> Table[K, R]:
-        """All rows of this table, each with its partner or None."""
-        return self._joined(table, function, "left", value)
+        self, table: Table[K, V2], function: Callable[[V, V2 | None], R | None], *, value: Serde[R] | None = None
+    ) -> Table[K, R]: ...
+    @overload
+    def left_join(
+        self,
+        table: Table[K2, V2],
+        function: Callable[[V, V2 | None], R | None],
+        *,
+        on: Callable[[V], K2 | None],
+        value: Serde[R] | None = None,
+    ) -> Table[K, R]: ...
+    @overload
+    def left_join(
+        self,
+        table: Table[K2, V2],
+        on: Callable[[V], K2 | None],
+        function: Callable[[V, V2 | None], R | None],
+        *,
+        value: Serde[R] | None = None,
+    ) -> Table[K, R]: ...
+    def left_join(self, table: Table[Any, Any], *functions: Any, **options: Any) -> Table[K, Any]:
+        """All rows of this table, each with its partner, as for `join`, or None."""
+        return self._joined(table, functions, options, "left")
 
     def outer_join(
-        self, table: Table[K, V2], function: Callable[[V | None, V2 | None], R], *, value: Serde[R] | None = None
+        self,
+        table: Table[K, V2],
+        function: Callable[[V | None, V2 | None], R | None],
+        *,
+        value: Serde[R] | None = None,
     ) -> Table[K, R]:
         """All rows of both tables, each with its partner or None."""
-        return self._joined(table, function, "outer", value)
+        return self._joined(table, (function,), {"value": value}, "outer")
 
     def group_by(
         self,
@@ -714,11 +793,11 @@ class Table(Stored, Generic[K, V]):
         return TableGrouped(grouped_rows(self.flow, function, of, key, value))
 
     def _joined(
-        self, table: Table[K, Any], function: Callable[[Any, Any], R], how: How, value: Serde[R] | None
-    ) -> Table[K, R]:
+        self, table: Table[Any, Any], functions: tuple[Any, ...], options: dict[str, Any], how: How
+    ) -> Table[K, Any]:
         if not isinstance(table, Table):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f"a table can be joined with a table, not with {table!r}")
-        return Table(join_tables(self.flow, table.flow, function, how, value))
+        return Table(joined_tables(self.flow, table.flow, functions, options, how))
 
     def to_stream(self) -> Stream[K, V]:
         """Every change as a record; a deleted row has the value None."""

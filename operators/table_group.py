@@ -2,7 +2,8 @@
 
 A change of a row becomes, on the way to the groups, one update of its group when that stays the same, and otherwise one
 of the group it leaves, then one of the group it enters. At the group first the old row is taken back, then the new one
-is taken up, as in Kafka Streams; one result is sent for each update. A row whose group is None is in no group.
+is taken up, as in Kafka Streams; one result is sent for each update. A row whose group is None, or for which the
+function failed, is in no group.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ class Regroup:
 
     def __init__(self, step: str, by: Function, of: Function | None, encode: Callable[[Any], bytes]) -> None:
         self._step = step
-        self._by = by
-        self._of = of
         self._encode = encode
+
+        def part(row: Any) -> tuple[Any, Any]:
+            group = by(row)
+            return group, row if of is None or group is None else of(row)
+
+        self._part = part
 
     def process(self, records: Records, now: int) -> Records:
         done: Records = []
@@ -43,14 +48,19 @@ class Regroup:
         return done
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
-        by, of, encode, emit = self._by, self._of, self._encode, done.append
+        part, encode, emit = self._part, self._encode, done.append
         for r in records:
             old, new = r.value.old, r.value.new
-            left = None if old is None else by(old)
-            entered = None if new is None else by(new)
-            if of is not None:
-                old = None if left is None else of(old)
-                new = None if entered is None else of(new)
+            left = entered = None
+            if old is not None:
+                left, old = known(part, old)
+            try:
+                if new is not None:
+                    entered, new = part(new)
+            except Exception:
+                if left is not None and old is not None:
+                    emit(Record(left, Update(old, None), r.timestamp, r.headers, r.offset))
+                raise
             leaves, enters = left is not None and old is not None, entered is not None and new is not None
             if leaves and enters and (left is entered or encode(left) == encode(entered)):
                 emit(Record(entered, Update(old, new), r.timestamp, r.headers, r.offset))
@@ -63,6 +73,14 @@ class Regroup:
                     emit(entering)
             elif leaves:
                 emit(Record(left, Update(old, None), r.timestamp, r.headers, r.offset))
+
+
+def known(part: Callable[[Any], tuple[Any, Any]], row: Any) -> tuple[Any, Any]:
+    """The group that a row was in: none, if the function failed for it when it was new."""
+    try:
+        return part(row)
+    except Exception:
+        return None, None
 
 
 LOOP = """\

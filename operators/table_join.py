@@ -21,7 +21,7 @@ from .record import Record, Update
 from .serde import Serde
 from .topology import StoreView
 
-__all__ = ["How", "TableJoin", "joined_codec", "joined_view", "joined_with"]
+__all__ = ["How", "Joiner", "TableJoin", "joined_codec", "joined_values", "joined_view", "joined_with"]
 
 How = Literal["inner", "left", "outer"]
 Records = list[Record[Any, Any]]
@@ -66,14 +66,19 @@ class TableJoin:
             for slot, record in rest:
                 if record.key is None:
                     self.drops["null key"] += 1
-                elif slot == 0:
-                    self._left(record, done)
                 else:
-                    self._right(record, done)
+                    self.join(slot, record, done)
         except Exception as error:
             failure = poison(self._step, [record for _, record in records], rest, done)
             raise failure from cause_of(failure, error)
         return done
+
+    def join(self, slot: int, record: Record[Any, Any], done: Records) -> None:
+        """Does what a record of a side causes."""
+        if slot == 0:
+            self._left(record, done)
+        else:
+            self._right(record, done)
 
     def _left(self, record: Record[Any, Any], done: Records) -> None:
         key, new = record.key, record.value
@@ -136,6 +141,10 @@ def joined_values(
     return encode, decode
 
 
-def joined_view(joined: Joiner) -> StoreView:
+def joined_view(joined: Joiner, visible: Callable[[Any], bool] = lambda key: True) -> StoreView:
     """People see the joined rows."""
-    return StoreView(from_value=lambda entry: joined(entry[2], entry[4]), timestamp=lambda entry: entry[0])
+
+    def shown(entry: tuple[Any, ...]) -> Any:
+        return joined(entry[2], entry[4])
+
+    return StoreView(from_value=shown, timestamp=lambda entry: entry[0], visible=visible)

@@ -12,15 +12,18 @@ from .entries import guarded, keyed_codec, keyed_view
 from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, keyed, keyed_step, plain_step, rows_of
 from .fold import Fold, aggregating, counting, reducing
+from .foreign_key_steps import join_by_foreign_key
 from .inference import result_serde
+from .record import Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto, auto_key
 from .table_group import GroupFold, Regroup, group_loops, undoable_columns
 from .table_join import How, TableJoin, joined_codec, joined_view, joined_with
 from .topology import Caches, Node, Operator, OperatorState
 from .updates import UpdateSerde
+from .windowed_table_join import WindowedTableJoin, windowed_joined_codec
 
-__all__ = ["group_aggregation", "group_fold", "group_reduction", "grouped_rows", "group_counting", "join_tables"]
+__all__ = ["group_aggregation", "group_fold", "group_reduction", "grouped_rows", "group_counting", "joined_tables"]
 
 Function = Callable[..., Any]
 
@@ -98,18 +101,43 @@ def group_fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] |
     return replace(keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build), value=value)
 
 
-def join_tables(left: Flow, right: Flow, function: Function, how: How, value: Serde[Any] | None) -> Flow:
+def joined_tables(left: Flow, right: Flow, functions: tuple[Any, ...], options: dict[str, Any], how: How) -> Flow:
+    """Two tables joined, as a method was asked to: (function), (on, function), or either by keyword."""
+    method = "join" if how == "inner" else f"{how}_join"
+    names = ("function",) if len(functions) < 2 else ("on", "function")
+    given = {**dict(zip(names, functions, strict=False)), **options}
+    if len(functions) > 2 or "function" not in given or not given.keys() <= {"function", "on", "value"}:
+        raise TopologyError(
+            f".{method}() takes a table and a function of both rows, on= for a foreign key, and value= for a serde"
+        )
+    if given.get("on") is None:
+        return _join_by_key(left, right, given["function"], how, given.get("value"))
+    return join_by_foreign_key(
+        left, right, given["on"], given["function"], outer=how == "left", value=given.get("value")
+    )
+
+
+def _join_by_key(left: Flow, right: Flow, function: Function, how: How, value: Serde[Any] | None) -> Flow:
     """Two tables joined by their keys."""
     check_function(function, f".{'join' if how == 'inner' else f'{how}_join'}()")
     joined = joined_with(how, function)
+    windows = left.window
 
     def make(flows: tuple[Flow, ...]) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
-            codec = joined_codec(flows[0].key_serde(), *(flow.value or auto for flow in flows))
-            state = OperatorState(settled.spec(), guarded(codec, settled.name), joined_view(joined))
+            left_row, right_row = (flow.value or auto for flow in flows)
+            if windows is None:
+                codec, view = joined_codec(flows[0].key_serde(), left_row, right_row), joined_view(joined)
+            else:
+                codec = windowed_joined_codec(flows[0].key or auto_key, left_row, right_row)
+                view = joined_view(joined, lambda slot: isinstance(slot, Windowed))
+            state = OperatorState(settled.spec(), guarded(codec, settled.name), view)
 
             def build(caches: Caches) -> Operator:
-                return TableJoin(settled.name, caches[settled.name], how, joined, updates=settled.updates_out)
+                cache, updates = caches[settled.name], settled.updates_out
+                if windows is None:
+                    return TableJoin(settled.name, cache, how, joined, updates=updates)
+                return WindowedTableJoin(settled.name, cache, how, joined, windows, updates=updates)
 
             return Node(
                 settled.id,

@@ -51,8 +51,9 @@ class Operator(Protocol):
     `process(records, now)` takes the records of one run in order and returns what they cause: a list of records, or one
     list a port for a node with several ports, or a list of `Outgoing` for a sink. A node with `tagged` inputs gets
     `(slot, Record)` pairs. An operator owns nothing that is not in its store: rebuilt between any two calls, it goes on
-    as before. It may have more attributes: `tick(now)`, called about every 100 ms of wall-clock time with the same
-    kind of result, and `drops`, a `dict[str, int]` that counts the records it dropped by reason.
+    as before. It may have more attributes: `placed(partition)`, called once with the number of its task's partition;
+    `tick(now)`, called about every 100 ms of wall-clock time with the same kind of result; and `drops`, a
+    `dict[str, int]` that counts the records it dropped by reason.
     """
 
     def process(self, records: list[Any], now: int) -> Any: ...
@@ -85,6 +86,8 @@ class StoreView:
     """The event time of an entry, where it has one."""
     visible: Callable[[Any], bool] = lambda key: True
     """False for entries that are the step's own bookkeeping, such as its stream time."""
+    as_of: Callable[[Any, Any, int], Any] | None = None
+    """The entry of a key, as people know it, that was valid at a time; None for a store without a history."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,14 @@ def table_join(how: str) -> Callable[[tm.App], None]:
     return program
 
 
+def windowed_join(app: tm.App) -> None:
+    a, b = (
+        stream(app, topic).group_by_key().window(tm.tumbling(10, grace=5)).reduce(added).named(topic) for topic in "ab"
+    )
+    a.outer_join(b, paired).named("j").to("out")
+    a.join(b, lambda x, y: [checked(x), y]).named("i").filter(lambda pair: pair[0] != 7).to("out_inner")
+
+
 def table_joins_itself(app: tm.App) -> None:
     a = table(app)
     a.join(a.map(lambda v: checked(v) + 1).filter(lambda v: v % 3), paired).to("out")
@@ -70,11 +78,44 @@ def windowed_cogroup(windows: tm.TimeWindows, when: Any) -> Callable[[tm.App], N
     return program
 
 
+def as_of(how: str, grace: int) -> Callable[[tm.App], None]:
+    def program(app: tm.App) -> None:
+        rows = app.table("a", key=tm.utf8, value=tm.json, history=25)
+        rows.filter(lambda v: checked(v) > 4).to("out_rows")
+        source: Any = stream(app, "b")
+        source.join(rows, paired, as_of=True, how=how, grace=grace).named("j").to("out")
+
+    return program
+
+
+def table_and_itself_as_of(app: tm.App) -> None:
+    source = stream(app)
+    table = source.filter(lambda v: v is None or v % 3).to_table(history=30).named("t")
+    source.join(table, paired, as_of=True, grace=4).to("out")
+
+
+class Versioned(tm.Processor[str, Any, Any]):
+    """Puts versions, now and then into the past, and fails after it."""
+
+    rows = tm.VersionedState(list, history=20)
+
+    def process(self, value: Any, ctx: tm.Context[str]) -> list[Any]:
+        back = 0 if value is None else value
+        until = self.rows.put(None if value is None else [value], max(ctx.timestamp - back, 0))
+        checked(value)
+        return [[until, self.rows.get(), self.rows.version(ctx.timestamp - 8)]]
+
+
 PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "join of tables": table_join("join"),
     "left join of tables": table_join("left_join"),
     "outer join of tables": table_join("outer_join"),
+    "join of tables by window": windowed_join,
     "join of a table with itself": table_joins_itself,
+    "join as of": as_of("inner", 0),
+    "join as of, with grace": as_of("left", 10),
+    "join with what the stream itself was": table_and_itself_as_of,
+    "versions": lambda app: stream(app).process(Versioned).named("p").to("out"),
     "groups of rows": table_groups,
     "groups of parts of rows": groups_of,
     "cogroup": cogroup,

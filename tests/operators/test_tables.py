@@ -92,6 +92,17 @@ def test_a_sum_of_floats_is_nothing_again_when_its_group_is_empty() -> None:
         assert driver.read("out")[-1].value == {"total": 0, "mean": None}
 
 
+def test_a_row_whose_group_fails_is_in_none() -> None:
+    app = tm.App("test", on_error=tm.skip)
+    table(app).group_by(lambda row: row["g"]).count().to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        for value in ({"g": "x"}, {}, {"g": "x"}, {}, {}, {"g": "y"}):
+            driver.send("a", "k", value, 0)
+        found = [(record.key, record.value) for record in driver.read("out")]
+        assert found == [("x", 1), ("x", 0), ("x", 1), ("x", 0), ("y", 1)]
+        assert sum(driver.dropped.values()) == 3
+
+
 def test_joined_and_grouped_tables_are_tables() -> None:
     app = tm.App("test")
     joined = table(app).join(table(app, "b"), lambda x, y: x * y).named("j").in_memory()

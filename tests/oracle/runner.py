@@ -74,9 +74,13 @@ def play(case: Case) -> None:
             total = sum(driver.dropped.values())
             assert total - before == dropped, place
             before = total
+        times = sorted({line["in"]["ts"] for line in case.lines if "in" in line})
         for line in case.lines:
             if "store" in line:
-                found = [recorded(entry, line["kind"]) for entry in contents(driver, line["store"])]
+                if line["kind"] == "versioned":
+                    found = versions(driver, line["store"], times)
+                else:
+                    found = [recorded(entry, line["kind"]) for entry in contents(driver, line["store"])]
                 assert found == line["entries"], f"store {line['store']}"
 
 
@@ -97,6 +101,31 @@ def recorded(entry: Line, kind: str) -> Line:
     """An entry with what the recorder has of it: what a processor keeps has no time of its own, and a session's time is
     its end."""
     return {name: value for name, value in entry.items() if name != "ts" or kind not in ("kv", "session")}
+
+
+def versions(driver: testing.TopologyDriver, name: str, times: list[int]) -> list[Line]:
+    """A store of versions as the recorder lists it: of each key the newest, then what it finds as of times it has seen,
+    where that is something else than at the time before."""
+    found: list[Line] = []
+    for task in driver._tasks.values():
+        for state in task.part.stores:
+            find = state.view.as_of
+            if find is None or state.spec.name != name:
+                continue
+            cache = task.caches[state.spec.name]
+            slots = dict(cache.scan(b"", None))
+            for key in sorted({slot[0] for slot in slots if isinstance(slot, tuple)}):
+                newest = slots.get(state.view.to_key(key))
+                if newest is not None and newest.value is not None:
+                    found.append({"key": key, "value": newest.value, "ts": newest.valid_from})
+                before = None
+                for time in times:
+                    version = find(cache, key, time)
+                    if version is not None and version != before:
+                        line = {"value": version.value, "ts": version.valid_from, "valid_to": None}
+                        found.append({"key": key, "as_of": time, **line})
+                    before = version or before
+    return found
 
 
 def contents(driver: testing.TopologyDriver, name: str) -> list[Line]:

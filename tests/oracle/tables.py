@@ -8,11 +8,19 @@ from typing import Any, Final
 import tidemill as tm
 from tests.oracle.common import AGG, Params, both, source, table, text
 
+REFUSED: Final = -(1 << 63)
+
 
 def table_table(app: tm.Builder, params: Params) -> None:
     a, b = table(app, "a"), table(app, "b")
     join = {"inner": a.join, "left": a.left_join, "outer": a.outer_join}[params["how"]]
     join(b, both).named("j").to("out")
+
+
+def foreign_key(app: tm.Builder, params: Params) -> None:
+    a, b = table(app, "a"), table(app, "b")
+    join = {"inner": a.join, "left": a.left_join}[params["how"]]
+    join(b, lambda left, right: both(left["n"], right), on=lambda left: left["fk"]).named("j").to("out")
 
 
 def table_group(app: tm.Builder, params: Params) -> None:
@@ -45,8 +53,34 @@ def cogroup(app: tm.Builder, params: Params) -> None:
         together.aggregate("").named(AGG).to("out")
 
 
+def versioned_get(app: tm.Builder, params: Params) -> None:
+    class Looking(tm.Processor[str, Any, Any]):
+        v = tm.VersionedState(int, history=params["history"], name="v")
+
+        def process(self, value: Any, ctx: tm.Context[str]) -> list[Any]:
+            until = self.v.put(value, ctx.timestamp)
+            put = -1 if until is None else REFUSED if until == ctx.timestamp else until
+            return [{"put": put, "as_of": self.seen(ctx.timestamp - params["back"]), "latest": self.seen(None)}]
+
+        def seen(self, as_of: int | None) -> list[Any] | None:
+            version = self.v.version(as_of)
+            return None if version is None else [version.value, version.valid_from]
+
+    keyed = source(app, "a").flat_map_record(lambda r: [] if r.key is None else [r], key=tm.utf8, value=tm.json)
+    keyed.process(Looking).named("p").to("out")
+
+
+def stream_versioned(app: tm.Builder, params: Params) -> None:
+    rows = table(app, "t", history=params["history"])
+    joined = source(app, "a").join(rows, both, as_of=True, how=params["how"], grace=params.get("grace", 0))
+    joined.named("j").to("out")
+
+
 TABLES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     "cogroup": cogroup,
+    "foreign_key": foreign_key,
+    "stream_versioned": stream_versioned,
     "table_group": table_group,
     "table_table": table_table,
+    "versioned_get": versioned_get,
 }
