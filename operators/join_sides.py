@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from ..state.cache import Codec, StateCache
-from ..state.keys import pack, unpack, window_key
+from ..state.keys import numbered_key, unpack, window_key
 from .join_windows import JoinWindow
 from .serde import Serde
 from .topology import StoreView
@@ -134,7 +134,7 @@ def side_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Slot, Any]:
 
     def encode_key(slot: Slot) -> bytes:
         start, number, inner = slot
-        return pack(start, number, b"" if start < 0 else encode(inner))
+        return numbered_key(start, number, b"" if start < 0 else encode(inner))
 
     def decode_key(data: bytes) -> Slot:
         start, number, inner = unpack(data, int, int, bytes)

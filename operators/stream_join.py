@@ -199,4 +199,4 @@ class StreamJoin:
                     raise UnmatchedFailed(Record(waiting.key, value, newest, (), offset)) from error
                 done.append(Record(waiting.key, result, newest, (), offset))
             unmatched.keep(waiting, [])
-        unmatched.looked(newest, right_before, left_before)
+        unmatched.looked(newest)

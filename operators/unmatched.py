@@ -4,7 +4,8 @@
 
 When they come out is as Kafka Streams does it (`KStreamKStreamJoin`, `emitNonJoinedOuterRecords`), and that is a little
 odd: it remembers a time, here `oldest`, before which it believes nothing waits, and looks only when that is old
-enough; a look leaves it somewhere behind the first records that must wait on.
+enough; a look leaves it somewhere behind the first records that must wait on. In what order things wait is remembered
+in memory as long as there are not too many, since with every record somebody may have to be looked at.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
+from sortedcontainers import SortedDict
 
 from ..state.cache import Codec, StateCache
 from ..state.keys import split_window_key, window_key
@@ -40,6 +42,9 @@ class Waiting(NamedTuple):
     key: Any
 
 
+LISTED = 100_000
+"""Slots of a task that are kept in order in memory: some 30 MB."""
+
 Entry: TypeAlias = tuple[int, list[Any]]
 """The side, which says how the values are encoded, and the values as they came."""
 
@@ -47,10 +52,14 @@ Entry: TypeAlias = tuple[int, list[Any]]
 class Unmatched:
     """What waits on both sides."""
 
-    def __init__(self, cache: StateCache[Waiting, Entry], encode_key: Callable[[Waiting], bytes]) -> None:
+    def __init__(
+        self, cache: StateCache[Waiting, Entry], encode_key: Callable[[Waiting], bytes], listed: int = LISTED
+    ) -> None:
+        """Up to `listed` slots are kept in order in memory; with more, the store is asked."""
         self._cache = cache
         self._encode_key = encode_key
-        self._front = [0, 0]  # nothing of the side is older
+        self._listed = listed
+        self._order: Listed | Scanned | None = None
         self.oldest = NOTHING
         """The time before which nothing is believed to wait."""
 
@@ -58,48 +67,134 @@ class Unmatched:
         """A record begins to wait."""
         slot = Waiting(timestamp, side, key)
         entry = self._cache[slot]
+        if entry is None:
+            self._ordered().add(slot)
         self._cache.put(slot, (side, [value] if entry is None else [*entry[1], value]))
-        self._front[side] = min(self._front[side], timestamp)
         self.oldest = min(self.oldest, timestamp)
 
     def matched(self, side: int, timestamp: int, key: Any) -> None:
         """The records of this side, time and key have found a match."""
         slot = Waiting(timestamp, side, key)
         if self._cache[slot] is not None:
-            self._cache.delete(slot)
+            self.keep(slot, [])
 
     def given_up(self, right_before: int, left_before: int) -> list[tuple[Waiting, Entry]]:
         """What waits and is older than the time for its side, in order."""
-        found: list[tuple[Waiting, Entry]] = []
-        for side, before in ((RIGHT, right_before), (LEFT, left_before)):
-            found += self._cache.scan(_place(side, self._front[side]), _place(side, before))
-        found.sort(key=lambda item: item[0][:2])
-        return found
+        order = self._ordered()
+        slots = [*order.older(RIGHT, right_before), *order.older(LEFT, left_before)]
+        slots.sort(key=_by_time)
+        return [(slot, entry) for slot in slots if (entry := self._cache[slot]) is not None]
 
     def keep(self, slot: Waiting, values: list[Any]) -> None:
         """These values are what still waits in a slot."""
+        if not values:
+            self._ordered().remove(slot)
         self._cache.put(slot, (slot.side, values) if values else None)
 
-    def looked(self, newest: int | None, right_before: int, left_before: int) -> None:
-        """Remembers how far a look went. What was older than these times is gone, the newest of it being this old."""
-        self._front = [max(self._front[RIGHT], right_before), max(self._front[LEFT], left_before)]
-        right, left = (self._next(side, _place(side, self._front[side])) for side in (RIGHT, LEFT))
+    def looked(self, newest: int | None) -> None:
+        """Remembers how far a look went, when what was to be given up is gone, the newest of it being this old."""
+        order = self._ordered()
+        right, left = order.first(RIGHT), order.first(LEFT)
         if right is not None and left is not None:
-            self.oldest = self._after(max(right, left, key=lambda slot: slot[:2]))
+            self.oldest = self._after(order, max(right, left, key=_by_time))
             return
-        times = [] if newest is None else [newest]
-        for side, begin in SIDES.items():
-            times += [slot.timestamp for slot, _ in islice(self._cache.scan(begin, ENDS[side], reverse=True), 1)]
+        times = [slot.timestamp for slot in (order.last(RIGHT), order.last(LEFT)) if slot is not None]
+        times += [] if newest is None else [newest]
         self.oldest = max(times, default=NOTHING)
+        if right is None and left is None:
+            self._order = Listed(self._encode_key)
 
-    def _after(self, seen: Waiting) -> int:
+    def _after(self, order: Listed | Scanned, seen: Waiting) -> int:
         """The time of the record that follows the one seen, or of that one when none does."""
-        other = _place(LEFT, seen.timestamp) if seen.side == RIGHT else _place(RIGHT, seen.timestamp + 1)
-        following = self._next(seen.side, self._encode_key(seen) + b"\x00"), self._next(1 - seen.side, other)
+        others = order.first(LEFT, seen.timestamp) if seen.side == RIGHT else order.first(RIGHT, seen.timestamp + 1)
+        following = order.following(seen), others
         return min((slot.timestamp for slot in following if slot is not None), default=seen.timestamp)
+
+    def _ordered(self) -> Listed | Scanned:
+        order = self._order
+        if order is None:
+            order = Listed(self._encode_key)
+            for slot, _ in islice(self._cache.scan(b"", None), self._listed + 1):
+                order.add(slot)
+        if isinstance(order, Listed) and len(order) > self._listed:
+            order = Scanned(self._cache, self._encode_key)
+        self._order = order
+        return order
+
+
+class Listed:
+    """The slots of both sides in order, in memory."""
+
+    def __init__(self, encode_key: Callable[[Waiting], bytes]) -> None:
+        self._encode_key = encode_key
+        self._slots: tuple[SortedDict[bytes, Waiting], ...] = (SortedDict(), SortedDict())
+
+    def __len__(self) -> int:
+        return len(self._slots[RIGHT]) + len(self._slots[LEFT])
+
+    def add(self, slot: Waiting) -> None:
+        self._slots[slot.side][self._encode_key(slot)] = slot
+
+    def remove(self, slot: Waiting) -> None:
+        self._slots[slot.side].pop(self._encode_key(slot), None)
+
+    def older(self, side: int, time: int) -> list[Waiting]:
+        """The slots of a side before this time."""
+        slots = self._slots[side]
+        return list(islice(slots.values(), slots.bisect_left(_place(side, time))))
+
+    def first(self, side: int, time: int = 0) -> Waiting | None:
+        """The first slot of a side that is not older than this time."""
+        return self._at(side, self._slots[side].bisect_left(_place(side, time)))
+
+    def last(self, side: int) -> Waiting | None:
+        """The last slot of a side."""
+        return self._at(side, len(self._slots[side]) - 1)
+
+    def following(self, slot: Waiting) -> Waiting | None:
+        """The slot of the same side after this one."""
+        return self._at(slot.side, self._slots[slot.side].bisect_right(self._encode_key(slot)))
+
+    def _at(self, side: int, place: int) -> Waiting | None:
+        slots = self._slots[side]
+        return slots.peekitem(place)[1] if 0 <= place < len(slots) else None
+
+
+class Scanned:
+    """The same, asking the store."""
+
+    def __init__(self, cache: StateCache[Waiting, Entry], encode_key: Callable[[Waiting], bytes]) -> None:
+        self._cache = cache
+        self._encode_key = encode_key
+        self._front = [0, 0]  # nothing of the side is older: what is deleted at the front costs nothing
+
+    def add(self, slot: Waiting) -> None:
+        self._front[slot.side] = min(self._front[slot.side], slot.timestamp)
+
+    def remove(self, slot: Waiting) -> None:
+        """The store knows."""
+
+    def older(self, side: int, time: int) -> list[Waiting]:
+        return [slot for slot, _ in self._cache.scan(_place(side, self._front[side]), _place(side, time))]
+
+    def first(self, side: int, time: int = 0) -> Waiting | None:
+        found = self._next(side, _place(side, max(time, self._front[side])))
+        if time <= self._front[side] and found is not None:
+            self._front[side] = found.timestamp
+        return found
+
+    def last(self, side: int) -> Waiting | None:
+        return next((slot for slot, _ in self._cache.scan(SIDES[side], ENDS[side], reverse=True)), None)
+
+    def following(self, slot: Waiting) -> Waiting | None:
+        return self._next(slot.side, self._encode_key(slot) + b"\x00")
 
     def _next(self, side: int, begin: bytes) -> Waiting | None:
         return next((slot for slot, _ in self._cache.scan(begin, ENDS[side])), None)
+
+
+def _by_time(slot: Waiting) -> tuple[int, int]:
+    return slot.timestamp, slot.side
 
 
 def unmatched_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) -> Codec[Waiting, Entry]:

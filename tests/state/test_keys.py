@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.state.keys import pack, prefix_range, split_window_key, successor, unpack, window_key
+from tidemill.state.keys import numbered_key, pack, prefix_range, split_window_key, successor, unpack, window_key
 
 INTS = st.integers(-(2**63), 2**63 - 1)
 # Few letters, those that escaping is about among them, so that prefixes and ties happen.
@@ -49,6 +49,7 @@ def test_the_successor_of_a_prefix_ends_it(prefix, other):
 def test_window_keys_are_packed_keys(start, key):
     assert window_key(start, key) == pack(start, key)
     assert split_window_key(window_key(start, key)) == (start, key)
+    assert numbered_key(start, 7, key) == pack(start, 7, key)
 
 
 def test_windows_expire_from_the_front():
