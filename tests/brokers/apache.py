@@ -30,6 +30,7 @@ _LOGGING = (
     "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.utils=warn",
     "-Dorg.slf4j.simpleLogger.log.state.change.logger=warn",
 )
+_HERE = "127.0.0.1"
 
 
 class JvmNode:
@@ -94,9 +95,11 @@ class JvmNode:
         return self._child
 
 
-def start_one(*, settings: Mapping[str, str] | None = None, ways: int = 0, heap_mb: int = 512) -> Kafka:
+def start_one(
+    *, settings: Mapping[str, str] | None = None, ways: int = 0, heap_mb: int = 512, host: str = _HERE
+) -> Kafka:
     """One broker, ready. `ways` lead to it by TCP proxies, each before a listener of its own."""
-    return _start(1, settings, heap_mb, ways=ways)
+    return _start(1, settings, heap_mb, ways, host)
 
 
 def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320, ways: int = 0) -> Kafka:
@@ -104,11 +107,11 @@ def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320
     return _start(3, settings, heap_mb, ways)
 
 
-def _start(count: int, settings: Mapping[str, str] | None, heap_mb: int, ways: int) -> Kafka:
+def _start(count: int, settings: Mapping[str, str] | None, heap_mb: int, ways: int, host: str = _HERE) -> Kafka:
     jars.classpath()  # before anything is made: it may download, or be Unavailable
     opened = [Way.open(count) for _ in range(ways)]
     addresses = [
-        NodeAddress("127.0.0.1", ports.reserve(), ports.reserve(), tuple(way.ports(number) for way in opened))
+        NodeAddress(host, ports.reserve(), ports.reserve(), tuple(way.ports(number) for way in opened))
         for number in range(count)
     ]
     directory = temporary_directory("kafka")

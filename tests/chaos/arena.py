@@ -129,7 +129,7 @@ class Arena:
                 self.start(instance, act.how)
             case "stop":
                 if instance.life is not None and instance.life.alive():
-                    instance.expected |= {0, EXIT_TOO_LATE}
+                    instance.expected |= {0, EXIT_TOO_LATE, -signal.SIGTERM}  # the last for one that has not begun yet
                     instance.life.child.terminate()
             case "freeze" | "freeze-long":
                 self._signal(instance, signal.SIGSTOP)
@@ -146,7 +146,9 @@ class Arena:
             case "reset":
                 instance.way.close_connections()
             case "clock":
-                instance.clock.write_text(act.how.split()[0])
+                new = instance.clock.with_suffix(".new")
+                new.write_text(act.how.split()[0])
+                new.replace(instance.clock)  # at once: the instance reads it all the time
             case _:
                 raise ValueError(f"nobody knows how to {act.do}")
 
@@ -257,7 +259,7 @@ class Arena:
         """Asks all instances to stop at once; each must end well."""
         for instance in self.instances:
             if instance.alive and instance.life is not None:
-                instance.expected.add(0)
+                instance.expected |= {0, -signal.SIGTERM}
                 instance.life.child.terminate()
         for instance in self.instances:
             self._ended(instance)

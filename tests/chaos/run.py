@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import ormsgpack
 
 from tests.brokers import client
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import tail
 from tests.brokers.transactions import open_transactions
-from tests.integration.eos import check, disk, feed, read
+from tests.integration.eos import check, feed, read
 from tests.integration.watch import Watch
 
 from .arena import PARTITIONS, Arena, Violation
@@ -198,9 +199,14 @@ def gather(arena: Arena) -> Evidence:
 
 
 def changelog(arena: Arena, store: str) -> dict[str, Any]:
-    """What the changelog of a store adds up to."""
+    """What the changelog of a processor's state adds up to.
+
+    The layout is written down here a second time on purpose: a key begins with the byte 1; a value with the version of
+    the format, the byte 0 for one that does not expire, and then msgpack.
+    """
     partitions = client.changelog(arena.broker, f"{arena.app_id}-{store}-changelog")
-    return {disk.key(raw): disk.value(value) for content in partitions.values() for raw, value in content.items()}
+    entries = [entry for content in partitions.values() for entry in content.items()]
+    return {raw[1:].decode(): ormsgpack.unpackb(value[2:]) for raw, value in entries if raw[:1] == b"\x01"}
 
 
 def unfinished(arena: Arena) -> list[str]:

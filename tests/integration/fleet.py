@@ -6,6 +6,7 @@ whether all of it was right by the verifier at the end.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -42,10 +43,10 @@ class Fleet:
     def __exit__(self, *raised: Any) -> None:
         self._running.__exit__(*raised)
 
-    def instance(self, name: str, **settings: Any) -> Program:
+    def instance(self, name: str, module: str = "echo_min_sum.py", **settings: Any) -> Program:
         """A place for an instance, with settings of its own."""
         more = {**self._settings, "state_dir": self.stage.directory / name / "state", **settings}
-        return self.stage.program("echo_min_sum.py", name=name, **more)
+        return self.stage.program(module, name=name, **more)
 
     def start(self, *programs: Program) -> list[Life]:
         """Starts instances one after the other, and returns when each has its share and all partitions bring results.
@@ -77,10 +78,21 @@ class Fleet:
 
         client.wait_for(shared, timeout, f"{members} members to share the partitions")
 
-    def wait_for_open_transaction(self) -> None:
-        """Until results lie in a transaction that is not committed."""
+    def kill_in_transaction(self, life: Life) -> Moment:
+        """SIGKILL while it has a transaction open, for certain: it is stopped, looked at, and killed or let go on."""
+        mine = {int(task.removeprefix("0_")) for task in readied(life)}
         echo = self.stage.name("echo")
-        client.wait_for(lambda: client.undecided(self.stage.broker, echo), 30, "an open transaction")
+
+        def caught() -> bool:
+            life.child.pause()
+            if mine <= client.undecided(self.stage.broker, echo).keys():
+                return True
+            life.child.resume()
+            return False
+
+        client.wait_for(caught, 60, "an open transaction")
+        life.child.send_signal(signal.SIGKILL)
+        return Moment()
 
     def stop(self, lives: Sequence[Life]) -> None:
         """Ends the input, waits until all is committed, and stops the instances, which must end well."""

@@ -6,6 +6,8 @@ measured by `python -m bench.failover`.
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.brokers import client
@@ -25,9 +27,7 @@ def test_a_killed_process_is_taken_over_and_comes_back_without_waiting_for_anyth
     with Fleet(stage, commit_interval="1s") as fleet:
         one, two = fleet.instance("one"), fleet.instance("two")
         first, second = fleet.start(one, two)
-        fleet.wait_for_open_transaction()
-        second.kill()
-        killed = Moment()
+        killed = fleet.kill_in_transaction(second)
         client.wait_for(lambda: len(client.members(stage.broker, stage.app_id)) == 1, AT_ONCE, "the group to know")
         assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
         again = two.start()
@@ -41,9 +41,8 @@ def test_a_process_that_is_killed_and_started_again_does_not_wait_for_its_own_gh
     with Fleet(stage, commit_interval="1s") as fleet:
         only = fleet.instance("only")
         [life] = fleet.start(only)
-        fleet.wait_for_open_transaction()
-        life.kill()
-        killed = Moment()
+        killed = fleet.kill_in_transaction(life)
+        assert life.exit() == -signal.SIGKILL
         again = only.start()
         assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
         fleet.stop([again])
