@@ -239,9 +239,10 @@ def main(rounds: int, only: str, out: Path | None) -> None:
 
 def markdown(found: dict[tuple[str, str], list[float]], rounds: int, loads: Sequence[float]) -> str:
     """The figures as a table."""
+    made = time.strftime("%Y-%m-%d", time.gmtime())
     lines = [
-        f"`python -m bench.failover --rounds {rounds}`, {time.strftime('%Y-%m-%d', time.gmtime())}, {os.cpu_count()} "
-        f"cores, load average {min(loads):.1f} to {max(loads):.1f}. Seconds.",
+        f"`python -m bench.failover --rounds {rounds}`, {made}. {os.cpu_count()} cores with a load average of",
+        f"{min(loads):.1f} to {max(loads):.1f}. Seconds.",
         "",
         "| fault | what | median | least | most |",
         "|---|---|---|---|---|",

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.brokers import ports
+from tests.brokers.proxy import Proxy
 from tidemill.engine.kafka import peers
 from tidemill.engine.kafka.peers import Peers, neighbours
 from tidemill.engine.kafka.userdata import Seat
@@ -147,6 +149,29 @@ def test_connections_that_break_again_and_again_prove_nothing() -> None:
         assert stranger.arrivals > 3
 
     with_stranger(test)
+
+
+def test_a_slow_connection_proves_nothing() -> None:
+    """Each byte takes longer than an answer may, and the connection is reset again and again."""
+
+    async def test() -> None:
+        other = Peers(OTHER, asyncio.Event())
+        await other.listen("127.0.0.1")
+        proxy = Proxy(("127.0.0.1", int(other.address.rpartition(":")[2])), ports.reserve())
+        try:
+            watcher, _ = await watching(proxy.address)
+            await silent(watcher, 0.3)
+            proxy.delay(0.5)
+            for _ in range(4):
+                proxy.close_connections()
+                await silent(watcher, 0.4)
+            await watcher.close()
+        finally:
+            proxy.close()
+            ports.release(proxy.port)
+            await other.close()
+
+    run(test())
 
 
 def test_silence_after_a_broken_connection_proves_nothing() -> None:
