@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -22,6 +23,7 @@ from ...operators.record import Outgoing
 from ...state.changelog import ChangelogRecord
 from ..errors import Fatal, Retryable, TidemillError
 from ..failpoints import hit
+from .bounded import bounded
 from .failures import TooLarge, TransactionAborted, error_of, translate
 from .murmur2 import murmur2_partition
 
@@ -29,6 +31,8 @@ __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 
 Key = tuple[str, int]
 PARTITIONS_REMEMBERED = 200_000
+SEND_SECONDS = 15.0
+"""How long offsets may take to become a part of the transaction: more than the time of a request that is not answered."""
 EARLIEST = 1
 """Written for a timestamp of exactly 0, which the client would take for now: of the two the error of 1 ms is harmless,
 while the other would move the event time of whoever reads it to today."""
@@ -212,10 +216,14 @@ class TransactionalProducer(KafkaProducer):
             self.open = True
 
     def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: bytes, timeout: float) -> None:
-        """Makes the inputs' next offsets, with their metadata, a part of the transaction."""
+        """Makes the inputs' next offsets, with their metadata, a part of the transaction.
+
+        After a Retryable this producer is of no use any more.
+        """
         positions = [TopicPartition(*key, at, metadata) for key, (at, metadata) in offsets.items()]
+        send = partial(self._producer.send_offsets_to_transaction, positions, group, timeout)
         try:
-            self._producer.send_offsets_to_transaction(positions, group, timeout)
+            bounded(send, min(timeout, SEND_SECONDS), "add offsets to the transaction")
         except KafkaException as failure:
             raise self._explained(failure, "add offsets to the transaction") from failure
 

@@ -30,6 +30,8 @@ from .failures import error_of, explain, translate
 __all__ = ["Topics"]
 
 Key = tuple[str, int]
+NO_SUCH_RECORD = -1
+"""What a broker says when it is asked for a time after the last record."""
 T = TypeVar("T")
 PAUSE_SECONDS = 0.1
 
@@ -195,14 +197,25 @@ class Topics:
         futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
         try:
             return {
-                (partition.topic, partition.partition): self._result(
-                    future, f"ask for the offsets of topic {partition.topic!r}, partition {partition.partition}"
-                ).offset
+                (partition.topic, partition.partition): self._told(
+                    self._result(
+                        future, f"ask for the offsets of topic {partition.topic!r}, partition {partition.partition}"
+                    ).offset,
+                    partition,
+                )
                 for partition, future in futures.items()
             }
         except Retryable:
             self._learn_leaders()
             raise
+
+    @staticmethod
+    def _told(offset: int, partition: TopicPartition) -> int:
+        """The offset of an answer. The client also gives answers without one, and without an error, for partitions
+        whose leader did not answer: taken for an end, that would make a good store look newer than its changelog."""
+        if offset < NO_SUCH_RECORD:
+            raise Retryable(f"the leader of topic {partition.topic!r}, partition {partition.partition} did not answer")
+        return offset
 
     def _learn_leaders(self) -> None:
         """The client asks the leaders it remembers, by the epochs it remembers, until it is told of others."""

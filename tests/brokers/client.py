@@ -307,6 +307,11 @@ def members(bootstrap: str, group: str) -> list[Any]:
     return list(_ask(bootstrap, lambda c: c.describe_consumer_groups([group])).members)
 
 
+def coordinator(bootstrap: str, group: str) -> int:
+    """The number of the broker that coordinates a group."""
+    return _ask(bootstrap, lambda c: c.describe_consumer_groups([group])).coordinator.id
+
+
 def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
     """Ask until the answer is true, and return it.
 

@@ -235,8 +235,7 @@ class Arena:
         return client.admin(self.broker).list_topics(topic, timeout=5).topics[topic].partitions[0].leader
 
     def _coordinator(self) -> int:
-        [described] = client.admin(self.broker).describe_consumer_groups([self.app_id], request_timeout=5).values()
-        return described.result(5).coordinator.id
+        return client.coordinator(self.broker, self.app_id)
 
     # Endings
 
