@@ -32,7 +32,7 @@ __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 Key = tuple[str, int]
 PARTITIONS_REMEMBERED = 200_000
 SEND_SECONDS = 15.0
-"""How long offsets may take to become a part of the transaction: more than the time of a request that is not answered."""
+"""How long offsets may take to become a part of the transaction; a request that is not answered takes 10 s."""
 EARLIEST = 1
 """Written for a timestamp of exactly 0, which the client would take for now: of the two the error of 1 ms is harmless,
 while the other would move the event time of whoever reads it to today."""
