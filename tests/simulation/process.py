@@ -214,6 +214,7 @@ def simulated(world: World) -> Iterator[None]:
         (producer, "Producer", lambda options: current(world).new_producer(options)),
         (consumer, "Consumer", lambda options: current(world).new_consumer(options)),
         (topics, "AdminClient", lambda options: current(world).new_admin(options)),
+        (producer, "bounded", lambda call, seconds, doing: call()),  # the simulated client always comes back
         *(
             (module, "hit", lambda name: world.pause(f"failpoint {name}"))
             for module in (loop, checkpoint, feeding, producer)
