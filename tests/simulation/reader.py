@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException
+from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
 from .broker import Broker, Unreachable
@@ -180,12 +180,17 @@ class Done:
 
 
 class SimulatedAdmin:
-    """An admin client."""
+    """An admin client. Of a leader that does not answer it sometimes says so, and sometimes gives no offset and no
+    error, as the real one does."""
 
     def __init__(self, world: World, broker: Broker, owner: Owner) -> None:
         self._world = world
         self._broker = broker
         self._owner = owner
+        self._unanswered = 0
+
+    def list_topics(self, *, timeout: float) -> None:
+        """Leaders do not change here."""
 
     def list_offsets(
         self, asked: Mapping[Any, Any], *, isolation_level: IsolationLevel, request_timeout: float
@@ -198,6 +203,9 @@ class SimulatedAdmin:
         try:
             return self._broker.call(self._owner.name, "list offsets", offsets)
         except Unreachable as lost:
+            self._unanswered += 1
+            if self._unanswered % 2 == 0:
+                return {p: Done(SimpleNamespace(offset=OFFSET_INVALID)) for p in asked}
             failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
             return {p: Done(None, failure) for p in asked}
 
