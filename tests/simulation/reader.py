@@ -189,9 +189,6 @@ class SimulatedAdmin:
         self._owner = owner
         self._unanswered = 0
 
-    def list_topics(self, *, timeout: float) -> None:
-        """Leaders do not change here."""
-
     def list_offsets(
         self, asked: Mapping[Any, Any], *, isolation_level: IsolationLevel, request_timeout: float
     ) -> dict[Any, Done]:
