@@ -94,7 +94,7 @@ class Board:
     def improve(self, steps: int) -> None:
         """Moves and swaps items while that gains enough, at most `steps` times."""
         for _ in range(steps):
-            if not (self._move() or self._swap()):
+            if not (self._move() or self._swap() or self._trade()):
                 return
 
     def _move(self) -> bool:
@@ -167,6 +167,34 @@ class Board:
                         gain = self._swap_gain(kind, other, a, b)
                         if gain > least * max(kind[1], other[1]):
                             yield -gain, self._pick(kind, a, b), b, self._pick(other, b, a), a
+
+    def _trade(self) -> bool:
+        """Exchanges two items of one weight that are liked better where the other is: no load changes by that."""
+        best = min((trade for part in range(len(self._allowed)) for trade in self._trades(part)), default=None)
+        if best is None:
+            return False
+        _, one, b, other, a = best
+        self.put(one, b)
+        self.put(other, a)
+        return True
+
+    def _trades(self, part: int) -> Iterator[tuple[float, int, int, int, int]]:
+        """For each two kinds of a part one exchange that gains enough, in the form of `_swaps`."""
+        kinds = self._kinds_of[part]
+        for kind in [kind for kind in kinds if kind[2]]:
+            liked = dict(kind[2])
+            holders = sorted((liked.get(m, 0.0), m) for m in self._allowed[part] if self._held[m].get(kind))
+            if not holders:
+                continue
+            _, a = holders[0]
+            for other in [other for other in kinds if other[1] == kind[1] and other != kind]:
+                takers = [(-liked[b], b) for b in liked if b != a and self._held[b].get(other)]
+                if not takers:
+                    continue
+                _, b = min(takers)
+                gain = self._swap_gain(kind, other, a, b)
+                if gain > self._least * kind[1]:
+                    yield -gain, self._pick(kind, a, b), b, self._pick(other, b, a), a
 
     def _pick(self, kind: Kind, source: int, target: int) -> int:
         """The item of a kind that is nearest to its new place."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing
-from ..state.store import StateError
+from ..state.store import StateError, Store
 from .checkpoint import Unsettled
 from .clock import Clock
 from .config import Settings
@@ -102,7 +102,7 @@ class Loop:
         """Tasks that were being opened and are given back when they are closed."""
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
-        self._reports = Reports(membership, recovery, clock)
+        self._reports = Reports(membership, recovery, stats, clock)
         self._aborts = 0
         self._more = False
         now = clock.monotonic()
@@ -204,25 +204,27 @@ class Loop:
         leaving = [task for task in self._tasks if task not in plan.active]
         unwanted = self._wanted - plan.active
         untouched = event.surplus - self._tasks.keys() - self._wanted - self._leaving
+        handed: dict[TaskId, Mapping[str, Store]] = {}
         if leaving:
             self._commit()
+            handed = {task: self._tasks[task].give_stores() for task in leaving}
             self._drop(leaving)
         hit("inside-rebalance")
         self._membership.release([*leaving, *untouched])
         self._wanted -= unwanted
         self._leaving = (self._leaving | unwanted) - plan.active  # what is given again is not given back
         self._recovery.cancel(unwanted)
-        self._recovery.standby(plan.standby)
         coming = set(plan.active) - self._tasks.keys() - self._wanted
         if coming:
             self._open(coming)
+        self._recovery.standby(plan.standby, handed)  # after what is opened: that takes over the stores of its copy
         parts = [f"{len(plan.active)} tasks"]
         parts += [f"{len(leaving)} handed over"] if leaving else []
         parts += [f"{len(coming)} to open"] if coming else []
         parts += [f"{len(plan.standby)} standbys"] if plan.standby else []
         LOG.info("generation %d: %s", event.generation, ", ".join(parts))
-        if plan.orphans:
-            LOG.warning("nobody in the group can run these tasks: %s", ", ".join(map(str, sorted(plan.orphans))))
+        if plan.note:
+            LOG.warning("%s: it waits until a process with the right version of the program joins", plan.note)
 
     def _look_around(self) -> None:
         """Where there are more partitions or topics, tasks that get new inputs begin again; others do not notice."""

@@ -95,6 +95,8 @@ class Recovery:
         self._asked: dict[TaskId, int] = {}
         """Requests to begin with, by their numbers."""
         self._standbys: frozenset[TaskId] = frozenset()
+        self._handed: dict[TaskId, Mapping[str, Store]] = {}
+        """Open stores of tasks that ran here until the last plan."""
         self._openings: dict[TaskId, Opening] = {}
         self._advanced = clock.monotonic()
         self._wake = threading.Event()
@@ -109,9 +111,13 @@ class Recovery:
         """Opens tasks of which the group has made this process the owner."""
         self._command(partial(self._asked.update, self._requests.made(tasks)))
 
-    def standby(self, tasks: Iterable[TaskId]) -> None:
-        """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise."""
-        self._command(partial(self._keep, frozenset(tasks)))
+    def standby(self, tasks: Iterable[TaskId], stores: Mapping[TaskId, Mapping[str, Store]] | None = None) -> None:
+        """Keeps copies of these tasks and of no others. Their stores must not be open here otherwise.
+
+        `stores` are open ones of tasks that ran here until now; they become the recovery's to close. Once such a task
+        has another owner, this process may be asked for a copy of it: so they stay open until the next call.
+        """
+        self._command(partial(self._keep, frozenset(tasks), stores or {}))
 
     def replan(self, plan: Plan) -> None:
         """Topics have gained partitions: what is asked for from now on is opened by this plan."""
@@ -162,6 +168,8 @@ class Recovery:
         for opening in list(self._openings.values()):
             self._close(opening)
         self._openings.clear()
+        for stores in self._handed.values():
+            close_all(stores)
         self._feeding.close()
 
     @property
@@ -194,8 +202,11 @@ class Recovery:
             return True
         return False
 
-    def _keep(self, tasks: frozenset[TaskId]) -> None:
+    def _keep(self, tasks: frozenset[TaskId], stores: Mapping[TaskId, Mapping[str, Store]]) -> None:
         self._standbys = tasks
+        for task in self._handed.keys() - tasks - self._asked.keys():
+            close_all(self._handed.pop(task))
+        self._handed.update(stores)
         for task in [o.task for o in self._openings.values() if o.standby and o.task not in tasks | self._asked.keys()]:
             self._forget(task)
 
@@ -214,8 +225,7 @@ class Recovery:
 
     def _close(self, opening: Opening) -> None:
         self._feeding.remove(opening.task)
-        for store in opening.stores.values():
-            store.close()
+        close_all(opening.stores)
 
     def _begin(self) -> None:
         """Takes up the tasks that were asked for, all together: one question to a broker serves them all."""
@@ -241,13 +251,18 @@ class Recovery:
         """A task to open; it takes over the stores of its standby, if there is one."""
         standby = self._openings.pop(task, None)
         if standby is None:
-            return Opening(task, self._plan.part(task), request)
+            return Opening(task, self._plan.part(task), request, stores=self._handed.pop(task, {}))
         self._feeding.remove(standby.task)
         return Opening(task, self._plan.part(task), request, stores=standby.stores)
 
     def _begin_standbys(self) -> None:
         missing = self._standbys - self._openings.keys() - self._asked.keys()
-        self._take_up([Opening(task, self._plan.part(task), standby=True) for task in sorted(missing)])
+        self._take_up(
+            [
+                Opening(task, self._plan.part(task), standby=True, stores=self._handed.pop(task, {}))
+                for task in sorted(missing)
+            ]
+        )
 
     def _take_up(self, openings: Iterable[Opening]) -> None:
         """Opens the stores and begins to feed them. After a Retryable nothing is left open."""
@@ -364,6 +379,11 @@ class Recovery:
         left = sum(max(0, feed.target - feed.position) for feed in opening.feeds)
         with self._lock:
             self._progress[opening.task] = Progress(opening.task, max(0, opening.total - left), opening.total)
+
+
+def close_all(stores: Mapping[str, Store]) -> None:
+    for store in stores.values():
+        store.close()
 
 
 def _stream_time(metadata: str) -> int:

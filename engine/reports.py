@@ -7,6 +7,7 @@ from typing import Protocol
 
 from .clock import Clock
 from .ids import TaskId
+from .serve.stats import Stats
 from .task import Task
 from .weights import Weights
 
@@ -32,9 +33,10 @@ class Copies(Protocol):
 class Reports:
     """Tells the group of the tasks of one process."""
 
-    def __init__(self, group: Group, copies: Copies, clock: Clock) -> None:
+    def __init__(self, group: Group, copies: Copies, stats: Stats, clock: Clock) -> None:
         self._group = group
         self._copies = copies
+        self._stats = stats
         self._clock = clock
         self._last = clock.monotonic()
         self._weights = Weights()
@@ -49,8 +51,10 @@ class Reports:
         if now - self._last < REPORT_MS:
             return
         self._last = now
+        lags = self._copies.lags()
+        self._stats.copied({task: lag for task, lag in lags.items() if task not in tasks})
         self._group.report(
-            lags=self._copies.lags(),
+            lags=lags,
             weights=self._weights.look(now, tasks),
             sizes={task.id: sum(store.size() for store in task.stores.values()) for task in tasks.values()},
         )

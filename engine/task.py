@@ -83,7 +83,7 @@ class Task:
         """
         self.id = task
         self.part = part
-        self.stores = stores
+        self.stores: Mapping[str, Store] = stores
         self.stream_time = stream_time
         self.records_in = 0
         self.unflushed = 0
@@ -291,6 +291,11 @@ class Task:
             if reader.newest is not None:
                 found[key] = reader.newest = seen.get(key, NOTHING).newest
         return found
+
+    def give_stores(self) -> Mapping[str, Store]:
+        """The stores, which are not closed with the task any more; only closing it may follow."""
+        given, self.stores = self.stores, dict[str, Store]()
+        return given
 
     def close(self) -> None:
         """Closes the stores; what is not settled is lost to them. Calls under way are cancelled."""

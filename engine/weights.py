@@ -1,6 +1,6 @@
 """How much work each task is, for the group to spread: its share of time, smoothed, on a scale that stands still.
 
-Pure. A task is not moved for noise, so a figure has to be worth believing: it is the mean of a minute, coarse, and
+Pure. A task is not moved for noise, so a figure has to be worth believing: it is the mean of some minutes, coarse, and
 changes only when the smoothed value has left its step of the scale by a margin. A task that has not been here for long
 has no figure; the group then goes by the last one it knows.
 
@@ -21,9 +21,9 @@ from .ids import TaskId
 __all__ = ["IDLE", "SETTLED_MS", "Weights"]
 
 IDLE = 64
-MEMORY_MS = 30_000
+MEMORY_MS = 120_000
 """The time after which what was so counts a third (1/e) of what is."""
-SETTLED_MS = 60_000
+SETTLED_MS = 120_000
 """For how long a task is watched before it has a figure: what it does first is to catch up."""
 MARGIN = 1.2
 """A smoothed value that is out of its step of the scale by less than this factor does not change the figure."""
@@ -57,7 +57,8 @@ class Weights:
             busy = self._busy.pop(task, 0)
             if elapsed > 0:
                 share = min(1000.0, 1000 * busy / elapsed)
-                fresh = -math.expm1(-elapsed / MEMORY_MS)
+                # The plain mean at first, or what a task did first would count for long.
+                fresh = max(-math.expm1(-elapsed / MEMORY_MS), elapsed / (now - self._since[task] or elapsed))
                 self._smooth[task] = share + (self._smooth.get(task, share) - share) * (1 - fresh)
             if task in self._smooth and now - self._since[task] >= SETTLED_MS:
                 self._told[task] = steady(self._told.get(task), IDLE + self._smooth[task])

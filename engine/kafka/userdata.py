@@ -313,6 +313,11 @@ class Catalogue:
             memory=self._memory,
         )
 
+    def _note(self, plan: Plan) -> str:
+        """Tasks that nobody can run, by names that every member understands."""
+        lost = [f"{self.names[part]} ({', '.join(map(str, row))})" for part, row in numbered(plan.orphans).items()]
+        return f"no living member can run what reads {', '.join(lost)}" if lost else plan.note
+
     def _assignment(self, report: Report, plan: Plan, shared: bytes) -> bytes:
         """Kafka's own part names the partitions read, so that its tools show them."""
         topics = {self._number[part.name]: part.topics for part in report.parts}
@@ -334,7 +339,7 @@ class Catalogue:
             numbered(plan.promised),
             numbered(plan.orphans),
             plan.pending,
-            plan.note,
+            self._note(plan),
         )
         return w.bytes(sealed(wire, shared)).done()
 

@@ -42,6 +42,7 @@ MetricName: TypeAlias = Literal[
     "tidemill_losses_total",
     "tidemill_restore_records_total",
     "tidemill_restore_remaining_records",
+    "tidemill_copy_lag_records",
     "tidemill_state_bytes",
     "tidemill_dirty_bytes",
     "tidemill_buffer_bytes",
@@ -100,6 +101,11 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     "tidemill_restore_remaining_records": Described(
         "gauge", (), "Changelog records still to read before all tasks of this process run."
     ),
+    "tidemill_copy_lag_records": Described(
+        "gauge",
+        ("task",),
+        "Changelog records that copies in this process are behind: those of standbys and of tasks that move here.",
+    ),
     "tidemill_state_bytes": Described("gauge", ("task",), "Size of a task's stores."),
     "tidemill_dirty_bytes": Described("gauge", (), "Decoded state that waits for a commit."),
     "tidemill_buffer_bytes": Described("gauge", (), "Records that were fetched and wait to be processed."),
@@ -155,6 +161,7 @@ def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]
     yield "tidemill_losses_total", [((), stats.losses)]
     yield "tidemill_restore_records_total", [((), stats.restored)]
     yield "tidemill_restore_remaining_records", [((), stats.restore_remaining)]
+    yield "tidemill_copy_lag_records", one_label(stats.copies)
     yield "tidemill_state_bytes", one_label(stats.state_bytes)
     yield "tidemill_dirty_bytes", [((), stats.dirty_bytes)]
     yield "tidemill_buffer_bytes", [((), stats.buffer_bytes)]

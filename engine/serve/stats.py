@@ -128,6 +128,8 @@ class Stats:
     """Tasks whose state is being restored."""
     restore_remaining: int = 0
     """Changelog records still to read before all tasks of this process run."""
+    copies: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Changelog records that each copy of a task in this process is behind."""
     lag: Mapping[Key, int] = field(default_factory=dict[Key, int])
     """Records between the position and the end, by input partition."""
     table_lag: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -224,6 +226,10 @@ class Stats:
         """So many tasks are being opened; how far the restores are among them."""
         self.restoring = tasks
         self.restore_remaining = sum(one.to_do - one.done for one in progress)
+
+    def copied(self, lags: Mapping[Any, int]) -> None:
+        """How far behind the copies of tasks are."""
+        self.copies = {str(task): lag for task, lag in lags.items()}
 
     def ready(self, restored: int) -> None:
         """A task begins to run; so many changelog records were replayed for it."""

@@ -77,7 +77,16 @@ def server_properties(
         "transaction.state.log.min.isr": enough,
         "share.coordinator.state.topic.replication.factor": copies,
         "share.coordinator.state.topic.min.isr": enough,
+        **(in_a_rack(node) if len(addresses) > 1 else {}),
         **(more or {}),
+    }
+
+
+def in_a_rack(node: int) -> dict[str, str]:
+    """Each node of several is in a rack of its own; consumers that say where they are read from the nearest."""
+    return {
+        "broker.rack": f"rack-{node}",
+        "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     }
 
 

@@ -89,6 +89,37 @@ def test_items_are_moved_to_where_they_are_liked() -> None:
     assert made.place == [item % 2 for item in range(8)]
 
 
+def test_items_that_are_liked_where_the_other_is_are_exchanged() -> None:
+    """Loads are even, so that no move and no swap of loads would do it."""
+    likes = [{item % 3: 1.5} for item in range(12)]
+    items = [Item(0, 1, range(3), bias=like) for like in likes]
+    made = board(items, 3, [(item // 4) for item in range(12)])
+    made.improve(100)
+    assert made.place == [item % 3 for item in range(12)]
+
+
+@given(st.data(), st.integers(2, 5))
+@settings(max_examples=150, deadline=None)
+def test_likings_never_cost_more_evenness_than_they_are_worth(data: st.DataObject, members: int) -> None:
+    """From any placement, with items of one weight that are each liked by some: it ends, and what is then liked better
+    elsewhere could only go there for a load that outweighs it."""
+    liking = 2.0
+    items = [
+        Item(0, 1, range(members), bias=dict.fromkeys(data.draw(st.sets(st.integers(0, members - 1))), liking))
+        for _ in range(data.draw(st.integers(1, 16)))
+    ]
+    made = board(items, members, [data.draw(st.integers(0, members - 1)) for _ in items])
+    made.improve(1000)
+    place = list(made.place)
+    made.improve(1000)
+    assert made.place == place, "it goes on"
+    spread = loads(items, place, members)
+    for item, at in zip(items, place, strict=True):
+        for better in item.bias:
+            if at not in item.bias:
+                assert 2 * (spread[at] - spread[better]) + liking - 2 <= 1e-3, (place, item)
+
+
 def test_of_equal_moves_the_nearest_is_made() -> None:
     items = [Item(0, 1, range(3), near={2: 0} if item == 3 else {}) for item in range(6)]
     made = board(items, 3, [0, 0, 0, 0, 1, 1])
