@@ -96,7 +96,7 @@ class Recovery:
         """Requests to begin with, by their numbers."""
         self._standbys: frozenset[TaskId] = frozenset()
         self._handed: dict[TaskId, Mapping[str, Store]] = {}
-        """Open stores of tasks that ran here until the last plan."""
+        """Open stores of tasks that ran here until the last plan, or could not be taken up at the first try."""
         self._openings: dict[TaskId, Opening] = {}
         self._advanced = clock.monotonic()
         self._wake = threading.Event()
@@ -216,12 +216,20 @@ class Recovery:
             opening = self._openings.get(task)
             if opening is not None and not opening.standby:
                 self._forget(task)
+            close_all(self._handed.pop(task, {}))
             self._requests.answer(Closed(task))
 
     def _forget(self, task: TaskId) -> None:
         self._close(self._openings.pop(task))
         with self._lock:
             self._progress.pop(task, None)
+
+    def _set_aside(self, opening: Opening) -> None:
+        """Keeps the stores open for the next try."""
+        self._openings.pop(opening.task, None)
+        self._feeding.remove(opening.task)
+        if opening.stores:
+            self._handed[opening.task] = opening.stores
 
     def _close(self, opening: Opening) -> None:
         self._feeding.remove(opening.task)
@@ -240,8 +248,7 @@ class Recovery:
             self._take_up(coming.values())
         except Retryable:
             for opening in coming.values():
-                self._openings.pop(opening.task, None)
-                self._close(opening)
+                self._set_aside(opening)
             self._asked.update(asked)
             raise
         for opening in coming.values():
@@ -265,7 +272,7 @@ class Recovery:
         )
 
     def _take_up(self, openings: Iterable[Opening]) -> None:
-        """Opens the stores and begins to feed them. After a Retryable nothing is left open."""
+        """Opens the stores and begins to feed them. After a Retryable they are set aside."""
         openings = list(openings)
         if not openings:
             return
@@ -278,8 +285,7 @@ class Recovery:
             self._feeding.add(openings)
         except Retryable:
             for opening in openings:
-                self._openings.pop(opening.task, None)
-                self._close(opening)
+                self._set_aside(opening)
             raise
         self._advanced = self._clock.monotonic()
         for opening in openings:

@@ -18,7 +18,7 @@ from tidemill.engine.kafka.options import consumer_options, restore_options
 
 from .stage import Stage
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 
 def led_by(kafka: Kafka, topic: str, replicas: list[list[int]]) -> None:
@@ -96,7 +96,7 @@ def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: st
         client.wait_for(
             lambda: set(leaders(cluster, data).values()) == {1, 3}, 60, "the leaders to be where the processes are"
         )
-        client.wait_for(lambda: parts() in ([near_one, near_three], [near_three, near_one]), 90, "tasks to follow")
+        client.wait_for(lambda: parts() in ([near_one, near_three], [near_three, near_one]), 180, "tasks to follow")
         for rack, wanted in (("rack-1", near_one), ("rack-3", near_three)):
             for number in wanted:
                 lives[rack].wait_for(f"task 0_{number} is ready")
