@@ -44,7 +44,17 @@ from .stateless import (
     TableMap,
     WithKey,
 )
-from .steps import Late, aggregation, fold, processing, reduction, suppression, table_rows, windowed_fold
+from .steps import (
+    Late,
+    aggregation,
+    deduplicated,
+    fold,
+    processing,
+    reduction,
+    suppression,
+    table_rows,
+    windowed_fold,
+)
 from .table_join import How
 from .table_steps import (
     group_aggregation,
@@ -209,6 +219,14 @@ class Stream(Handle, Generic[K, V]):
                 rekeyed=any(flow.rekeyed for flow in flows),
             )
         )
+
+    def deduplicate(self, within: Duration, *, by: Callable[[V], Any] | None = None) -> Stream[K, V]:
+        """The first record of each key within a time; with `by`, of each key and what the function makes of the value.
+
+        A record is dropped, and counted, when such a one was passed on whose event time is at most `within` away, older
+        or newer. Records for which `by` gives None are passed on. What comes late by more than `within` may be, too.
+        """
+        return Stream(deduplicated(Grouping(self.flow), within, by))
 
     def repartition(self, partitions: int | None = None) -> Stream[K, V]:
         """Sends the records through an internal topic, by their key."""
@@ -487,6 +505,10 @@ class Grouped(Generic[K, V]):
         if not isinstance(windows, Windows):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise TopologyError(f".window() takes windows such as tm.tumbling('1m'), not {windows!r}")
         return WindowedStream(self._grouping, windows, Emit())
+
+    def deduplicate(self, within: Duration, *, by: Callable[[V], Any] | None = None) -> Stream[K, V]:
+        """The first record of each group within a time, as `Stream.deduplicate` does it by the key there is."""
+        return Stream(deduplicated(self._grouping, within, by))
 
     def count(self) -> Table[K, int]:
         """How many records each key has."""

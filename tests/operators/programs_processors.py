@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import tidemill as tm
+from tests.operators.functions import checked
 
 
 def source(app: tm.App) -> tm.Stream[str, Any]:
@@ -76,5 +77,9 @@ def recurring(app: tm.App) -> None:
 
 PROGRAMS: Final[dict[str, Callable[[tm.App], Any]]] = {
     "recurring methods": recurring,
+    "deduplicate": lambda app: source(app).deduplicate(7).named("d").to("out"),
+    "deduplicate by": lambda app: (
+        source(app).group_by(lambda v: v and v % 2).deduplicate(9, by=lambda v: checked(v) % 3).named("d").to("out")
+    ),
     "window state": lambda app: source(app).process(Fetching).named("p").to("out"),
 }

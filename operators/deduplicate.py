@@ -1,0 +1,103 @@
+"""The first record of its kind within a time: what is passed on, and for how long it is remembered.
+
+A record is a duplicate when one of its key, and with the same `by`, was passed on whose event time is at most `within`
+away, older or newer. Passed times are remembered until the step's stream time is twice that beyond them, so a record may
+be late by `within` and is still told apart; one that is later than that is passed on. Forgetting goes on little by
+little, by the index of `shelf.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..state.cache import Codec
+from ..state.keys import pack, unpack
+from .poison import cause_of, poison
+from .record import Record
+from .serde import Serde
+from .serde_auto import auto_key
+from .shelf import CLOCK, Cache, Journal, Shelf, slot_codec
+
+__all__ = ["Deduplicate", "passed_codec"]
+
+Records = list[Record[Any, Any]]
+
+
+class Time:
+    """The step's stream time, for its shelf."""
+
+    key: Any = None
+    stream_time = -1
+
+
+class Deduplicate:
+    """Passes on the first record of a key and kind within a time."""
+
+    def __init__(self, step: str, cache: Cache, key: Serde[Any], within: int, by: Callable[[Any], Any] | None) -> None:
+        self._step = step
+        self._cache = cache
+        self._within = within
+        self._by = by
+        self._horizon = 2 * within + 1
+        self._at = Time()
+        self._journal = Journal()
+        self._shelf = Shelf(cache, self._journal, self._at, key.encode, self._horizon)
+        self.drops = {"null key": 0, "duplicate": 0}
+
+    def process(self, records: Records, now: int) -> Records:
+        done: Records = []
+        rest = iter(records)
+        at = self._at
+        time: int | None = self._cache[CLOCK]
+        began = at.stream_time = -1 if time is None else time
+        try:
+            self._run(rest, done)
+        except Exception as error:
+            failure = poison(self._step, records, rest, done)
+            raise failure from cause_of(failure, error)
+        finally:
+            self._journal.notes.clear()
+            if at.stream_time != began:
+                self._cache.put(CLOCK, at.stream_time)
+        return done
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        shelf, at, by, within, horizon = self._shelf, self._at, self._by, self._within, self._horizon
+        notes, drops, emit = self._journal.notes, self.drops, done.append
+        for record in records:
+            key, timestamp = record.key, record.timestamp
+            if key is None:
+                drops["null key"] += 1
+                continue
+            before = at.stream_time
+            if timestamp > before:
+                at.stream_time = timestamp
+                shelf.sweep_between(before, timestamp)
+                notes.clear()
+            kind = True if by is None else by(record.value)
+            if kind is None:
+                emit(record)
+                continue
+            slot = key, kind
+            passed: tuple[int, ...] = shelf.read(slot) or ()
+            if any(-within <= timestamp - other <= within for other in passed):
+                drops["duplicate"] += 1
+                continue
+            time = at.stream_time
+            if timestamp + horizon > time:
+                kept = tuple(sorted((*(other for other in passed if other + horizon > time), timestamp)))
+                shelf.write_until(slot, kept, kept[-1] + horizon)
+                notes.clear()
+            emit(record)
+
+
+def passed_codec(key: Serde[Any]) -> Codec[Any, Any]:
+    """How the passed times of a key and kind are stored."""
+    encode, decode = key.encode, key.decode
+
+    def decode_slot(data: bytes) -> Any:
+        outer, kind = unpack(data, bytes, bytes)
+        return decode(outer), auto_key.decode(kind)
+
+    return slot_codec(lambda slot: pack(encode(slot[0]), auto_key.encode(slot[1])), decode_slot)
