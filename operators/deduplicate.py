@@ -1,8 +1,8 @@
 """The first record of its kind within a time: what is passed on, and for how long it is remembered.
 
 A record is a duplicate when one of its key, and with the same `by`, was passed on whose event time is at most `within`
-away, older or newer. Passed times are remembered until the step's stream time is twice that beyond them, so a record may
-be late by `within` and is still told apart; one that is later than that is passed on. Forgetting goes on little by
+away, older or newer. Passed times are remembered until the step's stream time is twice that beyond them, so a record
+may be late by `within` and is still told apart; one that is later than that is passed on. Forgetting goes on little by
 little, by the index of `shelf.py`.
 """
 
