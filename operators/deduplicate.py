@@ -80,13 +80,13 @@ class Deduplicate:
                 emit(record)
                 continue
             slot = key, kind
+            forgotten = at.stream_time - horizon
             passed: tuple[int, ...] = shelf.read(slot) or ()
-            if any(-within <= timestamp - other <= within for other in passed):
+            if any(other > forgotten and -within <= timestamp - other <= within for other in passed):
                 drops["duplicate"] += 1
                 continue
-            time = at.stream_time
-            if timestamp + horizon > time:
-                kept = tuple(sorted((*(other for other in passed if other + horizon > time), timestamp)))
+            if timestamp > forgotten:
+                kept = tuple(sorted((*(other for other in passed if other > forgotten), timestamp)))
                 shelf.write_until(slot, kept, kept[-1] + horizon)
                 notes.clear()
             emit(record)
