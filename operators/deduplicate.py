@@ -42,8 +42,8 @@ class Deduplicate:
         self._horizon = 2 * within + 1
         self._at = Time()
         self._journal = Journal()
-        self._shelf = Shelf(cache, self._journal, self._at, key.encode, self._horizon)
         self.drops = {"null key": 0, "duplicate": 0}
+        self._shelf = Shelf(cache, self._journal, self._at, key.encode, self._horizon, self.drops)
 
     def process(self, records: Records, now: int) -> Records:
         done: Records = []
