@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..state.cache import Codec
+from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
+from .draft import Settled
+from .durations import Duration, parse_duration
+from .flow import Flow, Grouping, check_function, keyed_step
 from .poison import cause_of, poison
 from .record import Record
 from .serde import Serde
 from .serde_auto import auto_key
-from .shelf import CLOCK, Cache, Journal, Shelf, slot_codec
+from .shelf import CLOCK, Cache, Journal, Shelf, kept_value, slot_codec, visible
+from .topology import Operator, StoreView
 
-__all__ = ["Deduplicate", "passed_codec"]
+__all__ = ["Deduplicate", "deduplicated"]
 
 Records = list[Record[Any, Any]]
 
@@ -101,3 +105,17 @@ def passed_codec(key: Serde[Any]) -> Codec[Any, Any]:
         return decode(outer), auto_key.decode(kind)
 
     return slot_codec(lambda slot: pack(encode(slot[0]), auto_key.encode(slot[1])), decode_slot)
+
+
+def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] | None) -> Flow:
+    """Adds the step."""
+    if by is not None:
+        check_function(by, ".deduplicate(by=)")
+    length = parse_duration(within, ".deduplicate(within=)", at_least=1)
+    key = grouping.through().key_serde()
+
+    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
+        return lambda cache: Deduplicate(settled.name, cache, key, length, by)
+
+    view = StoreView(from_value=kept_value, visible=visible)
+    return keyed_step(grouping, "deduplicate", lambda flow: passed_codec(flow.key_serde()), view, build)

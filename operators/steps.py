@@ -10,7 +10,6 @@ from typing import Any
 
 from ..state.cache import Codec, StateCache
 from .aggregators import columns_fold
-from .deduplicate import Deduplicate, passed_codec
 from .draft import Settled
 from .durations import Duration, parse_duration
 from .entries import (
@@ -34,13 +33,12 @@ from .processor import Processor, check_processor, has_timers
 from .serde import Serde, check_serde
 from .serde_auto import auto
 from .sessions import SessionFold, session_loops
-from .shelf import kept_value, visible
 from .sinks import sink
 from .sliding import SlidingFold, sliding_loops
 from .states import declared
 from .suppress import Bounds, Suppress, suppress_codec, suppress_view
 from .timers import timers_codec, timers_view
-from .topology import Caches, Node, Operator, OperatorState, StoreView
+from .topology import Caches, Node, Operator, OperatorState
 from .windowed import WindowedFold, windowed_loops
 from .windowing import Making
 from .windows import Emit, SessionWindows, SlidingWindows, Windows
@@ -48,7 +46,6 @@ from .windows import Emit, SessionWindows, SlidingWindows, Windows
 __all__ = [
     "Late",
     "aggregation",
-    "deduplicated",
     "fold",
     "processing",
     "reduction",
@@ -217,20 +214,6 @@ def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
     flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build)
     flow.step.default = name
     return flow
-
-
-def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] | None) -> Flow:
-    """The first record of a key and kind within a time."""
-    if by is not None:
-        check_function(by, ".deduplicate(by=)")
-    length = parse_duration(within, ".deduplicate(within=)", at_least=1)
-    key = grouping.through().key_serde()
-
-    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        return lambda cache: Deduplicate(settled.name, cache, key, length, by)
-
-    view = StoreView(from_value=kept_value, visible=visible)
-    return keyed_step(grouping, "deduplicate", lambda flow: passed_codec(flow.key_serde()), view, build)
 
 
 def processing(

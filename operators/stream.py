@@ -15,6 +15,7 @@ from typing_extensions import ParamSpec, Self, TypeVar
 
 from .aggregators import Aggregator
 from .cogroup import Cogrouping, choosing, cogroup_in_windows
+from .deduplicate import deduplicated
 from .durations import Duration
 from .errors import TopologyError
 from .every import Every
@@ -44,17 +45,7 @@ from .stateless import (
     TableMap,
     WithKey,
 )
-from .steps import (
-    Late,
-    aggregation,
-    deduplicated,
-    fold,
-    processing,
-    reduction,
-    suppression,
-    table_rows,
-    windowed_fold,
-)
+from .steps import Late, aggregation, fold, processing, reduction, suppression, table_rows, windowed_fold
 from .table_join import How
 from .table_steps import (
     group_aggregation,
