@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import ast
-import csv
-import gzip
-import json
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +12,7 @@ import pytest
 
 import tidemill as tm
 
+from . import checks
 from .conftest import EXAMPLES, Load
 
 Driver = tm.testing.TopologyDriver
@@ -91,107 +85,6 @@ def errors(example: Any, driver: Driver) -> None:
     assert [record.value for record in driver.read("prices-per-piece")] == [500.0, 200.0]
 
 
-def async_http(example: Any, driver: Driver) -> None:
-    with rates({"EUR": 1.0, "JPY": 0.006}) as url:
-        example.RATES = url
-        for item, amount, currency in [("lamp", 20, "EUR"), ("tea", 1500, "JPY"), ("pen", 2, "EUR")]:
-            driver.send("orders", key=item, value=example.Order(item, amount, currency))
-        priced = {record.key: record.value for record in driver.read("priced-orders")}
-        assert priced == {item: example.Priced(item, euros) for item, euros in [("lamp", 20), ("tea", 9), ("pen", 2)]}
-        with pytest.raises(tm.RecordError, match=r"in-euros.*404"):
-            driver.send("orders", key="o4", value=example.Order("vase", 5, "XXX"))
-
-
-@contextmanager
-def rates(known: dict[str, float]) -> Iterator[str]:
-    """A service that knows rates; gives its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            rate = known.get(self.path.removeprefix("/"))
-            self.send_response(404 if rate is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(json.dumps({"euros": rate}).encode())
-
-        def log_message(self, format: str, *arguments: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def model_scoring(example: Any, driver: Driver) -> None:
-    iris = example.iris
-    for number, (a, b, c, d) in enumerate(iris.data.tolist()):
-        driver.send("flowers", key=str(number), value=example.Flower((a, b), (c, d)))
-    driver.send("flowers", key="torn", value=example.Flower((5.1, 3.5), (1.4, None)))
-    driver.advance_wall_clock("200ms")
-    labels = {int(record.key): record.value for record in driver.read("labelled")}
-    assert [labels[number] for number in range(150)] == [
-        iris.target_names[label] for label in example.model.predict(iris.data)
-    ]
-    assert sum(labels[number] == iris.target_names[label] for number, label in enumerate(iris.target)) >= 145
-    assert driver.dropped == {("labels", "error"): 1}
-    counts = {record.key: record.value for record in driver.read("counts")}
-    assert sum(counts.values()) == 150
-
-
-def fraud_alert(example: Any, driver: Driver) -> None:
-    def send(card: str, minute: float, **event: Any) -> None:
-        driver.send("card-events", key=card, value=example.Event(**event), timestamp=int(minute * MINUTE))
-
-    for card in ("honest", "stolen", "silent"):
-        send(card, 1, kind="payment", amount=0.5)
-        send(card, 1.5, kind="payment", amount=900)
-    send("slow", 1, kind="payment", amount=0.5)
-    send("slow", 2.5, kind="payment", amount=900)  # more than a minute later
-    send("honest", 3, kind="answer", mine=True)
-    send("stolen", 4, kind="answer", mine=False)
-    for card in ("honest", "stolen", "silent", "slow"):
-        send(card, 20, kind="payment", amount=5)
-    alerts = [record.value for record in driver.read("alerts")]
-    assert sorted(alerts) == [
-        "card honest: did you pay 900.00?",
-        "card silent is blocked: no answer about 900.00",
-        "card silent: did you pay 900.00?",
-        "card stolen is blocked: its owner has not paid",
-        "card stolen: did you pay 900.00?",
-    ]
-    refused = [record.value for record in driver.read("refused")]
-    assert sorted(refused) == ["card silent is blocked", "card stolen is blocked"]
-
-
-def click_sessions(example: Any, driver: Driver) -> None:
-    with gzip.open(EXAMPLES / "clicks" / "ecom.csv.gz", "rt") as log:
-        rows = sorted(csv.DictReader(log), key=lambda row: row["timestamp"])
-    recorded: dict[str, list[dict[str, str]]] = {}
-    for row in rows:
-        recorded.setdefault(row["session_id"], []).append(row)
-    log_of_clicks = [(row["user_id"], row["event"], row["timestamp"]) for row in rows]
-    log_of_clicks += [(row["user_id"], "robot", "2030-01-01 00:00:00") for row in rows]  # all visits are over by then
-    driver.send_all("clicks", [tm.Record(click[0], example.Click(*click), 0) for click in log_of_clicks])
-    found = {
-        (visit.key.key, visit.value["clicks"], visit.key.start, visit.key.end): visit.value
-        for visit in driver.read("visits")
-    }
-
-    def ms(row: dict[str, str]) -> int:
-        return int(datetime.fromisoformat(row["timestamp"]).replace(tzinfo=timezone.utc).timestamp() * 1000)
-
-    assert len(found) == len(recorded) == 3605
-    for visit in recorded.values():
-        value = found[visit[0]["user_id"], len(visit), ms(visit[0]), ms(visit[-1])]
-        assert value["purchases"] == sum(row["event"] == "purchase" for row in visit)
-        assert (value["entry"], value["exit"]) == (visit[0]["event"], visit[-1]["event"])
-
-
 CHECKS: dict[str, Callable[[Any, Driver], None]] = {
     "01_first_program.py": first_program,
     "02_word_count.py": word_count,
@@ -200,10 +93,12 @@ CHECKS: dict[str, Callable[[Any, Driver], None]] = {
     "05_split_merge.py": split_merge,
     "06_table.py": table,
     "07_errors.py": errors,
-    "08_async_http.py": async_http,
-    "09_model_scoring.py": model_scoring,
-    "10_fraud_alert.py": fraud_alert,
-    "11_click_sessions.py": click_sessions,
+    "08_async_http.py": checks.async_http,
+    "09_model_scoring.py": checks.model_scoring,
+    "10_fraud_alert.py": checks.fraud_alert,
+    "11_click_sessions.py": checks.click_sessions,
+    "12_flights_and_weather.py": checks.flights_and_weather,
+    "13_orders_and_customers.py": checks.orders_and_customers,
 }
 
 

@@ -12,6 +12,8 @@ import pytest
 from .eos import check, trial
 from .eos.applications import INPUT, PARTITIONS, EchoMinSum, MaxCount
 from .eos.deaths import PLACES, plan
+from .eos.every_operator import EveryOperator
+from .eos.feed import Feed
 from .stage import Stage
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
@@ -56,3 +58,17 @@ def test_at_least_once_through_twenty_four_deaths(stage: Stage, capsys: pytest.C
     deaths, figures = survive(stage, capsys, "at_least_once", rounds=1, at_random=3)
     assert deaths >= 24
     assert any("repeated" in one for one in figures), "no death hit a place where at-least-once repeats"
+
+
+@pytest.mark.timeout(480)
+def test_every_step_with_state_through_a_dozen_deaths(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    seed, chance = trial.seeded()
+    stage.topics(INPUT, partitions=PARTITIONS)
+    one = trial.Trial(stage, EveryOperator(), guarantee="exactly_once", commit_interval="400ms")
+    with Feed(stage.broker, stage.name(INPUT), rate=100, seed=seed, keys=40):
+        one.suffer(plan(chance, rounds=1, at_random=3))
+    findings, figures = one.judge()
+    with capsys.disabled():
+        print(f"\nseed {seed}, {figures}, {one.ordeal.figures()}")
+    assert findings == [], f"seed {seed}: " + "\n".join(findings)
+    assert set(one.ordeal.died) == {*PLACES, "random"}

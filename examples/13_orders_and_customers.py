@@ -1,0 +1,48 @@
+"""Tables that follow a database: change-data-capture topics, joined by foreign key, and counted.
+
+Each topic has the newest row under its primary key, and null for a row that was deleted, as Debezium and its like write
+them. An order knows its customer by number. The joined table follows both: when a customer moves, all of that
+customer's orders follow; when an order changes hands, or goes, so does its row. The second table counts open orders by
+country, and takes back what it counted before.
+"""
+
+import msgspec
+
+import tidemill as tm
+
+
+class Customer(msgspec.Struct):
+    name: str
+    country: str
+
+
+class Order(msgspec.Struct):
+    customer: int
+    item: str
+    paid: bool = False
+
+
+class Row(msgspec.Struct):
+    item: str
+    paid: bool
+    name: str
+    country: str
+
+
+def joined(order: Order, customer: Customer) -> Row:
+    return Row(order.item, order.paid, customer.name, customer.country)
+
+
+app = tm.App("orders")
+
+customers = app.table("customers", key=tm.int64, value=tm.json(Customer))
+orders = app.table("orders", key=tm.int64, value=tm.json(Order))
+
+rows = orders.join(customers, on=lambda order: order.customer, function=joined).named("rows")
+rows.to("orders-with-customers", value=tm.json(Row))
+
+unpaid = rows.filter(lambda row: not row.paid).group_by(lambda row: row.country).count().named("unpaid")
+unpaid.to("unpaid-by-country", key=tm.utf8, value=tm.json)
+
+if __name__ == "__main__":
+    app.main()
