@@ -142,6 +142,7 @@ remembering = data.process(Remembering).named("remembering")
 write("remembering", remembering)
 write("remembering-old", remembering.side("old"))
 write("reporting", small.process(Reporting).named("reporting"))
+write("first-only", small.deduplicate(within="300ms").named("first-only"))
 write("async", data.map_async(tripled, in_flight=8).named("async"))
 write("batch", data.map_batch(doubled, max_size=16, max_wait="200ms").named("batch"))
 
