@@ -1,7 +1,7 @@
 """From the name of a recorded case and its parameters to the Tidemill program that must do the same.
 
 A case's header says in words what its topology and functions are. Each function here adds them to an application: the
-topics read and written have the names of the case. What is not in `TOPOLOGIES` cannot be written.
+topics read and written have the names of the case.
 """
 
 from __future__ import annotations
@@ -111,6 +111,3 @@ TOPOLOGIES: Final[dict[str, Callable[[tm.Builder, Params], None]]] = {
     **TABLES,
     **WINDOWS,
 }
-
-UNSUPPORTED: Final[frozenset[str]] = frozenset()
-"""Variants of these that cannot be written."""
