@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -16,8 +17,21 @@ Sent = tuple[str, str | None, int | None, int]
 
 keys = st.sampled_from([None, "k", "l"])
 values = st.none() | st.integers(0, 9)
-times = st.integers(0, 60) | st.integers(0, 400)
-records = st.lists(st.tuples(st.sampled_from("ab"), keys, values, times), min_size=1, max_size=60)
+steps = st.integers(0, 8) | st.sampled_from([0, 80])
+lateness = st.just(0) | st.integers(0, 25)
+
+
+def in_time(items: list[tuple[str, str | None, int | None, int, int]]) -> list[Sent]:
+    """Time goes on by steps; some records are late."""
+    ends = accumulate(step for *_, step, _ in items)
+    return [
+        (topic, key, value, max(0, end - late)) for (topic, key, value, _, late), end in zip(items, ends, strict=True)
+    ]
+
+
+records = st.lists(st.tuples(st.sampled_from("ab"), keys, values, steps, lateness), min_size=15, max_size=60).map(
+    in_time
+)
 hows = st.sampled_from(["inner", "left", "outer"])
 
 
@@ -110,7 +124,7 @@ def test_records_meet_whatever_partition_they_were_in() -> None:
     """One side is keyed by its topic, the other re-keyed: the repartition writes keys as the topic has them."""
     app = tm.App("test")
     right = stream(app, "b").with_key(lambda v: v["user"]).map(lambda v: v["n"])
-    stream(app, "a").join(right, pair, within=10).named("j").to("out")
+    app.stream("a", key=tm.json, value=tm.json).join(right, pair, within=10).named("j").to("out")
     with testing.TopologyDriver(app, partitions={"a": 5, "b": 3}) as driver:
         for number in range(40):
             driver.send("a", f"user {number}", number, 100)
