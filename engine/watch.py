@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -98,11 +99,13 @@ class Watch:
             try:
                 seen = self.look()
             except Retryable as failure:
-                LOG.debug("%s; looking again later", failure)
+                LOG.info("%s; looking at the topics again later", failure)
                 continue
             except BaseException as failure:  # the loop raises it
                 self._tell(failure)
                 return
+            if seen.racks != self._seen.racks:
+                LOG.info("the leaders of partitions are in these racks now: %s", counted(seen.racks))
             if seen != self._seen:
                 self._seen = seen
                 self._tell(seen)
@@ -137,3 +140,9 @@ def differences(before: Plan, after: Plan) -> list[str]:
     )
     grown = [topic for topic in sorted(new) if old.get(topic, 0) != new[topic]]
     return [f"{topic!r} {old.get(topic, 0)} -> {new[topic]}" for topic in grown]
+
+
+def counted(racks: Racks) -> str:
+    """How many leaders each rack has, for people."""
+    found = Counter(rack or "unknown" for leaders in racks.values() for rack in leaders)
+    return ", ".join(f"{rack} {count}" for rack, count in sorted(found.items()))

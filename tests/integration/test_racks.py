@@ -96,7 +96,11 @@ def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: st
         client.wait_for(
             lambda: set(leaders(cluster, data).values()) == {1, 3}, 60, "the leaders to be where the processes are"
         )
-        client.wait_for(lambda: parts() in ([near_one, near_three], [near_three, near_one]), 180, "tasks to follow")
+        try:
+            client.wait_for(lambda: parts() in ([near_one, near_three], [near_three, near_one]), 180, "tasks to follow")
+        except TimeoutError as late:
+            told = "\n".join(line for life in lives.values() for line in life.log.splitlines() if "racks now" in line)
+            raise AssertionError(f"tasks are at {parts()}, leaders at {leaders(cluster, data)}:\n{told}") from late
         for rack, wanted in (("rack-1", near_one), ("rack-3", near_three)):
             for number in wanted:
                 lives[rack].wait_for(f"task 0_{number} is ready")
