@@ -28,6 +28,11 @@ T = TypeVar("T")
 _TIMEOUT = 30.0
 _EARLIEST: Any = OffsetSpec.earliest()
 _LATEST: Any = OffsetSpec.latest()
+_NO_LEADER_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 _COMMITTED = {True: "read_committed", False: "read_uncommitted"}
 
 
@@ -59,7 +64,10 @@ def admin(bootstrap: str) -> AdminClient:
 def create_topic(
     bootstrap: str, topic: str, partitions: int = 1, *, replication: int = -1, config: Mapping[str, str] | None = None
 ) -> None:
-    """Make a topic and wait until every broker that may be asked knows it. -1: the broker's default replication."""
+    """Make a topic and wait until its leaders are known and answer. -1: the broker's default replication.
+
+    A broker tells who leads a partition before the leader itself has taken up its office.
+    """
     _ask(bootstrap, lambda c: c.create_topics([NewTopic(topic, partitions, replication, config=dict(config or {}))]))
     client = admin(bootstrap)
 
@@ -71,7 +79,17 @@ def create_topic(
             and all(p.leader >= 0 for p in found.partitions.values())
         )
 
+    def led() -> bool:
+        try:
+            end_offsets(bootstrap, topic)
+        except KafkaException as failure:
+            if failure.args[0].code() in _NO_LEADER_YET:
+                return False
+            raise
+        return True
+
     wait_for(known, 15, f"topic {topic} to appear")
+    wait_for(led, 15, f"the leaders of topic {topic} to take up their offices")
 
 
 def delete_topic(bootstrap: str, topic: str) -> None:
