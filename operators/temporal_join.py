@@ -106,14 +106,16 @@ class TemporalJoin:
         *,
         left: bool,
         grace: int = 0,
+        watermarked: bool,
     ) -> None:
-        """Without a buffer every record is joined at once."""
+        """Without a buffer every record is joined at once. When `watermarked` time is told."""
         self._step = step
         self._versions = versions
         self._function = function
         self._buffer = buffer
         self._left = left
         self._grace = grace
+        self._watermarked = watermarked
         self._earliest: int | None = None  # no record waits with an earlier time; None when that is not known
         self._owed: int | None = (
             None  # the offset of the record after which one that had waited failed: others may be due
@@ -142,7 +144,7 @@ class TemporalJoin:
 
     def _buffered(self, rest: Iterator[tuple[int, Record[Any, Any]]], buffer: Cache, done: Records) -> None:
         began = time, number = buffer[CLOCK] or (-1, 0)
-        grace = self._grace
+        grace, by_records = self._grace, not self._watermarked
         try:
             if self._owed is not None:
                 self._release(buffer, time - grace, self._owed, done)
@@ -152,7 +154,7 @@ class TemporalJoin:
                     self._versions.put(record.key, record.value, timestamp)
                     continue
                 if not self._usable(record):
-                    time = max(time, timestamp)
+                    time = max(time, timestamp) if by_records else time
                     continue
                 if timestamp < time - grace or record.key is None:
                     self._join(record, done)
@@ -161,11 +163,30 @@ class TemporalJoin:
                     number += 1
                     if self._earliest is not None and timestamp < self._earliest:
                         self._earliest = timestamp
-                time = max(time, timestamp)
+                time = max(time, timestamp) if by_records else time
                 self._release(buffer, time - grace, record.offset, done)
         finally:
             if (time, number) != began:
                 buffer.put(CLOCK, (time, number))
+
+    def advance(self, time: int, offset: int, now: int) -> Records:
+        """Moves stream time. By the wall clock it moves, and is kept, only where a record has waited long enough."""
+        buffer, done = self._buffer, list[Record[Any, Any]]()
+        if buffer is None:
+            return done
+        before, number = buffer[CLOCK] or (-1, 0)
+        if time > before and (offset >= 0 or self._releases_by(buffer, time - self._grace)):
+            buffer.put(CLOCK, (time, number))
+            before = time
+        try:
+            self._release(buffer, before - self._grace, offset, done)
+        except WaitingFailed as failed:
+            raise RecordError(self._step, -1, failed.record, done, doing="join") from failed.__cause__
+        return done
+
+    def _releases_by(self, buffer: Cache, until: int) -> bool:
+        first = next((waiting.time for waiting, _ in buffer.scan(ENTRY, None)), NEVER)
+        return first <= until
 
     def _usable(self, record: Record[Any, Any]) -> bool:
         """Whether a record takes part; those that do not are counted."""

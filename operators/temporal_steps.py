@@ -114,7 +114,10 @@ def temporal_join(
                 cache = caches[versions.name]
                 kept = Versions(cache, cache.put, key.encode, history)
                 waiting = caches[buffer.name] if wait else None
-                return TemporalJoin(settled.name, kept, function, waiting, left=how == "left", grace=wait)
+                left, watermarked = how == "left", settled.watermark is not None
+                return TemporalJoin(
+                    settled.name, kept, function, waiting, left=left, grace=wait, watermarked=watermarked
+                )
 
             return Node(
                 settled.id,

@@ -40,6 +40,14 @@ def cogrouped(app: tm.App) -> None:
     cogrouped.window(tm.tumbling(10, grace=3)).aggregate(lambda: 0).named("c").to("out")
 
 
+def as_of(app: tm.App) -> None:
+    def both(left: Any, right: Any) -> Any:
+        return [checked(left), right]
+
+    rows = app.table("b", key=tm.utf8, value=tm.json, history="1h")
+    marked(app).join(rows, both, as_of=True, how="left", grace=4).named("j").to("out")
+
+
 class Timed(tm.Processor[str, Any, Any]):
     """Timers, and state that is forgotten."""
 
@@ -67,6 +75,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], Any]]] = {
     "watermark behind a repartition": behind_a_repartition,
     "watermark, inner join": joined("inner"),
     "watermark, outer join": joined("outer"),
+    "watermark, join as of": as_of,
     "watermark, cogroup": cogrouped,
     "watermark, timers": lambda app: marked(app).process(Timed).named("p").to("out"),
     "watermark, recurring methods": lambda app: marked(app).process(Recurring).named("p").to("out"),

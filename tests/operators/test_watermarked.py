@@ -104,6 +104,19 @@ def test_a_join_gives_up_when_nothing_comes() -> None:
         assert values(driver) == [[1, None]]
 
 
+def test_what_waits_for_a_version_is_joined_when_nothing_comes() -> None:
+    app = tm.App("test")
+    rows = app.table("t", key=tm.utf8, value=tm.json, history="1h")
+    source(app).join(rows, lambda value, row: [value, row], as_of=True, grace="5s").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", 1, 10)
+        driver.send("t", "k", "row", 5)
+        driver.advance_wall_clock("29s")
+        assert values(driver) == []
+        driver.advance_wall_clock("1s")
+        assert values(driver) == [[1, "row"]]
+
+
 class Silence(tm.Processor[str, Any, Any]):
     """Tells when a key was quiet for a while."""
 
