@@ -26,6 +26,7 @@ from .windows import Emit, SessionWindows
 __all__ = ["SessionFold", "session_loops"]
 
 NEVER = 1 << 62
+SEGMENT = 60_000
 
 LOOP = """\
 def loop(step, records, cache, drops, emit):
@@ -147,6 +148,8 @@ class SessionFold(Windowing):
     def __init__(self, making: Making, cache: StateCache[Any, Any], windows: SessionWindows) -> None:
         super().__init__(making, cache)
         self._kept = windows.span - making.emit.on_update
+        self._segment = max(windows.span // 2, SEGMENT) if making.emit.drop_expired else NEVER
+        """Kafka Streams deletes sessions, sent or not, once all that end in the same so many ms are left behind."""
         self.oldest = -1
         """No session in the store ends before this, but for those with results that wait."""
 
@@ -168,12 +171,14 @@ class SessionFold(Windowing):
     def settle(self, offset: int, emit: Callable[[Any], None]) -> None:
         """Sends, on closing, and forgets the sessions that stream time has left behind."""
         left_behind = self.time - self._kept
+        deleted = left_behind - left_behind % self._segment
         for slot, entry in self._scan(self.oldest, None):
             if slot[0] >= left_behind:
                 self.oldest = slot[0]
                 return
             if self._emit.on_close:
-                emit(self._final(slot, entry, offset))
+                if slot[0] >= deleted:
+                    emit(self._final(slot, entry, offset))
             elif self._waits(slot):
                 continue
             self._forget(slot)

@@ -123,7 +123,7 @@ class SlidingFold(Windowing):
         """What a record changes, in order, and for how many windows it is late."""
         cache, size = self._cache, self._windows.size
         head: Any = cache[HEAD, key] or ()
-        first = max(timestamp - 2 * size, self._newest - self._windows.kept + 1)
+        first = max(timestamp - 2 * size, self._kept_from())
         starts = head[bisect_left(head, first) : bisect_left(head, timestamp + 2)]
         entries: Any = [(start, cache[start, key]) for start in starts]
         planned = (early_changes if timestamp < size else changes)(entries, timestamp, size)
@@ -190,7 +190,7 @@ class SlidingFold(Windowing):
             self._cache.put(NEWEST, (self._newest,))
 
     def _kept_from(self) -> int:
-        """Windows that start before this can be forgotten; on close one later than they are not found any more."""
+        """Windows that start before this are not found any more, and can be forgotten: on close one later."""
         return self._newest - self._windows.kept + (not self._emit.on_close)
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:

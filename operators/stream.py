@@ -631,7 +631,7 @@ class WindowedStream(Generic[K, V]):
 
         At intervals each window's newest result is sent at most once in so much time of the wall clock, if it has
         changed since. A jump in time may close windows and end their retention at once. Kafka Streams does not send
-        these, sessions excepted: neither does Tidemill with `expired="drop"`.
+        these (sessions: if it deletes the segment they are in): neither does Tidemill with `expired="drop"`.
         """
         return WindowedStream(self._grouping, self._windows, emitting(when, expired), self._late)
 
