@@ -2,7 +2,8 @@
 
 The join keeps the table's versions itself. With a grace its records wait in a buffer, in the order of time, then key,
 then arrival, until the stream's time passes their time by the grace: until then the table may still learn what it was.
-A record that is later than that is joined at once. Time is the largest of the stream's own timestamps.
+A record that is later than that is joined at once. Time is the largest timestamp of the stream's records that take
+part: one that is dropped for want of a key or a value moves nothing.
 
     encoded key of the buffer: 00 the clock   |   01 + time + key + number
 """
@@ -154,7 +155,6 @@ class TemporalJoin:
                     self._versions.put(record.key, record.value, timestamp)
                     continue
                 if not self._usable(record):
-                    time = max(time, timestamp) if by_records else time
                     continue
                 if timestamp < time - grace or record.key is None:
                     self._join(record, done)

@@ -105,7 +105,10 @@ class Unmatched:
             self._order = Listed(self._encode_key)
 
     def _after(self, order: Listed | Scanned, seen: Waiting) -> int:
-        """The time of the record that follows the one seen, or of that one when none does."""
+        """The time of the record that follows the first one of a slot, or of that one when none does."""
+        entry = self._cache[seen]
+        if entry is not None and len(entry[1]) > 1:
+            return seen.timestamp
         others = order.first(LEFT, seen.timestamp) if seen.side == RIGHT else order.first(RIGHT, seen.timestamp + 1)
         following = order.following(seen), others
         return min((slot.timestamp for slot in following if slot is not None), default=seen.timestamp)

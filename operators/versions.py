@@ -3,7 +3,9 @@
 A version is valid from its own time until that of the next one; a tombstone is a version without a value. What is
 newest by time lies under a key's last slot, so that the usual look-up is one read; what it replaced is kept under the
 time from which it was valid. As in Kafka Streams a version that is older than the newest of all by more than the
-history is refused, and a look-up that goes back further finds the newest version of the key or nothing.
+history is refused, and a look-up that goes back further finds the newest version of the key or nothing; and a
+tombstone that takes back the newest version, with its very time, leaves things as they were before that
+(`RocksDBVersionedStore`).
 
 Versions that no look-up can find any more are deleted a little later: an index in the same store, in the order of time,
 says which keys may have some, a note a key and eighth of the history.
@@ -96,19 +98,49 @@ class Versions:
             return REFUSED
         newest: Version | None = cache[key, LATEST]
         version = Version(time, value)
-        if newest is None or newest.valid_from <= time:
-            if newest is not None and newest.valid_from < time:
+        if newest is None or newest.valid_from < time:
+            if newest is not None:
                 write((key, newest.valid_from), newest)
                 self._note(key, time)
             elif value is None:
                 self._note(key, time)
             write((key, LATEST), version)
             return None
+        if newest.valid_from == time:
+            if newest.value is not None and value is None:
+                self._withdraw(key, time)
+                return None
+            if newest.value is None and value is not None:
+                write((key, time), newest)
+            write((key, LATEST), version)
+            return None
         raw = self._encode_key(key)
-        _, following = next(cache.scan(ENTRY + pack(raw, time + 1), ENTRY + pack(raw, LATEST) + b"\x00"))
+        slot, following = next(cache.scan(ENTRY + pack(raw, time + 1), ENTRY + pack(raw, LATEST) + b"\x00"))
         write((key, time), version)
+        if value is None and slot[1] == LATEST:
+            write((key, following.valid_from), Version(following.valid_from, None))
         self._note(key, following.valid_from)
         return following.valid_from
+
+    def _withdraw(self, key: Any, time: int) -> None:
+        """Takes the newest version back, by a tombstone of its own time.
+
+        The tombstone is kept where an earlier version is known to have ended then; else what came before is the newest
+        again, so that a record that comes late may be. That a tombstone came at this time, and then the value, is known
+        by a tombstone in the slot of the time.
+        """
+        write, raw = self._write, self._encode_key(key)
+        before = next(self._cache.scan(ENTRY + pack(raw, 0), ENTRY + pack(raw, time + 1), reverse=True), None)
+        if before is None:
+            write((key, LATEST), None)
+            return
+        slot, version = before
+        if version.value is not None:
+            version = Version(time, None)
+        else:
+            write(slot, None)
+        write((key, LATEST), version)
+        self._note(key, version.valid_from)
 
     def _note(self, key: Any, ended: int) -> None:
         """Notes in the index that a version of a key ended at a time."""

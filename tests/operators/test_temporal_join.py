@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.operators.version_models import HISTORY, Put, Versioned
 
 
 class Sent(NamedTuple):
@@ -18,7 +19,6 @@ class Sent(NamedTuple):
     time: int
 
 
-HISTORY = 30
 inputs = st.lists(
     st.builds(Sent, st.sampled_from("st"), st.sampled_from("kl"), st.none() | st.integers(0, 9), st.integers(0, 60)),
     min_size=1,
@@ -28,30 +28,26 @@ inputs = st.lists(
 
 def expected(sent: list[Sent], left: bool, grace: int) -> list[Any]:
     """What each input causes, from all that came before it."""
-    rows: dict[str, dict[int, int | None]] = {"k": {}, "l": {}}
-    newest = time = -1
+    rows = Versioned()
+    time = -1
     waiting: list[tuple[int, str, int, int]] = []
     found: list[Any] = []
 
     def join(key: str, value: int, at: int) -> None:
-        begun = max((begin for begin in rows[key] if begin <= at), default=None)
-        forgotten = begun is not None and at < newest - HISTORY and begun != max(rows[key])
-        row = None if begun is None or forgotten else rows[key][begun]
+        row = rows.as_of(key, at)
         if row is not None or left:
-            found.append((key, [value, row], at))
+            found.append((key, [value, None if row is None else row.value], at))
 
     for number, (topic, key, value, at) in enumerate(sent):
         if topic == "t":
-            if at >= newest - HISTORY:
-                rows[key][at] = value
-                newest = max(newest, at)
+            rows.put(Put(key, value, at))
             continue
-        time = max(time, at)
         if value is None:
             continue
         if at < time - grace:
             join(key, value, at)
         else:
+            time = max(time, at)
             waiting.append((at, key, number, value))
         for entry in sorted(entry for entry in waiting if entry[0] <= time - grace):
             waiting.remove(entry)

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.versions import REFUSED, Version, Versions, versions_codec
+from tests.operators.version_models import HISTORY, Put, Versioned
+from tidemill.operators.versions import Versions, versions_codec
 from tidemill.state.cache import StateCache
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Position
 
-HISTORY = 20
-
-
-class Put(NamedTuple):
-    key: str
-    value: int | None
-    time: int
-
-
 puts = st.lists(
     st.builds(Put, st.sampled_from("kl"), st.none() | st.integers(0, 9), st.integers(0, 90)), min_size=1, max_size=40
 )
-
-
-class Model:
-    """Every version that was ever taken."""
-
-    def __init__(self) -> None:
-        self.newest = -1
-        self.taken: dict[str, dict[int, int | None]] = {"k": {}, "l": {}}
-
-    def put(self, put: Put) -> int | None:
-        if put.time < self.newest - HISTORY:
-            return REFUSED
-        self.newest = max(self.newest, put.time)
-        later = [time for time in self.taken[put.key] if time > put.time]
-        self.taken[put.key][put.time] = put.value
-        return min(later, default=None)
-
-    def as_of(self, key: str, time: int) -> Version | None:
-        known = self.taken[key]
-        begun = max((at for at in known if at <= time), default=None)
-        if begun is None or known[begun] is None or (time < self.newest - HISTORY and begun != max(known)):
-            return None
-        return Version(begun, known[begun])
 
 
 class Kept:
@@ -73,7 +42,7 @@ class Kept:
 @settings(deadline=None)
 @given(puts, st.sets(st.integers(0, 40)))
 def test_versions_are_what_was_put(sent: list[Put], commits: set[int]) -> None:
-    model, kept = Model(), Kept()
+    model, kept = Versioned(), Kept()
     for place, put in enumerate(sent):
         assert kept.versions.put(put.key, put.value, put.time) == model.put(put)
         if place in commits:
