@@ -29,8 +29,9 @@ class Versioned:
         self.newest = max(self.newest, put.time)
         taken, newest = self.taken[put.key], max(self.taken[put.key], default=None)
         later = [time for time in taken if time > put.time]
-        if newest == put.time and put.value is None and taken[newest] is not None and self.ended[put.key] != newest:
-            del taken[newest]  # the tombstone leaves nothing
+        replaced = taken.get(put.time) if newest == put.time else None
+        if replaced is not None and put.value is None and self.ended[put.key] != put.time:
+            del taken[put.time]  # the tombstone leaves nothing
             return None
         if newest is not None and later == [newest]:
             self.ended[put.key] = newest  # a late version ends when the newest begins
