@@ -63,11 +63,15 @@ class Topics:
             return {}
         futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
         found: dict[str, tuple[str, ...]] = {}
-        for name, future in futures.items():
-            topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
-            if topic is not None:
-                leaders = [one.leader for one in sorted(topic.partitions, key=lambda one: one.id)]
-                found[name] = tuple("" if leader is None else leader.rack or "" for leader in leaders)
+        try:
+            for name, future in futures.items():
+                topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
+                if topic is not None:
+                    leaders = [one.leader for one in sorted(topic.partitions, key=lambda one: one.id)]
+                    found[name] = tuple("" if leader is None else leader.rack or "" for leader in leaders)
+        except Retryable:
+            self._learn_leaders()
+            raise
         return found
 
     def identities(self, names: list[str]) -> dict[str, tuple[str, int]]:

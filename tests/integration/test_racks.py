@@ -91,7 +91,7 @@ def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: st
             found = client.members(cluster.bootstrap, app_id)
             return sorted({p.partition for p in member.assignment.topic_partitions} for member in found)
 
-        client.wait_for(lambda: sorted(map(len, parts())) == [3, 3], 60, "three tasks in each")
+        client.wait_for(lambda: sorted(map(len, parts())) == [3, 3], 120, "three tasks in each")
         cluster.nodes[1].stop()
         client.wait_for(
             lambda: set(leaders(cluster, data).values()) == {1, 3}, 60, "the leaders to be where the processes are"
@@ -99,7 +99,9 @@ def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: st
         try:
             client.wait_for(lambda: parts() in ([near_one, near_three], [near_three, near_one]), 180, "tasks to follow")
         except TimeoutError as late:
-            told = "\n".join(line for life in lives.values() for line in life.log.splitlines() if "racks now" in line)
+            told = "\n".join(
+                line for life in lives.values() for line in life.log.splitlines() if "tidemill.watch" in line
+            )
             raise AssertionError(f"tasks are at {parts()}, leaders at {leaders(cluster, data)}:\n{told}") from late
         for rack, wanted in (("rack-1", near_one), ("rack-3", near_three)):
             for number in wanted:
