@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.brokers import client
@@ -33,6 +34,10 @@ _MARKS_OF_FIXTURES = {
 _OWN = {"own_kafka", "start_kafka", "cluster", "ways"}
 _WAYS = 5
 _LEFT_OUT = "left out: "
+
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared: no test measures speed
+hypothesis.settings.load_profile("untimed")
 
 
 @cache
