@@ -10,7 +10,7 @@ NaN, and is skipped by `min` and `max` where there is a number. "First" and "las
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_by
 from itertools import count as count_from
@@ -148,25 +148,23 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     every = tuple(slot for group in slots.values() for slot in group)
     fields = list(dict.fromkeys(column.field for column in columns.values() if column.field is not None))
     inputs: dict[Field, str] = {None: "value", **{field: f"x{number}" for number, field in enumerate(fields)}}
-    names: dict[str, Any] = {f"f{number}": field for number, field in enumerate(fields) if callable(field)}
-    names["field_of"] = field_of
+    look_up = LookUp([field for field in fields if isinstance(field, str)])
+    names: dict[str, Any] = {"look_up": look_up, "classes": look_up.classes}
+    names |= {f"f_{x}": field for field, x in inputs.items() if callable(field)}
     uses = {
         name: {use: f"u{number}_{use}" for use in column.uses} for number, (name, column) in enumerate(columns.items())
     }
     names |= {alias: columns[name].uses[use] for name, aliases in uses.items() for use, alias in aliases.items()}
 
-    def change(mapping: bool, template: Callable[[Aggregator[Any]], str]) -> list[str]:
-        lines: list[str] = []
-        for number, field in enumerate(fields):
-            if callable(field):
-                lines.append(f"x{number} = None if value is None else f{number}(value)")
-            else:
-                lines += _access(f"x{number}", field, mapping)
+    read = _reading(inputs)
+
+    def change(template: Callable[[Aggregator[Any]], str]) -> tuple[str, ...]:
+        lines = [*read]
         for name, column in columns.items():
             x = inputs[column.field]
             statement = template(column).format(*slots[name], x=x, **uses[name])
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
-        return lines
+        return tuple(lines)
 
     unmergeable = [f"tm.{column.kind}" for column in columns.values() if column.merge is None]
     shown = ", ".join(
@@ -175,14 +173,14 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     return Fold(
         slots=every,
         start=tuple(start for column in columns.values() for start in column.start),
-        update=lambda mapping: change(mapping, lambda column: column.update),
+        update=change(lambda column: column.update),
         result=f"{{{shown}}}",
         keep=_keeper(columns, slots, every),
         restore=_restorer(columns),
         names=names,
         undo=None
         if any(column.undo is None for column in columns.values())
-        else lambda mapping: change(mapping, lambda column: column.undo or ""),
+        else change(lambda column: column.undo or ""),
         merge=None if unmergeable else _merging(columns, slots, uses),
         cannot_merge=f"{', '.join(unmergeable)} cannot: use fixed windows",
     )
@@ -219,14 +217,39 @@ def field_of(value: Any, field: str) -> Any:
         ) from None
 
 
-def _access(target: str, field: str, mapping: bool) -> list[str]:
-    """Reads a field in the way most values of a batch have it, in the other way when that fails."""
-    other_way = f"{target} = field_of(value, {field!r})"
-    if mapping:
-        return ["try:", f"    {target} = value[{field!r}]", "except (KeyError, TypeError):", f"    {other_way}"]
-    if field.isidentifier() and not keyword.iskeyword(field):
-        return ["try:", f"    {target} = value.{field}", "except AttributeError:", f"    {other_way}"]
-    return [other_way]
+class LookUp:
+    """The named fields of a value of any class.
+
+    It remembers the classes whose fields are attributes, so that a loop can read those, and dicts, by itself. A dict
+    has attributes too (`items`, `values`, `get`), so each value is read by its own class, whatever came before it.
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = fields
+        self.classes: set[type[Any]] = set()
+
+    def __call__(self, value: Any) -> list[Any]:
+        if value is not None and not isinstance(value, Mapping):
+            self.classes.add(value.__class__)
+        return [field_of(value, field) for field in self._fields]
+
+
+def _reading(inputs: Mapping[Field, str]) -> list[str]:
+    """Statements that read each field once."""
+    named = {field: x for field, x in inputs.items() if isinstance(field, str)}
+    lines: list[str] = []
+    if named:
+        asked = f"{', '.join(named.values())}, = look_up(value)"
+        lines += ["cls = value.__class__", "if cls is dict:", "    try:"]
+        lines += [f"        {x} = value[{field!r}]" for field, x in named.items()]
+        lines += ["    except KeyError:", f"        {asked}"]
+        if all(field.isidentifier() and not keyword.iskeyword(field) for field in named):
+            lines += ["elif cls in classes:", "    try:"]
+            lines += [f"        {x} = value.{field}" for field, x in named.items()]
+            lines += ["    except AttributeError:", f"        {asked}"]
+        lines += ["else:", f"    {asked}"]
+    lines += [f"{x} = None if value is None else f_{x}(value)" for field, x in inputs.items() if callable(field)]
+    return lines
 
 
 def _kept_as(name: str, column: Aggregator[Any]) -> str:

@@ -59,27 +59,23 @@ class WaitingBatchMap:
         self._max_size = max_size
         self._max_wait = max_wait
         self._pending = Pending(cache)
-        self._since: int | None = None
-        """Since when the oldest record waits; None when that is not known yet."""
+        self._came: dict[int, int] = {}
+        """When each record that waits came, by the wall clock; of one found in the store, when it was first seen."""
 
     def process(self, records: Records, now: int) -> Records:
         for record in records:
-            self._pending.add(record)
+            self._came[self._pending.add(record)] = now
         done: Records = []
         while len(self._pending) >= self._max_size:
-            self._since = None
             self._send(done, len(records) - 1)
-        if self._since is None and self._pending:
-            self._since = now
         return done
 
     def tick(self, now: int) -> Records:
         done: Records = []
-        if self._since is None:
-            self._since = now
-        if self._pending and now - self._since >= self._max_wait:
+        while (oldest := next(iter(self._pending.records), None)) is not None:
+            if now - self._came.setdefault(oldest, now) < self._max_wait:
+                break
             self._send(done, 0)
-            self._since = None
         return done
 
     def _send(self, done: Records, index: int) -> None:
@@ -94,6 +90,7 @@ class WaitingBatchMap:
         results, error = results_of(self._step, self._function, [record.value for record in batch])
         for number in numbers[: len(results) + (error is not None)]:
             pending.remove(number)
+            self._came.pop(number, None)
         done += renewed(batch, results)
         if error is not None:
             raise RecordError(self._step, index, batch[len(results)], done) from error

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..state.cache import Codec, StateCache
-from .cogroup_windows import CogroupWindows, cogroup_loops
+from .cogroup_windows import CogroupWindows, cogroup_loop
 from .draft import Asks, Settled
 from .entries import windowed_codec, windowed_view
 from .errors import RecordError
@@ -111,8 +111,8 @@ def cogroup_in_windows(
     folding = aggregating(initial, function, serde or auto)
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loops = cogroup_loops(folding, windows, updates=settled.updates_out, watermarked=settled.watermark is not None)
-        return lambda cache: CogroupWindows(settled.name, cache, loops, windows, len(groupings))
+        loop = cogroup_loop(folding, windows, updates=settled.updates_out, watermarked=settled.watermark is not None)
+        return lambda cache: CogroupWindows(settled.name, cache, loop, windows, len(groupings))
 
     def codec(flow: Flow) -> Codec[Any, Any]:
         return windowed_codec(flow.key_serde(), folding.keep, folding.restore)

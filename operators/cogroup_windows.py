@@ -13,13 +13,13 @@ from typing import Any
 from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import clock_of, stream_clock
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .poison import cause_of, poison
 from .record import Record, Update, Windowed
 from .windowing import moves
 from .windows import TimeWindows
 
-__all__ = ["CogroupWindows", "cogroup_loops"]
+__all__ = ["CogroupWindows", "cogroup_loop"]
 
 Records = list[Record[Any, Any]]
 
@@ -67,7 +67,7 @@ def loop(step, records, cache, drops, emit):
 """
 
 
-def cogroup_loops(fold: Fold, windows: TimeWindows, *, updates: bool, watermarked: bool) -> Loops:
+def cogroup_loop(fold: Fold, windows: TimeWindows, *, updates: bool, watermarked: bool) -> Loop:
     """The loop of a fold a key and window. A record counts in all its windows or, failing, in none."""
     return fold.loop(
         "windowed cogroup",
@@ -84,12 +84,10 @@ def cogroup_loops(fold: Fold, windows: TimeWindows, *, updates: bool, watermarke
 class CogroupWindows:
     """A fold a key and window of the contributions of several streams."""
 
-    def __init__(
-        self, step: str, cache: StateCache[Any, Any], loops: Loops, windows: TimeWindows, streams: int
-    ) -> None:
+    def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop, windows: TimeWindows, streams: int) -> None:
         self._step = step
         self._cache = cache
-        self._loop = loops.objects
+        self._loop = loop
         self._windows = windows
         self._clocks = [stream_clock(stream) for stream in range(streams)]
         self._newest = -1

@@ -15,35 +15,20 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from .entries import Entry, serde_entry
 from .generated import define, expanded
-from .record import Record, Update
+from .record import Update
 from .serde import Serde
 
-__all__ = ["Copier", "Fold", "Loops", "aggregating", "counting", "reducing"]
+__all__ = ["Copier", "Fold", "Loop", "aggregating", "counting", "reducing"]
 
 Loop = Callable[..., None]
-
-
-class Loops(NamedTuple):
-    """One loop in two forms."""
-
-    objects: Loop
-    mappings: Loop
-
-    def like(self, records: Sequence[Record[Any, Any]]) -> Loop:
-        """The form that is the quicker one for the first of these."""
-        return self.for_value(records[0].value) if records else self.objects
-
-    def for_value(self, value: Any) -> Loop:
-        """The form that is the quicker one for values such as this."""
-        return self.mappings if isinstance(value, Mapping) else self.objects
 
 
 ATOMS = {
@@ -60,8 +45,8 @@ class Fold:
     """Names of the state's variables."""
     start: tuple[str, ...]
     """What each is at first."""
-    update: Callable[[bool], list[str]]
-    """Statements that change them by `value`; the argument says whether values are mappings rather than objects."""
+    update: tuple[str, ...]
+    """Statements that change them by `value`."""
     result: str
     """An expression of the slots."""
     keep: Callable[[Entry], bytes]
@@ -78,7 +63,7 @@ class Fold:
     """Why not, and what to do."""
     names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the source refers to."""
-    undo: Callable[[bool], list[str]] | None = None
+    undo: tuple[str, ...] | None = None
     """Statements that take back what `value` did to them, for rows of a table; None where that cannot be done."""
 
     def shown(self) -> Callable[[Entry], Any]:
@@ -86,7 +71,7 @@ class Fold:
         source = f"def shown(entry):\n    _, {', '.join(self.slots)}, = entry\n    return {self.result}"
         return define("result", source, self.names)["shown"]
 
-    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> Loops:
+    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> Loop:
         """A step's loop with this fold in it.
 
         The template has a line `<start>` where the slots get their first values, `<load>` where they come from
@@ -104,27 +89,22 @@ class Fold:
             "show": [f"shown = {shown}"] if show else [],
             "adopt": self.adopt,
             "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
+            "update": self.update,
+            "undo": self.undo or (),
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
-
-        def form(mapping: bool) -> Loop:
-            undo = [] if self.undo is None else self.undo(mapping)
-            filled = expanded(source, {**blocks, "update": self.update(mapping), "undo": undo})
-            return define(what, filled, known)["loop"]
-
-        return Loops(form(False), form(True))
+        return define(what, expanded(source, blocks), known)["loop"]
 
 
 def counting(serde: Serde[Any]) -> Fold:
     """How many values there were."""
-    update, undo = ["state += 1"], ["state -= 1"]
     return Fold(
         ("state",),
         ("0",),
-        lambda mapping: update,
+        ("state += 1",),
         "state",
         *serde_entry(serde),
-        undo=lambda mapping: undo,
+        undo=("state -= 1",),
         merge=("state += o0",),
     )
 
@@ -183,12 +163,11 @@ def _calling(
 ) -> Fold:
     """A fold with functions of the user's. What they give is tried on the serde while the record is at hand."""
     own = Copier(serde)
-    update = [statement, "if state.__class__ not in known: learn(state)"]
-    undo = ["state = undoing(own(state), value)", "if state.__class__ not in known: learn(state)"]
+    check = "if state.__class__ not in known: learn(state)"
     return Fold(
         ("state",),
         ("None",),
-        lambda mapping: update,
+        (statement, check),
         "state",
         *serde_entry(serde),
         deletes=True,
@@ -196,7 +175,7 @@ def _calling(
         merge=merge,
         cannot_merge=cannot_merge,
         names={**names, "own": own, "known": own.known, "learn": own.learn, "undoing": undoing},
-        undo=None if undoing is None else lambda mapping: undo,
+        undo=None if undoing is None else ("state = undoing(own(state), value)", check),
     )
 
 

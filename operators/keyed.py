@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..state.cache import StateCache
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .poison import cause_of, poison
 from .record import Record, Update
 
-__all__ = ["KeyedFold", "TableRows", "keyed_loops"]
+__all__ = ["KeyedFold", "TableRows", "keyed_loop"]
 
 Records = list[Record[Any, Any]]
 
@@ -44,7 +44,7 @@ def loop(records, cache, drops, emit):
 """
 
 
-def keyed_loops(fold: Fold, *, updates: bool) -> Loops:
+def keyed_loop(fold: Fold, *, updates: bool) -> Loop:
     """The loop of a fold a key."""
     return fold.loop("aggregate", LOOP, show=True, updates=updates, Record=Record)
 
@@ -52,17 +52,17 @@ def keyed_loops(fold: Fold, *, updates: bool) -> Loops:
 class KeyedFold:
     """A fold a key. Null values are dropped as null keys are."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], loops: Loops) -> None:
+    def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:
         self._step = step
         self._cache = cache
-        self._loops = loops
+        self._loop = loop
         self.drops = {"null key": 0, "null value": 0}
 
     def process(self, records: Records, now: int) -> Records:
         done: Records = []
         rest = iter(records)
         try:
-            self._loops.like(records)(rest, self._cache, self.drops, done.append)
+            self._loop(rest, self._cache, self.drops, done.append)
         except Exception as error:
             failure = poison(self._step, records, rest, done)
             raise failure from cause_of(failure, error)

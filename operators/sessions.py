@@ -18,12 +18,12 @@ from typing import Any
 from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import HEAD, Entry, Head
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .record import Record, Windowed
 from .windowing import Making, Windowing, moves
 from .windows import Emit, SessionWindows
 
-__all__ = ["SessionFold", "session_loops"]
+__all__ = ["SessionFold", "session_loop"]
 
 NEVER = 1 << 62
 SEGMENT = 60_000
@@ -106,9 +106,9 @@ for other in found:
         step.note(slot, before, newest)"""
 
 
-def session_loops(
+def session_loop(
     fold: Fold, windows: SessionWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
-) -> Loops:
+) -> Loop:
     """The loop of a fold a key and session; the fold must be one that can merge."""
     withdrawn = "Update(row_of(cache[other]), None)" if updates else "None"
     send = "pass" if emit.on_close else NOTE if emit.every is not None else UPDATE.format(withdrawn=withdrawn)

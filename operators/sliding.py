@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 from ..state.cache import StateCache
 from ..state.keys import window_key
 from .entries import HEAD, NEWEST, Entry, Head, clock_of
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .record import Record, Windowed
 from .windowing import Making, Windowing, moves
 from .windows import Emit, SlidingWindows
 
-__all__ = ["SlidingFold", "sliding_loops"]
+__all__ = ["SlidingFold", "sliding_loop"]
 
 LOWEST, NEVER = 0, 1 << 62
 
@@ -90,9 +90,9 @@ class Change(NamedTuple):
     kind: int = 0
 
 
-def sliding_loops(
+def sliding_loop(
     fold: Fold, windows: SlidingWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
-) -> Loops:
+) -> Loop:
     """The loop of a fold a key and sliding window."""
     send = "pass" if emit.on_close else NOTE if emit.every is not None else EMIT.format(size=windows.size)
     wanted = "step.late(record)" if late else ""

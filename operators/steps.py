@@ -25,21 +25,21 @@ from .entries import (
 from .errors import TopologyError
 from .every import scheduled
 from .flow import Flow, Grouping, check_function, keyed_step
-from .fold import Fold, Loops, aggregating, reducing
+from .fold import Fold, Loop, aggregating, reducing
 from .inference import result_serde
-from .keyed import KeyedFold, TableRows, keyed_loops
+from .keyed import KeyedFold, TableRows, keyed_loop
 from .processing import Processing, Timing
 from .processor import Processor, check_processor, has_timers
 from .serde import Serde, check_serde
 from .serde_auto import auto
-from .sessions import SessionFold, session_loops
+from .sessions import SessionFold, session_loop
 from .sinks import sink
-from .sliding import SlidingFold, sliding_loops
+from .sliding import SlidingFold, sliding_loop
 from .states import declared
 from .suppress import Bounds, Suppress, suppress_codec, suppress_view
 from .timers import timers_codec, timers_view
 from .topology import Caches, Node, Operator, OperatorState
-from .windowed import WindowedFold, windowed_loops
+from .windowed import WindowedFold, windowed_loop
 from .windowing import Making
 from .windows import Emit, SessionWindows, SlidingWindows, Windows
 
@@ -102,8 +102,8 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
     """A fold a key."""
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loops = keyed_loops(folding, updates=settled.updates_out)
-        return lambda cache: KeyedFold(settled.name, cache, loops)
+        loop = keyed_loop(folding, updates=settled.updates_out)
+        return lambda cache: KeyedFold(settled.name, cache, loop)
 
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
@@ -132,18 +132,18 @@ def windowed_fold(
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
         updates, wanted, watermarked = settled.updates_out, late is not None, settled.watermark is not None
-        loops: Loops
+        loop: Loop
         operator: Callable[[Making, StateCache[Any, Any]], Operator]
         if isinstance(windows, SessionWindows):
-            loops = session_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
+            loop = session_loop(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(SessionFold, windows=windows)
         elif isinstance(windows, SlidingWindows):
-            loops = sliding_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
+            loop = sliding_loop(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(SlidingFold, windows=windows)
         else:
-            loops = windowed_loops(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
+            loop = windowed_loop(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(WindowedFold, windows=windows)
-        making = Making(settled.name, loops, shown, emit, updates, wanted)
+        making = Making(settled.name, loop, shown, emit, updates, wanted)
         return lambda cache: operator(making, cache)
 
     def codec(flow: Flow) -> Codec[Any, Any]:

@@ -15,11 +15,11 @@ from typing import Any
 from ..state.cache import StateCache
 from .aggregators import Aggregator, columns_fold
 from .errors import TopologyError
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .poison import cause_of, poison
 from .record import Record, Update
 
-__all__ = ["GroupFold", "Regroup", "group_loops", "undoable_columns"]
+__all__ = ["GroupFold", "Regroup", "group_loop", "undoable_columns"]
 
 Records = list[Record[Any, Any]]
 Function = Callable[[Any], Any]
@@ -114,7 +114,7 @@ def loop(records, cache, drops, emit):
 """
 
 
-def group_loops(fold: Fold, *, updates: bool) -> Loops:
+def group_loop(fold: Fold, *, updates: bool) -> Loop:
     """The loop of a fold a group."""
     return fold.loop("aggregate of groups", LOOP, show=True, updates=updates, Record=Record)
 
@@ -122,20 +122,17 @@ def group_loops(fold: Fold, *, updates: bool) -> Loops:
 class GroupFold:
     """A fold a group."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], loops: Loops) -> None:
+    def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:
         self._step = step
         self._cache = cache
-        self._loops = loops
+        self._loop = loop
         self.drops: dict[str, int] = {}
 
     def process(self, records: Records, now: int) -> Records:
         done: Records = []
         rest = iter(records)
         try:
-            if records:
-                first = records[0].value
-                loop = self._loops.for_value(first.old if first.new is None else first.new)
-                loop(rest, self._cache, self.drops, done.append)
+            self._loop(rest, self._cache, self.drops, done.append)
         except Exception as error:
             failure = poison(self._step, records, rest, done)
             raise failure from cause_of(failure, error)

@@ -17,7 +17,7 @@ from .inference import result_serde
 from .record import Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto, auto_key
-from .table_group import GroupFold, Regroup, group_loops, undoable_columns
+from .table_group import GroupFold, Regroup, group_loop, undoable_columns
 from .table_join import How, TableJoin, joined_codec, joined_view, joined_with
 from .topology import Caches, Node, Operator, OperatorState
 from .updates import UpdateSerde
@@ -92,8 +92,8 @@ def group_fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] |
     """A fold a group."""
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loops = group_loops(folding, updates=settled.updates_out)
-        return lambda cache: GroupFold(settled.name, cache, loops)
+        loop = group_loop(folding, updates=settled.updates_out)
+        return lambda cache: GroupFold(settled.name, cache, loop)
 
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)

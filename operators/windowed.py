@@ -13,12 +13,12 @@ from typing import Any
 from ..state.cache import StateCache
 from ..state.keys import window_key
 from .calendars import CalendarWindows
-from .fold import Fold, Loops
+from .fold import Fold, Loop
 from .record import Record, Windowed
 from .windowing import Making, Windowing, moves
 from .windows import Emit, FixedWindows
 
-__all__ = ["WindowedFold", "windowed_loops"]
+__all__ = ["WindowedFold", "windowed_loop"]
 
 START = """\
 def loop(step, records, cache, drops, emit):
@@ -106,9 +106,9 @@ END = """\
 """
 
 
-def windowed_loops(
+def windowed_loop(
     fold: Fold, windows: FixedWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
-) -> Loops:
+) -> Loop:
     """The loop of a fold a key and window. With several windows a record counts in all of them or, failing, in none."""
     names: dict[str, Any]
     if isinstance(windows, CalendarWindows):

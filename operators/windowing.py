@@ -13,7 +13,7 @@ from typing import Any
 
 from ..state.cache import StateCache
 from .entries import CLOCK, Entry, clock_of
-from .fold import Loops
+from .fold import Loop
 from .intervals import Waiting
 from .poison import cause_of, poison
 from .record import Record, Update
@@ -29,7 +29,7 @@ class Making:
     """What the operators of one step have in common."""
 
     step: str
-    loops: Loops
+    loop: Loop
     shown: Callable[[Entry], Any]
     """From an entry to its result."""
     emit: Emit
@@ -79,7 +79,7 @@ class Windowing:
             self._waiting.now = now
         rest = iter(records)
         try:
-            making.loops.like(records)(self, rest, cache, self.drops, done.append)
+            making.loop(self, rest, cache, self.drops, done.append)
         except Exception as error:
             failure = poison(making.step, records, rest, ports if making.late else done)
             raise failure from cause_of(failure, error)

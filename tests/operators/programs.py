@@ -126,6 +126,13 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], object]]] = {
     "reduce": lambda app: stream(app).group_by_key().reduce(added).to("out"),
     "aggregate": lambda app: stream(app).group_by_key().aggregate(list, appended).to("out"),
     "columns": lambda app: stream(app).group_by_key().aggregate(**columns()).to("out"),
+    "columns named like methods": lambda app: (
+        stream(app)
+        .map(lambda v: v and {"items": checked(v), "get": None})
+        .group_by_key()
+        .aggregate(n=tm.count("items"), none=tm.count("get"), last=tm.last("items"))
+        .to("out")
+    ),
     "group_by": lambda app: stream(app).group_by(lambda v: v and checked(v) % 3).aggregate(**columns()).to("out"),
     "processor": processor,
     "timers": lambda app: stream(app).process(Ticking).named("p").to("out"),

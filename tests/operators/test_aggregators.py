@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import tidemill as tm
 from tidemill.operators.aggregators import columns_fold
 from tidemill.operators.entries import keyed_codec, keyed_view
-from tidemill.operators.keyed import KeyedFold, keyed_loops
+from tidemill.operators.keyed import KeyedFold, keyed_loop
 from tidemill.state.cache import StateCache
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Position
@@ -43,7 +44,7 @@ def aggregated(columns: dict[str, tm.Aggregator], rows: Iterable[Any]) -> list[d
     """The results for the rows, one key, one batch."""
     fold = columns_fold(columns)
     cache = StateCache(MemoryStore(), "s", keyed_codec(tm.utf8, fold.keep, fold.restore))
-    step = KeyedFold("s", cache, keyed_loops(fold, updates=False))
+    step = KeyedFold("s", cache, keyed_loop(fold, updates=False))
     return [r.value for r in step.process([tm.Record("k", row, 0) for row in rows], 0)]
 
 
@@ -67,6 +68,42 @@ def test_each_result_is_that_of_the_values_so_far(values: list[Any], as_mapping:
     """Objects and mappings may come in one batch."""
     rows = [{"x": value} if mapping else Row(value) for value, mapping in zip(values, as_mapping, strict=False)]
     assert aggregated(ALL, rows) == [expected(values[: count + 1]) for count in range(len(values))]
+
+
+class Titled(str):
+    """A value of a class of its own, with a field that dicts have as a method."""
+
+    items = 7
+
+
+SHAPES = {
+    "mapping": lambda value: {"items": value, "x": 1},
+    "read-only mapping": lambda value: MappingProxyType({"items": value, "x": 1}),
+    "object": lambda value: SimpleNamespace(items=value, x=1),
+    "none": lambda value: None,
+}
+
+
+@given(st.lists(st.tuples(st.sampled_from([*SHAPES]), st.none() | st.integers(-5, 5)), min_size=1, max_size=8))
+def test_a_field_is_read_by_the_class_of_its_own_value(given: list[tuple[str, int | None]]) -> None:
+    """Fields may have the names of methods of dicts; what came first in a batch does not matter."""
+    columns = {"n": tm.count("items"), "sum": tm.sum("items"), "last": tm.last("items"), "x": tm.count("x")}
+    rows = [SHAPES[shape](value) for shape, value in given]
+    fields = [value for shape, value in given if shape != "none"]
+    there = [value for value in fields if value is not None]
+    for batch in (rows, [Titled(), *rows], [{"items": 7, "x": 1}, *rows]):
+        extra = [7] * (len(batch) - len(rows))
+        if not fields and not extra:
+            continue
+        if isinstance(batch[0], Titled):
+            batch[0].x = 1  # pyright: ignore[reportAttributeAccessIssue]
+        last = aggregated(columns, batch)[-1]
+        assert last == {
+            "n": len(there) + len(extra),
+            "sum": sum(there) + sum(extra),
+            "last": [*extra, *there][-1] if there or extra else None,
+            "x": len(fields) + len(extra),
+        }
 
 
 def test_without_any_value() -> None:
@@ -115,7 +152,7 @@ def test_a_row_without_the_field_is_an_error_with_the_nearest_name() -> None:
 def test_a_value_that_fails_changes_no_column() -> None:
     fold = columns_fold(ALL)
     cache = StateCache(MemoryStore(), "s", keyed_codec(tm.utf8, fold.keep, fold.restore))
-    step = KeyedFold("s", cache, keyed_loops(fold, updates=False))
+    step = KeyedFold("s", cache, keyed_loop(fold, updates=False))
     with pytest.raises(tm.RecordError) as caught:
         step.process([tm.Record("k", Row(1), 0), tm.Record("k", Row("x"), 9)], 0)
     assert caught.value.index == 1
@@ -127,7 +164,7 @@ def reopened(before: dict[str, tm.Aggregator], after: dict[str, tm.Aggregator]) 
     store = MemoryStore()
     fold = columns_fold(before)
     cache = StateCache(store, "s", keyed_codec(tm.utf8, fold.keep, fold.restore))
-    KeyedFold("s", cache, keyed_loops(fold, updates=False)).process([tm.Record("k", Row(x), 7) for x in (1, 2)], 0)
+    KeyedFold("s", cache, keyed_loop(fold, updates=False)).process([tm.Record("k", Row(x), 7) for x in (1, 2)], 0)
     store.apply(cache.drain(), Position())
     fold = columns_fold(after)
     entry = StateCache(store, "s", keyed_codec(tm.utf8, fold.keep, fold.restore))["k"]

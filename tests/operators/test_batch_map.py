@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.batch_map import BatchMap, results_of
+from tidemill.operators.batch_map import BatchMap, WaitingBatchMap, results_of
 from tidemill.operators.errors import RecordError, TopologyError
+from tidemill.operators.pending import pending_codec
+from tidemill.state.cache import StateCache
+from tidemill.state.memory import MemoryStore
 
 
 class Model:
@@ -97,6 +100,34 @@ def test_a_batch_waits_to_fill_up_but_not_for_ever() -> None:
         driver.advance_wall_clock("1s")
         assert [record.value for record in driver.read("out")] == [60]
     assert model.calls == [[1, 2], [3, 4, 5], [6]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1_500), st.integers(0, 3)), max_size=20), st.booleans())
+def test_a_record_waits_as_long_as_it_may_and_no_shorter(moves: list[tuple[int, int]], quiet: bool) -> None:
+    """The wait is that of the oldest record in the batch: a time in which nothing waited does not count."""
+    sent: list[list[int]] = []
+    waiting: list[int] = []
+    now = 0
+
+    def model(values: list[int]) -> list[int]:
+        sent.append(values)
+        return values
+
+    step = WaitingBatchMap("s", StateCache(MemoryStore(), "s", pending_codec(tm.json, tm.json)), model, 4, 1_000)
+    for after, count in [(60_000 * quiet, 0), *moves, (1_000, 0)]:
+        now += after
+        step.tick(now)
+        if waiting and now - waiting[0] >= 1_000:
+            assert sent.pop() == waiting
+            waiting = []
+        assert sent == []
+        for _ in range(count):
+            step.process([tm.Record(None, now, now)], now)
+            waiting.append(now)
+            if len(waiting) == 4:
+                assert sent.pop() == waiting
+                waiting = []
+    assert waiting == []
 
 
 def test_a_batch_that_waited_and_fails_goes_by_the_policy() -> None:

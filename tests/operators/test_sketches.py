@@ -141,7 +141,7 @@ def test_a_sketch_is_small() -> None:
         "def loop(records):\n    <start>\n    newest = 0\n"
         "    for value in records:\n        <update>\n    return <entry>"
     )
-    entry: Any = fold.loop("test", loop, show=False, updates=False).objects(range(50_000))
+    entry: Any = fold.loop("test", loop, show=False, updates=False)(range(50_000))
     assert len(fold.keep(entry)) < 10_000
     assert fold.shown()((0, *fold.restore(fold.keep(entry)))) == fold.shown()(entry)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tidemill as tm
 from tidemill.operators.entries import CLOCK, windowed_codec
 from tidemill.operators.fold import counting
-from tidemill.operators.windowed import WindowedFold, windowed_loops
+from tidemill.operators.windowed import WindowedFold, windowed_loop
 from tidemill.operators.windowing import Making
 from tidemill.operators.windows import Emit, TimeWindows
 from tidemill.state.cache import StateCache
@@ -155,8 +155,8 @@ def test_entries_of_windows_that_were_larger_once_are_forgotten_too() -> None:
         w = TimeWindows(10, 10, grace)
         fold = counting(tm.auto)
         cache = StateCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
-        loops = windowed_loops(fold, w, Emit(), updates=False, late=False, watermarked=False)
-        step = WindowedFold(Making("s", loops, fold.shown(), Emit(), updates=False, late=False), cache, w)
+        loop = windowed_loop(fold, w, Emit(), updates=False, late=False, watermarked=False)
+        step = WindowedFold(Making("s", loop, fold.shown(), Emit(), updates=False, late=False), cache, w)
         step.process([tm.Record("k", 1, time) for time in times], 0)
         store.apply(cache.drain(), Position())
         return [split_window_key(key)[0] for key, _ in store.scan("s", b"", None)]
