@@ -1,20 +1,25 @@
 """From the consumer to the tasks: who gets which partition's records, and when a partition is paused.
 
-Keeps which running task owns which input, hands batches and ends over to it, and works the valves that `flow.py`
-decides on, so that memory is bounded whatever the backlog.
+Keeps which running task owns which input, hands batches and ends over to it, works the valves that `flow.py` decides
+on, so that memory is bounded whatever the backlog, and restarts partitions that `stalls.py` finds silent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 
 from .flow import valves
 from .kafka.consumer import InputConsumer
+from .stalls import Reading, Stalls
 from .task import Task
 
 __all__ = ["Intake"]
 
+LOG = logging.getLogger("tidemill.intake")
 Key = tuple[str, int]
+NAMED = 5
+"""How many partitions a message names."""
 
 
 class Intake:
@@ -25,7 +30,7 @@ class Intake:
         self._consumer = consumer
         self._budget = budget
         self._owner: dict[Key, Task] = {}
-        self._paused: set[Key] = set()
+        self._stalls = Stalls()
 
     def begin(self, task: Task) -> None:
         """Reads a task's inputs from where it is."""
@@ -38,12 +43,12 @@ class Intake:
         self._consumer.unassign(keys)
         for key in keys:
             del self._owner[key]
-        self._paused.difference_update(keys)
+        self._stalls.forget(keys)
 
     def rewind(self, offsets: Mapping[Key, int]) -> None:
         """Reads inputs again from these offsets."""
         self._consumer.rewind(offsets)
-        self._paused.difference_update(offsets)
+        self._stalls.forget(offsets)
 
     def receive(self, limit: int, timeout: float) -> Mapping[Key, int]:
         """Hands what has arrived to its tasks; gives the ends of partitions that were met.
@@ -55,10 +60,12 @@ class Intake:
             task = self._owner.get((batch.topic, batch.partition))
             if task is not None:
                 task.offer(batch)
+                self._stalls.heard(batch.topic, batch.partition)
         for key in polled.ends:
             task = self._owner.get(key)
             if task is not None:
                 task.caught_up(key, True)
+        self._stalls.ended(polled.ends)
         return polled.ends
 
     def operate_valves(self) -> None:
@@ -66,13 +73,26 @@ class Intake:
         waiting: dict[Key, int] = {}
         for task in self._owner.values():
             waiting.update(task.buffered())
-        pause, resume = valves(waiting, frozenset(self._paused), self._budget)
-        if pause:
-            self._consumer.pause(pause)
-            self._paused.update(pause)
-        if resume:
-            self._consumer.resume(resume)
-            self._paused.difference_update(resume)
+        pause, resume = valves(waiting, self._consumer.paused, self._budget)
+        self._consumer.pause(pause)
+        self._consumer.resume(resume)
+
+    def restart_stalled(self, now: int) -> None:
+        """Reads partitions again that have records and deliver none, from where they are. `now` in ms."""
+        if not self._stalls.due(now):
+            return
+        paused = self._consumer.paused
+        readings: dict[Key, Reading] = {}
+        for task in self._owner.values():
+            buffered, positions = task.buffered(), task.positions()
+            for key in task.inputs:
+                if key not in readings:
+                    waits = buffered[key] > 0 or key in paused
+                    readings[key] = Reading(positions[key], self._consumer.end(key), waits)
+        stalled = self._stalls.look(readings, now)
+        if stalled:
+            LOG.warning("%s; the client is told to read again from there", told(stalled.values()))
+            self.rewind({key: readings[key].position for key in stalled})
 
     def log_end(self, key: Key) -> int:
         """The end offset of a partition as last heard of; -1 when not known."""
@@ -81,3 +101,9 @@ class Intake:
     def close(self) -> None:
         """Closes the consumer."""
         self._consumer.close()
+
+
+def told(places: Collection[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(places) - NAMED
+    return "; ".join([*list(places)[:NAMED], *([f"and {more} more partitions"] if more > 0 else [])])

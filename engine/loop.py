@@ -165,6 +165,7 @@ class Loop:
         self._stats.spent(received - began, self._clock.monotonic() - received)
         self._intake.operate_valves()
         now = self._clock.monotonic()
+        self._intake.restart_stalled(now)
         pending = self._pending()
         dirty = sum(task.dirty_bytes for task in self._tasks.values())
         if commit_due(

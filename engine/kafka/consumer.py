@@ -6,7 +6,7 @@ is committed by this client. Records come out as columns of bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -45,30 +45,46 @@ class InputConsumer:
                 "auto.offset.reset": "error",
             }
         )
+        self._paused: set[Key] = set()
+
+    @property
+    def paused(self) -> frozenset[Key]:
+        """The partitions that deliver nothing until they are resumed."""
+        return frozenset(self._paused)
 
     def assign(self, offsets: Mapping[Key, int]) -> None:
         """Begins to read these partitions from these offsets, beside what is read already."""
         if offsets:
-            self._consumer.incremental_assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
+            partitions = [TopicPartition(*key, offset) for key, offset in offsets.items()]
+            _ask("read", self._consumer.incremental_assign, partitions)
 
     def unassign(self, keys: Iterable[Key]) -> None:
-        """Stops reading these partitions; what was fetched for them is dropped."""
+        """Stops reading these partitions; what was fetched for them is dropped.
+
+        librdkafka keeps a partition paused through unassign and assign, so every one is resumed first, whatever is
+        believed of it: a partition that is assigned again is always read.
+        """
         partitions = [TopicPartition(*key) for key in keys]
         if partitions:
-            self._consumer.incremental_unassign(partitions)
+            self.resume([(one.topic, one.partition) for one in partitions])
+            _ask("stop reading", self._consumer.incremental_unassign, partitions)
 
     def rewind(self, offsets: Mapping[Key, int]) -> None:
-        """Reads these partitions again from these offsets."""
+        """Reads these partitions again from these offsets, paused or not."""
         self.unassign(offsets)
         self.assign(offsets)
 
-    def pause(self, keys: Iterable[Key]) -> None:
+    def pause(self, keys: Collection[Key]) -> None:
         """Delivers nothing more of these partitions for now."""
-        self._consumer.pause([TopicPartition(*key) for key in keys])
+        if keys:
+            _ask("pause", self._consumer.pause, [TopicPartition(*key) for key in keys])
+            self._paused.update(keys)
 
-    def resume(self, keys: Iterable[Key]) -> None:
+    def resume(self, keys: Collection[Key]) -> None:
         """Delivers them again."""
-        self._consumer.resume([TopicPartition(*key) for key in keys])
+        if keys:
+            _ask("resume", self._consumer.resume, [TopicPartition(*key) for key in keys])
+            self._paused.difference_update(keys)
 
     def end(self, key: Key) -> int:
         """The end offset last heard of, without asking anybody; -1 when not known yet."""
@@ -123,6 +139,15 @@ class InputConsumer:
             raise Fatal(f"{place} may not be read: {explain(error)}")
         elif error.fatal():
             raise Retryable(f"{place}: {explain(error)}")
+
+
+def _ask(what: str, call: Callable[[list[TopicPartition]], None], partitions: list[TopicPartition]) -> None:
+    """Has the client do what it does without a broker: what it refuses once it would refuse again."""
+    try:
+        call(partitions)
+    except KafkaException as failure:
+        places = ", ".join(f"topic {one.topic!r}, partition {one.partition}" for one in partitions)
+        raise Fatal(f"could not {what} {places}: {failure}") from failure
 
 
 def batch_of(key: Key, messages: list[Message]) -> Batch:

@@ -64,11 +64,10 @@ class Message:
 class Assigned:
     """A partition that is read."""
 
-    __slots__ = ("end", "offset", "paused", "told")
+    __slots__ = ("end", "offset", "told")
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
-        self.paused = False
         self.told = -1
         """The end that was told last."""
         self.end = -1001
@@ -83,6 +82,9 @@ class SimulatedConsumer:
         self._owner = owner
         self._committed = options["isolation.level"] == "read_committed"
         self._assigned: dict[Key, Assigned] = {}
+        self._paused: set[Key] = set()
+        """As librdkafka keeps them: whoever pauses a partition and unassigns it finds it paused when it is assigned
+        again."""
 
     def incremental_assign(self, partitions: Sequence[Any]) -> None:
         for p in partitions:
@@ -100,11 +102,12 @@ class SimulatedConsumer:
 
     def pause(self, partitions: Sequence[Any]) -> None:
         for p in partitions:
-            self._assigned[p.topic, p.partition].paused = True
+            assert (p.topic, p.partition) in self._assigned
+            self._paused.add((p.topic, p.partition))
 
     def resume(self, partitions: Sequence[Any]) -> None:
         for p in partitions:
-            self._assigned[p.topic, p.partition].paused = False
+            self._paused.discard((p.topic, p.partition))
 
     def get_watermark_offsets(self, partition: Any, *, cached: bool) -> tuple[int, int]:
         assert cached
@@ -125,7 +128,7 @@ class SimulatedConsumer:
             chance.shuffle(keys)
         for key in keys:
             one = self._assigned[key]
-            if not one.paused:
+            if key not in self._paused:
                 self._take(key, one, found, min(limit - len(found), chance.choice((1, 3, 10, limit))))
                 if len(found) >= limit:
                     break
@@ -139,7 +142,7 @@ class SimulatedConsumer:
         if not self._broker.reachable(self._owner.name):
             return False
         for key, one in self._assigned.items():
-            if not one.paused:
+            if key not in self._paused:
                 end = self._end(key)
                 if one.offset < end or (one.offset == end and one.told != end):
                     return True

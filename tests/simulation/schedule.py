@@ -98,6 +98,7 @@ def drawn(seed: int) -> Trouble:
             "idle": chance.choice((0, 100, 300)),
             "purge_interval": chance.choice((100, 1000, 30_000)),
             "retry_timeout": 60_000,
+            "max_buffer_bytes": chance.choice((1, 500, 64 << 20)),
         },
         membership={
             "session_timeout": chance.choice((300, 600, 1500)),

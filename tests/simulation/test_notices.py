@@ -5,14 +5,16 @@ Slow: how many it takes is luck. See test_scenarios.py for what needs a moment o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from tidemill.engine.checkpoint import Unsettled
 from tidemill.engine.intake import Intake
 from tidemill.engine.kafka import offsets
+from tidemill.engine.kafka.consumer import InputConsumer
 from tidemill.engine.kafka.failures import TransactionAborted
 from tidemill.engine.kafka.membership import Lost, Membership
 from tidemill.engine.kafka.producer import PlainProducer
@@ -56,6 +58,15 @@ def inputs_are_not_rewound_after_an_abort(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "rewind", lambda _self, _offsets: None)
 
 
+def a_partition_stays_paused_when_it_is_unassigned(patch: pytest.MonkeyPatch) -> None:
+    def unassign(self: InputConsumer, keys: Iterable[tuple[str, int]]) -> None:
+        keys = list(keys)
+        self._consumer.incremental_unassign([TopicPartition(*key) for key in keys])
+        self._paused.difference_update(keys)
+
+    patch.setattr(InputConsumer, "unassign", unassign)
+
+
 def offsets_are_committed_before_outputs_are_delivered(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PlainProducer, "flush", lambda _self, _timeout: None)
 
@@ -69,6 +80,7 @@ def offsets_are_committed_before_outputs_are_delivered(patch: pytest.MonkeyPatch
         an_answer_counts_though_its_request_was_taken_back,
         an_unknown_outcome_is_taken_for_an_abort,
         inputs_are_not_rewound_after_an_abort,
+        a_partition_stays_paused_when_it_is_unassigned,
         offsets_are_committed_before_outputs_are_delivered,
     ],
     ids=lambda wrong: wrong.__name__.replace("_", " "),
