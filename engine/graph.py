@@ -25,12 +25,13 @@ __all__ = ["Graph", "Origin"]
 Records = list[Any]
 by_offset = attrgetter("offset")
 by_first = itemgetter(0)
+FOREVER = 1 << 62
 
 
 class Question(NamedTuple):
     """What a step is asked in a walk, beside its records.
 
-    What the time means to it, by the wall clock or by the task's time, or what has come of the calls it makes.
+    What the time means to it, by the wall clock or by watermarks, or what has come of the calls it makes.
     """
 
     method: Literal["tick", "advance", "collect"]
@@ -48,7 +49,7 @@ class Origin(NamedTuple):
 class _Step:
     """A node at work: its operator and the slots it reads and fills."""
 
-    __slots__ = ("asked", "inputs", "node", "operator", "output", "ports", "topic")
+    __slots__ = ("asked", "inputs", "node", "oldest", "operator", "output", "ports", "time", "topic")
 
     def __init__(self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None) -> None:
         self.node = node
@@ -60,8 +61,11 @@ class _Step:
         self.asked: dict[str, Callable[..., Any] | None] = {
             question: getattr(operator, question, None) for question in ("tick", "advance", "collect")
         }
+        self.oldest: Callable[[], int | None] | None = getattr(operator, "oldest_waiting", None)
+        self.time = -1
+        """What it was last told the time is, where it goes by watermarks."""
         if node.watermark is None:
-            self.asked["advance"] = None
+            self.asked["advance"] = self.oldest = None
 
     @property
     def writes(self) -> bool:
@@ -69,7 +73,11 @@ class _Step:
 
 
 class Graph:
-    """The operators of one task."""
+    """The operators of one task.
+
+    Where steps go by watermarks, each has a time of its own: that of the steps it reads from, less what their results
+    may be behind, and not beyond the oldest record that waits in one of them.
+    """
 
     def __init__(
         self,
@@ -86,6 +94,7 @@ class Graph:
         slots: dict[tuple[int, int], int] = {}
         for _, node in part.inputs:
             slots.setdefault((node.id, 0), len(slots))
+        entries = frozenset(slots)
         steps: list[_Step] = []
         reached: list[frozenset[int]] = []
         origins: dict[int, frozenset[int]] = {slot: frozenset((node,)) for (node, _), slot in slots.items()}
@@ -109,6 +118,12 @@ class Graph:
             reached.append(sources)
         self._steps = steps
         self._width = len(slots)
+        marked = {node.id for node in (*part.nodes, *(node for _, node in part.inputs)) if node.watermark is not None}
+        self._times = [-1 if node in marked else FOREVER for node, _ in slots]
+        """What the readers of a slot may be told the time is; no bound where it is not told."""
+        self._clocks = [slot for (node, _), slot in slots.items() if node in marked and (node, 0) in entries]
+        self.held = False
+        """True when steps wait to be told the time, until records before them have been sent on."""
         self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
         self._shared = _shared_sinks(steps)
         self._ways = {
@@ -116,6 +131,8 @@ class Graph:
             for node in self._entry
         }
         self._asked = {question for step in steps for question, method in step.asked.items() if method is not None}
+        if any(step.writes and step.node.watermark is not None for step in steps):
+            self._asked.add("advance")
         self._calling: tuple[Any, ...] = tuple(step.operator for step in steps if step.asked["collect"] is not None)
 
     def run(self, source: int, records: list[Record[Any, Any]], now: int, origin: Origin) -> list[Outgoing]:
@@ -131,8 +148,11 @@ class Graph:
     def advance(self, time: int, offset: int, now: int, origin: Origin) -> list[Outgoing]:
         """Moves the time of the steps that have it from watermarks, and walks what they answer.
 
-        `offset` is that of the record that moved it, -1 when none did.
+        Each is told as far as what is before it allows. `offset` is that of the record that moved it, -1 when none did.
         """
+        for slot in self._clocks:
+            self._times[slot] = time
+        self.held = False
         return self._ask(Question("advance", (time, offset, now)), now, origin)
 
     def collect(self, now: int, origin: Origin) -> list[Outgoing]:
@@ -153,6 +173,10 @@ class Graph:
         """Cancels the calls that steps have made."""
         for operator in self._calling:
             operator.close()
+
+    def time_of(self, node: int) -> int:
+        """The time of a step that goes by watermarks, such as a repartition's: nothing older comes to it any more."""
+        return next(step.time for step in self._steps if step.node.id == node)
 
     def _ask(self, question: Question, now: int, origin: Origin) -> list[Outgoing]:
         if question.method not in self._asked:
@@ -180,9 +204,12 @@ class Graph:
     ) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         delayed: list[tuple[int, _Step, Records]] = []
+        advancing = question is not None and question.method == "advance"
         for step in steps:
             records = self._gather(step, slots)
             if step.writes:
+                if advancing:
+                    step.time = max(step.time, min(self._times[slot] for slot in step.inputs))
                 if records:
                     group = self._shared.get(step.node.id)
                     if group is None:
@@ -192,11 +219,37 @@ class Graph:
                 continue
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
-            if question is not None and (method := step.asked[question.method]) is not None:
-                self._fill(step, slots, self._answer(step, partial(method, *question.arguments), origin))
+            if question is not None and (not advancing or self._moves(step)):
+                method = step.asked[question.method]
+                if method is not None:
+                    arguments = (step.time, *question.arguments[1:]) if advancing else question.arguments
+                    self._fill(step, slots, self._answer(step, partial(method, *arguments), origin))
+            if advancing:
+                self._pass_on(step)
         if delayed:
             self._write_shared(delayed, now, origin, outgoing)
         return outgoing
+
+    def _moves(self, step: _Step) -> bool:
+        """Whether the time of a step moves on."""
+        time = min(self._times[slot] for slot in step.inputs)
+        if step.time < time < FOREVER:
+            step.time = time
+            return True
+        return False
+
+    def _pass_on(self, step: _Step) -> None:
+        """Lets those who read from a step know how far time may have come for them."""
+        if step.node.watermark is None:
+            return
+        time = step.time - step.node.behind
+        oldest = None if step.oldest is None else step.oldest()
+        if oldest is not None and oldest < time:
+            time = oldest
+            self.held = True
+        for port in range(step.ports):
+            slot = step.output + port
+            self._times[slot] = max(self._times[slot], time, -1)
 
     @staticmethod
     def _gather(step: _Step, slots: list[Records | None]) -> Records | None:

@@ -197,7 +197,13 @@ class Task:
             outgoing += self._graph.run(source, stretch, now, origin)
             if time is not None:
                 outgoing += self._graph.advance(time, stretch[-1].offset, now, origin)
-        return outgoing
+        return outgoing + self._told_at_last(now, origin)
+
+    def _told_at_last(self, now: int, origin: Origin) -> list[Outgoing]:
+        """Tells steps the time that had to wait for records before them, as far as those have been sent on."""
+        if self._watermarks is None or not self._graph.held:
+            return []
+        return self._graph.advance(self._watermarks.time, -1, now, origin)
 
     def _watermarks_of(self, seen: Mapping[Key, Seen]) -> Watermarks | None:
         nodes = dict(self.part.inputs)
@@ -213,7 +219,7 @@ class Task:
                 time = self._watermarks.quiet(now, self._buffer.at_end)
                 if time is not None:
                     outgoing += self._graph.advance(time, -1, now, origin)
-            return outgoing
+            return outgoing + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
 
@@ -225,7 +231,8 @@ class Task:
     def collect(self, now: int) -> list[Outgoing]:
         """Processes what has come of the calls that steps have made."""
         try:
-            return self._graph.collect(now, Origin(self._name, "(answers to calls)", self.id.partition))
+            origin = Origin(self._name, "(answers to calls)", self.id.partition)
+            return self._graph.collect(now, origin) + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
 

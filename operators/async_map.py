@@ -63,6 +63,10 @@ class AsyncMap:
         """How many records more it makes sense to take in."""
         return 2 * self._in_flight - len(self._pending)
 
+    def oldest_waiting(self) -> int | None:
+        """The event time of the oldest record that waits."""
+        return self._pending.oldest_waiting()
+
     def process(self, records: Records, now: int) -> Records:
         add, uncalled = self._pending.add, self._uncalled
         for record in records:

@@ -62,6 +62,10 @@ class WaitingBatchMap:
         self._came: dict[int, int] = {}
         """When each record that waits came, by the wall clock; of one found in the store, when it was first seen."""
 
+    def oldest_waiting(self) -> int | None:
+        """The event time of the oldest record that waits."""
+        return self._pending.oldest_waiting()
+
     def process(self, records: Records, now: int) -> Records:
         for record in records:
             self._came[self._pending.add(record)] = now

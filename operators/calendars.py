@@ -23,6 +23,8 @@ __all__ = ["CalendarUnit", "CalendarWindows", "calendar"]
 CalendarUnit: TypeAlias = Literal["hour", "day", "week", "month", "quarter", "year"]
 
 UNITS: Final = ("hour", "day", "week", "month", "quarter", "year")
+DAYS: Final = {"hour": 0, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
+CLOCKS_BACK: Final = 7_200_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 QUARTER: Final = 900_000
 MS: Final = timedelta(milliseconds=1)
@@ -40,6 +42,11 @@ class CalendarWindows:
     tumbling = True
     first_start = -(1 << 61)
     """No window starts before this: the first may begin before 1970."""
+
+    @property
+    def longest(self) -> int:
+        """How long such a window is at most, where clocks are put back included."""
+        return DAYS[self.unit] * 86_400_000 + CLOCKS_BACK
 
     def interval(self, timestamp: int) -> tuple[int, int]:
         """Start and end of the window that holds the timestamp. ValueError for times after the year 9990."""

@@ -222,8 +222,10 @@ def keyed_step(
     disorder: int | None = None,
     ports: tuple[str, ...] = ("",),
     asks: Asks = "new",
+    behind: int = 0,
 ) -> Flow:
-    """A step with one store. `disorder` in ms is what it bears in its input before records are late."""
+    """A step with one store. `disorder` in ms is what it bears in its input before records are late; `behind` is how
+    much older than its time its results may be."""
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
@@ -239,6 +241,7 @@ def keyed_step(
                 stores=(state,),
                 keyed=True,
                 disorder=disorder,
+                behind=behind,
             )
 
         return node

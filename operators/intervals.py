@@ -7,7 +7,7 @@ the first change after the last sending, so two results of one window are never 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..state.cache import StateCache
@@ -16,6 +16,8 @@ from .entries import DUE, WAIT, Entry
 from .record import Record, Update
 
 __all__ = ["Waiting"]
+
+NEVER = 1 << 62
 
 
 class Waiting:
@@ -38,6 +40,7 @@ class Waiting:
         self._updates = updates
         self.now = 0
         """The wall clock, while a batch is processed."""
+        self._oldest: int | None = None  # None when it has to be looked for
 
     def note(self, slot: Any, before: Entry | None, newest: int) -> None:
         """The entry of a slot has changed; it was `before`, and the change has the event time `newest`."""
@@ -47,7 +50,21 @@ class Waiting:
             known = (newest,) if before is None else before
             if cache[DUE] is None:
                 cache.put(DUE, (self.now + self._interval,))
+                self._oldest = newest
+            elif self._oldest is not None:
+                self._oldest = min(self._oldest, newest)
         cache.put(mark, (newest, *known[1:]))
+
+    def oldest_waiting(self) -> int | None:
+        """The event time of the oldest change that waits, None when none does."""
+        if self._cache[DUE] is None:
+            return None
+        if self._oldest is None:
+            self._oldest = min((waits[0] for _, waits in self._marks()), default=NEVER)
+        return self._oldest
+
+    def _marks(self) -> Iterator[tuple[Any, Any]]:
+        return self._cache.scan(window_key(WAIT, b""), window_key(WAIT + 1, b""))
 
     def gone(self, slot: Any, before: Entry, newest: int) -> None:
         """The entry of a slot has been merged into another: if it was never sent, it never will be."""
@@ -70,7 +87,7 @@ class Waiting:
             return []
         gone: list[Record[Any, Any]] = []
         results: list[Record[Any, Any]] = []
-        for mark, waits in list(cache.scan(window_key(WAIT, b""), window_key(WAIT + 1, b""))):
+        for mark, waits in list(self._marks()):
             slot = mark[1]
             entry = cache[slot]
             cache.delete(mark)

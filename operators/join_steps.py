@@ -77,6 +77,7 @@ def join_streams(
                 keyed=True,
                 tagged=True,
                 disorder=window.grace,
+                behind=0 if how == "inner" else max(window.before, window.after) + window.grace + 1,
             )
 
         return node

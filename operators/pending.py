@@ -43,6 +43,7 @@ class Pending:
         self._cache = cache
         self.records: dict[int, Waiting] = dict(cache.scan(b"", None))
         self._next = next(reversed(self.records), -1) + 1
+        self._oldest: int | None = None  # None when it has to be looked for
 
     def __len__(self) -> int:
         return len(self.records)
@@ -53,6 +54,8 @@ class Pending:
         self._next += 1
         self.records[number] = record
         self._cache.put(number, record)
+        if self._oldest is not None and record.timestamp < self._oldest:
+            self._oldest = record.timestamp
         return number
 
     def remove(self, number: int) -> Waiting:
@@ -61,7 +64,16 @@ class Pending:
             self._cache.withdraw(number)
         else:
             self._cache.delete(number)
-        return self.records.pop(number)
+        record = self.records.pop(number)
+        if record.timestamp == self._oldest:
+            self._oldest = None
+        return record
+
+    def oldest_waiting(self) -> int | None:
+        """The event time of the oldest record, None when none waits."""
+        if self._oldest is None and self.records:
+            self._oldest = min([record.timestamp for record in self.records.values()])
+        return self._oldest
 
 
 def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:

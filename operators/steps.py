@@ -41,7 +41,7 @@ from .timers import timers_codec, timers_view
 from .topology import Caches, Node, Operator, OperatorState
 from .windowed import WindowedFold, windowed_loop
 from .windowing import Making
-from .windows import Emit, SessionWindows, SlidingWindows, Windows
+from .windows import Emit, SessionWindows, SlidingWindows, Windows, length_of, results_behind
 
 __all__ = [
     "Late",
@@ -152,7 +152,7 @@ def windowed_fold(
 
     view = session_view(shown) if isinstance(windows, SessionWindows) else windowed_view(windows.end, shown)
     ports = ("",) if late is None else ("", "late")
-    flow = keyed_step(grouping, kind, codec, view, build, windows.grace, ports)
+    flow = keyed_step(grouping, kind, codec, view, build, windows.grace, ports, behind=results_behind(windows, emit))
     if late is not None:
         sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
     return replace(flow, value=value, window=windows)
@@ -163,6 +163,7 @@ def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes:
     for bound, name in ((max_records, "max_records"), (max_bytes, "max_bytes")):
         if bound is not None and (type(bound) is not int or bound < 1):
             raise TopologyError(f".suppress({name}=) takes a number of at least 1, not {bound!r}")
+    length = 0
     if until == "close":
         if flow.window is None:
             raise TopologyError(
@@ -174,6 +175,7 @@ def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes:
                 ".suppress(until='close') cannot be bounded: what is sent early is not a window's last result"
             )
         bounds = Bounds(flow.window.close(0), windows=True)
+        length = length_of(flow.window)
     else:
         limit = parse_duration(until, ".suppress(until=)")
         bounds = Bounds(limit, windows=False, max_records=max_records, max_bytes=max_bytes)
@@ -199,7 +201,8 @@ def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes:
     def codec(_flow: Flow) -> Codec[Any, Any]:
         return suppress_codec(key, value)
 
-    return keyed_step(Grouping(flow), "suppress", codec, suppress_view(), build, asks="same")
+    behind = length + bounds.limit
+    return keyed_step(Grouping(flow), "suppress", codec, suppress_view(), build, asks="same", behind=behind)
 
 
 def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:

@@ -52,8 +52,9 @@ class Operator(Protocol):
     list a port for a node with several ports, or a list of `Outgoing` for a sink. A node with `tagged` inputs gets
     `(slot, Record)` pairs. An operator owns nothing that is not in its store: rebuilt between any two calls, it goes on
     as before. It may have more attributes: `placed(partition)`, called once with the number of its task's partition;
-    `tick(now)`, called about every 100 ms of wall-clock time with the same kind of result; and `drops`, a
-    `dict[str, int]` that counts the records it dropped by reason.
+    `tick(now)`, called about every 100 ms of wall-clock time with the same kind of result; `oldest_waiting()`, the
+    event time of the oldest record that waits in it, None when none does: time does not overtake that downstream; and
+    `drops`, a `dict[str, int]` that counts the records it dropped by reason.
     """
 
     def process(self, records: list[Any], now: int) -> Any: ...
@@ -122,6 +123,8 @@ class Node:
     """Global tables that it looks into, by the names of their stores: `build` finds them among the caches."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
+    behind: int = 0
+    """How many ms what it sends may be older than its own time: steps downstream are told a time that much older."""
 
 
 @dataclass(frozen=True)

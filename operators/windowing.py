@@ -59,12 +59,14 @@ class Windowing:
         self.late: Callable[[Record[Any, Any]], None]
         """Where a loop puts a late record, if those are wanted."""
         self.tick: Callable[[int], Any] | None = None
+        self.oldest_waiting: Callable[[], int | None] | None = None
         every = making.emit.every
         if every is not None:
             self._waiting = Waiting(cache, every, making.shown, self._windowed, updates=making.updates)
             self.note = self._waiting.note
             self.gone = self._waiting.gone
             self.tick = self._tick
+            self.oldest_waiting = self._waiting.oldest_waiting
 
     def process(self, records: Records, now: int) -> Any:
         """One list of records, or two where late records are wanted."""

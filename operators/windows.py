@@ -29,6 +29,8 @@ __all__ = [
     "Windows",
     "emitting",
     "hopping",
+    "length_of",
+    "results_behind",
     "session",
     "sliding",
     "tumbling",
@@ -170,6 +172,20 @@ class Emit:
     def on_update(self) -> bool:
         """True when each change is sent at once."""
         return not self.on_close and self.every is None
+
+
+def length_of(windows: Windows) -> int:
+    """From the oldest record that a window may have to its end."""
+    if isinstance(windows, SessionWindows):
+        return 0  # a session has the time of its newest record, which is its end
+    return windows.longest if isinstance(windows, CalendarWindows) else windows.size
+
+
+def results_behind(windows: Windows, emit: Emit) -> int:
+    """How much older than the step's time a result may be: it has the time of the newest record of its window."""
+    if isinstance(windows, SessionWindows):
+        return windows.span + 1 if emit.on_close else windows.gap  # a session that grew is withdrawn as of its end
+    return length_of(windows) + windows.grace + 1 if emit.on_close else 0
 
 
 def emitting(when: object, expired: str = "emit") -> Emit:

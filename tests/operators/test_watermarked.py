@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -172,3 +173,75 @@ def test_tasks_before_a_repartition_may_be_apart_by_the_bound_and_the_grace() ->
             tm.Watermark(5_000),
             tm.Watermark(5_000, hops=2),
         ]
+
+
+async def later(value: Any) -> Any:
+    await asyncio.sleep(0.001)
+    return value
+
+
+WAITING = {
+    "map_async": lambda stream: stream.map_async(later, in_flight=3),
+    "map_async, unordered": lambda stream: stream.map_async(later, in_flight=3, ordered=False),
+    "map_batch": lambda stream: stream.map_batch(list, max_size=4, max_wait="1s"),
+    "both": lambda stream: stream.map_batch(list, max_size=2, max_wait="1s").map_async(later, in_flight=2),
+}
+
+
+@pytest.mark.parametrize("step", WAITING)
+@pytest.mark.parametrize("cut", [1, 3, 9])
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_time_does_not_overtake_records_that_wait(step: str, cut: int, rebuild: bool) -> None:
+    """In order as they come nothing is late, and each window is sent when the records before its end have come."""
+    times = [1, 2, 11, 12, 21, 31, 41, 43, 55]
+    app = tm.App("test")
+    windowed = WAITING[step](source(app, watermark=tm.bounded(0))).group_by_key().window(tm.tumbling(10))
+    windowed.emit("close").count().named("w").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        for start in range(0, len(times), cut):
+            driver.send_all("a", [tm.Record("k", 1, time) for time in times[start : start + cut]])
+            if rebuild:
+                for task in driver._tasks.values():
+                    for key in task.discard():
+                        task.caught_up(key, True)
+        driver.advance_wall_clock("10s")
+        driver.send("a", "k", 1, timestamp=100)
+        driver.advance_wall_clock("10s")
+        assert [(record.key.start, record.value) for record in driver.read("out")] == [
+            (0, 2),
+            (10, 2),
+            (20, 1),
+            (30, 1),
+            (40, 2),
+            (50, 1),
+        ]
+        assert driver.dropped == {}
+
+
+def test_what_is_sent_late_by_design_is_not_late_downstream() -> None:
+    """Results of windows on close, at intervals, of suppress and of joins that give up are older than their time."""
+    app = tm.App("test")
+    stream, other = source(app, watermark=tm.bounded(0)), source(app, "b", watermark=tm.bounded(0))
+    ways = {
+        "close": stream.group_by_key().window(tm.tumbling(50)).emit("close").count().named("one").to_stream(),
+        "calendar": stream.group_by_key().window(tm.calendar("hour")).emit("close").count().named("two").to_stream(),
+        "session": stream.group_by_key().window(tm.session(gap=20)).emit("close").count().named("three").to_stream(),
+        "sliding": stream.group_by_key().window(tm.sliding(20)).emit("close").count().named("four").to_stream(),
+        "every": stream.group_by_key().window(tm.tumbling(50)).emit(tm.every("1s")).count().named("five").to_stream(),
+        "suppress": stream.group_by_key().count().named("six").suppress(until=30).to_stream(),
+        "join": stream.join(other, lambda a, b: 1, within=30, how="left"),
+    }
+    for name, way in ways.items():
+        again = way.with_key(lambda value: "k").repartition().group_by_key().window(tm.tumbling(1))
+        again.emit("close").count().named(f"{name}-again").to(name)
+    with tm.testing.TopologyDriver(app) as driver:
+        for time in range(0, 1_000, 7):
+            driver.send("a", "k", 1, time)
+            driver.send("b", "j", 1, time)
+        driver.advance_wall_clock("2s")
+        for time in (3_601_000, 40_000_000):
+            driver.send("a", "k", 1, time)
+            driver.send("b", "j", 1, time)
+            driver.advance_wall_clock("2s")
+        assert driver.dropped == {}
+        assert {name: bool(driver.read(name)) for name in ways} == dict.fromkeys(ways, True)
