@@ -5,6 +5,9 @@ dirty bytes, revoke or shutdown. It knows neither operators nor tasks, only what
 is never guessed: an outcome that cannot be known is raised as `Unsettled`, and the caller drops its tasks and recovers
 them from what the broker says.
 
+Offsets go with every commit, whatever the work came of (records, timers, answers to calls): with them goes the
+generation of the group, and Kafka refuses both to a process that has lost its tasks.
+
     exactly once    changelog -> offsets into the transaction -> commit -> (caller settles the stores)
     at least once   still a member? -> changelog -> flush -> commit offsets -> (caller settles the stores)
 """
@@ -146,9 +149,10 @@ class ExactlyOnce:
             self._producer.begin()
             self._logs.write(sealed, with_inputs=False)
             offsets = offsets_of(sealed)
-            if offsets:
-                with self._group.sending_offsets(self._epoch) as metadata:
-                    self._producer.send_offsets(offsets, metadata, self._timeout)
+            if not offsets:
+                raise Unsettled("no offsets go with this transaction, so a process that lost its tasks could commit it")
+            with self._group.sending_offsets(self._epoch) as metadata:
+                self._producer.send_offsets(offsets, metadata, self._timeout)
             hit("after-send-offsets")
             hit("during-commit-before")
             self._producer.commit(self._timeout)
@@ -182,9 +186,7 @@ class AtLeastOnce:
             self._producer.flush(self._timeout)
             hit("after-send-offsets")
             hit("during-commit-before")
-            offsets = offsets_of(sealed)
-            if offsets:
-                self._group.commit_offsets(self._epoch, offsets, self._timeout)
+            self._group.commit_offsets(self._epoch, offsets_of(sealed), self._timeout)
         except Retryable as failure:
             raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
         hit("during-commit-after")

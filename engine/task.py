@@ -108,6 +108,8 @@ class Task:
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
         self._sealed: Sealed | None = None
+        self._wrote = False
+        """Whether there are outputs since the last commit."""
         self._decode_errors: dict[tuple[str, str], int] = {}
         self._earlier_drops: dict[tuple[str, str], int] = {}
 
@@ -185,6 +187,7 @@ class Task:
             if newest > self._newest.get(key, newest):
                 self._newest[key] = newest
         self._next[run.topic, run.partition] = run.next_offset
+        self._wrote |= bool(outgoing)
         return outgoing
 
     def _run(self, key: Key, records: list[Any], now: int, origin: Origin) -> list[Outgoing]:
@@ -219,9 +222,11 @@ class Task:
                 time = self._watermarks.quiet(now, self._buffer.at_end)
                 if time is not None:
                     outgoing += self._graph.advance(time, -1, now, origin)
-            return outgoing + self._told_at_last(now, origin)
+            outgoing += self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
+        self._wrote |= bool(outgoing)
+        return outgoing
 
     @property
     def calling(self) -> bool:
@@ -232,18 +237,26 @@ class Task:
         """Processes what has come of the calls that steps have made."""
         try:
             origin = Origin(self._name, "(answers to calls)", self.id.partition)
-            return self._graph.collect(now, origin) + self._told_at_last(now, origin)
+            outgoing = self._graph.collect(now, origin) + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
+        self._wrote |= bool(outgoing)
+        return outgoing
 
     def seal(self) -> Sealed:
-        """Drains the caches and says what must become durable. Runs no operator."""
+        """Drains the caches and says what must become durable. Runs no operator.
+
+        What came of no input, such as the work of a timer, goes with the committed offset of an input: the offsets are
+        what Kafka refuses to a process that has lost its tasks.
+        """
         changes = [change for cache in self.caches.values() for change in cache.drain()]
         offsets = {
             key: offset
             for key, offset in self.positions().items()
             if key in self._fresh or offset != self._committed[key]
         }
+        if not offsets and (changes or self._wrote):
+            offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         if self._watermarks is not None:
             seen.update(self._watermarks.seen())
@@ -268,6 +281,7 @@ class Task:
         self._committed_seen.update(sealed.seen)
         self._fresh.difference_update(sealed.offsets)
         self._sealed = None
+        self._wrote = False
 
     def flush(self) -> None:
         """Begins to write to disk what the stores hold in memory, so that a restart after a crash replays less."""
@@ -288,6 +302,7 @@ class Task:
         self._next.clear()
         self._newest = self._newest_of(self._committed_seen)
         self._sealed = None
+        self._wrote = False
         return dict(self._committed)
 
     def _newest_of(self, seen: Mapping[Key, Seen]) -> dict[Key, int]:
@@ -323,7 +338,7 @@ class Task:
     @property
     def dirty(self) -> bool:
         """True when a commit would have something to do."""
-        if self._fresh or any(self._committed[key] != at for key, at in self._next.items()):
+        if self._fresh or self._wrote or any(self._committed[key] != at for key, at in self._next.items()):
             return True
         return any(cache.dirty for cache in self.caches.values())
 

@@ -119,11 +119,11 @@ def test_at_least_once_delivers_everything_before_it_commits_offsets() -> None:
     assert all(headers for headers in fake.headers), "changes say which inputs they stand for"
 
 
-def test_work_without_offsets_does_not_bother_the_group() -> None:
-    for make in (exactly_once, at_least_once):
-        fake = Fake()
-        make(fake).commit([Sealed(T0, {}, (Change("s", b"a", b"\1"),), 0)])
-        assert not {"gate", "offsets", "group offsets"} & {entry[0] for entry in fake.journal}
+def test_a_transaction_without_offsets_would_not_be_fenced_and_is_not_committed() -> None:
+    fake = Fake()
+    with pytest.raises(Unsettled, match="no offsets"):
+        exactly_once(fake).commit([Sealed(T0, {}, (Change("s", b"a", b"\1"),), 0)])
+    assert ("commit",) not in fake.journal
 
 
 @pytest.mark.parametrize("step", ["begin", "changelog", "offsets", "commit"])

@@ -131,9 +131,9 @@ class Broker:
     # What checkers read
 
     def committed(self, key: Key, upto: int | None = None) -> list[Entry]:
-        """The records that a reader of committed ones sees."""
+        """The records that a reader of committed ones sees, or will see up to an offset when all markers are there."""
         log = self.partition(key)
-        end = log.stable if upto is None else min(upto, log.stable)
+        end = log.stable if upto is None else upto
         return list(log.read(log.begin, end, committed=True))
 
     # The network

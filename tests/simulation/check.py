@@ -32,8 +32,13 @@ class Check:
         self._program = program
         self._plan = plan
         self._exactly_once = exactly_once
+        self._done = False
         self.history: dict[Key, list[Entry]] = {}
         """Committed records of partitions whose beginning is deleted now and then, as far as they were seen."""
+
+    def _committed(self, key: Key) -> list[Entry]:
+        """What a reader of committed records sees or, when all is done, will see: markers may be on their way."""
+        return self._broker.committed(key, self._broker.partition(key).end if self._done else None)
 
     # While it goes on
 
@@ -58,8 +63,12 @@ class Check:
     # In the end
 
     def drained(self) -> bool:
-        """True when every input record is processed and all is committed and settled."""
-        return not (self._broker.transactions.open() or self._broker.group.pending) and self.offsets_reached()
+        """True when every input record is processed and all is committed and settled.
+
+        A program that counts by the wall clock always has something open.
+        """
+        busy = self._broker.transactions.open() or self._broker.group.pending
+        return not (busy and not self._program.beats) and self.offsets_reached()
 
     def offsets_reached(self) -> bool:
         """True when the group's offsets are those of the ends of all inputs."""
@@ -73,10 +82,12 @@ class Check:
 
     def results(self, stores: Mapping[TaskId, Mapping[str, Store]]) -> list[str]:
         """What is wrong when all is done; `stores` are those of all tasks."""
+        self._done = True
         self.remember()
         found: list[str] = []
         for step in self._program.steps:
             found += self._outputs(step)
+        found += self._beats()
         for task in self._plan.tasks():
             part = self._plan.part(task)
             step = self._step(part)
@@ -99,7 +110,7 @@ class Check:
                 inputs.setdefault(step.key(tm.utf8.decode(entry.key or b""), one), []).append(one)
         written: dict[str, list[list[int]]] = {}
         for number in range(len(self._broker.topics[step.writes])):
-            for entry in self._broker.committed((step.writes, number)):
+            for entry in self._committed((step.writes, number)):
                 written.setdefault(tm.utf8.decode(entry.key or b""), []).append(decoded(entry.value or b"[]"))
         for key in sorted(inputs.keys() | written.keys()):
             lists, wanted = written.get(key, []), inputs.get(key, [])
@@ -115,6 +126,18 @@ class Check:
             last = lists[-1] if lists else []
             if sorted(last) != sorted(wanted):
                 yield f"{step.writes}, {key}: {last} was written of {wanted}"
+
+    def _beats(self) -> Iterator[str]:
+        """A process that lost its task without knowing would repeat a count."""
+        if not (self._program.beats and self._exactly_once):
+            return
+        counts: dict[bytes, list[int]] = {}
+        for number in range(len(self._broker.topics[self._program.beats])):
+            for entry in self._committed((self._program.beats, number)):
+                counts.setdefault(entry.key or b"", []).append(tm.int64.decode(entry.value or b""))
+        for key, found in counts.items():
+            if found != list(range(1, len(found) + 1)):
+                yield f"{self._program.beats}, {key.decode()}: {found}"
 
     def _fold(self, step: Step, number: int, offsets: Mapping[Key, int]) -> Lists:
         """What a step's store must hold when its inputs are processed up to these offsets."""
@@ -148,7 +171,7 @@ class Check:
     def _logged(self, part: SubTopology, step: Step, number: int) -> Lists:
         """What a changelog holds."""
         rows: dict[bytes, bytes] = {}
-        for entry in self._broker.committed((part.changelogs[step.store], number)):
+        for entry in self._committed((part.changelogs[step.store], number)):
             if entry.value is None:
                 rows.pop(entry.key or b"", None)
             else:

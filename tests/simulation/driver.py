@@ -61,7 +61,7 @@ class Schedule:
         self.broker = Broker(self.world, replace(trouble.network))
         self.program = PROGRAMS[trouble.program]
         self.plan = planned(trouble.program, trouble.partitions, trouble.guarantee)
-        for topic in (*self.program.inputs, *(step.writes for step in self.program.steps)):
+        for topic in self.program.topics:
             self.broker.create(topic, trouble.partitions)
         for topic in self.plan.internal:
             self.broker.create(topic.name, topic.partitions)

@@ -6,7 +6,7 @@ is the list as it was after one input, so outputs of one key are prefixes of eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -38,6 +38,13 @@ class Program:
     inputs: tuple[str, ...]
     steps: tuple[Step, ...]
     build: Callable[[tm.App, Callable[[Ids, int], Ids]], None]
+    beats: str = ""
+    """The topic of a step that counts by the wall clock, if there is one: 1, 2, 3 and so on for each key."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All that it reads and writes, without those that it makes for itself."""
+        return (*self.inputs, *(step.writes for step in self.steps), *((self.beats,) if self.beats else ()))
 
 
 def seen_again(so_far: Ids, one: int) -> Ids:
@@ -82,6 +89,28 @@ def merged(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
 
 
+class Beat(tm.Processor[str, int, tm.Record[str, int]]):
+    """Counts by the wall clock, once it has seen a key: work that comes of no input record."""
+
+    count = tm.ValueState(int, default=0, name="count")
+
+    def process(self, value: int, ctx: tm.Context[str]) -> None:
+        self.count.set(self.count.get())
+
+    @tm.every("60ms", clock="wall")
+    def beat(self, ctx: tm.Context[str]) -> Iterator[tm.Record[str, int]]:
+        for key, count in list(self.count.scan()):
+            ctx.use(key)
+            self.count.set(count + 1)
+            yield tm.Record(key, count + 1, ctx.timestamp)
+
+
+def ticking(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    source = stream(app, "in")
+    source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+    source.process(Beat).named("beat").to("beats", key=tm.utf8, value=tm.int64)
+
+
 SEEN = Step(("in",), "seen", "out", same)
 PROGRAMS: Final = {
     program.name: program
@@ -94,6 +123,7 @@ PROGRAMS: Final = {
             (SEEN, Step((f"{APP}-again-repartition",), "all", "out-again", lambda _key, one: third(one))),
             two_steps,
         ),
+        Program("ticking", ("in",), (SEEN,), ticking, beats="beats"),
         Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),
     )
 }

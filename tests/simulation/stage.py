@@ -76,9 +76,11 @@ class Stage(Schedule):
 
 
 @contextlib.contextmanager
-def stage(seed: int, *, partitions: int = 2, settings: dict[str, Any] | None = None) -> Iterator[Stage]:
+def stage(
+    seed: int, *, program: str = "one step", partitions: int = 2, settings: dict[str, Any] | None = None
+) -> Iterator[Stage]:
     """A stage without processes. In the end all that is left goes on until everything is processed, and is checked."""
-    made = Stage(seed, quiet(partitions, settings or {}))
+    made = Stage(seed, quiet(program, partitions, settings or {}))
     with simulated(made.world):
         try:
             yield made
@@ -90,9 +92,9 @@ def stage(seed: int, *, partitions: int = 2, settings: dict[str, Any] | None = N
         raise Violation(f"seed {seed}: " + "\n  ".join(made.problems))
 
 
-def quiet(partitions: int, settings: dict[str, Any]) -> Trouble:
+def quiet(program: str, partitions: int, settings: dict[str, Any]) -> Trouble:
     return Trouble(
-        program="one step",
+        program=program,
         partitions=partitions,
         guarantee="exactly_once",
         processes=0,

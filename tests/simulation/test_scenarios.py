@@ -127,6 +127,23 @@ def test_a_process_that_stands_still_holds_up_nobody_and_does_no_harm_when_it_go
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_process_whose_only_work_is_a_timer_commits_nothing_once_it_has_lost_its_task(seed: int) -> None:
+    """It stands still with no transaction open until the group has forgotten it, so nobody has anything to fence."""
+    with stage(seed, program="ticking", partitions=1) as play:
+        first = play.new()
+        play.feed()
+        play.settled()
+        play.at(first, "commit <-")
+        first.frozen = True
+        play.remove(first.member)
+        second = play.new()
+        play.until(lambda: len(second.tasks) == 1, SOON, "another process has its task")
+        play.at(second, "commit <-")
+        first.frozen = False
+        play.go_on(SOON)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_process_that_was_replaced_ends_what_it_wrote_before_it_knew(seed: int) -> None:
     """The only member is taken for dead while it has nothing open, so that nobody has anything to fence."""
     with stage(seed, settings={"commit_interval": 1000}) as play:
