@@ -102,7 +102,7 @@ class _Logs:
             by_store: dict[str, list[Any]] = {}
             for change in work.changes:
                 by_store.setdefault(change.store, []).append(change)
-            inputs = {f"{topic}:{number}": at for (topic, number), at in work.offsets.items()} if with_inputs else None
+            inputs = work.inputs() if with_inputs else None
             for store, changes in by_store.items():
                 topic = self._changelogs(work.task, store)
                 if topic is not None:

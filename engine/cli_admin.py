@@ -29,7 +29,7 @@ from .errors import ConfigError, Fatal, Retryable
 from .kafka.groups import Groups, View
 from .kafka.options import admin_options, group_options
 from .kafka.topics import Topics
-from .reset import by_form, by_program, described
+from .reset import by_form, by_program, described, one_topic
 from .target import find
 
 __all__ = ["reaching", "reset", "settings_of", "state", "status"]
@@ -158,9 +158,15 @@ def columns(*names: str) -> Table:
 @click.argument("app", metavar="APP")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--topic",
+    metavar="NAME",
+    help="Accept one topic that was deleted and created again, and keep the state: an input or repartition topic is "
+    "read from its beginning, a changelog's state is what the new one holds.",
+)
 @settings_options(*KAFKA, "state_dir")
-def reset(app: str, dry_run: bool, yes: bool, **options: Any) -> None:
-    """Puts an application back to its beginning: it will read its inputs anew.
+def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any) -> None:
+    """Puts an application back to its beginning: it will process its inputs again.
 
     Removes its committed offsets, its internal topics with the state in them, and its state on this machine. Input and
     output topics stay as they are. Refused while an instance runs. APP is MODULE:APP, or an application id; with the
@@ -177,6 +183,9 @@ def reset(app: str, dry_run: bool, yes: bool, **options: Any) -> None:
                 "all instances first; one that was killed is gone after its session time-out"
             )
         existing = topics.partitions()
+        if topic is not None:
+            accept(settings.app_id, topic, groups, topics, ask=not yes, dry_run=dry_run)
+            return
         if program is None:
             removal = by_form(settings.app_id, existing, groups.names())
         else:
@@ -199,7 +208,28 @@ def reset(app: str, dry_run: bool, yes: bool, **options: Any) -> None:
                 groups.delete(settings.app_id)
         except (Retryable, Fatal) as error:
             raise type(error)(f"{error}. The reset is not complete: run it again before you start anything") from error
-    click.echo(f"{settings.app_id} begins anew at its next start; remove its state directories on other machines too")
+    click.echo(f"{settings.app_id} starts from the beginning; remove its state directories on other machines too")
+
+
+def accept(app_id: str, topic: str, groups: Groups, topics: Topics, *, ask: bool, dry_run: bool) -> None:
+    """Commits what makes an application accept a topic that was created again."""
+    found = topics.identities([topic]).get(topic)
+    if found is None:
+        raise ConfigError(f"there is no topic {topic!r}: create it first")
+    topic_id, partitions = found
+    begins = topics.begins((topic, number) for number in range(partitions))
+    offsets = one_topic(app_id, topic, groups.committed(app_id), begins, topic_id)
+    if not offsets:
+        click.echo(f"{app_id} has committed nothing for {topic}: there is nothing to reset")
+        return
+    for (name, number), (offset, _) in sorted(offsets.items()):
+        click.echo(f"commit offset {offset} of topic {name}, partition {number}")
+    if dry_run:
+        return
+    if ask:
+        click.confirm("Commit all this?", abort=True)
+    groups.commit(app_id, offsets)
+    click.echo(f"{app_id} accepts {topic} as it is at its next start, and keeps its state")
 
 
 @click.group()

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from ..state import changelog
-from ..state.restore import Corrupt, Rebuild, UseLocal, plan_restore
+from ..state.inputs import committed_inputs
+from ..state.restore import Corrupt, Decision, Rebuild, UseLocal, plan_restore
 from ..state.store import Change, Position, Store
 from .failpoints import hit
 from .ids import TaskId
@@ -51,12 +52,13 @@ class Feeding:
         ends = self._topics.ends(keys, committed=False)
         feeds: dict[Key, Feed] = {}
         for opening in openings:
-            committed = {f"{topic}:{number}": at for (topic, number), at in opening.offsets.items()}
+            committed = committed_inputs(opening.offsets, opening.topic_ids)
             kinds = {state.spec.name: state.spec.kind for state in opening.part.stores}
             for store, topic in opening.part.changelogs.items():
                 key = (topic, opening.task.partition)
                 into = opening.stores[kinds[store]]
-                start = self._start_of(opening, store, into, begins[key], ends[key], committed)
+                topic_id = opening.topic_ids.get(topic, "")
+                start = self._start_of(opening, store, into, begins[key], ends[key], committed, topic_id)
                 feed = Feed(
                     opening.task,
                     store,
@@ -127,9 +129,25 @@ class Feeding:
         self._reader.close()
 
     @staticmethod
-    def _start_of(opening: Opening, store: str, into: Store, begin: int, end: int, committed: Mapping[str, int]) -> int:
-        """Where the replay of a changelog begins."""
-        match plan_restore(store, into.position(), begin, end, committed, opening.age):
+    def _start_of(
+        opening: Opening,
+        store: str,
+        into: Store,
+        begin: int,
+        end: int,
+        committed: Mapping[str, int],
+        topic_id: str,
+    ) -> int:
+        """Where the replay of a changelog begins. The store knows then which topic its position is of."""
+        decision = plan_restore(store, into.position(), begin, end, committed, opening.age, topic_id=topic_id)
+        start = Feeding._begun(opening, store, into, begin, end, decision)
+        if topic_id != into.position().topic_ids.get(store, ""):
+            into.apply((), Position(topic_ids={store: topic_id}))
+        return start
+
+    @staticmethod
+    def _begun(opening: Opening, store: str, into: Store, begin: int, end: int, decision: Decision) -> int:
+        match decision:
             case UseLocal(offset):
                 return offset
             case Rebuild(offset, why):

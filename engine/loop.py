@@ -292,6 +292,7 @@ class Loop:
             calls=self._calls,
             seen=ready.seen,
             global_tables=self._tables.rows,
+            topic_ids=ready.topic_ids,
         )
         self._tasks[ready.task] = task
         self._intake.begin(task)

@@ -34,6 +34,8 @@ class Ready:
     """Changelog records that were replayed."""
     seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
     """What was seen of the inputs."""
+    topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The ids of the topics that it reads and of its changelogs, as far as brokers give them."""
 
     def close(self) -> None:
         """Closes the stores of a task that is not wanted any more."""
@@ -97,6 +99,7 @@ class Opening:
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
     fresh: frozenset[Key] = frozenset()
     stream_time: int = -1
+    topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     seen: dict[Key, Seen] = field(default_factory=dict[Key, Seen])
     feeds: list[Feed] = field(default_factory=list[Feed])
     restored: int = 0

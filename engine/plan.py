@@ -99,6 +99,11 @@ class SubTopology:
         """The same in all versions of a program that read it."""
         return self.reads[0]
 
+    @property
+    def topics(self) -> frozenset[str]:
+        """The topics that are read, and the changelogs."""
+        return frozenset((*(topic for topic, _ in self.inputs), *self.changelogs.values()))
+
     def tasks(self) -> tuple[TaskId, ...]:
         """The tasks, one a partition."""
         return tuple(TaskId(self.id, number) for number in range(self.partitions))

@@ -23,7 +23,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
 
-from ..operators.topology import Source
 from ..state.store import StateError, Store
 from .clock import Clock
 from .errors import Retryable, StateCorrupt, StateUnusable
@@ -35,8 +34,8 @@ from .local import Stores
 from .opening import Closed, Opening, Progress, Ready
 from .plan import Plan
 from .requests import Requests
+from .standing import take_up, tell_of_other_topics
 from .starting import starting_offsets
-from .watermarks import seen_in
 
 __all__ = ["Recovery"]
 
@@ -244,6 +243,7 @@ class Recovery:
         coming = {task: self._promoted(task, asked[task]) for task in sorted(asked)}
         try:
             self._group.opened(self._group.fence(coming).result())
+            self._identify(coming.values())
             self._find_offsets(coming.values())
             self._take_up(coming.values())
         except Retryable:
@@ -264,12 +264,24 @@ class Recovery:
 
     def _begin_standbys(self) -> None:
         missing = self._standbys - self._openings.keys() - self._asked.keys()
-        self._take_up(
-            [
-                Opening(task, self._plan.part(task), standby=True, stores=self._handed.pop(task, {}))
-                for task in sorted(missing)
-            ]
-        )
+        copies = [
+            Opening(task, self._plan.part(task), standby=True, stores=self._handed.pop(task, {}))
+            for task in sorted(missing)
+        ]
+        try:
+            self._identify(copies)
+        except Retryable:
+            for opening in copies:
+                self._set_aside(opening)
+            raise
+        self._take_up(copies)
+
+    def _identify(self, openings: Iterable[Opening]) -> None:
+        """Asks which topics these are: names may have come to be other topics'."""
+        openings = list(openings)
+        ids = self._topics.ids({topic for opening in openings for topic in opening.part.topics})
+        for opening in openings:
+            opening.topic_ids = {topic: ids[topic] for topic in opening.part.topics if topic in ids}
 
     def _take_up(self, openings: Iterable[Opening]) -> None:
         """Opens the stores and begins to feed them. After a Retryable they are set aside."""
@@ -281,6 +293,7 @@ class Recovery:
                 if not opening.stores:
                     opening.age = self._stores.age(opening.task, self._clock.now())
                     opening.stores = self._open_stores(opening)
+                tell_of_other_topics(opening)
                 self._openings[opening.task] = opening
             self._feeding.add(openings)
         except Retryable:
@@ -308,21 +321,8 @@ class Recovery:
             self._group.sweep()  # whose transaction is it that is open for so long?
             raise
         for opening in openings:
-            sources = dict(opening.part.inputs)
-            offsets: dict[Key, int] = {}
-            fresh: dict[Key, Source | None] = {}
-            for key in opening.part.task_inputs(opening.task.partition):
-                found = committed.get(key)
-                if found is None:
-                    # What was added in mid-run is read from its beginning, wherever the source begins otherwise.
-                    node = sources[key[0]] if key[1] < self._first.get(key[0], 0) else None
-                    fresh[key] = node if isinstance(node, Source) else None
-                else:
-                    offsets[key] = found[0]
-                    opening.stream_time = max(opening.stream_time, _stream_time(found[1]))
-                    opening.seen[key] = seen_in(found[1])
-            offsets.update(starting_offsets(fresh, self._topics, self._clock.now()))
-            opening.offsets = offsets
+            fresh = take_up(self._plan.app_id, opening, committed, self._first)
+            opening.offsets = {**opening.offsets, **starting_offsets(fresh, self._topics, self._clock.now())}
             opening.fresh = frozenset(fresh)
 
     def _feed(self) -> None:
@@ -376,6 +376,7 @@ class Recovery:
                 opening.stream_time,
                 opening.restored,
                 opening.seen,
+                opening.topic_ids,
             ),
         )
 
@@ -390,9 +391,3 @@ class Recovery:
 def close_all(stores: Mapping[str, Store]) -> None:
     for store in stores.values():
         store.close()
-
-
-def _stream_time(metadata: str) -> int:
-    """The stream time in an offset's metadata; -1 when there is none."""
-    name, _, number = metadata.partition(";")[0].partition("=")
-    return int(number) if name == "t" and number.lstrip("-").isdecimal() else -1

@@ -1,4 +1,4 @@
-"""What a reset of an application removes. Pure: from names and numbers to a value that people can read first.
+"""What a reset of an application removes or commits. Pure: from names and numbers to a value that people read first.
 
 With the program at hand its internal topics are known by name. With the application id alone they are found by their
 form, `<app>-<step>-repartition` and `<app>-<store>-changelog`; names that may belong to another application, one whose
@@ -7,15 +7,17 @@ id goes on where this one ends, are left alone and said.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ..operators.topology import Repartition, Topology
+from .topic_ids import accepted, restarted
 
-__all__ = ["Removal", "by_form", "by_program", "described"]
+__all__ = ["Removal", "by_form", "by_program", "described", "one_topic"]
 
+Key = tuple[str, int]
 SUFFIXES: Final = ("-repartition", "-changelog")
 
 
@@ -49,6 +51,21 @@ def by_form(app_id: str, existing: Iterable[str], groups: Iterable[str]) -> Remo
             foreign = any(name.startswith(f"{other}-") for other in others)
             (left if foreign else topics).append(name)
     return Removal(tuple(topics), tuple(left))
+
+
+def one_topic(
+    app_id: str, topic: str, committed: Mapping[Key, tuple[int, str]], begins: Mapping[Key, int], topic_id: str
+) -> dict[Key, tuple[int, str]]:
+    """The offsets with metadata to commit so that an application accepts a topic that was created again: an input is
+    read from its beginning, and a changelog's state is what it holds. Empty when nothing is committed for the topic."""
+    store = topic.removeprefix(f"{app_id}-").removesuffix("-changelog")
+    if topic == f"{app_id}-{store}-changelog":
+        changed = {key: (offset, accepted(metadata, store)) for key, (offset, metadata) in committed.items()}
+        return {key: new for key, new in changed.items() if new != committed[key]}
+    known = {key: metadata for key, (_, metadata) in committed.items() if key[0] == topic}
+    if not known:
+        return {}
+    return {key: (offset, restarted(known.get(key, ""), topic_id)) for key, offset in begins.items()}
 
 
 def described(group: str, offsets: int, removal: Removal, directories: Iterable[Path]) -> list[str]:

@@ -22,18 +22,21 @@ from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing
 from ..operators.topology import OperatorState, Rows
 from ..state.cache import StateCache
+from ..state.inputs import input_name
 from ..state.store import Change, Corrupt, Position, Store
 from .buffer import InputBuffer
 from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
+from .topic_ids import TopicIds
 from .watermarks import NOTHING, Seen, Watermarks
 
 __all__ = ["Sealed", "Task"]
 
 Key = tuple[str, int]
 NO_TABLES: Mapping[str, Rows] = {}
+NO_IDS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,18 @@ class Sealed:
     stream_time: int
     seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
     """What was seen of the inputs that have watermarks, or whose newest time is that of records without one."""
+    topics: TopicIds = field(default_factory=TopicIds)
+    """Which topics the offsets and changes are of."""
 
     def metadata(self, key: Key) -> str:
         """What goes with the offset of an input."""
         seen = self.seen.get(key)
-        return f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
+        text = f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
+        return text + self.topics.metadata(key[0])
+
+    def inputs(self) -> dict[str, int]:
+        """The offsets by the names that stores and changelogs know inputs by."""
+        return {input_name(key, self.topics.ids.get(key[0], "")): at for key, at in self.offsets.items()}
 
     @property
     def empty(self) -> bool:
@@ -74,12 +84,14 @@ class Task:
         calls: Calls,
         seen: Mapping[Key, Seen] | None = None,
         global_tables: Mapping[str, Rows] = NO_TABLES,
+        topic_ids: Mapping[str, str] = NO_IDS,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
 
         They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
         by the next seal. `calls` runs the coroutine functions of steps. `seen` is what was seen of the inputs up to
-        those offsets. `global_tables` are by the names of their stores.
+        those offsets. `global_tables` are by the names of their stores. An input without an offset is of a topic that
+        does not exist at the moment, and not read.
         """
         self.id = task
         self.part = part
@@ -97,7 +109,8 @@ class Task:
         self._calls = calls
         self._global_tables = global_tables
         self._graph = Graph(part, self.caches, policy, calls, global_tables, task.partition)
-        self.inputs: tuple[Key, ...] = part.task_inputs(task.partition)
+        self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
+        self.topics = TopicIds(topic_ids, part.changelogs)
         self._buffer = InputBuffer(self.inputs)
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
@@ -260,14 +273,14 @@ class Task:
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         if self._watermarks is not None:
             seen.update(self._watermarks.seen())
-        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen)
+        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics)
         return self._sealed
 
     def settle(self, position: Position) -> None:
         """The commit of what `seal` gave has succeeded: writes it to the stores, with their new position."""
         sealed = self._sealed
         assert sealed is not None
-        inputs = {f"{topic}:{number}": offset for (topic, number), offset in sealed.offsets.items()}
+        inputs = sealed.inputs()
         for kind, store in self.stores.items():
             mine = {name for name, state in self._specs.items() if state.spec.kind == kind}
             store.apply(

@@ -116,7 +116,7 @@ class Watch:
         patterns = any(source.pattern is not None for source in self._partitioned.topology.sources)
         matches = matches_of(self._partitioned, self._topics.partitions() if patterns else ())
         names = sorted({*plan.topics, *(topic for found in matches.values() for topic in found)})
-        racks = self._topics.leaders(names)
+        racks = {name: found.racks for name, found in self._topics.describe(names).items()}
         counts = {topic: len(leaders) for topic, leaders in racks.items()}
         there = {pattern: tuple(topic for topic in found if topic in counts) for pattern, found in matches.items()}
         grown = replanned(self._partitioned, plan, counts, there)

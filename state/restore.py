@@ -5,6 +5,7 @@ committed, is it a prefix of this very changelog, and is what came after it stil
 
     the local store ...                                                             the decision
     has no position                                                                 Rebuild
+    is of another topic than this changelog                                         Corrupt
     is ahead of a committed input offset                                            Corrupt
     is ahead of the changelog's end                                                 Corrupt
     ends before the changelog's beginning                                           Rebuild
@@ -57,16 +58,23 @@ def plan_restore(
     committed: Mapping[str, int],
     age_ms: int = 0,
     tombstones_kept_ms: int = TOMBSTONES_KEPT_MS,
+    topic_id: str = "",
 ) -> Decision:
     """Decides for one store.
 
-    `committed` are the task's input offsets by "topic:partition"; inputs that it does not name are no longer the task's
-    and count for nothing. `log_end` is the end as an uncommitted reader sees it. `age_ms` is how long ago the local
-    store was last written.
+    `committed` are the task's input offsets by name (`inputs.py`); inputs that it does not name are no longer the
+    task's and count for nothing. `log_end` is the end as an uncommitted reader sees it. `age_ms` is how long ago the
+    local store was last written. `topic_id` is the id of the changelog topic, "" where it is not known.
     """
     offset = local.changelogs.get(store)
     if offset is None:
         return Rebuild(log_begin, "there is no local state")
+    known_id = local.topic_ids.get(store, "")
+    if known_id and topic_id and known_id != topic_id:
+        return Corrupt(
+            f"it is of the changelog topic with id {known_id}, the topic of this name has id {topic_id}: that was "
+            "deleted and created again, for instance by a reset on another machine"
+        )
     for partition, reached in local.inputs.items():
         if reached > committed.get(partition, reached):
             return Corrupt(

@@ -103,18 +103,30 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Position(msgspec.Struct, frozen=True):
-    """How far a task's stores are: next offsets of the changelogs by store, of the inputs by "topic:partition"."""
+    """How far a task's stores are."""
 
     changelogs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    """Next offsets of the changelogs by store."""
     inputs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    """Next offsets of the inputs by the names of `inputs.py`."""
+    topic_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    """The ids of the changelog topics by store: a topic that is deleted and created again has another one."""
 
     def merge(self, newer: Position) -> Position:
-        """The offsets of both, those of `newer` winning."""
-        return Position({**self.changelogs, **newer.changelogs}, {**self.inputs, **newer.inputs})
+        """The offsets and ids of both, those of `newer` winning."""
+        return Position(
+            {**self.changelogs, **newer.changelogs},
+            {**self.inputs, **newer.inputs},
+            {**self.topic_ids, **newer.topic_ids},
+        )
 
     def without(self, store: str) -> Position:
         """The same, knowing nothing of one store's changelog."""
-        return Position({name: offset for name, offset in self.changelogs.items() if name != store}, self.inputs)
+        return Position(
+            {name: offset for name, offset in self.changelogs.items() if name != store},
+            self.inputs,
+            {name: topic_id for name, topic_id in self.topic_ids.items() if name != store},
+        )
 
 
 class Store(Protocol):

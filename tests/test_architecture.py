@@ -25,6 +25,7 @@ KAFKA = {"confluent_kafka", "aiokafka"}
 PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "load", "ownership", "plan", "standby"),
+    "topic_ids",
     "watermarks",
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}

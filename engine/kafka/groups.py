@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ..errors import Fatal, Retryable
@@ -119,6 +119,10 @@ class Groups:
 
     def offsets(self, group: str) -> dict[Key, int]:
         """The committed offsets of a group."""
+        return {key: offset for key, (offset, _) in self.committed(group).items()}
+
+    def committed(self, group: str) -> dict[Key, tuple[int, str]]:
+        """The committed offsets of a group with their metadata."""
         asked = [ConsumerGroupTopicPartitions(group)]
         futures = self._admin.list_consumer_group_offsets(asked, request_timeout=self._timeout)
         try:
@@ -128,7 +132,22 @@ class Groups:
             if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return {}
             raise translate(failure, f"read the offsets of group {group!r}") from failure
-        return {(it.topic, it.partition): it.offset for it in found.topic_partitions if it.offset >= 0}
+        return {
+            (it.topic, it.partition): (it.offset, it.metadata or "") for it in found.topic_partitions if it.offset >= 0
+        }
+
+    def commit(self, group: str, offsets: Mapping[Key, tuple[int, str]]) -> None:
+        """Commits offsets with their metadata for a group without members."""
+        wanted = [TopicPartition(*key, offset, metadata) for key, (offset, metadata) in offsets.items()]
+        asked = [ConsumerGroupTopicPartitions(group, wanted)]
+        futures = self._admin.alter_consumer_group_offsets(asked, request_timeout=self._timeout)
+        try:
+            found = futures[group].result(self._timeout + 5)
+        except KafkaException as failure:
+            raise translate(failure, f"commit offsets of group {group!r}") from failure
+        for one in found.topic_partitions:
+            if one.error is not None:
+                raise translate(KafkaException(one.error), f"commit the offset of {one.topic!r}, {one.partition}")
 
     def delete(self, group: str) -> None:
         """Deletes a group without members, with its offsets; one that does not exist is fine."""

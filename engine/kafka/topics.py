@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
@@ -27,13 +27,24 @@ from ..errors import Fatal, Retryable, TopologyError
 from ..plan import InternalTopic
 from .failures import error_of, explain, translate
 
-__all__ = ["Topics"]
+__all__ = ["Described", "Topics"]
 
 Key = tuple[str, int]
 NO_SUCH_RECORD = -1
 """What a broker says when it is asked for a time after the last record."""
+NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+"""The id that the client gives for a broker that has none: all zeros."""
 T = TypeVar("T")
 PAUSE_SECONDS = 0.1
+
+
+class Described(NamedTuple):
+    """A topic as brokers describe it."""
+
+    id: str
+    """Its id, which a topic of the same name that is created later does not have; "" where brokers give none."""
+    racks: tuple[str, ...]
+    """The rack of each partition's leader, "" where none is known."""
 
 
 class Topics:
@@ -57,32 +68,32 @@ class Topics:
         except KafkaException as failure:
             raise translate(failure, "list the topics") from failure
 
-    def leaders(self, names: list[str]) -> dict[str, tuple[str, ...]]:
-        """The rack of each partition's leader, "" where none is known, of those topics that exist."""
+    def describe(self, names: Collection[str]) -> dict[str, Described]:
+        """Those of the topics that exist. One that may not be seen raises Fatal."""
         if not names:
             return {}
-        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
-        found: dict[str, tuple[str, ...]] = {}
+        futures = self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=self._timeout)
+        found: dict[str, Described] = {}
         try:
             for name, future in futures.items():
                 topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
                 if topic is not None:
                     leaders = [one.leader for one in sorted(topic.partitions, key=lambda one: one.id)]
-                    found[name] = tuple("" if leader is None else leader.rack or "" for leader in leaders)
+                    racks = tuple("" if leader is None else leader.rack or "" for leader in leaders)
+                    topic_id = str(topic.topic_id or "")
+                    found[name] = Described("" if topic_id == NO_ID else topic_id, racks)
         except Retryable:
             self._learn_leaders()
             raise
         return found
 
-    def identities(self, names: list[str]) -> dict[str, tuple[str, int]]:
-        """The identity and the number of partitions of those topics that exist; "" where brokers give no identity."""
-        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
-        found: dict[str, tuple[str, int]] = {}
-        for name, future in futures.items():
-            topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
-            if topic is not None:
-                found[name] = (str(topic.topic_id or ""), len(topic.partitions))
-        return found
+    def ids(self, names: Collection[str]) -> dict[str, str]:
+        """The ids of those topics that exist; "" where brokers give none."""
+        return {name: found.id for name, found in self.describe(names).items()}
+
+    def identities(self, names: Collection[str]) -> dict[str, tuple[str, int]]:
+        """The id and the number of partitions of those topics that exist."""
+        return {name: (found.id, len(found.racks)) for name, found in self.describe(names).items()}
 
     def ensure(self, wanted: Sequence[InternalTopic], replication: int) -> list[InternalTopic]:
         """Creates the internal topics that are missing and checks the others; gives those it created.

@@ -31,9 +31,9 @@ class Log:
         self._rows: list[tuple[int, bytes, bytes | None, list[tuple[str, bytes]] | None]] = []
         self.end = 0
 
-    def write(self, key: bytes, value: bytes, upto: int) -> None:
+    def write(self, key: bytes, value: bytes, upto: int, name: str = "in:0") -> None:
         """One change of a commit that was to bring the input up to an offset."""
-        [row] = encode([Change("seen", key, frame(value))], {"in:0": upto})
+        [row] = encode([Change("seen", key, frame(value))], {name: upto})
         self._rows.append((self.end, *row))
         self.end += 1
 
@@ -64,13 +64,26 @@ class Log:
         return Polled([batch], {LOG: self.end})
 
 
-def restored(log: Log, *, committed: int, store: MemoryStore | None = None) -> dict[bytes, bytes]:
+def restored(
+    log: Log,
+    *,
+    committed: int,
+    store: MemoryStore | None = None,
+    topic_id: str = "",
+    ids: Mapping[str, str] | None = None,
+) -> dict[bytes, bytes]:
     """The content of a store that was replayed at least once."""
     store = store or MemoryStore()
     part = SimpleNamespace(
         changelogs={"seen": LOG[0]}, stores=[SimpleNamespace(spec=SimpleNamespace(name="seen", kind="memory"))]
     )
-    opening = Opening(TASK, cast("SubTopology", part), stores={"memory": store}, offsets={("in", 0): committed})
+    opening = Opening(
+        TASK,
+        cast("SubTopology", part),
+        stores={"memory": store},
+        offsets={("in", 0): committed},
+        topic_ids={LOG[0]: topic_id, **(ids or {})},
+    )
     feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), at_least_once=True)
     feeding.add([opening])
     feeding.step(0)
@@ -94,6 +107,35 @@ def test_changes_beyond_the_committed_offsets_are_left_out(log: Log) -> None:
 def test_all_changes_count_once_what_they_replaced_is_compacted_away(log: Log) -> None:
     log.compact()
     assert restored(log, committed=2) == {b"a": frame(b"2"), b"b": frame(b"1")}
+
+
+def test_a_changelog_that_was_created_again_is_not_the_one_that_the_store_is_of(log: Log) -> None:
+    """Not even when it is longer by now than the old one was."""
+    store = MemoryStore()
+    restored(log, committed=3, store=store, topic_id="old")
+    again = Log()
+    for number in range(5):
+        again.write(b"z", b"%d" % number, number)
+    assert restored(again, committed=9, store=store, topic_id="new") == {b"z": frame(b"4")}
+    assert store.position().topic_ids == {"seen": "new"}
+
+
+def test_a_store_without_an_id_takes_that_of_its_changelog(log: Log) -> None:
+    store = MemoryStore()
+    restored(log, committed=3, store=store)
+    assert store.position().topic_ids == {}
+    log.write(b"d", b"1", 4)
+    assert b"a" in restored(log, committed=4, store=store, topic_id="id")
+    assert store.position().topic_ids == {"seen": "id"}
+
+
+def test_offsets_of_an_input_that_was_created_again_say_nothing_of_the_old_one(log: Log) -> None:
+    """Changes of commits that reached offset 3 of the old topic count, wherever the new one is."""
+    renamed = Log()
+    for key, value, upto in ((b"a", b"1", 1), (b"b", b"1", 2), (b"a", b"2", 3)):
+        renamed.write(key, value, upto, name="in:0@old")
+    assert restored(renamed, committed=1, ids={"in": "new"}) == {b"a": frame(b"2"), b"b": frame(b"1")}
+    assert restored(renamed, committed=1, ids={"in": "old"}) == {b"a": frame(b"1")}
 
 
 def test_a_change_that_was_left_out_counts_later_when_its_inputs_are_committed(log: Log) -> None:

@@ -56,6 +56,8 @@ class Broker:
         self._world = world
         self.network = network
         self.topics: dict[str, list[Partition]] = {}
+        self.topic_ids: dict[str, str] = {}
+        self._created = 0
         self.transactions = Transactions(lambda: world.now, self._send_marker)
         self.group = Group(lambda: world.now, world.later)
         self.cut_off: set[str] = set()
@@ -72,7 +74,15 @@ class Broker:
         """Lets those who check look at records before they are deleted."""
 
     def create(self, topic: str, partitions: int) -> None:
+        """A topic; one of that name is deleted. Its committed offsets stay, as those do that are committed later."""
         self.topics[topic] = [Partition() for _ in range(partitions)]
+        self._created += 1
+        self.topic_ids[topic] = f"id-{self._created}"
+
+    def drop_offsets(self, topic: str) -> None:
+        """What Kafka does when a topic is deleted."""
+        for key in [key for key in self.group.offsets if key[0] == topic]:
+            del self.group.offsets[key]
 
     def partition(self, key: Key) -> Partition:
         return self.topics[key[0]][key[1]]

@@ -209,6 +209,21 @@ class SimulatedAdmin:
             failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
             return {p: Done(None, failure) for p in asked}
 
+    def describe_topics(self, asked: Any, *, request_timeout: float) -> dict[str, Done]:
+        names = list(asked.topic_names)
+        try:
+            return self._broker.call(self._owner.name, "describe", lambda: {it: self._described(it) for it in names})
+        except Unreachable as lost:
+            failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
+            return {name: Done(None, failure) for name in names}
+
+    def _described(self, name: str) -> Done:
+        if name not in self._broker.topics:
+            return Done(None, KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, name)))
+        count = len(self._broker.topics[name])
+        partitions = [SimpleNamespace(id=number, leader=None) for number in range(count)]
+        return Done(SimpleNamespace(topic_id=self._broker.topic_ids[name], partitions=partitions))
+
     def list_topics(self, *, timeout: float) -> Any:
         """Asked for after a failure, so that the client learns of new leaders."""
         topics = self._broker.topics
