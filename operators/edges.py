@@ -15,10 +15,11 @@ from operator import index
 from typing import Any, Final, cast
 
 from .errors import RecordError
-from .record import Batch, Headers, Outgoing, Record, Row
+from .record import Batch, Headers, Outgoing, Record, Row, Update
 from .serde import Serde, column_decoder, column_encoder
 from .serde_auto import auto, auto_key
 from .topology import Repartition, Source
+from .updates import UpdateSerde, told
 
 __all__ = ["Decoder", "Encoder", "RepartitionWriter", "SinkWriter", "decoder"]
 
@@ -139,9 +140,21 @@ class Encoder:
         """`hashed` gives the bytes that choose the partition when those are not the key's; `partition` chooses it."""
         self._keys = column_encoder(key)
         self._values = column_encoder(value)
+        self._value = value
         self._hashed = hashed
         self._partition = partition
         self._headers = headers
+
+    def writable(self, update: Update[Any]) -> tuple[Update[Any], Exception | None]:
+        """The part of an update that can be encoded, and why its new row cannot, if that is so."""
+        row: Serde[Any] = self._value.row if isinstance(self._value, UpdateSerde) else self._value
+        old = None if told(row.encode, update.old) is None else update.old
+        try:
+            if update.new is not None:
+                row.encode(update.new)
+        except Exception as error:
+            return Update(old, None), error
+        return Update(old, update.new), None
 
     def rows(self, records: Records) -> list[Row]:
         """One row a record."""
@@ -173,7 +186,7 @@ class SinkWriter:
         try:
             return self._write(records)
         except Exception:
-            return one_by_one(self._step, records, self._write)
+            return one_by_one(self._step, records, lambda record, done: done.extend(self._write([record])))
 
     def _write(self, records: Records) -> list[Outgoing]:
         topic = self._topic
@@ -207,7 +220,20 @@ class RepartitionWriter:
         try:
             return self._write(records)
         except Exception:
-            return one_by_one(self._step, records, self._write)
+            return one_by_one(self._step, records, self._write_alone)
+
+    def _write_alone(self, record: Record[Any, Any], done: list[Outgoing]) -> None:
+        """Writes a record; of a change to a row that cannot be written, that the row before is gone."""
+        failure = None
+        if isinstance(record.value, Update):
+            update, failure = self._encoder.writable(cast("Update[Any]", record.value))
+            record = Record(record.key, update, record.timestamp, record.headers, record.offset)
+            if update.old is None and update.new is None:
+                record = None
+        if record is not None:
+            done += self._write([record])
+        if failure is not None:
+            raise failure
 
     def _write(self, records: Records) -> list[Outgoing]:
         by = self._by
@@ -221,12 +247,14 @@ class RepartitionWriter:
         return [Outgoing("", rows)] if rows else []
 
 
-def one_by_one(step: str, records: Records, write: Callable[[Records], list[Outgoing]]) -> list[Outgoing]:
-    """Writes each record alone, to find the one that fails."""
+def one_by_one(
+    step: str, records: Records, write: Callable[[Record[Any, Any], list[Outgoing]], None]
+) -> list[Outgoing]:
+    """Writes each record alone, to find the one that fails; `write` adds to the list what can be written of it."""
     done: list[Outgoing] = []
     for place, record in enumerate(records):
         try:
-            done += write([record])
+            write(record, done)
         except Exception as error:
             raise RecordError(step, place, record, done, doing="write") from error
     return done

@@ -77,8 +77,8 @@ class Fold:
         The template has a line `<start>` where the slots get their first values, `<load>` where they come from
         `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, `<undo>` where they
         give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry. `<show>` needs the
-        row as it was in `before`. A loop that merges has `<adopt>` too, after `<load>`, and `<merge>` where the slots
-        take up those of `other`.
+        row as it was in `before`. After `<reset>` the slots are as they were at `<save>`. A loop that merges has
+        `<adopt>` too, after `<load>`, and `<merge>` where the slots take up those of `other`.
         """
         shown = f"Update(None if before is None else row_of(before), {self.result})" if updates else self.result
         made = f"(newest, {', '.join(self.slots)})"
@@ -91,6 +91,8 @@ class Fold:
             "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
             "update": self.update,
             "undo": self.undo or (),
+            "save": (f"saved = ({', '.join(self.slots)},)",),
+            "reset": (f"{', '.join(self.slots)}, = saved",),
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
         return define(what, expanded(source, blocks), known)["loop"]
@@ -113,9 +115,13 @@ Function = Callable[[Any, Any], Any]
 
 
 def reducing(function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
-    """The first value, then the function of what there was and the next value; `undoing` takes a value back."""
+    """The first value, then the function of what there was and the next value; `undoing` takes a value back.
+
+    Where values are taken back the function is asked for the first one, too, whether it takes such a value.
+    """
+    first = "value" if undoing is None else "(function(own(value), value), value)[1]"
     return _calling(
-        "state = value if state is None else function(own(state), value)",
+        f"state = {first} if state is None else function(own(state), value)",
         serde,
         undoing,
         merge=("state = o0 if state is None else function(own(state), own(o0))",),

@@ -27,6 +27,7 @@ from ..state.cache import StateCache
 from ..state.keys import prefix_range
 from .poison import cause_of, poison
 from .record import Record, Update
+from .updates import told
 
 __all__ = ["CLEAR", "LOUD", "QUIET", "WITHDRAW", "Match", "Resolve", "Response", "Subscribe", "Subscription"]
 
@@ -121,7 +122,7 @@ class Subscribe:
 
     def _one(self, record: Record[Any, Any], done: Records) -> None:
         old, new = record.value.old, record.value.new
-        before = None if old is None else known(self._foreign_key, old)
+        before = told(self._foreign_key, old)
         if new is None:
             if before is not None:
                 self._send(record, before, WITHDRAW if self._left else CLEAR, None, done)
@@ -242,18 +243,20 @@ class Resolve:
                 foreign, version = self._foreign_key(row), version_of(row, self._encode_row)
             except Exception:  # it is `Subscribe` that reports it; the row takes no part
                 row = foreign = version = None
-        time, result = before.time, before.result
+        time, result, failure = before.time, before.result, None
         settled = foreign is None and (
             (row is not None or before.row is not None)
             if self._left
-            else before.result is not None and (before.row is None or known(self._foreign_key, before.row) is None)
+            else before.result is not None and (before.row is None or told(self._foreign_key, before.row) is None)
         )
         if settled:
             time = record.timestamp
-            result = self._function(row, None) if self._left and row is not None else None
+            result, failure = self._result(row, None)
         self._put(record, before, Resolved(time, result, version, row))
-        if settled:
+        if settled and (failure is None or before.result is not None):
             self._send(record, before, result, done)
+        if failure is not None:
+            raise failure
 
     def _answered(self, record: Record[Any, Any], done: Records) -> None:
         before: Resolved = self._cache[record.key] or NOTHING
@@ -261,14 +264,22 @@ class Resolve:
         if response.version != before.version:
             return
         row = before.row
-        if row is None or (response.row is None and not self._left):
-            if response.quiet and before.result is None:
-                return
-            result = None
-        else:
-            result = self._function(row, response.row)
-        self._put(record, before, Resolved(record.timestamp, result, before.version, row))
-        self._send(record, before, result, done)
+        result, failure = self._result(row, response.row)
+        nothing = failure is not None or row is None or (response.row is None and not self._left)
+        if not (nothing and before.result is None and (response.quiet or failure is not None)):
+            self._put(record, before, Resolved(record.timestamp, result, before.version, row))
+            self._send(record, before, result, done)
+        if failure is not None:
+            raise failure
+
+    def _result(self, row: Any, right: Any) -> tuple[Any, Exception | None]:
+        """The joined row, None when there is none, and why the function failed, if it did."""
+        if row is None or (right is None and not self._left):
+            return None, None
+        try:
+            return self._function(row, right), None
+        except Exception as error:
+            return None, error
 
     def _put(self, record: Record[Any, Any], before: Resolved, after: Resolved) -> None:
         there = after.row is not None or after.result is not None
@@ -278,11 +289,3 @@ class Resolve:
     def _send(self, record: Record[Any, Any], before: Resolved, result: Any, done: Records) -> None:
         value = Update(before.result, result) if self._updates else result
         done.append(Record(record.key, value, record.timestamp, record.headers, record.offset))
-
-
-def known(function: Function, row: Any) -> Any:
-    """What the function gives for a row that it may have failed for when that was new: then it took no part."""
-    try:
-        return function(row)
-    except Exception:
-        return None

@@ -12,6 +12,7 @@ from typing import Any
 
 from .poison import poison
 from .record import Record, Update
+from .updates import told
 
 __all__ = [
     "Call",
@@ -180,28 +181,36 @@ class NewValues:
 
 
 class TableMap(Loop):
-    """Replaces rows; where asked for, those that were as well as those that are. No row stays no row."""
+    """Replaces rows; where asked for, those that were as well as those that are. No row stays no row.
+
+    A row for which the function fails is no row: what was there is taken back.
+    """
 
     def __init__(self, step: str, function: Function, *, updates_in: bool, updates_out: bool) -> None:
-        def of_row(value: Any) -> Any:
-            return None if value is None else function(value)
-
-        def of_new(update: Update[Any]) -> Any:
-            return of_row(update.new)
-
-        def of_both(update: Update[Any]) -> Update[Any]:
-            return Update(of_row(update.old), of_row(update.new))
-
-        super().__init__(step, of_both if updates_out else of_new if updates_in else of_row)
+        super().__init__(step, function)
+        self._updates_in = updates_in
+        self._updates_out = updates_out
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
+        updates_in, updates_out = self._updates_in, self._updates_out
         for r in records:
-            emit(Record(r.key, function(r.value), r.timestamp, r.headers, r.offset))
+            new = r.value.new if updates_in else r.value
+            try:
+                value = None if new is None else function(new)
+            except Exception:
+                old = told(function, r.value.old) if updates_in else None
+                if old is not None or not updates_in:
+                    value = Update(old, None) if updates_out else None
+                    emit(Record(r.key, value, r.timestamp, r.headers, r.offset))
+                raise
+            if updates_out:
+                value = Update(told(function, r.value.old), value)
+            emit(Record(r.key, value, r.timestamp, r.headers, r.offset))
 
 
 class TableFilter(Loop):
-    """Rows for which the function holds; the others are as if they were not there.
+    """Rows for which the function holds; the others, and those for which it fails, are as if they were not there.
 
     Nothing is sent for a row that was not there before and is not now.
     """
@@ -214,13 +223,19 @@ class TableFilter(Loop):
         function, emit, updates = self._function, done.append, self._updates
         for record in records:
             old, new = record.value.old, record.value.new
-            if old is not None and not function(old):
+            if not told(function, old):
                 old = None
-            if new is not None and not function(new):
-                new = None
+            failure = None
+            try:
+                if new is not None and not function(new):
+                    new = None
+            except Exception as error:
+                failure, new = error, None
             if old is not None or new is not None:
                 value = Update(old, new) if updates else new
                 emit(Record(record.key, value, record.timestamp, record.headers, record.offset))
+            if failure is not None:
+                raise failure
 
 
 def _caused(result: Any, offset: int) -> Record[Any, Any]:

@@ -8,11 +8,14 @@ Kafka Streams (`KStreamKStreamJoin`), as its recorded cases show them:
     a side is seen as far back as its own newest record says
     an unmatched record whose window has passed, not counting the grace, comes out at once
     those that waited come out before the results of the record that moved time, which must not be a late one
+
+Where the function fails for a match, that result alone is missing: the record has its other results, and can be matched
+by those that come later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import length_hint
 from typing import Any, NamedTuple, TypeAlias
 
@@ -93,9 +96,14 @@ class StreamJoin:
             ),
         )
         self._time = -1
+        self._failed: list[tuple[Record[Any, Any], Exception]] = []
+        """Further matches of the last record for which the function failed: each is reported by itself."""
         self.drops = {"null key": 0, "null value": 0}
 
     def process(self, records: Pairs, now: int) -> Records:
+        if self._failed:
+            record, error = self._failed.pop(0)
+            raise RecordError(self._step, -1, record, []) from error
         done: Records = []
         rest = iter(records)
         began = self._begin()
@@ -162,26 +170,32 @@ class StreamJoin:
                     self._time = timestamp
                 continue
             times, values = other.between(key, timestamp - back, timestamp + ahead)
-            results = [joined(value, match) for match in values]
             passed = outer and not times and timestamp + ahead < time
             if passed:
-                results.append(joined(value, None))
+                sent_times, values = [timestamp], [None]
+            else:
+                sent_times = times
+            failures: Sequence[Exception] = ()
+            try:
+                results = [joined(value, match) for match in values]
+            except Exception:
+                sent_times, results, failures = _one_by_one(joined, value, sent_times, values)
             if timestamp >= time and by_records:
                 self._time = timestamp
                 if unmatched is not None and unmatched.oldest + ahead + grace < timestamp:
                     self._give_up(unmatched, record.offset, done)
-            if times:
-                headers, offset = record.headers, record.offset
-                for result, at in zip(results, times, strict=True):
-                    emit(Record(key, result, max(timestamp, at), headers, offset))
-                if unmatched is not None:
-                    for at in times:
-                        unmatched.matched(1 - side, at, key)
-            elif passed:
-                emit(Record(key, results[0], timestamp, record.headers, record.offset))
-            elif outer and unmatched is not None:
-                unmatched.add(side, timestamp, key, value)
+            headers, offset = record.headers, record.offset
+            for result, at in zip(results, sent_times, strict=True):
+                emit(Record(key, result, max(timestamp, at), headers, offset))
+            if unmatched is not None:
+                for at in times:
+                    unmatched.matched(1 - side, at, key)
+                if outer and not times and not passed:
+                    unmatched.add(side, timestamp, key, value)
             mine.add(key, timestamp, value)
+            if failures:
+                self._failed = [(record, failure) for failure in failures[1:]]
+                raise failures[0]
 
     def _give_up(self, unmatched: Unmatched, offset: int, done: Records) -> None:
         """Sends the records whose windows have closed alone. One for which the function fails waits no more."""
@@ -200,3 +214,21 @@ class StreamJoin:
                 done.append(Record(waiting.key, result, newest, (), offset))
             unmatched.keep(waiting, [])
         unmatched.looked(newest)
+
+
+def _one_by_one(
+    joined: Callable[[Any, Any], Any], value: Any, times: list[int], matches: list[Any]
+) -> tuple[list[int], list[Any], list[Exception]]:
+    """Times and results of the matches for which the function does not fail, and why it fails for the others."""
+    kept: list[int] = []
+    results: list[Any] = []
+    failures: list[Exception] = []
+    for time, match in zip(times, matches, strict=True):
+        try:
+            result = joined(value, match)
+        except Exception as error:
+            failures.append(error)
+        else:
+            kept.append(time)
+            results.append(result)
+    return kept, results, failures

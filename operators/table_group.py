@@ -4,13 +4,16 @@ A change of a row becomes, on the way to the groups, one update of its group whe
 of the group it leaves, then one of the group it enters. At the group first the old row is taken back, then the new one
 is taken up, as in Kafka Streams; one result is sent for each update. A row whose group is None, or for which the
 function failed, is in no group.
+
+A row that the group cannot take up is dropped, and what the row was is taken back all the same. So that it is not taken
+back itself with the next change, an old row is first taken up once more, on trial: one that fails was never in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from ..state.cache import StateCache
 from .aggregators import Aggregator, columns_fold
@@ -18,11 +21,15 @@ from .errors import TopologyError
 from .fold import Fold, Loop
 from .poison import cause_of, poison
 from .record import Record, Update
+from .updates import told
 
 __all__ = ["GroupFold", "Regroup", "group_loop", "undoable_columns"]
 
 Records = list[Record[Any, Any]]
 Function = Callable[[Any], Any]
+
+NOWHERE: Final = (None, None, None)
+"""Group, value and encoded group of a row that is in no group."""
 
 
 class Regroup:
@@ -30,11 +37,13 @@ class Regroup:
 
     def __init__(self, step: str, by: Function, of: Function | None, encode: Callable[[Any], bytes]) -> None:
         self._step = step
-        self._encode = encode
 
-        def part(row: Any) -> tuple[Any, Any]:
+        def part(row: Any) -> tuple[Any, Any, bytes | None]:
             group = by(row)
-            return group, row if of is None or group is None else of(row)
+            if group is None:
+                return NOWHERE
+            value = row if of is None else of(row)
+            return NOWHERE if value is None else (group, value, encode(group))
 
         self._part = part
 
@@ -48,39 +57,24 @@ class Regroup:
         return done
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
-        part, encode, emit = self._part, self._encode, done.append
+        part, emit = self._part, done.append
         for r in records:
-            old, new = r.value.old, r.value.new
-            left = entered = None
-            if old is not None:
-                left, old = known(part, old)
+            left, old, left_bytes = told(part, r.value.old) or NOWHERE
+            failure = None
             try:
-                if new is not None:
-                    entered, new = part(new)
-            except Exception:
-                if left is not None and old is not None:
-                    emit(Record(left, Update(old, None), r.timestamp, r.headers, r.offset))
-                raise
-            leaves, enters = left is not None and old is not None, entered is not None and new is not None
-            if leaves and enters and (left is entered or encode(left) == encode(entered)):
+                entered, new, entered_bytes = NOWHERE if r.value.new is None else part(r.value.new)
+            except Exception as error:
+                failure = error
+                entered, new, entered_bytes = NOWHERE
+            if left_bytes == entered_bytes is not None:
                 emit(Record(entered, Update(old, new), r.timestamp, r.headers, r.offset))
-                continue
-            if enters:
-                entering = Record(entered, Update(None, new), r.timestamp, r.headers, r.offset)
-                if leaves:
-                    done += (Record(left, Update(old, None), r.timestamp, r.headers, r.offset), entering)
-                else:
-                    emit(entering)
-            elif leaves:
-                emit(Record(left, Update(old, None), r.timestamp, r.headers, r.offset))
-
-
-def known(part: Callable[[Any], tuple[Any, Any]], row: Any) -> tuple[Any, Any]:
-    """The group that a row was in: none, if the function failed for it when it was new."""
-    try:
-        return part(row)
-    except Exception:
-        return None, None
+            else:
+                if left_bytes is not None:
+                    emit(Record(left, Update(old, None), r.timestamp, r.headers, r.offset))
+                if entered_bytes is not None:
+                    emit(Record(entered, Update(None, new), r.timestamp, r.headers, r.offset))
+            if failure is not None:
+                raise failure
 
 
 LOOP = """\
@@ -91,6 +85,8 @@ def loop(records, cache, drops, emit):
         old = record.value.old
         new = record.value.new
         before = entry = cache[key]
+        failure = None
+        changed = False
         if entry is None:
             if new is None:
                 continue
@@ -103,14 +99,40 @@ def loop(records, cache, drops, emit):
                 newest = timestamp
             if old is not None:
                 value = old
-                <undo>
-        if new is not None:
+                <save>
+                try:
+                    <update>
+                    taken = True
+                except Exception:
+                    taken = False
+                <reset>
+                if taken:
+                    try:
+                        <undo>
+                        changed = True
+                    except Exception as error:
+                        <reset>
+                        failure = error
+        if new is None:
+            <show>
+        else:
             value = new
-            <update>
-        <show>
-        cache[key] = <entry>
-        touched(key)
-        emit(Record(key, shown, newest, record.headers, record.offset))
+            <save>
+            try:
+                <update>
+                <show>
+                changed = True
+            except Exception as error:
+                <reset>
+                failure = error
+                if changed:
+                    <show>
+        if changed or failure is None:
+            cache[key] = <entry>
+            touched(key)
+            emit(Record(key, shown, newest, record.headers, record.offset))
+        if failure is not None:
+            raise failure
 """
 
 
@@ -142,17 +164,18 @@ class GroupFold:
 def undoable_columns(columns: Mapping[str, Aggregator[Any]]) -> Fold:
     """One fold for all columns of a row; raises TopologyError for a column that cannot take a value back.
 
-    A sum counts its values here, so that it is 0 again when the last one leaves, whatever was lost to rounding.
+    What cannot be subtracted is refused when it comes. A sum counts its values here, so that it is 0 again when the
+    last one leaves, whatever was lost to rounding.
     """
     undoable: dict[str, Aggregator[Any]] = {}
     for name, column in columns.items():
-        if isinstance(column, Aggregator) and column.kind == "sum":  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(column, Aggregator) and column.kind in ("sum", "mean"):  # pyright: ignore[reportUnnecessaryIsInstance]
             column = replace(
                 column,
-                kind="sum of rows",
+                kind="sum of rows" if column.kind == "sum" else "mean",
                 start=("0", "None"),
-                update="{1} = {x} if {1} is None else {1} + {x}; {0} += 1",
-                result="0 if {1} is None else {1}",
+                update="{x} - {x}; {1} = {x} if {1} is None else {1} + {x}; {0} += 1",
+                result="0 if {1} is None else {1}" if column.kind == "sum" else column.result,
                 undo="{0} -= 1; {1} = {1} - {x} if {0} else None",
             )
         undoable[name] = column

@@ -3,7 +3,8 @@
 The step keeps both rows under the key, so it looks nothing up elsewhere and needs nobody to say what a row was. A
 joined row is there when the rows that `how` asks for are; its event time is the larger of theirs. As in Kafka Streams
 an inner join sends something whenever the other row is there, a tombstone included, and an outer one unless there is
-nothing and was nothing on both sides.
+nothing and was nothing on both sides. Where the function fails the rows are kept all the same, and the joined row that
+was sent before is taken back.
 
     entry: (time of the result, time of the left row, left row, time of the right row, right row); a row that is
     not there is None, its time -1
@@ -20,6 +21,7 @@ from .poison import cause_of, poison
 from .record import Record, Update
 from .serde import Serde
 from .topology import StoreView
+from .updates import told
 
 __all__ = ["How", "Joiner", "TableJoin", "joined_codec", "joined_values", "joined_view", "joined_with"]
 
@@ -99,20 +101,29 @@ class TableJoin:
     def _settle(
         self, record: Record[Any, Any], after: tuple[Any, ...], before: Any, silent: bool, done: Records
     ) -> None:
-        _, left_time, left, right_time, right = after
-        value: Any = None
-        if not silent:
-            value = self._joined(left, right)
-            if self._updates:
-                value = Update(None if before is None else self._joined(before[2], before[4]), value)
+        time, left_time, left, right_time, right = after
         if left is None:
             left_time = -1
         if right is None:
             right_time = -1
-        kept = None if left is None and right is None else (after[0], left_time, left, right_time, right)
+        kept = None if left is None and right is None else (time, left_time, left, right_time, right)
         self._cache.put(record.key, kept)
-        if not silent:
-            done.append(Record(record.key, value, after[0], record.headers, record.offset))
+        if silent:
+            return
+        value = failure = None
+        try:
+            value = self._joined(left, right)
+        except Exception as error:
+            failure = error
+        old = told(self._of_entry, before) if self._updates or failure is not None else None
+        if failure is None or old is not None:
+            sent = Update(old, value) if self._updates else value
+            done.append(Record(record.key, sent, time, record.headers, record.offset))
+        if failure is not None:
+            raise failure
+
+    def _of_entry(self, entry: tuple[Any, ...]) -> Any:
+        return self._joined(entry[2], entry[4])
 
 
 def joined_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) -> Codec[Any, tuple[Any, ...]]:
@@ -142,9 +153,9 @@ def joined_values(
 
 
 def joined_view(joined: Joiner, visible: Callable[[Any], bool] = lambda key: True) -> StoreView:
-    """People see the joined rows."""
+    """People see the joined rows; two rows for which the function fails make none."""
 
     def shown(entry: tuple[Any, ...]) -> Any:
-        return joined(entry[2], entry[4])
+        return told(lambda _: joined(entry[2], entry[4]), entry)
 
     return StoreView(from_value=shown, timestamp=lambda entry: entry[0], visible=visible)

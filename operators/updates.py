@@ -1,4 +1,8 @@
-"""Updates of tables on their way through a topic: the row as it was and as it is, in one value.
+"""Updates of tables: the row as it was and as it is, in one value, and as bytes on its way through a topic.
+
+What a row was is what the steps downstream were told, which under `tm.skip` is not always what the table has: where a
+step fails for a new row, it tells that there is no row any more, so the row before is taken back. With the next change
+of the row the step fails again for what the row was; that one was never there for those downstream.
 
 00 + new                   there was no row          01 + old     there is none any more
 02 + length of old (4 bytes) + old + new
@@ -6,15 +10,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
 from .record import Update
 from .serde import Serde
 
-__all__ = ["UpdateSerde"]
+__all__ = ["UpdateSerde", "told"]
 
 _LENGTH = Struct(">I")
+
+
+def told(function: Callable[[Any], Any], row: Any) -> Any:
+    """What the function gave for what a row was; None where there was no row or the function failed for it."""
+    if row is None:
+        return None
+    try:
+        return function(row)
+    except Exception:
+        return None
 
 
 class UpdateSerde:

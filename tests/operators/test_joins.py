@@ -74,6 +74,31 @@ def test_two_streams(sent: list[Sent], how: Any, before: int, after: int, grace:
         )
 
 
+@settings(max_examples=60, deadline=None)
+@given(sent=records, how=hows, bad=st.sets(st.integers(0, 9), max_size=3))
+def test_a_match_that_fails_costs_that_result_alone(sent: list[Sent], how: Any, bad: set[int]) -> None:
+    """Each such match is counted; all other results are those of a function that never fails."""
+
+    def fails(left: Any, right: Any) -> bool:
+        return None not in (left, right) and left + right in bad
+
+    def checked(left: Any, right: Any) -> list[Any]:
+        if fails(left, right):
+            raise ValueError("bad")
+        return [left, right]
+
+    app = tm.App("test", on_error=tm.skip)
+    a, b = stream(app, "a"), stream(app, "b")
+    a.join(b, checked, within=(8, 12), grace=9, how=how).named("j").to("out")
+    a.join(b, pair, within=(8, 12), grace=9, how=how).to("all")
+    with testing.TopologyDriver(app) as driver:
+        for topic, key, value, time in sent:
+            driver.send(topic, key, value, time)
+        whole = results(driver, "all")
+        assert results(driver) == [result for result in whole if not fails(*result[1])]
+        assert driver.dropped.get(("j", "error"), 0) == sum(fails(*value) for _, value, _ in whole)
+
+
 def test_many_records_of_one_key() -> None:
     """More than a chunk holds, some of one time, some late: results are by time, then as they came."""
     app = tm.App("test")
