@@ -2,6 +2,10 @@
 
 Raw bytes go from Kafka into a store in one atomic write a batch, with the position they lead to. Which tasks are fed,
 and what happens to them then, is decided in `recovery.py`.
+
+A store is complete when it has been fed up to where its changelog ended at a time that is known; that time is written
+into it. A copy, which is fed without an end, is measured against a new end now and then. One that was not complete for
+longer than deletions are kept, because its process stood still or Kafka was away, has its start decided again.
 """
 
 from __future__ import annotations
@@ -11,29 +15,42 @@ from collections.abc import Iterable, Mapping
 
 from ..state import changelog
 from ..state.inputs import committed_inputs
-from ..state.restore import Corrupt, Decision, Rebuild, UseLocal, plan_restore
-from ..state.store import Change, Position, Store
+from ..state.restore import Corrupt, Decision, Rebuild, UseLocal, misses_records, outdated, plan_restore
+from ..state.store import TOMBSTONES_KEPT_MS, Change, Position, Store
+from .clock import Clock
+from .errors import Retryable
 from .failpoints import hit
 from .ids import TaskId
+from .kafka.failures import OffsetGone
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .opening import Feed, Opening
 
-__all__ = ["Feeding"]
+__all__ = ["Feeding", "StartAgain"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 BATCH = 5_000
+MEASURE_MS = 60_000
+"""How often the ends are asked for that copies are measured against."""
+LEAST_KEPT_MS = 10 * MEASURE_MS
+"""Copies are not given up sooner, however short deletions are kept: they are read as they are written."""
+
+
+class StartAgain(Exception):
+    """Where the replays begin has to be decided again, from what the stores hold; the text says why."""
 
 
 class Feeding:
     """The changelog partitions that are being read, and the stores they go into."""
 
-    def __init__(self, reader: ChangelogReader, topics: Topics, at_least_once: bool) -> None:
+    def __init__(self, reader: ChangelogReader, topics: Topics, clock: Clock, at_least_once: bool) -> None:
         self._reader = reader
         self._topics = topics
+        self._clock = clock
         self._at_least_once = at_least_once
         self._feeds: dict[Key, Feed] = {}
+        self._measured = clock.monotonic()
 
     def __bool__(self) -> bool:
         """True while anything is read."""
@@ -48,17 +65,22 @@ class Feeding:
         """Begins to feed the stores of these tasks. Raises Retryable, and nothing is begun."""
         openings = list(openings)
         keys = [(topic, o.task.partition) for o in openings for topic in o.part.changelogs.values()]
+        now = self._clock.now()
         begins = self._topics.begins(keys)
         ends = self._topics.ends(keys, committed=False)
+        kept = self._kept(openings, ends)
         feeds: dict[Key, Feed] = {}
         for opening in openings:
             committed = committed_inputs(opening.offsets, opening.topic_ids)
-            kinds = {state.spec.name: state.spec.kind for state in opening.part.stores}
             for store, topic in opening.part.changelogs.items():
                 key = (topic, opening.task.partition)
-                into = opening.stores[kinds[store]]
+                into, begin, end = stores_of(opening)[store], begins[key], ends[key]
+                lasting = kept.get(topic, TOMBSTONES_KEPT_MS)
                 topic_id = opening.topic_ids.get(topic, "")
-                start = self._start_of(opening, store, into, begins[key], ends[key], committed, topic_id)
+                decision = plan_restore(store, into.position(), begin, end, committed, now, lasting, topic_id)
+                start = self._begun(opening, store, into, begin, end, decision, now)
+                if topic_id != into.position().topic_ids.get(store, ""):
+                    into.apply((), Position(topic_ids={store: topic_id}))
                 feed = Feed(
                     opening.task,
                     store,
@@ -68,8 +90,13 @@ class Feeding:
                     ends[key],
                     committed if self._at_least_once and not opening.standby else None,
                     follows=opening.standby,
+                    asked=now,
+                    complete=into.position().complete.get(store, now),
+                    kept=lasting,
                 )
                 opening.log_size += ends[key] - begins[key]
+                if feed.position >= feed.target:
+                    self._completed(feed)
                 if not feed.done:
                     opening.feeds.append(feed)
                     opening.total += feed.target - feed.position
@@ -85,8 +112,21 @@ class Feeding:
             del self._feeds[key]
 
     def step(self, timeout: float) -> dict[TaskId, int]:
-        """Applies what the changelogs deliver; gives the records applied by task, 0 for one that only moved on."""
-        polled = self._reader.poll(BATCH, timeout)
+        """Applies what the changelogs deliver; gives the records applied by task, 0 for one that only moved on.
+
+        Raises StartAgain when what was delivered cannot be applied to the stores as they are. Raises Retryable, and
+        nothing was delivered.
+        """
+        self._measure()
+        try:
+            polled = self._reader.poll(BATCH, timeout)
+        except (OffsetGone, Retryable) as failure:  # what other partitions delivered is lost with it
+            raise StartAgain(str(failure)) from failure
+        now = self._clock.now()
+        for (topic, number), feed in self._feeds.items():
+            late = feed.follows and outdated(feed.complete, now, max(feed.kept, LEAST_KEPT_MS))
+            if late:
+                raise StartAgain(f"the copy of task {feed.task}, topic {topic!r}, partition {number}: {late}")
         moved: dict[TaskId, int] = {}
         for batch in polled.batches:
             feed = self._feeds.get((batch.topic, batch.partition))
@@ -106,14 +146,15 @@ class Feeding:
                     feed.left_out = batch.offsets[index]
             hit("during-restore")
             feed.position = batch.offsets[-1] + 1
-            reached = feed.position if feed.left_out is None else feed.left_out
-            feed.into.apply(changes, Position({feed.store: reached}, {}))
+            feed.into.apply(changes, Position({feed.store: reached(feed)}))
             moved[feed.task] = moved.get(feed.task, 0) + len(batch.offsets)
+            self._completed(feed)
         for key, end in polled.ends.items():
             feed = self._feeds.get(key)
             if feed is not None and end > feed.position:
                 feed.position = end
                 moved.setdefault(feed.task, 0)
+                self._completed(feed)
         return moved
 
     def lags(self) -> dict[TaskId, int]:
@@ -129,24 +170,42 @@ class Feeding:
         self._reader.close()
 
     @staticmethod
-    def _start_of(
-        opening: Opening,
-        store: str,
-        into: Store,
-        begin: int,
-        end: int,
-        committed: Mapping[str, int],
-        topic_id: str,
-    ) -> int:
-        """Where the replay of a changelog begins. The store knows then which topic its position is of."""
-        decision = plan_restore(store, into.position(), begin, end, committed, opening.age, topic_id=topic_id)
-        start = Feeding._begun(opening, store, into, begin, end, decision)
-        if topic_id != into.position().topic_ids.get(store, ""):
-            into.apply((), Position(topic_ids={store: topic_id}))
-        return start
+    def _completed(feed: Feed) -> None:
+        """Keeps that a store is complete, if it has reached its target and that is news."""
+        if feed.position >= feed.target and feed.asked:
+            feed.complete, feed.asked = feed.asked, 0
+            feed.into.apply([], Position({feed.store: reached(feed)}, complete={feed.store: feed.complete}))
+
+    def _measure(self) -> None:
+        """Asks now and then where the changelogs of copies end: there the copies are complete again."""
+        if self._clock.monotonic() - self._measured < MEASURE_MS:
+            return
+        self._measured = self._clock.monotonic()
+        keys = [key for key, feed in self._feeds.items() if feed.follows]
+        now = self._clock.now()
+        for key, end in self._topics.ends(keys, committed=False).items():
+            feed = self._feeds[key]
+            if end < feed.position:
+                raise StartAgain(f"topic {key[0]!r}, partition {key[1]} has lost records: it ends at {end} now")
+            feed.target, feed.asked = end, now
+            self._completed(feed)
+
+    def _kept(self, openings: Iterable[Opening], ends: Mapping[Key, int]) -> Mapping[str, int]:
+        """How long the changelogs keep deletions, as far as that is needed."""
+        needed: set[str] = set()
+        for opening in openings:
+            stores = stores_of(opening)
+            for store, topic in opening.part.changelogs.items():
+                local = stores[store].position()
+                begun = local.changelogs.get(store)
+                missing = begun is not None and misses_records(begun, ends[topic, opening.task.partition])
+                if opening.standby or (missing and store in local.complete):
+                    needed.add(topic)
+        return self._topics.deletions_kept(sorted(needed)) if needed else {}
 
     @staticmethod
-    def _begun(opening: Opening, store: str, into: Store, begin: int, end: int, decision: Decision) -> int:
+    def _begun(opening: Opening, store: str, into: Store, begin: int, end: int, decision: Decision, now: int) -> int:
+        """Where the replay of a changelog begins. A store that begins empty misses nothing from now on."""
         match decision:
             case UseLocal(offset):
                 return offset
@@ -159,10 +218,22 @@ class Feeding:
                         why,
                     )
                 into.clear(store)
+                into.apply([], Position({store: offset}, complete={store: now}))
                 return offset
             case Corrupt(why):
                 LOG.warning(
                     "task %s: store %r cannot be used: %s; restoring it from its changelog", opening.task, store, why
                 )
                 into.clear(store)
+                into.apply([], Position({store: begin}, complete={store: now}))
                 return begin
+
+
+def stores_of(opening: Opening) -> dict[str, Store]:
+    """The store of a task that has each of its stores, by their names."""
+    return {state.spec.name: opening.stores[state.spec.kind] for state in opening.part.stores}
+
+
+def reached(feed: Feed) -> int:
+    """The offset that a store is said to have: not beyond what was left out of it."""
+    return feed.position if feed.left_out is None else feed.left_out

@@ -107,6 +107,10 @@ class GlobalRows:
         """There is nothing more to read before this offset."""
         self._write([], Position({place(topic, partition): offset}))
 
+    def complete(self, topic: str, partition: int, as_of: int) -> None:
+        """Keeps that everything was read which the partition held at a time, in ms by the wall clock."""
+        self._write([], Position(complete={place(topic, partition): as_of}))
+
     def _write(self, changes: list[Change], position: Position) -> None:
         with self._lock:
             self.store.apply(changes, position)

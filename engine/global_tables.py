@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from ..state.restore import UseLocal, plan_restore
+from ..state.restore import UseLocal, outdated, plan_restore
 from ..state.store import StateError
 from .clock import Clock
 from .errors import Fatal, Retryable, StateUnusable
@@ -26,6 +26,7 @@ from .kafka.failures import OffsetGone
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .serve.stats import Stats
+from .waits import Waits
 
 __all__ = ["GlobalTables", "wait_until_ready"]
 
@@ -34,6 +35,9 @@ Key = tuple[str, int]
 BATCH = 5_000
 PAUSE_MS = 200
 PATIENCE_SECONDS = 3.0
+LOOKS_MISSED = 3
+"""How many looks at the topics may be missed, however short deletions are kept, by a table that is read as it is
+written."""
 
 
 class GlobalTables:
@@ -42,18 +46,15 @@ class GlobalTables:
     def __init__(
         self,
         tables: Sequence[GlobalRows],
-        ages: Mapping[str, int],
         topics: Topics,
         reader: ChangelogReader,
         clock: Clock,
         look_interval: int,
         patience: int,
     ) -> None:
-        """`ages` say for how long, in ms, each store was not written. The topics are looked at every `look_interval`
-        ms; one that is gone is waited for `patience` ms."""
+        """The topics are looked at every `look_interval` ms; one that is gone is waited for `patience` ms."""
         self.rows: Mapping[str, GlobalRows] = {table.name: table for table in tables}
         self._tables = {table.topic: table for table in tables}
-        self._ages = dict(ages)
         self._topics = topics
         self._reader = reader
         self._clock = clock
@@ -61,6 +62,13 @@ class GlobalTables:
         self._patience = patience
         self._positions: dict[Key, int] = {}
         self._targets: dict[Key, int] = {}
+        self._ends: dict[Key, tuple[int, int]] = {}
+        """Where partitions ended at what time by the wall clock, until they are read up to there."""
+        self._complete: dict[Key, int] = {}
+        """When each partition was last known to be read to its end."""
+        self._kept: Mapping[str, int] = {}
+        """For how long each topic keeps deletions, in ms."""
+        self._waits = Waits(clock)
         self._looked: int | None = None
         self._gone_since: int | None = None
         self._unflushed = dict.fromkeys(self._tables, 0)
@@ -123,11 +131,17 @@ class GlobalTables:
             for topic in self._tables:
                 self._rebuild(topic, "records that it had not read yet are gone")
             return
+        except Retryable:
+            self._read_again()  # what other partitions delivered is lost with it
+            raise
         except Fatal:
             self._looked, before = None, dict(self._positions)
             self._look()  # a topic that was deleted may have been made again
             if self._positions == before:
                 raise
+            self._read_again()
+            return
+        if self._stood_still():
             return
         self._take(polled)
         self._lags = self._behind()
@@ -152,7 +166,8 @@ class GlobalTables:
                 self._begin_all(rows, fresh)
             elif fresh:
                 LOG.info("global table %r: %d new partitions", rows.name, len(fresh))
-                self._begin(self._topics.begins(fresh), self._topics.ends(fresh, committed=False))
+                self._begin(self._topics.begins(fresh), self._topics.ends(fresh, committed=True), self._clock.now())
+        self._measure()
 
     def _wait_for(self, missing: list[str]) -> None:
         now = self._clock.monotonic()
@@ -168,11 +183,14 @@ class GlobalTables:
 
     def _begin_all(self, rows: GlobalRows, keys: list[Key]) -> None:
         """Begins to read a table: where its store is, or from the beginning."""
+        now = self._clock.now()
         begins = self._topics.begins(keys)
-        ends = self._topics.ends(keys, committed=False)
-        local, age = rows.store.position(), self._ages.get(rows.topic, 0)
+        # What others have not committed yet need not be there when the program begins.
+        ends = self._topics.ends(keys, committed=True)
+        self._kept = {**self._kept, **self._topics.deletions_kept([rows.topic])}
+        local = rows.store.position()
         decisions = {
-            key: plan_restore(place(*key), local, begins[key], ends[key], {}, age)
+            key: plan_restore(place(*key), local, begins[key], ends[key], {}, now, self._kept[rows.topic])
             for key in keys
             if place(*key) in local.changelogs
         }
@@ -188,14 +206,57 @@ class GlobalTables:
         LOG.info(
             "global table %r: %d records to read", rows.name, to_read, extra={"table": rows.name, "to_read": to_read}
         )
-        self._ages.pop(rows.topic, None)
         self._ready.clear()
-        self._begin(starts, ends)
+        self._begin(starts, ends, now)
 
-    def _begin(self, starts: Mapping[Key, int], ends: Mapping[Key, int]) -> None:
+    def _begin(self, starts: Mapping[Key, int], ends: Mapping[Key, int], now: int) -> None:
+        """Begins to read; a partition that begins with nothing misses nothing from `now` on."""
+        for (topic, number), start in starts.items():
+            key, rows = (topic, number), self._tables[topic]
+            if place(*key) not in rows.store.position().changelogs:
+                rows.moved(*key, start)
+                rows.complete(*key, now)
+            self._complete[key] = rows.store.position().complete.get(place(*key), now)
+            self._ends[key] = ends[key], now
         self._reader.assign(starts)
         self._positions.update(starts)
         self._targets.update(ends)
+        self._completed()
+
+    def _measure(self) -> None:
+        """Asks where the partitions end now: when they are read up to there they are complete as of now."""
+        now = self._clock.now()
+        stable = self._topics.ends(self._positions, committed=True)
+        self._ends.update({key: (end, now) for key, end in stable.items() if key not in self._ends})
+        self._waits.seen(self._positions, stable, self._topics.ends(self._positions, committed=False))
+        self._completed()
+
+    def _completed(self) -> None:
+        """Keeps which partitions are complete, as far as that is news."""
+        for key, (end, asked) in list(self._ends.items()):
+            if self._positions[key] >= end:
+                del self._ends[key]
+                self._complete[key] = asked
+                self._tables[key[0]].complete(*key, asked)
+
+    def _stood_still(self) -> bool:
+        """Whether a table was not complete for so long that deletions may be gone: it is read again then."""
+        now, found = self._clock.now(), False
+        for topic in self._tables:
+            kept = max(self._kept.get(topic, 0), LOOKS_MISSED * self._look_interval)
+            times = [time for key, time in self._complete.items() if key[0] == topic]
+            why = outdated(min(times), now, kept) if times and self._ready.is_set() else ""
+            if why:
+                self._rebuild(topic, why)
+                found = True
+        if found:
+            self._read_again()
+        return found
+
+    def _read_again(self) -> None:
+        """Reads everything again from where the tables are."""
+        self._reader.unassign(self._positions)
+        self._reader.assign(self._positions)
 
     def _rebuild(self, topic: str, why: str) -> None:
         """Empties a table and reads it anew; nothing is processed until that is done."""
@@ -205,7 +266,8 @@ class GlobalTables:
         keys = [key for key in self._positions if key[0] == topic]
         self._reader.unassign(keys)
         for key in keys:
-            del self._positions[key], self._targets[key]
+            del self._positions[key], self._targets[key], self._complete[key]
+            self._ends.pop(key, None)
         rows.empty()
         self._looked = None
 
@@ -220,6 +282,7 @@ class GlobalTables:
             if key in self._positions and end > self._positions[key]:
                 self._tables[key[0]].moved(*key, end)
                 self._positions[key] = end
+        self._completed()
         now = self._clock.monotonic()
         for topic, changes in self._unflushed.items():
             if self._ready.is_set() and flush_due(changes, now - self._flushed[topic]):

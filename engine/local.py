@@ -23,8 +23,6 @@ class Stores(Protocol):
 
     def wipe(self, *tasks: TaskId | str) -> None: ...
 
-    def age(self, task: TaskId, now: int) -> int: ...
-
 
 class Identity(Protocol):
     """Keeps who this process is in the group, so that its restart can end what it left, and the state of its tasks."""

@@ -382,13 +382,14 @@ class Loop:
         """The one commit path. The same for every reason."""
         began = self._clock.monotonic()
         if self._pending():
+            as_of = self._clock.now()
             sealed = [task.seal() for task in self._tasks.values()]
             settled = self._writer.commit(sealed)
             hit("after-commit-before-settle")
             for index, work in enumerate(sealed):
                 if index == len(sealed) // 2:
                     hit("during-settle")
-                self._tasks[work.task].settle(settled[work.task])
+                self._tasks[work.task].settle(settled[work.task], as_of)
             self._aborts = 0
             share = self._settings.cache_bytes // max(1, len(self._tasks))
             for task in self._tasks.values():

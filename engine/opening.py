@@ -5,16 +5,18 @@ Nothing here reads a changelog or opens a store; `recovery.py` does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..state.store import Store
+from ..state.store import TOMBSTONES_KEPT_MS, StateError, Store
 from .ids import TaskId
 from .plan import SubTopology
 from .watermarks import Seen
 
-__all__ = ["Closed", "Feed", "Opening", "Progress", "Ready"]
+__all__ = ["Closed", "Feed", "Opening", "Progress", "Ready", "close_all"]
 
+LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 
 
@@ -39,8 +41,7 @@ class Ready:
 
     def close(self) -> None:
         """Closes the stores of a task that is not wanted any more."""
-        for store in self.stores.values():
-            store.close()
+        close_all(self.stores)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ class Feed:
     process if this one is wrong about being the owner, and then the change counts."""
     follows: bool = False
     """True for a standby: there is no end."""
+    asked: int = 0
+    """When the target was the changelog's end, by the wall clock: at the target the store is complete as of then."""
+    complete: int = 0
+    """When the store was last known to be complete, or, where it begins empty, when it began."""
+    kept: int = TOMBSTONES_KEPT_MS
+    """For how long its changelog keeps deletions, in ms."""
 
     @property
     def done(self) -> bool:
@@ -94,8 +101,6 @@ class Opening:
     """The number of the request that it answers."""
     standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
-    age: int = 0
-    """For how long the stores on disk were not written, in ms."""
     offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
     fresh: frozenset[Key] = frozenset()
     stream_time: int = -1
@@ -105,3 +110,15 @@ class Opening:
     restored: int = 0
     total: int = 0
     log_size: int = 0
+
+
+def close_all(stores: Mapping[str, Store]) -> None:
+    """Closes all of them, whether that works or not; a failure is told.
+
+    Nothing is lost with what could not be written: the changelog has it.
+    """
+    for store in stores.values():
+        try:
+            store.close()
+        except StateError as failure:
+            LOG.warning("%s; what is missing in it is read from the changelogs when it is opened again", failure)

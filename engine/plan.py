@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..operators.errors import TopologyError
 from ..operators.topology import Node, OperatorState, Repartition, Source, Topology
+from ..state.store import TOMBSTONES_KEPT_MS
 from .alignment import alignment
 from .ids import TaskId
 
@@ -69,7 +70,7 @@ class InternalTopic:
         """The topic's settings on the broker."""
         if self.kind == "changelog":
             kept = {"min.compaction.lag.ms": str(self.uncompacted)} if self.uncompacted else {}
-            return {"cleanup.policy": "compact", **kept}
+            return {"cleanup.policy": "compact", "delete.retention.ms": str(TOMBSTONES_KEPT_MS), **kept}
         return {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "CreateTime"}
 
 

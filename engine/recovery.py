@@ -18,20 +18,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Protocol
 
 from ..state.store import StateError, Store
 from .clock import Clock
 from .errors import Retryable, StateCorrupt, StateUnusable
-from .feeding import Feeding
+from .feeding import Feeding, StartAgain
 from .ids import TaskId
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .local import Stores
-from .opening import Closed, Opening, Progress, Ready
+from .opening import Closed, Opening, Progress, Ready, close_all
+from .owners import Group
 from .plan import Plan
 from .requests import Requests
 from .standing import take_up, tell_of_other_topics
@@ -46,22 +45,6 @@ STUCK_MS = 1000
 PATIENCE_SECONDS = 3.0
 OFFSETS_SECONDS = 1.0
 """How long committed offsets are waited for at a time: meanwhile nobody hears of other requests."""
-Chains = Mapping[TaskId, tuple[str, ...]]
-"""Former owners by task."""
-
-
-class Group(Protocol):
-    """What recovery asks the group."""
-
-    def fence(self, tasks: Iterable[TaskId]) -> Future[Chains]: ...
-
-    def opened(self, fenced: Chains) -> None: ...
-
-    def fetch_offsets(
-        self, partitions: Iterable[Key], timeout: float = ...
-    ) -> Mapping[Key, tuple[int, str] | None]: ...
-
-    def sweep(self) -> Sequence[str]: ...
 
 
 class Recovery:
@@ -82,7 +65,7 @@ class Recovery:
         """Partition counts when the process started."""
         self._group = group
         self._topics = topics
-        self._feeding = Feeding(reader, topics, at_least_once)
+        self._feeding = Feeding(reader, topics, clock, at_least_once)
         self._stores = stores
         self._clock = clock
         self._lock = threading.Lock()
@@ -158,18 +141,24 @@ class Recovery:
     # In the thread
 
     def run(self, wait: Callable[[float], object]) -> None:
-        """What the thread does until it is closed. `wait` is called with seconds when there is nothing to do."""
-        while not self._closing:
-            if self.idle:
-                wait(0.5)
-            if not self._step():
-                break
-        for opening in list(self._openings.values()):
-            self._close(opening)
-        self._openings.clear()
-        for stores in self._handed.values():
-            close_all(stores)
-        self._feeding.close()
+        """What the thread does until it is closed. `wait` is called with seconds when there is nothing to do.
+
+        Nothing is raised here, where nobody would hear of it: the main thread is told.
+        """
+        try:
+            while not self._closing:
+                if self.idle:
+                    wait(0.5)
+                if not self._step():
+                    break
+            for opening in self._openings.values():
+                close_all(opening.stores)
+            for stores in self._handed.values():
+                close_all(stores)
+            self._openings.clear()
+            self._feeding.close()
+        except Exception as failure:
+            self._requests.answer(failure)
 
     @property
     def idle(self) -> bool:
@@ -291,7 +280,6 @@ class Recovery:
         try:
             for opening in openings:
                 if not opening.stores:
-                    opening.age = self._stores.age(opening.task, self._clock.now())
                     opening.stores = self._open_stores(opening)
                 tell_of_other_topics(opening)
                 self._openings[opening.task] = opening
@@ -329,7 +317,12 @@ class Recovery:
         """Feeds the stores, and finishes tasks that are up to date."""
         if not self._feeding:
             return
-        moved = self._feeding.step(0.1)
+        try:
+            moved = self._feeding.step(0.1)
+        except StartAgain as failure:
+            LOG.warning("%s; deciding again where the restores begin", failure)
+            self._start_again()
+            return
         now = self._clock.monotonic()
         if moved:
             self._advanced = now
@@ -344,6 +337,15 @@ class Recovery:
             self._finish_if_done(opening)
         with self._lock:
             self._lags = self._feeding.lags()
+
+    def _start_again(self) -> None:
+        """Sets everything aside and takes it up again, as the stores are."""
+        for opening in list(self._openings.values()):
+            self._set_aside(opening)
+            if not opening.standby:
+                self._asked[opening.task] = opening.request
+        self._clock.sleep(PAUSE_MS)
+        self._wake.set()
 
     def _finish_if_done(self, opening: Opening) -> None:
         if opening.standby or not all(feed.done for feed in opening.feeds):
@@ -386,8 +388,3 @@ class Recovery:
         left = sum(max(0, feed.target - feed.position) for feed in opening.feeds)
         with self._lock:
             self._progress[opening.task] = Progress(opening.task, max(0, opening.total - left), opening.total)
-
-
-def close_all(stores: Mapping[str, Store]) -> None:
-    for store in stores.values():
-        store.close()

@@ -153,7 +153,7 @@ def assemble(
         stats,
         policy,
         calls,
-        tables or GlobalTables((), {}, clients.topics, clients.reader, clock, 0, 0),
+        tables or GlobalTables((), clients.topics, clients.reader, clock, 0, 0),
         watch,
     )
     return recovery, loop
@@ -165,11 +165,10 @@ def global_tables(
     """The global tables of a program, none of them read yet."""
     nodes = topology.global_tables
     stores.keep_tables({node.name for node in nodes})
-    ages = {node.topics[0]: stores.table_age(node.name, clock.now()) for node in nodes}
     memory = settings.cache_bytes // 4 // max(1, len(nodes))
     rows = [GlobalRows(node, stores.open_table(node.name, node.stores[0].spec.kind), policy, memory) for node in nodes]
     reader = ChangelogReader({**restore_options(settings, len(nodes)), "client.id": f"{settings.app_id}-tables"})
-    return GlobalTables(rows, ages, topics, reader, clock, settings.metadata_interval, settings.topic_timeout)
+    return GlobalTables(rows, topics, reader, clock, settings.metadata_interval, settings.topic_timeout)
 
 
 def membership_settings(plan: Plan, settings: Settings, process: str, stores: Local) -> MembershipSettings:

@@ -34,7 +34,7 @@ STALE_MS = 7 * 24 * 60 * 60 * 1000
 
 
 class TaskStores:
-    """Opens, ages and wipes the stores of tasks. Entered, it holds the directory."""
+    """Opens and wipes the stores of tasks. Entered, it holds the directory."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises StateUnusable when the directory is in use, another application's, of a newer format or unwritable."""
@@ -74,16 +74,15 @@ class TaskStores:
         if "rocksdb" in kinds:
             path = self._directory.task(str(task))
             try:
-                stores["rocksdb"] = RocksStore(path, self._app_id, str(task), self._memory)
+                stores["rocksdb"] = rocks = RocksStore(path, self._app_id, str(task), self._memory)
+                gone = rocks.keep([state.spec.name for state in part.stores])
             except Corrupt as failure:
                 raise StateCorrupt(str(task), str(failure)) from failure
             except StateError as failure:
                 raise StateUnusable(str(failure)) from failure
+            if gone:
+                LOG.info("task %s: removed the stores %s, which the program does not have here", task, ", ".join(gone))
         return stores
-
-    def age(self, task: TaskId, now: int) -> int:
-        """For how long, in ms, nothing was written to the task's state on disk."""
-        return self._directory.age(self._directory.task(str(task)), now)
 
     def wipe(self, *tasks: TaskId | str) -> None:
         """Removes the state of tasks."""
@@ -103,10 +102,6 @@ class TaskStores:
             return usable(lambda: RocksStore(path, self._app_id, name, self._memory))
         except StateError as failure:
             raise StateUnusable(str(failure)) from failure
-
-    def table_age(self, name: str, now: int) -> int:
-        """For how long, in ms, nothing was written to a global table on disk."""
-        return self._directory.age(self._directory.table(name), now)
 
     def keep_tables(self, names: Collection[str]) -> None:
         """Removes the global tables that are not among these: the program has them no longer."""

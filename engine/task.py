@@ -276,8 +276,8 @@ class Task:
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics)
         return self._sealed
 
-    def settle(self, position: Position) -> None:
-        """The commit of what `seal` gave has succeeded: writes it to the stores, with their new position."""
+    def settle(self, position: Position, as_of: int | None = None) -> None:
+        """The commit of what was sealed, at `as_of` by the wall clock, has succeeded: writes it to the stores."""
         sealed = self._sealed
         assert sealed is not None
         inputs = sealed.inputs()
@@ -285,7 +285,11 @@ class Task:
             mine = {name for name, state in self._specs.items() if state.spec.kind == kind}
             store.apply(
                 [change for change in sealed.changes if change.store in mine],
-                Position({name: at for name, at in position.changelogs.items() if name in mine}, inputs),
+                Position(
+                    {name: at for name, at in position.changelogs.items() if name in mine},
+                    inputs,
+                    {} if as_of is None else dict.fromkeys(mine, as_of),
+                ),
             )
         self.unflushed += len(sealed.changes)
         for cache in self.caches.values():

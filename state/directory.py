@@ -115,9 +115,8 @@ class StateDirectory:
             return sorted(entry.name for entry in (self.path / TABLES).glob("*") if entry.is_dir())
 
     def age(self, state: Path, now: int) -> int:
-        """For how long, in ms, nothing has been added to a task's or a table's state on disk; 0 if there is none."""
-        newest = _newest(state, "*.sst")
-        return 0 if newest is None else max(0, now - newest)
+        """For how long, in ms, no file of a task's or a table's state was written. Says nothing of its content."""
+        return max(0, now - (_newest(state) or 0))
 
     def wipe(self, state: Path) -> None:
         """Removes a task's or a table's state, so that a crash at any moment leaves all of it or nothing."""
@@ -129,9 +128,7 @@ class StateDirectory:
 
     def sweep(self, now: int, max_age: int, keep: Collection[str]) -> list[str]:
         """Removes the state of tasks not in `keep` that nobody has had open for `max_age` ms; gives their names."""
-        stale = [
-            task for task in self.tasks() if task not in keep and now - (_newest(self.task(task), "*") or 0) > max_age
-        ]
+        stale = [task for task in self.tasks() if task not in keep and self.age(self.task(task), now) > max_age]
         for task in stale:
             self.wipe(self.task(task))
         return stale
@@ -202,10 +199,10 @@ def _write(path: Path, content: bytes) -> None:
         new.replace(path)
 
 
-def _newest(path: Path, pattern: str) -> int | None:
+def _newest(path: Path) -> int | None:
     """When the newest file was written, in ms."""
     times: list[int] = []
-    for entry in path.glob(pattern):
+    for entry in path.glob("*"):
         with suppress(FileNotFoundError):  # RocksDB removes files in the background
             times.append(entry.stat().st_mtime_ns // 1_000_000)
     return max(times, default=None)

@@ -9,8 +9,11 @@ committed, is it a prefix of this very changelog, and is what came after it stil
     is ahead of a committed input offset                                            Corrupt
     is ahead of the changelog's end                                                 Corrupt
     ends before the changelog's beginning                                           Rebuild
-    is older than deletions are kept, and the changelog went on meanwhile           Rebuild
+    was last complete longer ago than deletions are kept, and misses records        Rebuild
     is none of these                                                                UseLocal
+
+A store that ends one offset before the changelog's end misses nothing that could be gone: Kafka never compacts the
+segment it writes to, so the last offset is a record that is still there, or the marker of the store's own last commit.
 """
 
 from __future__ import annotations
@@ -20,12 +23,21 @@ from typing import TypeAlias
 
 import msgspec
 
-from .store import Position
+from .store import TOMBSTONES_KEPT_MS, Position
 
-__all__ = ["TOMBSTONES_KEPT_MS", "Corrupt", "Decision", "Rebuild", "UseLocal", "plan_restore"]
+__all__ = [
+    "TOMBSTONES_KEPT_MS",
+    "Corrupt",
+    "Decision",
+    "Rebuild",
+    "UseLocal",
+    "misses_records",
+    "outdated",
+    "plan_restore",
+]
 
-TOMBSTONES_KEPT_MS = 24 * 60 * 60 * 1000
-"""How long a compacted topic keeps deletions by default (`delete.retention.ms`)."""
+CLOCKS_AGREE_MS = 60_000
+"""A time further in the future than this was written by a clock that cannot be trusted."""
 
 
 class UseLocal(msgspec.Struct, frozen=True):
@@ -56,15 +68,15 @@ def plan_restore(
     log_begin: int,
     log_end: int,
     committed: Mapping[str, int],
-    age_ms: int = 0,
+    now: int = 0,
     tombstones_kept_ms: int = TOMBSTONES_KEPT_MS,
     topic_id: str = "",
 ) -> Decision:
     """Decides for one store.
 
     `committed` are the task's input offsets by name (`inputs.py`); inputs that it does not name are no longer the
-    task's and count for nothing. `log_end` is the end as an uncommitted reader sees it. `age_ms` is how long ago the
-    local store was last written. `topic_id` is the id of the changelog topic, "" where it is not known.
+    task's and count for nothing. `log_end` is the end as an uncommitted reader sees it. `now` is the wall clock's time.
+    `topic_id` is the id of the changelog topic, "" where it is not known.
     """
     offset = local.changelogs.get(store)
     if offset is None:
@@ -88,10 +100,32 @@ def plan_restore(
         )
     if offset < log_begin:
         return Rebuild(log_begin, f"it ends at offset {offset} of its changelog, which begins at {log_begin} now")
-    if offset < log_end and age_ms > tombstones_kept_ms:
-        return Rebuild(
-            log_begin,
-            f"it was last written {age_ms // 3_600_000} hours ago, and deletions are kept in the changelog for "
-            f"{tombstones_kept_ms // 3_600_000} only",
-        )
+    if misses_records(offset, log_end):
+        why = outdated(local.complete.get(store), now, tombstones_kept_ms)
+        if why:
+            return Rebuild(log_begin, why)
     return UseLocal(offset)
+
+
+def misses_records(offset: int, log_end: int) -> bool:
+    """Whether there may have been records from an offset on that a compacted log does not have any more."""
+    return offset < log_end - 1
+
+
+def outdated(complete: int | None, now: int, tombstones_kept_ms: int) -> str:
+    """Why deletions may be missed by whoever was complete at one time and goes on now; "" when none can be."""
+    if complete is None:
+        return "it does not say when it was complete, as stores of earlier versions do not; deletions may be missed"
+    if complete > now + CLOCKS_AGREE_MS:
+        return "it was complete at a time that has not come yet by this machine's clock; deletions may be missed"
+    if now - complete > tombstones_kept_ms:
+        return (
+            f"it was last complete {span(now - complete)} ago, and deletions are kept in the topic for "
+            f"{span(tombstones_kept_ms)} only"
+        )
+    return ""
+
+
+def span(ms: int) -> str:
+    """A time span for people."""
+    return f"{ms // 3_600_000} hours" if ms >= 2 * 3_600_000 else f"{ms / 1000:g} s"

@@ -1,6 +1,6 @@
 """The stores of one task in one RocksDB: the only file that knows `rocksdict`.
 
-All stores lie in one column family, each under a number that stands for its name for ever, and so does the position:
+All stores lie in one column family, each under a number that stands for its name, and so does the position:
 data and position are flushed together or not at all, which two column families do not give. The write-ahead log is off,
 because the changelog is the log: after a crash the content is that of an earlier commit, and its position says which.
 
@@ -10,7 +10,7 @@ because the changelog is the log: after a crash the content is that of an earlie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -158,6 +158,24 @@ class RocksStore:
         batch.put(POSITION, msgspec.json.encode(position))
         self._write(batch)
         self._position = position
+
+    def keep(self, stores: Collection[str]) -> list[str]:
+        """Removes all stores but these and the engine's own, whose names begin with a dot; gives what was removed."""
+        position = self._position
+        known = self._prefixes.keys() | position.changelogs.keys()
+        gone = sorted(name for name in known - set(stores) if not name.startswith("."))
+        if gone:
+            batch = WriteBatch(raw_mode=True)
+            for name in gone:
+                if name in self._prefixes:
+                    batch.delete_range(self._prefixes[name], _end(self._prefixes[name]))
+                position = position.without(name)
+            prefixes = {name: prefix for name, prefix in self._prefixes.items() if name not in gone}
+            batch.put(STORES, _encode_stores(prefixes))
+            batch.put(POSITION, msgspec.json.encode(position))
+            self._write(batch)
+            self._prefixes, self._position = prefixes, position
+        return gone
 
     def size(self) -> int:
         try:
@@ -311,7 +329,7 @@ def _end(prefix: bytes) -> bytes:
 
 
 def _with(prefixes: dict[str, bytes], store: str) -> dict[str, bytes]:
-    """The same and the next number for one more store; numbers are never given twice."""
+    """The same and a number for one more store: one that nothing is stored under."""
     number = max((int.from_bytes(prefix, "big") for prefix in prefixes.values()), default=0) + 1
     if number > MAX_STORES:
         raise StateError(f"a task cannot have more than {MAX_STORES} stores")

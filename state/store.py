@@ -27,6 +27,7 @@ __all__ = [
     "Position",
     "StateError",
     "Store",
+    "TOMBSTONES_KEPT_MS",
     "StoreSpec",
     "Unusable",
     "VERSION",
@@ -35,6 +36,9 @@ __all__ = [
     "unframe",
 ]
 
+TOMBSTONES_KEPT_MS = 24 * 60 * 60 * 1000
+"""How long deletions are kept in a compacted topic at the least, by its `delete.retention.ms`: Kafka's default, and
+what changelogs are made with."""
 VERSION = b"\x01"
 """The first byte of every stored value; changelog values are the same bytes."""
 
@@ -102,29 +106,37 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
 
 
-class Position(msgspec.Struct, frozen=True):
-    """How far a task's stores are."""
+class Position(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a task's stores are, kept in the store itself so that copies and restarts keep it too.
+
+    A part that is missing was not known to whoever wrote it: later versions add parts, and each has a safe meaning when
+    it is not there.
+    """
 
     changelogs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
-    """Next offsets of the changelogs by store."""
+    """Next offsets of the changelogs, by store."""
     inputs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
-    """Next offsets of the inputs by the names of `inputs.py`."""
+    """Next offsets of the inputs, by the names of `inputs.py`."""
+    complete: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
+    """When each store was last known to have everything that its changelog held, in ms since 1970 by the wall clock."""
     topic_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
-    """The ids of the changelog topics by store: a topic that is deleted and created again has another one."""
+    """The ids of the changelog topics, by store: a topic that is deleted and created again has another one."""
 
     def merge(self, newer: Position) -> Position:
-        """The offsets and ids of both, those of `newer` winning."""
+        """The entries of both, those of `newer` winning."""
         return Position(
             {**self.changelogs, **newer.changelogs},
             {**self.inputs, **newer.inputs},
+            {**self.complete, **newer.complete},
             {**self.topic_ids, **newer.topic_ids},
         )
 
     def without(self, store: str) -> Position:
-        """The same, knowing nothing of one store's changelog."""
+        """The same, knowing nothing of one store."""
         return Position(
             {name: offset for name, offset in self.changelogs.items() if name != store},
             self.inputs,
+            {name: time for name, time in self.complete.items() if name != store},
             {name: topic_id for name, topic_id in self.topic_ids.items() if name != store},
         )
 

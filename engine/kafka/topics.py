@@ -7,6 +7,7 @@ need. Every call asks a broker and may raise Retryable.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -23,12 +24,14 @@ from confluent_kafka.admin import (
     ResourceType,  # pyright: ignore[reportPrivateImportUsage]
 )
 
+from ...state.store import TOMBSTONES_KEPT_MS
 from ..errors import Fatal, Retryable, TopologyError
 from ..plan import InternalTopic
 from .failures import error_of, explain, translate
 
 __all__ = ["Described", "Topics"]
 
+LOG = logging.getLogger("tidemill.topics")
 Key = tuple[str, int]
 NO_SUCH_RECORD = -1
 """What a broker says when it is asked for a time after the last record."""
@@ -145,6 +148,32 @@ class Topics:
         found = self._offsets(keys, OffsetSpec.for_timestamp(int(moment.timestamp() * 1000)), committed=True)
         late = [key for key, offset in found.items() if offset < 0]
         return {**found, **self.ends(late, committed=True)} if late else found
+
+    def deletions_kept(self, names: Sequence[str]) -> dict[str, int]:
+        """For how long each topic keeps deletions, in ms: what it is set to, and no longer than Kafka's default.
+
+        Of a topic whose settings may not be read that is not known, so it counts as not at all.
+        """
+        asked = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
+        futures: Any = self._admin.describe_configs(list(asked.values()), request_timeout=self._timeout)
+        found: dict[str, int] = {}
+        for name in names:
+            configs = self._result(
+                futures[asked[name]],
+                f"read the settings of topic {name!r}",
+                ignore=(KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED),
+            )
+            if configs is None:
+                LOG.warning(
+                    "the settings of topic %r may not be read (DescribeConfigs), so how long it keeps deletions is not "
+                    "known: a store that is behind it is always read from the beginning",
+                    name,
+                )
+                found[name] = 0
+            else:
+                entry = configs.get("delete.retention.ms")
+                found[name] = min(TOMBSTONES_KEPT_MS, int(entry.value if entry else TOMBSTONES_KEPT_MS))
+        return found
 
     def delete_before(self, offsets: Mapping[Key, int]) -> None:
         """Asks for the records before these offsets to be deleted; does not wait for it."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from tidemill.engine.clock import ManualClock
 from tidemill.engine.feeding import Feeding
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.consumer import Polled
@@ -18,7 +19,7 @@ from tidemill.engine.plan import SubTopology
 from tidemill.operators.record import Batch
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import Change, frame
+from tidemill.state.store import TOMBSTONES_KEPT_MS, Change, frame
 
 TASK = TaskId(0, 0)
 LOG = ("app-seen-changelog", 0)
@@ -46,6 +47,9 @@ class Log:
 
     def ends(self, keys: Iterable[Any], *, committed: bool) -> dict[Any, int]:
         return dict.fromkeys(keys, self.end)
+
+    def deletions_kept(self, names: list[str]) -> dict[str, int]:
+        return dict.fromkeys(names, TOMBSTONES_KEPT_MS)
 
     def assign(self, offsets: Mapping[Any, int]) -> None:
         self._begin = offsets[LOG]
@@ -84,7 +88,7 @@ def restored(
         offsets={("in", 0): committed},
         topic_ids={LOG[0]: topic_id, **(ids or {})},
     )
-    feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), at_least_once=True)
+    feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), ManualClock(0), at_least_once=True)
     feeding.add([opening])
     feeding.step(0)
     assert all(feed.done for feed in opening.feeds)

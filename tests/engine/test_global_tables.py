@@ -19,6 +19,7 @@ from tidemill.engine.kafka.failures import OffsetGone
 from tidemill.engine.serve.stats import Stats
 from tidemill.operators.record import Batch
 from tidemill.state.memory import MemoryStore
+from tidemill.state.store import TOMBSTONES_KEPT_MS
 
 Key = tuple[str, int]
 
@@ -30,6 +31,9 @@ class Topics:
         self.identity: str | None = "one"
         self.begin: dict[int, int] = {0: 0, 1: 0}
         self.end: dict[int, int] = {0: 2, 1: 0}
+        self.stable = 1_000
+        """No partition can be read beyond this by readers of committed records."""
+        self.kept = TOMBSTONES_KEPT_MS
 
     def identities(self, names: list[str]) -> dict[str, tuple[str, int]]:
         return {} if self.identity is None else {"g": (self.identity, len(self.end))}
@@ -38,7 +42,10 @@ class Topics:
         return {key: self.begin[key[1]] for key in keys}
 
     def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
-        return {key: self.end[key[1]] for key in keys}
+        return {key: min(self.end[key[1]], self.stable if committed else self.end[key[1]]) for key in keys}
+
+    def deletions_kept(self, names: list[str]) -> dict[str, int]:
+        return dict.fromkeys(names, self.kept)
 
 
 class Reader:
@@ -82,10 +89,11 @@ class World:
         self.begin()
 
     def begin(self, age: int = 0) -> None:
+        self.clock.advance(age)
         self.reader = Reader()
         self.table = rows(self.store)
         parts: tuple[Any, Any] = (self.topics, self.reader)
-        self.tables = GlobalTables([self.table], {"g": age}, *parts, self.clock, 1_000, 5_000)
+        self.tables = GlobalTables([self.table], *parts, self.clock, 1_000, 5_000)
 
     def ready(self) -> bool:
         return self.tables.ready(self.stats)
@@ -136,6 +144,78 @@ def test_a_store_that_cannot_stand_for_its_topic_is_emptied(begin: int, end: int
     world.tables.step(0)
     assert world.reader.offsets == {("g", 0): begin, ("g", 1): 0}
     assert world.table["k"] is None
+
+
+def test_deletions_are_missed_sooner_where_the_topic_keeps_them_for_less() -> None:
+    world = World()
+    world.topics.kept = 100
+    world.read_all()
+    world.topics.end[0] = 9
+    world.begin(28_000)
+    world.tables.step(0)
+    assert world.reader.offsets == {("g", 0): 0, ("g", 1): 0}
+    assert world.table["k"] is None
+
+
+def test_a_table_to_which_nothing_was_written_is_not_old() -> None:
+    """The last offset of a topic is never compacted away: it is a record that is still there, or a marker."""
+    world = World()
+    world.read_all()
+    world.topics.end[0] = 3
+    world.begin(72 * 3_600_000)
+    world.tables.step(0)
+    assert world.reader.offsets == {("g", 0): 2, ("g", 1): 0}
+    assert world.table["k"] == (5, 1)
+
+
+@pytest.mark.parametrize("suspended", [1_000, 25 * 3_600_000])
+def test_a_table_whose_process_stood_still_is_read_again(suspended: int) -> None:
+    world = World()
+    world.read_all()
+    world.clock.advance(suspended)
+    world.topics.end[0] = 9
+    world.reader.deliveries.append(batch(0, 8, ("m", 3)))
+    world.tables.step(0)
+    assert world.ready() == (suspended == 1_000)
+    assert world.table["k"] == ((5, 1) if world.ready() else None)
+
+
+def test_a_table_that_is_read_all_the_time_is_never_old() -> None:
+    world = World()
+    world.read_all()
+    for _ in range(50):
+        world.clock.advance(3_600_000)
+        world.tables.step(0)
+        world.tables.step(0)
+        assert world.ready()
+
+
+def test_what_strangers_have_not_committed_is_not_waited_for_and_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    world.topics.end[0], world.topics.stable = 7, 2
+    world.read_all()
+    for _ in range(40):
+        world.clock.advance(1_000)
+        world.tables.step(0)
+    [said] = [record.getMessage() for record in caplog.records]
+    assert "topic 'g', partition 0: 5 records from offset 2 on wait for a transaction" in said
+    world.topics.stable = 1_000
+    for _ in range(40):
+        world.clock.advance(1_000)
+        world.tables.step(0)
+    assert len(caplog.records) == 1
+
+
+def test_what_came_with_a_failure_is_read_again() -> None:
+    world = World()
+    world.tables.step(0)
+    world.reader.deliveries.append(batch(0, 0, ("k", 1)))
+    world.tables.step(0)
+    world.reader.offsets["g", 0] = 2  # "l" was delivered with what failed
+    world.reader.deliveries.append(Retryable("no broker answers"))
+    with pytest.raises(Retryable):
+        world.tables.step(0)
+    assert world.reader.offsets["g", 0] == 1
 
 
 def test_new_partitions_are_read_from_their_beginning_while_the_table_is_in_use() -> None:
@@ -198,7 +278,7 @@ def test_what_may_not_be_read_ends_the_program() -> None:
 
 def test_a_program_without_global_tables_is_ready() -> None:
     nothing: Any = None
-    tables = GlobalTables((), {}, nothing, nothing, ManualClock(0), 0, 0)
+    tables = GlobalTables((), nothing, nothing, ManualClock(0), 0, 0)
     tables.start()
     assert tables.ready(Stats())
     tables.close()

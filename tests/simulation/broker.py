@@ -67,6 +67,8 @@ class Broker:
         self.told: dict[str, str] = {}
         """Processes that asked before they write to changelogs without a transaction, and the member they were told to
         be."""
+        self.deletions_kept = 24 * 60 * 60 * 1000
+        """The `delete.retention.ms` of all topics."""
         self.holds: Callable[[Marker], bool] = lambda _marker: False
         """Which markers do not arrive until a test lets them `land`."""
         self.held: list[Marker] = []

@@ -142,9 +142,6 @@ class Disk:
         for task in tasks:
             self._files[TaskId.parse(str(task))] = Files()
 
-    def age(self, task: TaskId, now: int) -> int:
-        return 0
-
     def remember(self, member_id: str, process: str) -> None:
         self._alive()
         self._who = Former(member_id, process)

@@ -235,6 +235,15 @@ class SimulatedAdmin:
             topics={name: SimpleNamespace(error=None, partitions=dict(enumerate(topics[name]))) for name in topics}
         )
 
+    def describe_configs(self, resources: Sequence[Any], *, request_timeout: float) -> dict[Any, Done]:
+        entry = SimpleNamespace(value=str(self._broker.deletions_kept))
+        try:
+            self._broker.call(self._owner.name, "describe configs", lambda: None)
+        except Unreachable as lost:
+            failure = KafkaException(KafkaError(KafkaError._TIMED_OUT, str(lost), False, True))
+            return {resource: Done(None, failure) for resource in resources}
+        return {resource: Done({"delete.retention.ms": entry}) for resource in resources}
+
     def delete_records(self, partitions: Sequence[Any]) -> None:
         def delete() -> None:
             self._broker.before_delete()

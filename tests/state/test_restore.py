@@ -6,49 +6,61 @@ from tidemill.state.restore import TOMBSTONES_KEPT_MS, Corrupt, Rebuild, UseLoca
 from tidemill.state.store import Position
 
 OLD = TOMBSTONES_KEPT_MS + 1
+NOW = 1_700_000_000_000
+HOUR = 3_600_000
 
 
-def local(offset=None, **inputs):
+def local(offset=None, age=0, **inputs):
+    """A store that was complete `age` ms ago, or does not say when."""
     return Position(
-        {} if offset is None else {"sums": offset}, {f"views:{name[1:]}": at for name, at in inputs.items()}
+        {} if offset is None else {"sums": offset},
+        {f"views:{name[1:]}": at for name, at in inputs.items()},
+        {} if age is None else {"sums": NOW - age},
     )
 
 
 @pytest.mark.parametrize(
-    ("position", "begin", "end", "committed", "age", "decision"),
+    ("position", "begin", "end", "committed", "decision"),
     [
         # nothing local
-        (local(), 0, 0, {}, 0, Rebuild(0, "there is no local state")),
-        (local(), 3, 90, {"views:0": 5}, 0, Rebuild(3, "there is no local state")),
-        (Position({"other": 9}, {}), 0, 90, {}, 0, Rebuild(0, "there is no local state")),
+        (local(), 0, 0, {}, Rebuild(0, "there is no local state")),
+        (local(), 3, 90, {"views:0": 5}, Rebuild(3, "there is no local state")),
+        (Position({"other": 9}, {}), 0, 90, {}, Rebuild(0, "there is no local state")),
         # a prefix of the changelog
-        (local(0), 0, 0, {}, 0, UseLocal(0)),
-        (local(40, p0=5), 0, 90, {"views:0": 5}, 0, UseLocal(40)),
-        (local(40, p0=4), 0, 90, {"views:0": 5}, 0, UseLocal(40)),
-        (local(90, p0=5), 0, 90, {"views:0": 5}, 0, UseLocal(90)),
-        (local(40), 40, 90, {}, 0, UseLocal(40)),
-        (local(40, p0=5, p1=6), 0, 90, {"views:0": 5, "views:1": 7}, 0, UseLocal(40)),
-        (local(40, p0=5, p1=99), 0, 90, {"views:0": 5}, 0, UseLocal(40)),  # views:1 is not an input any more
+        (local(0), 0, 0, {}, UseLocal(0)),
+        (local(40, p0=5), 0, 90, {"views:0": 5}, UseLocal(40)),
+        (local(40, p0=4), 0, 90, {"views:0": 5}, UseLocal(40)),
+        (local(90, p0=5), 0, 90, {"views:0": 5}, UseLocal(90)),
+        (local(40), 40, 90, {}, UseLocal(40)),
+        (local(40, p0=5, p1=6), 0, 90, {"views:0": 5, "views:1": 7}, UseLocal(40)),
+        (local(40, p0=5, p1=99), 0, 90, {"views:0": 5}, UseLocal(40)),  # views:1 is not an input any more
         # ahead of what the group committed
-        (local(40, p0=6), 0, 90, {"views:0": 5}, 0, Corrupt),
-        (local(40, p0=5, p1=8), 0, 90, {"views:0": 5, "views:1": 7}, 0, Corrupt),
-        (local(40, p0=1), 0, 90, {"views:0": 0}, 0, Corrupt),
+        (local(40, p0=6), 0, 90, {"views:0": 5}, Corrupt),
+        (local(40, p0=5, p1=8), 0, 90, {"views:0": 5, "views:1": 7}, Corrupt),
+        (local(40, p0=1), 0, 90, {"views:0": 0}, Corrupt),
         # ahead of the changelog
-        (local(91), 0, 90, {}, 0, Corrupt),
-        (local(91), 95, 90, {}, 0, Corrupt),
-        (local(1), 0, 0, {}, 0, Corrupt),
+        (local(91), 0, 90, {}, Corrupt),
+        (local(91), 95, 90, {}, Corrupt),
+        (local(1), 0, 0, {}, Corrupt),
         # the changelog does not reach back
-        (local(2), 3, 90, {}, 0, Rebuild),
-        (local(0), 3, 3, {}, 0, Rebuild),
+        (local(2), 3, 90, {}, Rebuild),
+        (local(0), 3, 3, {}, Rebuild),
         # deletions may have gone from the changelog
-        (local(40), 0, 90, {}, TOMBSTONES_KEPT_MS, UseLocal(40)),
-        (local(40), 0, 90, {}, OLD, Rebuild),
-        (local(90), 0, 90, {}, OLD, UseLocal(90)),
-        (local(91), 0, 90, {}, OLD, Corrupt),
+        (local(40, TOMBSTONES_KEPT_MS), 0, 90, {}, UseLocal(40)),
+        (local(40, OLD), 0, 90, {}, Rebuild),
+        (local(88, OLD), 0, 90, {}, Rebuild),
+        (local(89, OLD), 0, 90, {}, UseLocal(89)),  # the last offset of a log is never compacted away
+        (local(90, OLD), 0, 90, {}, UseLocal(90)),
+        (local(91, OLD), 0, 90, {}, Corrupt),
+        # nobody knows whether they have: a store of an earlier version, or a clock that was wrong
+        (local(40, None), 0, 90, {}, Rebuild),
+        (local(89, None), 0, 90, {}, UseLocal(89)),
+        (local(40, -HOUR), 0, 90, {}, Rebuild),
+        (local(40, -1_000), 0, 90, {}, UseLocal(40)),
     ],
 )
-def test_decisions(position, begin, end, committed, age, decision):
-    found = plan_restore("sums", position, begin, end, committed, age)
+def test_decisions(position, begin, end, committed, decision):
+    found = plan_restore("sums", position, begin, end, committed, NOW)
     if isinstance(decision, type):
         assert isinstance(found, decision)
         assert not isinstance(found, Rebuild) or found.offset == begin
@@ -60,9 +72,16 @@ def test_reasons_name_what_was_compared():
     ahead = plan_restore("sums", local(40, p0=6), 0, 90, {"views:0": 5})
     assert isinstance(ahead, Corrupt)
     assert "views:0 up to offset 6, the group has committed 5" in ahead.why
-    recreated = plan_restore("sums", local(91), 0, 90, {})
+    recreated = plan_restore("sums", local(91), 0, 90, {}, NOW)
     assert isinstance(recreated, Corrupt)
     assert "up to offset 91, the changelog ends at 90" in recreated.why
-    stale = plan_restore("sums", local(40), 0, 90, {}, 50 * 3_600_000)
+    stale = plan_restore("sums", local(40, 50 * HOUR), 0, 90, {}, NOW)
     assert isinstance(stale, Rebuild)
     assert "50 hours ago" in stale.why
+
+
+def test_deletions_are_kept_as_long_as_the_topic_says():
+    found = plan_restore("sums", local(40, 1_500), 0, 90, {}, NOW, 1_000)
+    assert isinstance(found, Rebuild)
+    assert "1.5 s ago, and deletions are kept in the topic for 1 s only" in found.why
+    assert plan_restore("sums", local(40, 900), 0, 90, {}, NOW, 1_000) == UseLocal(40)
