@@ -97,7 +97,7 @@ def picture_of(app: App, stage: str, options: dict[str, Any]) -> describe.Pictur
     missing = {topic for source in written.sources for topic in source.topics} - counts.keys()
     if missing:
         raise TopologyError(f"these input topics do not exist at {settings.broker}: {', '.join(sorted(missing))}")
-    return describe.physical(plan(cut, settings.app_id, counts, matches_of(cut, counts)))
+    return describe.physical(plan(cut, settings.app_id, counts, matches_of(cut, settings.app_id, counts)))
 
 
 @cli.command()

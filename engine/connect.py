@@ -93,7 +93,7 @@ def make_internal_topics(topics: Topics, planned: Plan, settings: Settings) -> N
 
 
 def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int]) -> Plan:
-    matches = matches_of(partitioned, counts)
+    matches = matches_of(partitioned, app_id, counts)
     refuse_misfits(built_before(partitioned, app_id, counts, matches), counts)
     return plan(partitioned, app_id, counts, matches)
 

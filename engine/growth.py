@@ -32,11 +32,17 @@ class Built:
     """How the number is known, for people."""
 
 
-def matches_of(partitioned: Partitioned, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The topics whose whole name each pattern of a program matches, sorted; Kafka's own are left out."""
-    names = sorted(name for name in names if not name.startswith("__"))
+def matches_of(partitioned: Partitioned, app_id: str, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The topics whose whole name each pattern of a program matches, sorted. Kafka's own are left out, and those that
+    the application makes for itself."""
+    names = sorted(name for name in names if not name.startswith("__") and not is_internal(app_id, name))
     patterns = [source.pattern for source in partitioned.topology.sources if source.pattern is not None]
     return {pattern: tuple(filter(re.compile(pattern).fullmatch, names)) for pattern in patterns}
+
+
+def is_internal(app_id: str, topic: str) -> bool:
+    """Whether a topic is one that the application makes for itself, in this version of it or in another."""
+    return topic.startswith(f"{app_id}-") and topic.endswith(("-changelog", "-repartition"))
 
 
 def built_before(

@@ -68,6 +68,12 @@ class Intake:
         self._stalls.ended(polled.ends)
         return polled.ends
 
+    def gone(self) -> frozenset[str]:
+        """Topics that the client did not find any more since the last call."""
+        found = frozenset(self._consumer.gone)
+        self._consumer.gone.clear()
+        return found
+
     def operate_valves(self) -> None:
         """Pauses partitions that hold too much and resumes those that do not any more."""
         waiting: dict[Key, int] = {}

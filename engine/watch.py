@@ -1,7 +1,8 @@
-"""Looks at the topics of a running program now and then: new partitions, new topics, and where leaders are.
+"""Looks at the topics of a running program now and then: new partitions, new topics, ids, and where leaders are.
 
 Runs in a thread of its own, since brokers may take long to answer. What has changed is handed out as a value by `news`;
-what that means is decided in `growth.py`, and what is done about it in `loop.py`.
+what that means is decided in `growth.py` and `presence.py`, and what is done about it in `loop.py`. Whether the topics
+are there and are the ones they were is looked at every few seconds, and at once when a client has trouble with them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from .config import Settings
 from .connect import make_internal_topics
 from .errors import Retryable
 from .growth import matches_of, replanned
+from .presence import gone_for_good, kinds_of, refuse_others
 from .kafka.topics import Topics
 from .plan import Partitioned, Plan
 
@@ -26,6 +28,10 @@ LOG = logging.getLogger("tidemill.watch")
 Racks = Mapping[str, tuple[str, ...]]
 """The rack of each partition's leader by topic, "" for one that is not known."""
 PATIENCE_SECONDS = 3.0
+IDS_SECONDS = 5.0
+"""The longest between two looks at the ids of topics."""
+AGAIN_SECONDS = 1.0
+"""After what time a topic that was not seen is looked for again, before it is taken to be gone."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,15 @@ class Seen:
 
     plan: Plan
     racks: Racks = field(default_factory=dict[str, "tuple[str, ...]"])
+    ids: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The ids of the topics."""
+    gone: frozenset[str] = frozenset()
+    """Topics of patterns that do not exist any more."""
+
+    def tells(self, before: Seen) -> bool:
+        """Whether it is another picture than before; ids that were not known say nothing new."""
+        others = any(before.ids.get(topic, topic_id) != topic_id for topic, topic_id in self.ids.items())
+        return others or (self.plan, self.racks, self.gone) != (before.plan, before.racks, before.gone)
 
 
 class Steadily:
@@ -67,8 +82,11 @@ class Watch:
         self._leaders = Steadily(settings.balance_interval)
         self._lock = threading.Lock()
         self._news: Seen | BaseException | None = None
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=(self._closing.wait,), name="tidemill-watch", daemon=True)
+        self._missing: frozenset[str] = frozenset()
+        """Topics that the last look did not see."""
+        self._closing = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self.run, args=(self._wake.wait,), name="tidemill-watch", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
@@ -76,7 +94,8 @@ class Watch:
 
     def close(self) -> None:
         """Stops the thread; one that waits for Kafka is not waited for."""
-        self._closing.set()
+        self._closing = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECONDS)
 
@@ -88,35 +107,51 @@ class Watch:
             raise news
         return news
 
+    def hurry(self) -> None:
+        """Has the topics looked at now: a client has trouble with them."""
+        self._wake.set()
+
     def run(self, wait: Callable[[float], object]) -> None:
         """What the thread does until it is closed. `wait` is called with seconds when there is nothing to do."""
-        pause = 0.0 if self._settings.near_leaders else self._settings.metadata_interval / 1000
-        while not self._closing.is_set():
+        interval = self._settings.metadata_interval
+        due = self._clock.monotonic()
+        pause = 0.0
+        while not self._closing:
             wait(pause)
-            if self._closing.is_set():
+            self._wake.clear()
+            if self._closing:
                 return
-            pause = self._settings.metadata_interval / 1000
+            whole = self._clock.monotonic() >= due
             try:
-                seen = self.look()
+                seen = self.look(whole=whole)
             except Retryable as failure:
                 LOG.info("%s; looking at the topics again later", failure)
+                pause = min(interval / 1000, IDS_SECONDS)
                 continue
             except BaseException as failure:  # the loop raises it
                 self._tell(failure)
                 return
+            if whole:
+                due = self._clock.monotonic() + interval
+            pause = AGAIN_SECONDS if self._missing - seen.gone else min(interval / 1000, IDS_SECONDS)
             if seen.racks != self._seen.racks:
                 LOG.info("the leaders of partitions are in these racks now: %s", counted(seen.racks))
-            if seen != self._seen:
-                self._seen = seen
+            before, self._seen = self._seen, seen
+            if seen.tells(before):
                 self._tell(seen)
 
-    def look(self) -> Seen:
-        """One look. Raises TopologyError when the program cannot go on with what there is."""
+    def look(self, *, whole: bool = True) -> Seen:
+        """One look, for new topics of patterns too if it is a `whole` one.
+
+        Raises TopologyError or Fatal when the program cannot go on with what there is.
+        """
         plan = self._seen.plan
-        patterns = any(source.pattern is not None for source in self._partitioned.topology.sources)
-        matches = matches_of(self._partitioned, self._topics.partitions() if patterns else ())
-        names = sorted({*plan.topics, *(topic for found in matches.values() for topic in found)})
-        racks = {name: found.racks for name, found in self._topics.describe(names).items()}
+        patterns = whole and any(source.pattern is not None for source in self._partitioned.topology.sources)
+        matches = matches_of(self._partitioned, plan.app_id, self._topics.partitions() if patterns else plan.topics)
+        read = {*plan.topics, *(topic for found in matches.values() for topic in found)}
+        found = self._topics.describe({*read, *kinds_of(plan)})
+        racks = {name: topic.racks for name, topic in found.items() if name in read}
+        ids, gone = self._judged(plan, {name: topic.id for name, topic in found.items()})
         counts = {topic: len(leaders) for topic, leaders in racks.items()}
         there = {pattern: tuple(topic for topic in found if topic in counts) for pattern, found in matches.items()}
         grown = replanned(self._partitioned, plan, counts, there)
@@ -124,8 +159,26 @@ class Watch:
             LOG.info("there are new partitions: %s", ", ".join(differences(plan, grown)))
             make_internal_topics(self._topics, grown, self._settings)
         if not self._settings.near_leaders:
-            return Seen(grown)
-        return Seen(grown, self._leaders.saw(racks, self._clock.monotonic()))
+            return Seen(grown, ids=ids, gone=gone)
+        return Seen(grown, self._leaders.saw(racks, self._clock.monotonic()), ids, gone)
+
+    def _judged(self, plan: Plan, now: Mapping[str, str]) -> tuple[Mapping[str, str], frozenset[str]]:
+        """The ids that are known by now, and the topics of patterns that are gone."""
+        before = self._seen
+        missing = frozenset(kinds_of(plan).keys() - now.keys())
+        gone = gone_for_good(plan, missing & (self._missing | before.gone), before.ids)
+        self._missing = missing
+        for topic in sorted(gone - before.gone):
+            LOG.warning("topic %r, which a pattern matched, does not exist any more: it is not read", topic)
+        for topic in sorted(refuse_others(plan, before.ids, now)):
+            LOG.warning(
+                "topic %r, which a pattern matches, was deleted and created again (its id was %s and is %s now): it is "
+                "read from its beginning",
+                topic,
+                before.ids[topic],
+                now[topic],
+            )
+        return {**before.ids, **now}, gone
 
     def _tell(self, news: Seen | BaseException) -> None:
         with self._lock:

@@ -46,6 +46,8 @@ class InputConsumer:
             }
         )
         self._paused: set[Key] = set()
+        self.gone: set[str] = set()
+        """Topics that the client does not find any more, since this was emptied."""
 
     @property
     def paused(self) -> frozenset[Key]:
@@ -119,8 +121,7 @@ class InputConsumer:
         """Closes the connections."""
         self._consumer.close()
 
-    @staticmethod
-    def _event(message: Message, ends: dict[Key, int]) -> None:
+    def _event(self, message: Message, ends: dict[Key, int]) -> None:
         error = message.error()
         assert error is not None
         code = error.code()
@@ -130,11 +131,12 @@ class InputConsumer:
         elif code == RESET:
             raise OffsetGone(
                 f"{place}: offset {message.offset()} is not in the topic any more ({error.str()}). Its records were "
-                "deleted before this application read them, or the topic was made anew. Nothing was skipped: to go on "
-                "from what is there, stop all instances and run `tidemill reset`, or set the group's offset yourself"
+                "deleted before this application read them, or the topic was created again. Nothing was skipped: to go "
+                "on from what is there, stop all instances and run `tidemill reset`, or set the group's offset yourself",
+                str(message.topic()),
             )
         elif code in GONE:
-            raise Fatal(f"{place} does not exist any more: {explain(error)}")
+            self.gone.add(str(message.topic()))
         elif code in HOPELESS:
             raise Fatal(f"{place} may not be read: {explain(error)}")
         elif error.fatal():

@@ -76,6 +76,10 @@ class TransactionAborted(Fatal):
 class OffsetGone(Fatal):
     """The records that are to be read next are not in the topic any more."""
 
+    def __init__(self, text: str, topic: str) -> None:
+        super().__init__(text)
+        self.topic = topic
+
 
 class TooLarge(Fatal):
     """A record is larger than the client or the topic takes."""

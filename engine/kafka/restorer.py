@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..errors import Fatal
 from .consumer import InputConsumer, Polled
 
 __all__ = ["ChangelogReader"]
@@ -41,7 +42,12 @@ class ChangelogReader:
 
     def poll(self, limit: int, timeout: float) -> Polled:
         """Takes what is there; waits up to `timeout` seconds when there is nothing."""
-        return Polled([], {}) if self._consumer is None else self._consumer.poll(limit, timeout)
+        if self._consumer is None:
+            return Polled([], {})
+        polled = self._consumer.poll(limit, timeout)
+        if self._consumer.gone:
+            raise Fatal(f"the topic {', '.join(sorted(self._consumer.gone))} does not exist any more")
+        return polled
 
     def end(self, key: Key) -> int:
         """The end offset last heard of; -1 when not known."""

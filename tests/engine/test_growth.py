@@ -23,18 +23,18 @@ def cut(draft: Draft) -> Partitioned:
 def begun(draft: Draft, counts: Mapping[str, int]) -> tuple[Partitioned, Plan, dict[str, int]]:
     """A program that runs, and all topics there are then."""
     partitioned = cut(draft)
-    running = plan(partitioned, "app", counts, matches_of(partitioned, counts))
+    running = plan(partitioned, "app", counts, matches_of(partitioned, "app", counts))
     return partitioned, running, {**counts, **{topic.name: topic.partitions for topic in running.internal}}
 
 
 def looked(partitioned: Partitioned, running: Plan, counts: Mapping[str, int]) -> Plan:
     """What a look at the topics in mid-run leads to."""
-    return replanned(partitioned, running, counts, matches_of(partitioned, counts))
+    return replanned(partitioned, running, counts, matches_of(partitioned, "app", counts))
 
 
 def started(partitioned: Partitioned, counts: Mapping[str, int]) -> Plan:
     """What a start leads to."""
-    matches = matches_of(partitioned, counts)
+    matches = matches_of(partitioned, "app", counts)
     refuse_misfits(built_before(partitioned, "app", counts, matches), counts)
     return plan(partitioned, "app", counts, matches)
 
