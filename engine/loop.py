@@ -233,12 +233,14 @@ class Loop:
         if seen is None:
             return
         self._recovery.replan(seen.plan)
-        fed = [task.id for task in self._tasks.values() if task.inputs != seen.plan.inputs(task.id)]
+        fed = [task.id for task in self._tasks.values() if task.inputs != seen.inputs(task.id)]
         if seen.plan is not self._plan:
             self._recovery.cancel(self._wanted)
             self._recovery.open(self._wanted)
         self._plan = seen.plan
-        if fed:
+        if any(task.topics.differ(task.inputs, seen.ids, seen.gone) for task in self._tasks.values()):
+            self._recover_all()  # what was read of another topic is not committed
+        elif fed:
             self._commit()
             self._drop(fed)
             self._open(set(fed))
@@ -321,10 +323,15 @@ class Loop:
     def _receive(self) -> None:
         try:
             ends = self._intake.receive(self._settings.max_batch, 0 if self._more else self._wait())
-        except OffsetGone:
+        except OffsetGone as failure:
             # Others may have these tasks by now, and have deleted what is processed.
             self._membership.confirm(self._writer.epoch)
-            raise
+            if self._watch is None or not self._watch.replaced(failure.topic):
+                raise
+            self._recover_all()
+            return
+        if self._intake.gone() and self._watch is not None:
+            self._watch.hurry()
         self._stats.ended(ends)
 
     def _wait(self) -> float:
@@ -403,6 +410,8 @@ class Loop:
         self._aborts += 1
         LOG.warning("%s; aborted, reading again from the last commit", failure)
         self._stats.aborted()
+        if self._watch is not None:
+            self._watch.hurry()  # it may be for a topic that is gone
         if self._aborts > ABORTS_IN_A_ROW:
             raise failure
         try:

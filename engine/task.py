@@ -268,7 +268,7 @@ class Task:
             for key, offset in self.positions().items()
             if key in self._fresh or offset != self._committed[key]
         }
-        if not offsets and (changes or self._wrote):
+        if not offsets and self.inputs and (changes or self._wrote):
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         if self._watermarks is not None:

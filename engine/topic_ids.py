@@ -8,7 +8,7 @@ Pure.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["TopicIds", "accepted", "id_in", "lost_store", "restarted"]
@@ -34,6 +34,13 @@ class TopicIds:
             if (changelog_id := self.ids.get(changelog, ""))
         )
         return (f";i={topic_id}" if topic_id else "") + (f";c={stores}" if stores else "")
+
+    def differ(self, inputs: Iterable[tuple[str, int]], now: Mapping[str, str], gone: Collection[str]) -> bool:
+        """Whether one of the inputs is of a topic that is gone, or another one by now."""
+        known = self.ids
+        return any(
+            topic in gone or (known.get(topic) and now.get(topic) and known[topic] != now[topic]) for topic, _ in inputs
+        )
 
 
 def short(text: str) -> str:

@@ -18,9 +18,10 @@ from .config import Settings
 from .connect import make_internal_topics
 from .errors import Retryable
 from .growth import matches_of, replanned
-from .presence import gone_for_good, kinds_of, refuse_others
+from .ids import TaskId
 from .kafka.topics import Topics
 from .plan import Partitioned, Plan
+from .presence import gone_for_good, kinds_of, refuse_others
 
 __all__ = ["Racks", "Seen", "Steadily", "Watch"]
 
@@ -44,6 +45,10 @@ class Seen:
     """The ids of the topics."""
     gone: frozenset[str] = frozenset()
     """Topics of patterns that do not exist any more."""
+
+    def inputs(self, task: TaskId) -> tuple[tuple[str, int], ...]:
+        """The partitions that a task reads, of topics that exist."""
+        return tuple(key for key in self.plan.inputs(task) if key[0] not in self.gone)
 
     def tells(self, before: Seen) -> bool:
         """Whether it is another picture than before; ids that were not known say nothing new."""
@@ -106,6 +111,20 @@ class Watch:
         if isinstance(news, BaseException):
             raise news
         return news
+
+    @property
+    def idle(self) -> bool:
+        """True while nobody has asked for a look, or for the end."""
+        return not self._wake.is_set()
+
+    def replaced(self, topic: str) -> bool:
+        """Whether a topic that a pattern matched is gone or another one by now. Raises Fatal for one that the program
+        names, and Retryable."""
+        seen = self._seen
+        now = self._topics.ids([topic])
+        if topic not in now:
+            return bool(gone_for_good(seen.plan, [topic], seen.ids))
+        return bool(refuse_others(seen.plan, seen.ids, now))
 
     def hurry(self) -> None:
         """Has the topics looked at now: a client has trouble with them."""

@@ -131,8 +131,8 @@ class InputConsumer:
         elif code == RESET:
             raise OffsetGone(
                 f"{place}: offset {message.offset()} is not in the topic any more ({error.str()}). Its records were "
-                "deleted before this application read them, or the topic was created again. Nothing was skipped: to go "
-                "on from what is there, stop all instances and run `tidemill reset`, or set the group's offset yourself",
+                "deleted before this application read them, or the topic was created again. Nothing was skipped: to "
+                "go on from what is there, stop all instances and run `tidemill reset`, or set the offset yourself",
                 str(message.topic()),
             )
         elif code in GONE:

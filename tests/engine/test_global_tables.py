@@ -240,7 +240,7 @@ def test_a_table_is_read_anew_in_mid_run(what: str) -> None:
             world.topics.identity = "two"
             world.clock.advance(1_000)
         case "an offset that is gone":
-            world.reader.deliveries.append(OffsetGone("offset 2 is not in the topic any more"))
+            world.reader.deliveries.append(OffsetGone("offset 2 is not in the topic any more", "users"))
             world.tables.step(0)
         case _:
             world.topics.identity = "two"

@@ -22,11 +22,12 @@ from tidemill.engine.kafka.options import admin_options, consumer_options, resto
 from tidemill.engine.kafka.restorer import ChangelogReader
 from tidemill.engine.kafka.topics import Topics
 from tidemill.engine.opening import Closed, Ready
-from tidemill.engine.plan import Plan
+from tidemill.engine.plan import Plan, partition
 from tidemill.engine.recovery import Recovery
 from tidemill.engine.runtime import Clients, assemble, leave, membership_settings, producers
 from tidemill.engine.serve.stats import Stats
 from tidemill.engine.task import Task
+from tidemill.engine.watch import Watch
 from tidemill.operators.policy import ErrorPolicy
 
 from .broker import Broker
@@ -93,12 +94,17 @@ class Process:
             producers(settings),
         )
         self.membership = clients.membership
+        self.watch = Watch(partition(plan.topology), plan, clients.topics, settings, self.clock)
         self.recovery, self.loop = assemble(
-            plan, settings, clients, disk, self.clock, Stats(), ErrorPolicy.FAIL, EventLoopCalls()
+            plan, settings, clients, disk, self.clock, Stats(), ErrorPolicy.FAIL, EventLoopCalls(), self.watch
         )
         Process.starting = None
         self._watch(self.recovery)
-        self._fibers = [Fiber(world, self, "loop", self._run), Fiber(world, self, "recovery", self._recover)]
+        self._fibers = [
+            Fiber(world, self, "loop", self._run),
+            Fiber(world, self, "recovery", self._recover),
+            Fiber(world, self, "watch", self._look),
+        ]
         for fiber in self._fibers:
             world.add(self, fiber)
         world.add(self, self._background.loop)
@@ -174,6 +180,7 @@ class Process:
             finally:
                 self.recovery.close()
                 self._world.wait(lambda: self._fibers[1].done, JOIN_MS)
+                self.watch.close()
                 leave(self.membership, self._settings, self.disk)
                 self.membership.close()
             self.exit = "clean"
@@ -184,6 +191,9 @@ class Process:
 
     def _recover(self) -> None:
         self.recovery.run(lambda _seconds: self._world.wait(lambda: not self.recovery.idle))
+
+    def _look(self) -> None:
+        self.watch.run(lambda seconds: self._world.wait(lambda: not self.watch.idle, int(seconds * 1000)))
 
     def _watch(self, recovery: Recovery) -> None:
         original = recovery.finished

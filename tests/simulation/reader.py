@@ -149,10 +149,15 @@ class SimulatedConsumer:
         return False
 
     def _end(self, key: Key) -> int:
+        if key[0] not in self._broker.topics:
+            return -1
         log = self._broker.partition(key)
         return log.stable if self._committed else log.end
 
     def _take(self, key: Key, one: Assigned, found: list[Message], limit: int) -> None:
+        if key[0] not in self._broker.topics:
+            found.append(Message(key, None, (KafkaError.UNKNOWN_TOPIC_OR_PART, -1)))
+            return
         log = self._broker.partition(key)
         end = one.end = self._end(key)
         if one.offset < log.begin or one.offset > log.end:

@@ -70,3 +70,48 @@ def test_local_state_of_before_a_reset_is_not_used_though_the_new_changelog_is_l
             play.disks[:] = here
             process = play.new()
         play.until(lambda: TaskId(0, 0) in process.tasks, 5000, "the task runs where the old state is")
+
+
+def lost_in_mid_run(seed: int, topic: str, *, again: bool) -> None:
+    """A topic is deleted in mid-run, and created again or not."""
+    with stage(seed) as play:
+        play.new()
+        for _ in range(12):
+            play.feed()
+        play.settled()
+        del play.broker.topics[topic]
+        if again:
+            play.broker.create(topic, 2)
+        play.go_on(10_000)
+
+
+def noticed(seed: int, topic: str, *, again: bool) -> str:
+    """What a process ends with then."""
+    with pytest.raises(Violation) as caught:
+        lost_in_mid_run(seed, topic, again=again)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("topic", "kind"), [("in", "input"), ("sim-seen-changelog", "changelog")])
+def test_a_topic_that_is_created_again_in_mid_run_is_noticed(seed: int, topic: str, kind: str) -> None:
+    assert f"the {kind} topic {topic!r} was deleted and created again" in noticed(seed, topic, again=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("topic", "kind"), [("in", "input"), ("sim-seen-changelog", "changelog"), ("out", "output")])
+def test_a_topic_that_is_gone_in_mid_run_is_named(seed: int, topic: str, kind: str) -> None:
+    said = noticed(seed, topic, again=False)
+    assert f"the {kind} topic {topic!r} (id " in said
+    assert "does not exist any more" in said
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_output_may_be_created_again(seed: int) -> None:
+    with stage(seed) as play:
+        play.new()
+        play.settled()
+        play.broker.create("out", 2)
+        play.go_on(10_000)
+        for _ in range(12):
+            play.feed()
