@@ -1,13 +1,14 @@
 """From a program and settings to a plan, with Kafka asked about the topics.
 
-Waits for a broker and for input topics that do not exist yet, up to the limits in the settings, saying what it waits
-for; creates the internal topics and checks those that are there.
+Waits for a broker and for input and output topics that do not exist yet, up to the limits in the settings, saying what
+it waits for; creates the internal topics and checks those that are there. What can be known of the topics at the start
+is said at the start.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,6 +20,8 @@ from .errors import Fatal, Retryable, TopologyError
 from .growth import built_before, matches_of, refuse_misfits
 from .kafka.topics import Topics
 from .plan import Partitioned, Plan, partition, plan
+from .presence import outputs_of
+from .topic_settings import too_small
 
 __all__ = ["Stopped", "make_internal_topics", "prepare"]
 
@@ -29,6 +32,8 @@ ATTEMPT_SECONDS = 3.0
 """Longest wait for one answer: until it ends, nobody hears of a stop."""
 UNCOMPACTED_MS = 24 * 60 * 60 * 1000
 """Without transactions a changelog may run ahead of the committed offsets; a restore then goes by what was before."""
+LARGEST_MESSAGE = 1_000_000
+"""The client's default of `message.max.bytes`."""
 T = TypeVar("T")
 
 
@@ -41,8 +46,8 @@ def prepare(
 ) -> tuple[Partitioned, Plan]:
     """The plan of a program in view of its topics, with its internal topics made, and what it was made from.
 
-    Raises Fatal when no broker answers within `connect_timeout`, TopologyError when an input topic does not appear
-    within `topic_timeout` or a topic does not fit the program, and Stopped.
+    Raises Fatal when no broker answers within `connect_timeout`, TopologyError when a topic does not appear within
+    `topic_timeout` or a topic does not fit the program, and Stopped.
     """
     waiting = _Waiting(clock, stopping)
     attempt = min(ATTEMPT_SECONDS, settings.connect_timeout / 1000)
@@ -56,25 +61,24 @@ def prepare(
         ),
         f"waiting for Kafka at {settings.broker}",
     )
-    wanted = {topic for source in topology.sources for topic in source.topics}
+    wanted = dict.fromkeys(outputs_of(topology), "output")
+    wanted |= {topic: "input" for source in topology.sources for topic in source.topics}
 
     def found() -> dict[str, int]:
         there = topics.partitions(attempt)
-        missing = sorted(wanted - there.keys())
+        missing = wanted.keys() - there.keys()
         if missing:
-            raise Retryable(", ".join(missing))
+            topics.describe(missing)  # one that may not be seen is not in the list, but asked for by name it is refused
+            raise Retryable(", ".join(sorted(missing)))
         return there
 
-    if not wanted <= counts.keys():
+    if not wanted.keys() <= counts.keys():
+        missing = wanted.keys() - counts.keys()
         counts = waiting.until(
             found,
             settings.topic_timeout,
-            lambda failure: TopologyError(
-                f"the input topic {str(failure)!r} does not exist, after waiting "
-                f"{format_duration(settings.topic_timeout)}. Tidemill does not create input topics: their number of "
-                "partitions is yours to choose. Create it, or correct the name"
-            ),
-            f"waiting for the input topic {', '.join(sorted(wanted - counts.keys()))} to be created",
+            lambda failure: TopologyError(absent(wanted, str(failure).split(", "), settings.topic_timeout)),
+            f"waiting for {' and '.join(named(wanted, missing))} to be created",
         )
     planned = _plan(partitioned, app_id, counts)
     waiting.until(
@@ -83,7 +87,48 @@ def prepare(
         lambda failure: Fatal(f"the internal topics cannot be made: {failure}"),
         "making the internal topics",
     )
+    for text in remarks(partitioned, planned, topics, settings):
+        LOG.warning("%s", text)
     return partitioned, planned
+
+
+def named(kinds: Mapping[str, str], topics: Collection[str], quote: str = "") -> list[str]:
+    """Topics, for people, those of each kind together."""
+    by_kind = {kind: ", ".join(sorted(it for it in topics if kinds[it] == kind)) for kind in ("input", "output")}
+    return [f"the {kind} topic {quote}{names}{quote}" for kind, names in by_kind.items() if names]
+
+
+def absent(kinds: Mapping[str, str], topics: Collection[str], waited: int) -> str:
+    """What to say of topics that were waited for."""
+    first, *rest = named(kinds, topics, quote="'")
+    return (
+        f"{first} does not exist, after waiting {format_duration(waited)}{f', nor does {rest[0]}' if rest else ''}. "
+        "Tidemill creates neither input nor output topics: their number of partitions is yours to choose. Create it, "
+        "or correct the name"
+    )
+
+
+def remarks(partitioned: Partitioned, planned: Plan, topics: Topics, settings: Settings) -> Iterator[str]:
+    """What to say of the topics at the start though the program can run with them."""
+    outputs = outputs_of(planned.topology)
+    for pattern, matched in matches_of(partitioned, planned.app_id, planned.topics).items():
+        if not matched:
+            yield f"no topic matches the pattern {pattern!r} yet: nothing is read until one appears"
+        for topic in sorted(outputs & set(matched)):
+            yield (
+                f"the pattern {pattern!r} matches the output topic {topic!r} of this program: it reads what it writes. "
+                "Narrow the pattern, or write elsewhere"
+            )
+    largest = int(settings.librdkafka.get("message.max.bytes", LARGEST_MESSAGE))
+    try:
+        found = topics.settings(outputs)
+    except (Retryable, Fatal) as failure:
+        LOG.info("%s; the size of records that they take is not checked", failure)
+        return
+    for topic, values in sorted(found.items()):
+        text = too_small(topic, values, largest)
+        if text is not None:
+            yield text
 
 
 def make_internal_topics(topics: Topics, planned: Plan, settings: Settings) -> None:

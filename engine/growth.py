@@ -101,14 +101,11 @@ def refuse_misfits(built: Iterable[Built], counts: Mapping[str, int]) -> None:
             continue
         topic = min(topic for topic, count in known.items() if count == widest)
         if widest < state.partitions:
-            why = "a topic cannot lose partitions, so it was deleted and made anew, and the state is of the old one"
-            advice = "To begin anew with the new topic, stop all instances and run `tidemill reset`"
+            why = "a topic cannot lose partitions, so it was deleted and created again, and the state is of the old one"
+            advice = "To start from the beginning of the new topic, stop all instances and run `tidemill reset`"
         else:
             why = "with the new number, records would meet the state of other keys"
-            advice = (
-                "Stop all instances, then move the state to the new number of partitions with `tidemill reshard`, or "
-                "begin anew with `tidemill reset`"
-            )
+            advice = "To process the inputs again with the new number, stop all instances and run `tidemill reset`"
         raise TopologyError(
             f"topic {topic!r} has {widest} partitions now, but the state of step {state.step!r} was built with "
             f"{state.partitions} ({state.evidence}): {why}. {advice}"
@@ -128,8 +125,8 @@ def replanned(
         if counts.get(topic, count) < count:
             raise TopologyError(
                 f"topic {topic!r} has {counts[topic]} partitions now and had {count} before: a topic cannot lose "
-                "partitions, so it was deleted and made anew, and committed offsets and state are of the old one. To "
-                "begin anew with the new topic, stop all instances and run `tidemill reset`"
+                "partitions, so it was deleted and created again, and committed offsets and state are of the old one. "
+                "To start from the beginning of the new topic, stop all instances and run `tidemill reset`"
             )
     there = {**known, **counts}
     kept = {

@@ -133,7 +133,9 @@ class Groups:
                 return {}
             raise translate(failure, f"read the offsets of group {group!r}") from failure
         return {
-            (it.topic, it.partition): (it.offset, it.metadata or "") for it in found.topic_partitions if it.offset >= 0
+            (it.topic, it.partition): (it.offset, (it.metadata or "").rstrip("\0"))
+            for it in found.topic_partitions
+            if it.offset >= 0
         }
 
     def commit(self, group: str, offsets: Mapping[Key, tuple[int, str]]) -> None:

@@ -79,7 +79,8 @@ async def fetch(
             raise Fatal(f"committed offsets of group {group!r} could not be read: {name_of(code)}")
         for partition, (offset, text, error) in (answer.offsets if answer else {}).items():
             if error == Code.NONE:
-                found[partition] = (offset, text) if offset >= 0 else None
+                # What librdkafka commits in a transaction ends in a zero byte.
+                found[partition] = (offset, text.rstrip("\0")) if offset >= 0 else None
             elif error == Code.UNSTABLE_OFFSETS:
                 why = f"a transaction that commits {partition[0]!r} partition {partition[1]} is still open"
             else:

@@ -27,6 +27,7 @@ from confluent_kafka.admin import (
 from ...state.store import TOMBSTONES_KEPT_MS
 from ..errors import Fatal, Retryable, TopologyError
 from ..plan import InternalTopic
+from ..topic_settings import misfits
 from .failures import error_of, explain, translate
 
 __all__ = ["Described", "Topics"]
@@ -39,6 +40,7 @@ NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 """The id that the client gives for a broker that has none: all zeros."""
 T = TypeVar("T")
 PAUSE_SECONDS = 0.1
+REFUSED = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 
 
 class Described(NamedTuple):
@@ -54,7 +56,10 @@ class Topics:
     """An admin client for what the engine asks of topics. `timeout` in seconds bounds each call."""
 
     def __init__(self, options: Mapping[str, Any], timeout: float = 15.0) -> None:
-        self._admin: Any = AdminClient(dict(options))  # its stubs know only a part of its types
+        self._heard: KafkaError | None = None
+        """What the client said last beside its answers, such as why it cannot connect."""
+        conf: dict[str, Any] = {**options, "error_cb": self._hear}
+        self._admin: Any = AdminClient(conf)  # its stubs know only a part of its types
         self._timeout = timeout
 
     def partitions(self, timeout: float | None = None) -> dict[str, int]:
@@ -69,7 +74,23 @@ class Topics:
         try:
             return self._admin.list_topics(timeout=timeout).topics
         except KafkaException as failure:
-            raise translate(failure, "list the topics") from failure
+            raise self._explained(failure) from failure
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # that says less than what came before it
+            self._heard = error
+
+    def _explained(self, failure: KafkaException) -> Exception:
+        """What failed, with the reason that the client gives in its error callback alone."""
+        self._admin.poll(0)
+        heard, self._heard = self._heard, None
+        if heard is not None and heard.code() in REFUSED:
+            return Fatal(
+                f"Kafka refuses to let this program in: {explain(heard)}. Check the user name, the password and the "
+                "other security options"
+            )
+        found = translate(failure, "list the topics")
+        return found if heard is None else type(found)(f"{found} ({explain(heard)})")
 
     def describe(self, names: Collection[str]) -> dict[str, Described]:
         """Those of the topics that exist. One that may not be seen raises Fatal."""
@@ -126,10 +147,10 @@ class Topics:
                 raise TopologyError(
                     f"the {topic.kind} topic {topic.name!r} of {topic.owner!r} has {existing[topic.name]} partitions, "
                     f"but this program needs {topic.partitions}. Their number must not change while there is state. "
-                    "Stop all instances, then move the state to the new number of partitions with `tidemill reshard`, "
-                    "or begin anew with `tidemill reset`"
+                    "Stop all instances and process the inputs again from their beginning with `tidemill reset`, or "
+                    f"delete the topic and create it with {topic.partitions} partitions if it was made by hand"
                 )
-        self._check_policies([topic for topic in wanted if topic.name in existing])
+        self._check_settings([topic for topic in wanted if topic.name in existing])
         if missing:
             self._wait_for_leaders(missing)
         return missing
@@ -217,21 +238,23 @@ class Topics:
         except NotInTime as failure:
             raise Retryable(f"could not create the topic {topic.name!r}: no broker answered in time") from failure
 
-    def _check_policies(self, topics: list[InternalTopic]) -> None:
-        if not topics:
-            return
-        asked = {topic.name: ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics}
+    def _check_settings(self, topics: list[InternalTopic]) -> None:
+        found = self.settings([topic.name for topic in topics])
+        wrong = [text for topic in topics if (text := misfits(topic, found[topic.name])) is not None]
+        if wrong:
+            raise TopologyError("; ".join(wrong))
+
+    def settings(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """The settings of topics by name."""
+        if not names:
+            return {}
+        asked = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
         futures = self._admin.describe_configs(list(asked.values()), request_timeout=self._timeout)
-        for topic in topics:
-            configs = self._result(futures[asked[topic.name]], f"read the settings of topic {topic.name!r}")
-            policy = configs["cleanup.policy"].value or ""
-            wanted = topic.config["cleanup.policy"]
-            if policy != wanted:
-                raise TopologyError(
-                    f"the {topic.kind} topic {topic.name!r} has cleanup.policy={policy}, but must have {wanted}: "
-                    "otherwise the broker would delete state that is still needed. Correct it with `kafka-configs "
-                    f"--alter --entity-type topics --entity-name {topic.name} --add-config cleanup.policy={wanted}`"
-                )
+        found: dict[str, dict[str, str]] = {}
+        for name, resource in asked.items():
+            entries = self._result(futures[resource], f"read the settings of topic {name!r}")
+            found[name] = {entry: it.value for entry, it in entries.items() if it.value is not None}
+        return found
 
     def _offsets(self, keys: Iterable[Key], spec: OffsetSpec | None, *, committed: bool) -> dict[Key, int]:
         asked = {TopicPartition(*key): spec for key in keys}

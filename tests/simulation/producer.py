@@ -170,7 +170,8 @@ class SimulatedProducer:
     def send_offsets_to_transaction(self, positions: Sequence[Any], group: bytes, timeout: float) -> None:
         self._check()
         member = member_of(group)
-        offsets = {(p.topic, p.partition): (p.offset, p.metadata or "") for p in positions}
+        # The library writes the zero byte that ends the text, too.
+        offsets = {(p.topic, p.partition): (p.offset, f"{p.metadata or ''}\0") for p in positions}
         self._settled("add offsets", lambda: self._add(GROUP))
         code = self._settled(
             "send offsets", lambda: self._broker.commit_in(self._name or "", self._identity, member, offsets)

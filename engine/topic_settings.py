@@ -1,0 +1,59 @@
+"""The settings of topics that what is promised rests on: what is wrong with those that a broker has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .plan import InternalTopic
+
+__all__ = ["misfits", "too_small"]
+
+REASONS = {
+    "repartition": "otherwise the broker may change or delete records that are not processed yet",
+    "changelog": "otherwise the broker may delete state that is still needed",
+}
+
+
+def misfits(topic: InternalTopic, found: Mapping[str, str]) -> str | None:
+    """What is wrong with the settings of an internal topic that exists, with the command that corrects it."""
+    wanted = {name: value for name, value in required(topic).items() if not fits(name, found.get(name, value), value)}
+    if not wanted:
+        return None
+    has = " and ".join(f"{name}={found[name]}" for name in wanted)
+    must = " and ".join(f"{name}={value}" for name, value in wanted.items())
+    added = ",".join(f"{name}=[{value}]" if "," in value else f"{name}={value}" for name, value in wanted.items())
+    return (
+        f"the {topic.kind} topic {topic.name!r} has {has}, but must have {must}: {REASONS[topic.kind]}. Correct it "
+        f"with `kafka-configs --alter --entity-type topics --entity-name {topic.name} --add-config {added}`"
+    )
+
+
+def required(topic: InternalTopic) -> dict[str, str]:
+    """The settings that a topic of the kind must have."""
+    if topic.kind == "changelog":
+        least = {"min.compaction.lag.ms": str(topic.uncompacted)} if topic.uncompacted else {}
+        return {"cleanup.policy": "compact", **least}
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "message.timestamp.type": "CreateTime",
+    }
+
+
+def fits(name: str, found: str, wanted: str) -> bool:
+    """Whether a value will do: a lag of compaction may be longer than it must be."""
+    if name == "min.compaction.lag.ms":
+        return int(found) >= int(wanted)
+    return found == wanted
+
+
+def too_small(topic: str, found: Mapping[str, str], largest: int) -> str | None:
+    """What to say of an output topic that does not take all that the producer sends; `largest` is in bytes."""
+    takes = found.get("max.message.bytes", "")
+    if not takes.isdecimal() or int(takes) >= largest:
+        return None
+    return (
+        f"the output topic {topic!r} takes batches of up to {int(takes):,} bytes (max.message.bytes), the producer "
+        f"makes them of up to {largest:,} (message.max.bytes): a larger record is refused. Set both to the same"
+    )
