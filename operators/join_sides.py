@@ -59,10 +59,15 @@ class Side:
         self.newest = newest
         self._edge = self._window.next_sweep(newest)
 
-    def between(self, key: Any, first: int, last: int) -> tuple[list[int], list[Any]]:
-        """Times and values of the records of a key in [first, last], by time and then as they came."""
-        kept_from = self._window.kept_from(self.newest)
-        first = max(first, kept_from, 0)
+    def between(self, key: Any, first: int, last: int, *, late: bool) -> tuple[list[int], list[Any]]:
+        """Times and values of the records of a key in [first, last], by time and then as they came.
+
+        One that is `late`, that is older than the newest record of this side, does not see the oldest moment of what
+        is kept, as in Kafka Streams. Any other sees all of its matches.
+        """
+        first = max(first, 0)
+        if late:
+            first = max(first, self._window.kept_from(self.newest) + 1)
         times: list[int] = []
         values: list[Any] = []
         cache = self._cache

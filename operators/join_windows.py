@@ -44,8 +44,8 @@ class JoinWindow:
         return max(1, self.size)
 
     def kept_from(self, newest: int) -> int:
-        """Records of a side that are older than this are not seen any more, given the newest of that side."""
-        return newest - self.size - self.grace + 1
+        """Records of a side that are older than this are not kept any more, given the newest of that side."""
+        return newest - self.size - self.grace
 
     def expired_before(self, newest: int) -> int:
         """The buckets that start before this hold nothing that is seen any more."""

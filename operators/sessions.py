@@ -43,8 +43,8 @@ def loop(step, records, cache, drops, emit):
         found = ()
         if head is not None:
             oldest = timestamp - {gap}
-            if oldest <= time - {span}:
-                oldest = time - {span} + 1
+            if oldest < time - {found}:
+                oldest = time - {found}
             if len(head) == 2:
                 first, last = head
                 if last >= oldest and first <= timestamp + {gap}:
@@ -73,7 +73,7 @@ def loop(step, records, cache, drops, emit):
         newest = end
         made = <entry>
         slot = (end, start, key)
-        held = slot in found or (head is not None and not found and slot in joined(head, key, end, start))
+        held = slot in found{overwritten}
         before = cache[slot] if held else None
         {send}
         for other in found:
@@ -99,6 +99,9 @@ if start != end:
         <show>
         emit(Record(Windowed(key, start, end), shown, newest, record.headers, record.offset))"""
 
+OVERWRITTEN = " or (head is not None and not found and slot in joined(head, key, end, start))"
+"""A session that is no longer found, though it is open, has the place of the new one."""
+
 NOTE = """\
 for other in found:
             if other != slot:
@@ -115,7 +118,9 @@ def session_loop(
     template = LOOP.format(
         gap=windows.gap,
         span=windows.span,
-        kept=windows.span - emit.on_update,
+        found=windows.found,
+        kept=windows.found if emit.on_update else windows.span,
+        overwritten="" if windows.found == windows.span else OVERWRITTEN,
         moves=moves(watermarked),
         late="; step.late(record)" if late else "",
         send=send,
@@ -147,7 +152,7 @@ class SessionFold(Windowing):
 
     def __init__(self, making: Making, cache: StateCache[Any, Any], windows: SessionWindows) -> None:
         super().__init__(making, cache)
-        self._kept = windows.span - making.emit.on_update
+        self._kept = windows.found if making.emit.on_update else windows.span
         self._segment = max(windows.span // 2, SEGMENT) if making.emit.drop_expired else NEVER
         """Kafka Streams deletes sessions, sent or not, once all that end in the same so many ms are left behind."""
         self.oldest = -1

@@ -124,6 +124,8 @@ def windowed_fold(
     if grouping.flow.window is not None:
         raise TopologyError("the keys are windows already: group by something else before opening windows again")
     shown = folding.shown()
+    if isinstance(windows, SessionWindows):
+        windows = replace(windows, overwritten=emit.drop_expired)
     sessions = isinstance(windows, SessionWindows)
     if sessions and folding.merge is None:
         raise TopologyError(

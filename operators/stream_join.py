@@ -169,7 +169,7 @@ class StreamJoin:
                 if timestamp > time and by_records:
                     self._time = timestamp
                 continue
-            times, values = other.between(key, timestamp - back, timestamp + ahead)
+            times, values = other.between(key, timestamp - back, timestamp + ahead, late=timestamp < other.newest)
             passed = outer and not times and timestamp + ahead < time
             if passed:
                 sent_times, values = [timestamp], [None]

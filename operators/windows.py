@@ -137,15 +137,26 @@ class SessionWindows:
 
     gap: int
     grace: int
+    overwritten: bool = False
+    """As in Kafka Streams: a session is open for a millisecond longer than it is found.
+
+    A record that comes then begins another session, and if that has the same start and end it takes the first one's
+    place, whose records are lost.
+    """
 
     @property
     def span(self) -> int:
-        """From the end of a session to its close."""
+        """How far stream time may be beyond the end of a session that is open; beyond that it is closed."""
         return self.gap + self.grace
+
+    @property
+    def found(self) -> int:
+        """How far stream time may be beyond the end of a session that a record can join."""
+        return self.span - self.overwritten
 
     def close(self, end: int) -> int:
         """The stream time from which a session that ends then is not found any more, and so is final."""
-        return end + self.span
+        return end + self.found + 1
 
     def __str__(self) -> str:
         return f"session with gap {format_duration(self.gap)}, grace {format_duration(self.grace)}"

@@ -41,7 +41,9 @@ class StreamJoinModel:
         if timestamp == self.time and self.oldest is not None and self.oldest + ahead + self.grace < self.time:
             found += self.given_up()
         newest = max((at for at, *_ in self.records[other]), default=-1)
-        first = max(timestamp - back, newest - (self.before + self.after + self.grace) + 1)
+        first = timestamp - back
+        if timestamp < newest:
+            first = max(first, newest - (self.before + self.after + self.grace) + 1)
         matches = [
             (at, match)
             for at, _, its, match in sorted(self.records[other], key=lambda record: record[:2])

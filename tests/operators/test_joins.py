@@ -74,6 +74,43 @@ def test_two_streams(sent: list[Sent], how: Any, before: int, after: int, grace:
         )
 
 
+@settings(max_examples=120, deadline=None)
+@given(
+    sent=records,
+    before=st.sampled_from([0, 0, 1, 10]),
+    after=st.sampled_from([0, 0, 1, 10]),
+    grace=st.sampled_from([0, 0, 1, 12]),
+)
+def test_who_is_in_time_finds_all_and_nothing_else_is_kept(
+    sent: list[Sent], before: int, after: int, grace: int
+) -> None:
+    """Against a nested loop: who is not older than the newest record of the other side, and who is late by less than
+    the grace. What no later record could match is gone from the stores."""
+    app = tm.App("test")
+    stream(app, "a").join(stream(app, "b"), pair, within=(before, after), grace=grace).named("j").to("out")
+    seen: dict[str, list[tuple[int, Any, int]]] = {"a": [], "b": []}
+    reach = {"a": (before, after), "b": (after, before)}
+    with testing.TopologyDriver(app) as driver:
+        for topic, key, value, time in sent:
+            if key is None or value is None:
+                continue
+            driver.send(topic, key, value, time)
+            other = seen["b" if topic == "a" else "a"]
+            back, ahead = reach[topic]
+            newest = max((at for at, *_ in other), default=-1)
+            seen[topic].append((time, key, value))
+            found = results(driver)
+            if time >= newest or time + ahead + grace > newest:
+                assert [at for _, _, at in found] == sorted(
+                    max(at, time) for at, its, _ in other if its == key and time - back <= at <= time + ahead
+                )
+        driver.send("a", "k", 0, 50_000)
+        driver.send("b", "k", 0, 50_000)
+        oldest = 50_000 - 2 * (before + after) - grace - 1
+        for name in ("j-left", "j-right"):
+            assert all(at >= oldest for _, chunk in driver.store(name).items() for at, _ in chunk)
+
+
 @settings(max_examples=60, deadline=None)
 @given(sent=records, how=hows, bad=st.sets(st.integers(0, 9), max_size=3))
 def test_a_match_that_fails_costs_that_result_alone(sent: list[Sent], how: Any, bad: set[int]) -> None:

@@ -30,7 +30,7 @@ class Model:
             for window in sorted(self.sessions, key=lambda window: window.end)
             if window.key == key
             and window.start - GAP <= time <= window.end + GAP
-            and window.end > self.time - self.span
+            and window.end >= self.time - self.span
         ]
         self.time = max(self.time, time)
         start = min([time, *(window.start for window in known)])
@@ -52,7 +52,7 @@ class Model:
         for window in sorted(self.sessions, key=lambda window: (window.end, window.start, window.key)):
             if self.on_close and window.end < self.time - self.span:
                 sent.append((window, self.sessions.pop(window), window.end))
-            elif not self.on_close and window.end <= self.time - self.span:
+            elif not self.on_close and window.end < self.time - self.span:
                 del self.sessions[window]
         return sent
 
@@ -132,6 +132,22 @@ def test_sessions_that_grow_leave_no_trace_in_the_changelog() -> None:
         changes.clear()
         driver.send_all("a", [tm.Record("k", 1, time) for time in range(50, 100)])
         assert len(changes) == 4  # and that the one before is gone
+
+
+@pytest.mark.parametrize("when", ["update", "close"])
+def test_a_session_that_is_just_still_open_takes_records(when: Any) -> None:
+    """Stream time is exactly the gap and the grace beyond its end."""
+    app = tm.App("test")
+    stream = app.stream("a", key=tm.utf8, value=tm.json).group_by_key().window(tm.session(gap="30m")).emit(when)
+    stream.count().named("s").to("out")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "eve", 1, 1_800_000)
+        for _ in range(3):
+            driver.send("a", "bob", 1, 0)
+        driver.send("a", "eve", 1, 4_000_000)
+        counts = [record.value for record in driver.read("out") if record.key.key == "bob"]
+        assert counts == ([1, 2, 3] if when == "update" else [3])
+        assert driver.dropped == {}
 
 
 def test_what_cannot_be_merged_is_refused() -> None:
