@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from ..operators.durations import format_duration
 from . import config_values as kinds
 from .autoscale import Bounds
-from .config_arguments import Guarantee
+from .config_arguments import Guarantee, MisplacedKeys
 from .config_declaring import Setting, about, declare
 from .config_librdkafka import refusals
 from .errors import ConfigError
@@ -253,11 +253,18 @@ class Settings:
         "How often the input topics are looked at for new partitions, and the cluster for new topics that a pattern "
         "matches.",
     )
+    misplaced_keys: MisplacedKeys = declare(
+        "stop",
+        TOPICS,
+        kinds.choice("stop", "warn", "ignore"),
+        "What to do when topics that meet in a step place keys in different ways, so that records of one key cannot be "
+        "found together.",
+    )
     topic_timeout: int = declare(
         60_000,
         TOPICS,
         kinds.duration(),
-        "How long to wait at the start for an input topic that does not exist.",
+        "How long to wait at the start for an input or output topic that does not exist.",
     )
     connect_timeout: int = declare(
         30_000,

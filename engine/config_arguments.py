@@ -14,9 +14,10 @@ from typing_extensions import TypedDict
 from ..operators.durations import Duration
 from .sizes import Size
 
-__all__ = ["Arguments", "Guarantee"]
+__all__ = ["Arguments", "Guarantee", "MisplacedKeys"]
 
 Guarantee: TypeAlias = Literal["exactly_once", "at_least_once"]
+MisplacedKeys: TypeAlias = Literal["stop", "warn", "ignore"]
 
 
 class Arguments(TypedDict, total=False):
@@ -53,6 +54,7 @@ class Arguments(TypedDict, total=False):
     replication_factor: int
     purge_interval: Duration
     metadata_interval: Duration
+    misplaced_keys: MisplacedKeys
     topic_timeout: Duration
     connect_timeout: Duration
     retry_timeout: Duration

@@ -9,8 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping
 
+from ..operators.record import Batch
+from .config_arguments import MisplacedKeys
+from .errors import TopologyError
 from .flow import valves
 from .kafka.consumer import InputConsumer
+from .placement import Placement
 from .stalls import Reading, Stalls
 from .task import Task
 
@@ -25,9 +29,12 @@ NAMED = 5
 class Intake:
     """The inputs of the running tasks."""
 
-    def __init__(self, consumer: InputConsumer, budget: int) -> None:
-        """`budget` is for the bytes that wait in all tasks together."""
+    def __init__(self, consumer: InputConsumer, budget: int, misplaced: MisplacedKeys = "stop") -> None:
+        """`budget` is for the bytes that wait in all tasks together; `misplaced` says what to do about records that do
+        not lie where those of their key do in other topics."""
         self._consumer = consumer
+        self._misplaced: MisplacedKeys = misplaced
+        self._placement = Placement()
         self._budget = budget
         self._owner: dict[Key, Task] = {}
         self._stalls = Stalls()
@@ -59,6 +66,8 @@ class Intake:
         for batch in polled.batches:
             task = self._owner.get((batch.topic, batch.partition))
             if task is not None:
+                if self._misplaced != "ignore":
+                    self._look_at(task, batch)
                 task.offer(batch)
                 self._stalls.heard(batch.topic, batch.partition)
         for key in polled.ends:
@@ -73,6 +82,13 @@ class Intake:
         found = frozenset(self._consumer.gone)
         self._consumer.gone.clear()
         return found
+
+    def _look_at(self, task: Task, batch: Batch) -> None:
+        text = self._placement.look(task.part, batch)
+        if text is not None and self._misplaced == "stop":
+            raise TopologyError(f"{text}. The setting misplaced_keys=warn goes on without these matches")
+        if text is not None:
+            LOG.warning("%s", text)
 
     def operate_valves(self) -> None:
         """Pauses partitions that hold too much and resumes those that do not any more."""

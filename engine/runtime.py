@@ -143,7 +143,7 @@ def assemble(
     loop = Loop(
         plan,
         settings,
-        Intake(clients.consumer, settings.max_buffer_bytes),
+        Intake(clients.consumer, settings.max_buffer_bytes, settings.misplaced_keys),
         writer,
         clients.membership,
         recovery,

@@ -816,6 +816,11 @@ class Table(Stored, Generic[K, V]):
         """Every change as a record; a deleted row has the value None."""
         return Stream(rows_of(self.flow))
 
+    def repartition(self, partitions: int | None = None) -> Table[K, V]:
+        """The same rows through an internal topic, by their key: so that a table whose topic is partitioned in another
+        way can be joined. What a `history` remembers does not go along."""
+        return self.to_stream().repartition(partitions).to_table()
+
     def to(
         self,
         topic: str | Callable[[Record[K, V]], str],

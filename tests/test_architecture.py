@@ -18,7 +18,7 @@ import tidemill
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("operators", "state", "engine")
 LONGEST = 400
-LONGER: dict[str, int] = {"engine/loop.py": 425, "operators/stream.py": 900}
+LONGER: dict[str, int] = {"engine/loop.py": 425, "operators/stream.py": 910}
 """Files that may be longer, with a limit of their own, because they hold one concept that has no second half."""
 
 KAFKA = {"confluent_kafka", "aiokafka"}
