@@ -45,6 +45,18 @@ def replayed(app: tm.App, sent: list[Change], partitions: int) -> dict[str, dict
     return {topic: {key: v for key, v in end.items() if v is not None} for topic, end in ends.items()}
 
 
+@settings(deadline=None, max_examples=30)
+@given(sent=changes, partitions=st.integers(1, 3), width=st.none() | st.integers(1, 3))
+def test_a_table_is_the_same_behind_an_internal_topic(sent: list[Change], partitions: int, width: int | None) -> None:
+    app = tm.App("test")
+    moved = table(app).repartition(width)
+    moved.to("a-again")
+    moved.join(table(app, "b").repartition(width), lambda x, y: [x, y]).named("joined").to("both")
+    ends = replayed(app, sent, partitions)
+    assert ends["a-again"] == ends["a"]
+    assert ends["both"] == {key: [x, ends["b"][key]] for key, x in ends["a"].items() if key in ends["b"]}
+
+
 @settings(deadline=None, max_examples=60)
 @given(sent=changes, partitions=st.integers(1, 3))
 def test_joins_give_what_a_join_of_the_rows_gives(sent: list[Change], partitions: int) -> None:
