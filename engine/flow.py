@@ -1,4 +1,4 @@
-"""When to stop and go on reading a partition, and when a commit is due.
+"""When to stop and go on reading a partition, and when a turn ends and a commit is due.
 
 Pure. Partitions are paused at a high mark of waiting bytes and resumed at a low one, wide apart, because the client
 fetches a paused partition anew when it is resumed.
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-__all__ = ["FIRST_LIMIT", "Valves", "commit_due", "flush_due", "horizons", "next_limit", "valves"]
+__all__ = ["Valves", "commit_due", "commit_interval", "flush_due", "horizons", "turn_ends", "valves"]
 
 Key = tuple[str, int]
-FIRST_LIMIT = 256
-"""Records in a task's first run, until its pace is known."""
 LATEST = (1 << 63) - 1
 """An event time that nothing is after."""
 T = TypeVar("T")
 FLUSH_MS = 5_000
 FLUSH_CHANGES = 100_000
-SLOW_MS = 200
-FAST_MS = 50
+LEAST_TURN_MS = 20
+"""A turn goes on for so long though a commit is due: after a quiet time one is, and all that came is to be in it."""
+LONGEST_TURN_MS = 500
+"""A turn goes on for no longer though no commit is due: in between, tasks come and go and records are received."""
 
 
 class Valves(NamedTuple):
@@ -51,6 +51,19 @@ def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pen
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
 
 
+def commit_interval(wanted: int, transaction_timeout: int | None) -> int:
+    """How often to commit, in ms; with transactions, before the broker ends one.
+
+    A transaction is never open for longer than half of its time-out, but for what a single record takes.
+    """
+    return wanted if transaction_timeout is None else min(wanted, transaction_timeout // 2)
+
+
+def turn_ends(began: int, last_commit: int, interval: int) -> int:
+    """Until when a turn that began at a moment may begin further runs of tasks. All in ms."""
+    return max(began + LEAST_TURN_MS, min(last_commit + interval, began + LONGEST_TURN_MS))
+
+
 def flush_due(changes: int, since_last: int) -> bool:
     """Whether a store should be written to disk now: what is not is replayed after a crash.
 
@@ -78,15 +91,3 @@ def horizons(times: Mapping[T, int | None], apart: int) -> dict[T, int]:
         if time <= until:
             found[task] = until
     return found
-
-
-def next_limit(limit: int, elapsed: int, most: int) -> int:
-    """How many records the next run of a task may have, given that a run within `limit` took `elapsed` ms.
-
-    Runs of slow functions stay short, so that commits, heartbeats and stopping need not wait for them.
-    """
-    if elapsed > SLOW_MS:
-        return max(1, limit * SLOW_MS // (2 * elapsed))
-    if elapsed < FAST_MS:
-        return min(most, limit * 2)
-    return min(most, limit)

@@ -35,7 +35,7 @@ class Question(NamedTuple):
     """
 
     method: Literal["tick", "advance", "collect"]
-    arguments: tuple[int, ...]
+    arguments: tuple[int | None, ...]
 
 
 class Origin(NamedTuple):
@@ -155,9 +155,9 @@ class Graph:
         self.held = False
         return self._ask(Question("advance", (time, offset, now)), now, origin)
 
-    def collect(self, now: int, origin: Origin) -> list[Outgoing]:
-        """Walks what has come of the calls that steps have made."""
-        return self._ask(Question("collect", (now,)), now, origin)
+    def collect(self, now: int, limit: int | None, origin: Origin) -> list[Outgoing]:
+        """Walks what has come of the calls that steps have made, at most `limit` answers of a step."""
+        return self._ask(Question("collect", (now, limit)), now, origin)
 
     @property
     def waiting(self) -> int:

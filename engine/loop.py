@@ -26,7 +26,7 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Retryable, StateCorrupt, StateUnusable
 from .failpoints import hit
-from .flow import commit_due
+from .flow import commit_due, commit_interval, turn_ends
 from .global_tables import GlobalTables
 from .housekeeping import Flushing, Purging
 from .ids import TaskId
@@ -35,7 +35,6 @@ from .kafka.failures import OffsetGone, TransactionAborted
 from .kafka.membership import Assigned, Failed, Lost, Membership
 from .local import Identity
 from .opening import Closed, Ready
-from .pace import Pace
 from .parts import parts_of
 from .patience import Patience
 from .plan import Plan
@@ -44,13 +43,13 @@ from .reports import Reports
 from .serve.stats import Stats
 from .task import Task
 from .watch import Seen, Watch
+from .work import Work
 from .writer import Writer
 
 __all__ = ["Loop"]
 
 LOG = logging.getLogger("tidemill.loop")
 Key = tuple[str, int]
-TICK_MS = 100
 POLL_SECONDS = 0.05
 CALLING_SECONDS = 0.002
 """The same while calls are under way, whose answers come by another way."""
@@ -81,7 +80,10 @@ class Loop:
         self._settings = settings
         self._intake = intake
         self._writer = writer
-        self._pace = Pace(clock, settings.idle, settings.max_batch)
+        transactional = settings.guarantee == "exactly_once"
+        self._interval = commit_interval(
+            settings.commit_interval, settings.transaction_timeout if transactional else None
+        )
         self._membership = membership
         self._recovery = recovery
         self._identity = identity
@@ -103,10 +105,9 @@ class Loop:
         self._wanted: set[TaskId] = set()
         """Tasks that are being opened."""
         self._reports = Reports(membership, recovery, stats, clock)
+        self._work = Work(clock, self._reports, settings.idle, settings.max_batch)
         self._aborts = 0
-        self._more = False
-        now = clock.monotonic()
-        self._last_commit = self._last_tick = now
+        self._last_commit = clock.monotonic()
         self._patience = Patience(clock, settings.retry_timeout)
 
     @property
@@ -129,9 +130,13 @@ class Loop:
 
     def run_once(self) -> None:
         """One turn."""
-        self._membership.progress()
-        self._stats.alive(self._clock.now())
+        self._alive()
         self._guarded(self._turn)
+
+    def _alive(self) -> None:
+        """The main thread makes progress, and this is how its tasks stand."""
+        self._membership.progress()
+        self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
 
     def _turn(self) -> None:
         for event in self._membership.events():
@@ -161,19 +166,16 @@ class Loop:
         if self._tables.ready(self._stats):
             self._process()
         else:
-            self._more = False
+            self._work.more = False
         self._stats.spent(received - began, self._clock.monotonic() - received)
         self._intake.operate_valves()
         now = self._clock.monotonic()
         self._intake.restart_stalled(now)
         pending = self._pending()
         dirty = sum(task.dirty_bytes for task in self._tasks.values())
-        if commit_due(
-            now - self._last_commit, self._settings.commit_interval, dirty, self._settings.cache_bytes, pending
-        ):
+        if commit_due(now - self._last_commit, self._interval, dirty, self._settings.cache_bytes, pending):
             self._commit()
         self._purging.turn(self._plan, self._tasks.values())
-        self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
         self._reports.turn(self._tasks)
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -315,14 +317,14 @@ class Loop:
                 self._tasks.pop(task).close()
             except StateError as failure:  # nothing is lost, and it must not hide why the task is closed
                 LOG.warning("task %s: %s; its next start replays more of its changelog", task, failure)
-            self._pace.forget(task)
+            self._work.forget(task)
             self._flushing.forget(task)
 
     # Records
 
     def _receive(self) -> None:
         try:
-            ends = self._intake.receive(self._settings.max_batch, 0 if self._more else self._wait())
+            ends = self._intake.receive(self._settings.max_batch, 0 if self._work.more else self._wait())
         except OffsetGone as failure:
             # Others may have these tasks by now, and have deleted what is processed.
             self._membership.confirm(self._writer.epoch)
@@ -340,40 +342,16 @@ class Loop:
             return CALLING_SECONDS
         if not self._pending():
             return POLL_SECONDS
-        left = self._settings.commit_interval - (self._clock.monotonic() - self._last_commit)
+        left = self._interval - (self._clock.monotonic() - self._last_commit)
         return min(POLL_SECONDS, max(0.0, left / 1000))
 
     def _process(self) -> None:
-        ticking = self._clock.monotonic() - self._last_tick >= TICK_MS
-        if ticking:
-            self._last_tick = self._clock.monotonic()
-            for task in self._tasks.values():
-                self._produce(task.tick(self._clock.now()))
-        for task in self._tasks.values():
-            if task.calling:
-                self._produce(task.collect(self._clock.now()))
-        due = self._last_commit + self._settings.commit_interval
-        moving = bool(self._tasks)
-        while moving:
-            moving = False
-            for task, until in self._pace.next_up(self._tasks.values()):
-                moving |= self._advance(task, until)
-            if self._clock.monotonic() >= due:
-                break
-        self._more = moving
+        self._alive()
+        until = turn_ends(self._clock.monotonic(), self._last_commit, self._interval)
+        for outgoing in self._work.turn(self._tasks, until):
+            self._produce(outgoing)
+            self._alive()
         self._writer.poll()
-
-    def _advance(self, task: Task, until: int | None) -> bool:
-        """Processes one run of a task; False when it had none."""
-        began = self._clock.monotonic()
-        outgoing = task.advance(self._clock.now(), self._pace.limit(task), self._pace.must_wait(task), until)
-        if outgoing is None:
-            return False
-        self._produce(outgoing)
-        elapsed = self._clock.monotonic() - began
-        self._pace.ran(task, elapsed)
-        self._reports.worked(task.id, elapsed)
-        return True
 
     def _produce(self, outgoing: list[Outgoing]) -> None:
         if outgoing:

@@ -1,4 +1,4 @@
-"""Which task goes next, how far, and how many records at a time.
+"""Which tasks may go on, and how far.
 
 Within a task records are taken in order of event time (see `buffer.py`); between tasks order matters only where they
 feed a repartition topic before a step that drops late records: those go side by side. An input that delivers nothing is
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .clock import Clock
-from .flow import FIRST_LIMIT, horizons, next_limit
+from .flow import horizons
 from .ids import TaskId
 from .task import Task
 
@@ -20,12 +20,10 @@ __all__ = ["Pace"]
 class Pace:
     """Paces the tasks of one process."""
 
-    def __init__(self, clock: Clock, idle: int, max_batch: int) -> None:
-        """`idle` ms is how long a silent input is waited for; `max_batch` the most records of a run."""
+    def __init__(self, clock: Clock, idle: int) -> None:
+        """`idle` ms is how long a silent input is waited for."""
         self._clock = clock
         self._idle = idle
-        self._max_batch = max_batch
-        self._limits: dict[TaskId, int] = {}
         self._waiting_since: dict[TaskId, int] = {}
         """Since when a task waits for an input of its own."""
         self._silent_since: dict[TaskId, int] = {}
@@ -44,10 +42,6 @@ class Pace:
             free += self._side_by_side(group, group[0].part.alignment or 0)
         return free
 
-    def limit(self, task: Task) -> int:
-        """The most records of the task's next run."""
-        return self._limits.get(task.id, FIRST_LIMIT)
-
     def must_wait(self, task: Task) -> bool:
         """Whether the task still has to wait for inputs of its own that deliver nothing."""
         if not task.waiting():
@@ -55,13 +49,9 @@ class Pace:
             return True
         return not self._long_enough(self._waiting_since, task.id)
 
-    def ran(self, task: Task, elapsed: int) -> None:
-        """A run of the task took so many ms."""
-        self._limits[task.id] = next_limit(self.limit(task), elapsed, self._max_batch)
-
     def forget(self, task: TaskId) -> None:
         """The task is not here any more."""
-        for memory in (self._limits, self._waiting_since, self._silent_since):
+        for memory in (self._waiting_since, self._silent_since):
             memory.pop(task, None)
 
     def _side_by_side(self, tasks: list[Task], apart: int) -> list[tuple[Task, int | None]]:

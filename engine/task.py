@@ -242,15 +242,15 @@ class Task:
         return outgoing
 
     @property
-    def calling(self) -> bool:
-        """True while records wait for the answers to calls."""
-        return self._graph.waiting > 0
+    def calling(self) -> int:
+        """How many records wait for the answers to calls."""
+        return self._graph.waiting
 
-    def collect(self, now: int) -> list[Outgoing]:
-        """Processes what has come of the calls that steps have made."""
+    def collect(self, now: int, limit: int | None = None) -> list[Outgoing]:
+        """Processes what has come of the calls that steps have made, at most `limit` answers of a step."""
         try:
             origin = Origin(self._name, "(answers to calls)", self.id.partition)
-            outgoing = self._graph.collect(now, origin) + self._told_at_last(now, origin)
+            outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
         self._wrote |= bool(outgoing)

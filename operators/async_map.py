@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
 from ..state.cache import StateCache
@@ -74,8 +75,8 @@ class AsyncMap:
         self._call()
         return []
 
-    def collect(self, now: int) -> Records:
-        """The results there are. Raises RecordError for a call that failed, when it is that record's turn."""
+    def collect(self, now: int, limit: int | None = None) -> Records:
+        """The results there are, at most `limit`. Raises RecordError for a call that failed, when it is its turn."""
         answered = self._answered
         answers = self._working().answers()
         self._under_way -= len(answers)
@@ -84,7 +85,7 @@ class AsyncMap:
         self._call()
         pending = self._pending
         done: Records = []
-        for number in list(pending.records if self._ordered else answered):
+        for number in list(islice(pending.records if self._ordered else answered, limit)):
             answer = answered.pop(number, None)
             if answer is None:
                 break

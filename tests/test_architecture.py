@@ -24,9 +24,8 @@ LONGER: dict[str, int] = {"engine/loop.py": 425, "operators/stream.py": 910}
 KAFKA = {"confluent_kafka", "aiokafka"}
 PURE_FILES = (
     "alignment",
-    *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "load", "ownership", "plan", "standby"),
-    "topic_ids",
-    "watermarks",
+    *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
+    *("stalls", "standby", "topic_ids", "watermarks"),
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""

@@ -1,6 +1,6 @@
 """What one process has done so far and how it stands: plain counters and levels.
 
-The loop owns the one `Stats` of a process and tells it of turns and commits, never of single records; a few times a
+The loop owns the one `Stats` of a process and tells it of runs and commits, never of single records; a few times a
 second it looks at the tasks. Metrics, health and the log read it from other threads, which is safe because every dict
 is replaced, never changed. Nothing here decides anything.
 """
@@ -147,8 +147,7 @@ class Stats:
     samples: tuple[Sample, ...] = ()
     """Of the last seconds, since partitions last came or went: what the load is worked out from."""
     turned: int = 0
-    """When the loop last finished a turn or a try of one, in ms; 0 before the first. It stands still while a call
-    hangs."""
+    """When the main thread last made progress, in ms; 0 before it did. It stands still while a call hangs."""
 
     _ends: dict[Key, int] = field(default_factory=dict[Key, int])
     """End offsets that the consumer has met. They count the markers of transactions, which no task sees."""
@@ -162,7 +161,10 @@ class Stats:
     _sized: int = 0
 
     def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
-        """The loop has finished a turn. `end` gives the end offset of a partition, -1 when it is not known."""
+        """The main thread makes progress: called between turns, and between the runs of tasks.
+
+        `end` gives the end offset of a partition, -1 when it is not known.
+        """
         self.turned = now
         if abs(now - self._looked) < LOOK_MS:
             return
@@ -213,10 +215,6 @@ class Stats:
             self._ends.pop(key, None)
         self._looked = 0
 
-    def alive(self, now: int) -> None:
-        """The loop begins a turn, or tries one again."""
-        self.turned = now
-
     def spent(self, polling: int, processing: int) -> None:
         """How the loop spent its turn, in ms."""
         self.poll_seconds += polling / 1000
@@ -234,6 +232,7 @@ class Stats:
     def ready(self, restored: int) -> None:
         """A task begins to run; so many changelog records were replayed for it."""
         self.restored += restored
+        self._looked = 0
 
     def ended(self, ends: Mapping[Key, int]) -> None:
         """The consumer has read these partitions to their ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.flow import FIRST_LIMIT, commit_due, horizons, next_limit, valves
+from tidemill.engine.flow import commit_due, commit_interval, horizons, turn_ends, valves
 
 A, B = ("a", 0), ("a", 1)
 
@@ -34,15 +34,17 @@ def test_a_commit_is_due_by_time_or_by_dirty_bytes_and_only_when_there_is_someth
     assert not commit_due(1000, 100, 900, 1000, pending=False)
 
 
-def test_runs_grow_while_fast_and_shrink_when_slow() -> None:
-    limit = FIRST_LIMIT
-    for _ in range(10):
-        limit = next_limit(limit, 1, 10_000)
-    assert limit == 10_000
-    assert next_limit(10_000, 100, 10_000) == 10_000
-    assert next_limit(100, 10_000, 10_000) == 1
-    assert next_limit(1000, 400, 10_000) == 250
-    assert next_limit(1, 10**9, 10_000) == 1
+def test_a_transaction_is_committed_long_before_it_times_out() -> None:
+    assert commit_interval(100, 60_000) == 100
+    assert commit_interval(100, None) == 100
+    assert commit_interval(600_000, 60_000) == 30_000
+    assert commit_interval(600_000, None) == 600_000
+
+
+def test_a_turn_ends_when_a_commit_is_due_but_has_some_time_at_least_and_at_most() -> None:
+    assert turn_ends(1000, last_commit=990, interval=100) == 1090
+    assert turn_ends(1000, last_commit=0, interval=100) == 1020
+    assert turn_ends(1000, last_commit=990, interval=30_000) == 1500
 
 
 def test_tasks_go_side_by_side() -> None:

@@ -40,13 +40,15 @@ class Network:
     marker_longest: int = 500
     room: int = 100_000
     """How many records a producer takes that are not sent yet."""
+    whole: float = 0.0
+    """The chance that a reader gets all there is of a partition, as it does of a backlog."""
     down: bool = False
     """No broker answers anybody."""
     away: int = 0
     """What coordinators answer instead of an answer while they move: Kafka's code, 0 when they do not."""
 
     def healed(self) -> Network:
-        return Network(late_marker=self.late_marker, marker_longest=self.marker_longest)
+        return Network(late_marker=self.late_marker, marker_longest=self.marker_longest, whole=self.whole)
 
 
 class Broker:

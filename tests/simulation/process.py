@@ -30,6 +30,7 @@ from tidemill.engine.task import Task
 from tidemill.engine.watch import Watch
 from tidemill.operators.policy import ErrorPolicy
 
+from . import programs
 from .broker import Broker
 from .disk import Disk
 from .eventloop import FiberBackground
@@ -224,6 +225,7 @@ def simulated(world: World) -> Iterator[None]:
         (producer, "Producer", lambda options: current(world).new_producer(options)),
         (consumer, "Consumer", lambda options: current(world).new_consumer(options)),
         (topics, "AdminClient", lambda options: current(world).new_admin(options)),
+        (programs, "labour", lambda: world.wait(None, world.random.randint(50, 150))),
         (producer, "bounded", lambda call, seconds, doing: call()),  # the simulated client always comes back
         *(
             (module, "hit", lambda name: world.pause(f"failpoint {name}"))

@@ -84,6 +84,20 @@ def two_steps(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     regrouped.aggregate(list[int], add, value=tm.json).named("all").to("out-again", key=tm.utf8)
 
 
+def labour() -> None:
+    """What a function of the slow program does for each record: it takes time. The simulation says how much."""
+
+
+def with_labour(one: int) -> int:
+    labour()
+    return one
+
+
+def slow(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    source = stream(app, "in").map(with_labour)
+    source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+
+
 def merged(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     both = stream(app, "in").merge(stream(app, "more"))
     both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
@@ -117,6 +131,7 @@ PROGRAMS: Final = {
     for program in (
         Program("one step", ("in",), (SEEN,), one_step),
         Program("in memory", ("in",), (SEEN,), in_memory),
+        Program("slow", ("in",), (SEEN,), slow),
         Program(
             "two steps",
             ("in",),

@@ -129,7 +129,9 @@ class SimulatedConsumer:
         for key in keys:
             one = self._assigned[key]
             if key not in self._paused:
-                self._take(key, one, found, min(limit - len(found), chance.choice((1, 3, 10, limit))))
+                whole = self._broker.network.whole > chance.random()
+                most = limit if whole else chance.choice((1, 3, 10, limit))
+                self._take(key, one, found, min(limit - len(found), most))
                 if len(found) >= limit:
                     break
         return found

@@ -54,10 +54,11 @@ def drawn(seed: int) -> Trouble:
     def maybe(likely: float, most: float) -> float:
         return some() * most if some() < likely else 0.0
 
+    program = chance.choice(sorted(PROGRAMS))
     processes = chance.choice((1, 2, 2, 2, 3))
     commit_interval = chance.choice((10, 20, 40, 80))
     return Trouble(
-        program=chance.choice(sorted(PROGRAMS)),
+        program=program,
         partitions=chance.choice((1, 2, 2, 3)),
         guarantee="exactly_once" if some() < 0.8 else "at_least_once",
         processes=processes,
@@ -88,6 +89,7 @@ def drawn(seed: int) -> Trouble:
             late_marker=maybe(0.5, 0.5),
             marker_longest=chance.choice((20, 100, 500)),
             room=chance.choice((2, 1000, 1000, 1000)),
+            whole=1.0 if program == "slow" else chance.choice((0.0, 0.5, 1.0)),
         ),
         failures=maybe(0.1, 0.02),
         corrupts=maybe(0.2, 0.3),
@@ -104,6 +106,7 @@ def drawn(seed: int) -> Trouble:
             "session_timeout": chance.choice((300, 600, 1500)),
             "heartbeat_interval": chance.choice((50, 100)),
             "rebalance_timeout": chance.choice((400, 1000, 3000)),
+            "max_poll_interval": 600 if program == "slow" else 300_000,
             "policy": Policy(
                 standbys=chance.choice((0, 0, 1)),
                 small=chance.choice((0, 1 << 20)),
