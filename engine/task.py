@@ -146,6 +146,8 @@ class Task:
                 return
             batch = newer
         records = self._decode(node, reader, batch)
+        for cache in self.caches.values() if reader.odd_keys else ():
+            cache.by_bytes()
         self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size)
 
     def _decode(self, node: int, reader: Decoder, batch: Batch) -> list[Any]:
@@ -181,8 +183,7 @@ class Task:
             if room <= 0:
                 return None
             limit = room if limit is None else min(limit, room)
-        run = self._buffer.next_run(limit, wait, until)
-        if run is None:
+        if (run := self._buffer.next_run(limit, wait, until)) is None:
             return None
         records = run.records
         outgoing: list[Outgoing] = []

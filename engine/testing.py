@@ -17,6 +17,7 @@ from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
 from ..operators.suggest import did_you_mean
 from ..operators.topology import Repartition, Source, StoreView, Topology
+from ..state.identity import all_plain
 from ..state.memory import MemoryStore
 from ..state.store import Position
 from .calls import EventLoopCalls
@@ -68,6 +69,8 @@ class StoreReader:
         if as_of is not None and find is None:
             raise TypeError("this store has no history, so it cannot tell what was as_of a time")
         for part in self._parts:
+            if not all_plain((key,)):
+                getattr(part, "by_bytes", lambda: None)()
             value = part[self._view.to_key(key)] if as_of is None or find is None else find(part, key, as_of)
             if value is not None and (shown := self._view.from_value(value)) is not None:
                 return shown

@@ -9,16 +9,17 @@ little, by the index of `shelf.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from ..state.cache import Codec, StateCache
+from ..state.identity import PLAIN, all_plain
 from ..state.keys import pack, unpack
 from .draft import Settled
 from .durations import Duration, parse_duration
 from .flow import Flow, Grouping, check_function, keyed_step
 from .poison import cause_of, poison
 from .record import Record
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_auto import auto_key
 from .shelf import CLOCK, Cache, Journal, Shelf, kept_value, slot_codec, visible
 from .topology import Operator, StoreView
@@ -26,6 +27,9 @@ from .topology import Operator, StoreView
 __all__ = ["Deduplicate", "deduplicated"]
 
 Records = list[Record[Any, Any]]
+
+ANY: Final = "any"
+"""The kind of all records where kinds are not told apart."""
 
 
 class Time:
@@ -68,7 +72,7 @@ class Deduplicate:
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         shelf, at, by, within, horizon = self._shelf, self._at, self._by, self._within, self._horizon
-        notes, drops, emit = self._journal.notes, self.drops, done.append
+        notes, drops, emit, cache = self._journal.notes, self.drops, done.append, self._cache
         for record in records:
             key, timestamp = record.key, record.timestamp
             if key is None:
@@ -79,10 +83,12 @@ class Deduplicate:
                 at.stream_time = timestamp
                 shelf.sweep_between(before, timestamp)
                 notes.clear()
-            kind = True if by is None else by(record.value)
+            kind = ANY if by is None else by(record.value)
             if kind is None:
                 emit(record)
                 continue
+            if kind.__class__ not in PLAIN and not all_plain((kind,)):
+                cache.by_bytes()
             slot = key, kind
             forgotten = at.stream_time - horizon
             passed: tuple[int, ...] = shelf.read(slot) or ()
@@ -96,15 +102,19 @@ class Deduplicate:
             emit(record)
 
 
-def passed_codec(key: Serde[Any]) -> Codec[Any, Any]:
-    """How the passed times of a key and kind are stored."""
+def passed_codec(key: Serde[Any], *, kinds: bool) -> Codec[Any, Any]:
+    """How the passed times of a key and kind are stored. Without `kinds` there is one, written as True."""
     encode, decode = key.encode, key.decode
+    one = auto_key.encode(True)
+
+    def encode_slot(slot: Any) -> bytes:
+        return pack(encode(slot[0]), auto_key.encode(slot[1]) if kinds else one)
 
     def decode_slot(data: bytes) -> Any:
         outer, kind = unpack(data, bytes, bytes)
-        return decode(outer), auto_key.decode(kind)
+        return decode(outer), auto_key.decode(kind) if kinds else ANY
 
-    return slot_codec(lambda slot: pack(encode(slot[0]), auto_key.encode(slot[1])), decode_slot)
+    return slot_codec(encode_slot, decode_slot, exact=is_exact(key) and not kinds)
 
 
 def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] | None) -> Flow:
@@ -118,4 +128,6 @@ def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] 
         return lambda cache: Deduplicate(settled.name, cache, key, length, by)
 
     view = StoreView(from_value=kept_value, visible=visible)
-    return keyed_step(grouping, "deduplicate", lambda flow: passed_codec(flow.key_serde()), view, build)
+    return keyed_step(
+        grouping, "deduplicate", lambda flow: passed_codec(flow.key_serde(), kinds=by is not None), view, build
+    )

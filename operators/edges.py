@@ -14,9 +14,10 @@ from itertools import repeat
 from operator import index
 from typing import Any, Final, cast
 
+from ..state.identity import all_plain
 from .errors import RecordError
 from .record import Batch, Headers, Outgoing, Record, Row, Update
-from .serde import Serde, column_decoder, column_encoder
+from .serde import Serde, column_decoder, column_encoder, is_exact
 from .serde_auto import auto, auto_key
 from .topology import Repartition, Source
 from .updates import UpdateSerde, told
@@ -45,6 +46,9 @@ class Decoder:
         self._keys = column_decoder(key)
         self._values = column_decoder(value)
         self._timestamp = timestamp
+        self._exact = is_exact(key)
+        self.odd_keys = False
+        """True once there was a key that equals others in Python which are written otherwise."""
         self.newest: int | None = -1 if partition_time else None
         """The newest event time read so far, -1 for none, where records without a valid one get it; None elsewhere."""
         self.drops = {"negative timestamp": 0}
@@ -58,6 +62,8 @@ class Decoder:
 
     def _decode(self, batch: Batch) -> Records:
         keys, values = self._keys(batch.keys), self._values(batch.values)
+        if not (self._exact or self.odd_keys or all_plain(keys)):
+            self.odd_keys = True
         times = batch.timestamps
         if self._timestamp is not None:
             times = list(map(self._timestamp, values))

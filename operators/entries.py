@@ -20,7 +20,7 @@ from ..state.keys import split_window_key, window_key
 from ..state.store import frame
 from .errors import TopologyError
 from .record import Windowed
-from .serde import Serde
+from .serde import Serde, is_exact
 from .topology import StoreView
 
 __all__ = [
@@ -96,7 +96,7 @@ def stored_entry(timestamp: int, value: bytes) -> bytes:
 
 def keyed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[Any, Entry]:
     """Entries under plain keys."""
-    return Codec(key.encode, key.decode, *_entry(keep, restore))
+    return Codec(key.encode, key.decode, *_entry(keep, restore), is_exact(key))
 
 
 def windowed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple[int, Any], Entry]:
@@ -111,7 +111,7 @@ def windowed_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple
         start, inner = split_window_key(data)
         return (start, decode(inner)) if start > BOOKS else _decode_book(start, inner, decode, decode_key)
 
-    return Codec(encode_key, decode_key, *_entry(keep, restore))
+    return Codec(encode_key, decode_key, *_entry(keep, restore), is_exact(key))
 
 
 def session_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple[Any, ...], Entry]:
@@ -131,7 +131,7 @@ def session_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple[
         start, inner = split_window_key(inner)
         return end, start, decode(inner)
 
-    return Codec(encode_key, decode_key, *_entry(keep, restore))
+    return Codec(encode_key, decode_key, *_entry(keep, restore), is_exact(key))
 
 
 def _encode_book(slot: tuple[Any, ...], encode: Callable[[Any], bytes], encode_slot: Callable[[Any], bytes]) -> bytes:

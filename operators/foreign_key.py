@@ -156,6 +156,7 @@ class Match:
 
     def __init__(self, step: str, subscribers: Cache, rows: Cache, encode_foreign: Callable[[Any], bytes]) -> None:
         self._step = step
+        subscribers.by_bytes()  # left keys come within values, so nobody has looked at what kind they are
         self._subscribers = subscribers
         self._rows = rows
         self._encode_foreign = encode_foreign

@@ -18,7 +18,7 @@ from .flow import Flow, Grouping, check_function, keyed, plain_step, rows_of
 from .foreign_key import Match, Resolve, Resolved, Response, Subscribe, Subscription
 from .inference import result_serde
 from .record import Record
-from .serde import Serde, check_serde
+from .serde import Serde, check_serde, is_exact
 from .serde_auto import auto, auto_key
 from .topology import Caches, Node, Operator, OperatorState, Repartition, StoreView
 
@@ -186,6 +186,7 @@ def _subscriber_codec(foreign: Serde[Any], key: Serde[Any]) -> Codec[Any, Any]:
         decode_key,
         lambda entry: _PARTITION.pack(entry[1]) + entry[0],
         lambda data: (data[_PARTITION.size :], _PARTITION.unpack_from(data)[0]),
+        is_exact(foreign) and is_exact(key),
     )
 
 
@@ -204,4 +205,4 @@ def _resolved_codec(key: Serde[Any], row: Serde[Any], result: Serde[Any]) -> Cod
             return Resolved(time, found, None, None)
         return Resolved(time, found, data[middle : middle + VERSION], row.decode(data[middle + VERSION :]))
 
-    return Codec(key.encode, key.decode, encode, decode)
+    return Codec(key.encode, key.decode, encode, decode, is_exact(key))

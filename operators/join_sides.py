@@ -19,7 +19,7 @@ import msgspec
 from ..state.cache import Codec, StateCache
 from ..state.keys import numbered_key, unpack, window_key
 from .join_windows import JoinWindow
-from .serde import Serde
+from .serde import Serde, is_exact
 from .topology import StoreView
 
 __all__ = ["CLOCK", "Chunk", "Side", "side_codec", "side_view"]
@@ -157,7 +157,7 @@ def side_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Slot, Any]:
         full, times, values = entry
         return Chunk(full, times, [decode_one(value) for value in values])
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
 
 
 def side_view() -> StoreView:

@@ -20,7 +20,7 @@ Records = list[Record[Any, Any]]
 
 LOOP = """\
 def loop(records, cache, drops, emit):
-    touched = cache.dirty_add
+    touched = cache.mark
     for record in records:
         key = record.key
         value = record.value

@@ -101,7 +101,7 @@ def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:
             stored.offset,
         )
 
-    return Codec(_NUMBER.pack, lambda data: _NUMBER.unpack(data)[0], encode, decode)
+    return Codec(_NUMBER.pack, lambda data: _NUMBER.unpack(data)[0], encode, decode, exact=True)
 
 
 def pending_view() -> StoreView:

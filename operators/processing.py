@@ -65,11 +65,15 @@ class Processing:
         self._by_wall = Schedule(timers, "wall", recurring or {})
         self._acts_after = self._timers is not None or bool(self._by_stream)
         self._context: Context[Any] = Context(self._timers)
+        if timers is not None and recurring:
+            timers.by_bytes()
         self._clock = next((cache for _, cache in states.values()), timers)
         self._owed: int | None = None  # the offset of the record after which a call failed: others may be due
         self._expiring: list[State] = []
         self.drops = {"null key": 0}
         for name, (state, cache) in states.items():
+            if recurring:
+                cache.by_bytes()  # the method may use any key
             shelf = Shelf(cache, self._journal, self._context, key.encode, state.ttl, self.drops)
             bound: State = state.bind(shelf)
             setattr(processor, name, bound)

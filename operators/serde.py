@@ -2,8 +2,9 @@
 
 A serde is any object with `encode` and `decode`. It may also offer `encode_many` and `decode_many` for whole lists,
 where that is faster; both give up with any error, and the caller then goes one by one to find the value that is to
-blame. This file has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding
-are in files of their own.
+blame. And it may say `exact = True`: two values are equal if, and only if, it writes the same bytes for them. This file
+has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding are in files of
+their own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from typing_extensions import TypeVar
 
 from .errors import TopologyError
 
-__all__ = ["Serde", "check_serde", "column_decoder", "column_encoder", "float64", "int64", "raw", "utf8", "uuid"]
+__all__ = [
+    "Serde",
+    "check_serde",
+    "column_decoder",
+    "column_encoder",
+    "float64",
+    "int64",
+    "is_exact",
+    "raw",
+    "utf8",
+    "uuid",
+]
 
 T = TypeVar("T", default=Any)
 
@@ -37,6 +49,8 @@ class Serde(Protocol[T]):
 class Utf8:
     """Text as UTF-8."""
 
+    exact = True
+
     def __init__(self) -> None:
         self.encode: Callable[[str], bytes] = str.encode
         self.decode: Callable[[bytes], str] = bytes.decode
@@ -47,6 +61,8 @@ class Utf8:
 
 class Raw:
     """Bytes as they are."""
+
+    exact = True
 
     def encode(self, value: bytes, /) -> bytes:
         if not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -63,7 +79,8 @@ class Raw:
 class Packed(Generic[T]):
     """A number in a fixed count of big-endian bytes, as Kafka's own serialisers write it."""
 
-    def __init__(self, name: str, form: str) -> None:
+    def __init__(self, name: str, form: str, *, exact: bool) -> None:
+        self.exact = exact
         self._name = name
         self._struct = struct.Struct(form)
 
@@ -86,7 +103,11 @@ class Packed(Generic[T]):
 class Uuid:
     """UUIDs as text, as Kafka's own serialiser writes them."""
 
+    exact = True
+
     def encode(self, value: uuids.UUID, /) -> bytes:
+        if not isinstance(value, uuids.UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"uuid writes UUIDs, not {type(value).__name__}: make one with uuid.UUID(...)")
         return str(value).encode()
 
     def decode(self, data: bytes, /) -> uuids.UUID:
@@ -100,9 +121,9 @@ utf8 = Utf8()
 """Text."""
 raw = Raw()
 """Bytes, untouched."""
-int64 = Packed[int]("int64", ">q")
+int64 = Packed[int]("int64", ">q", exact=True)
 """Whole numbers in 8 bytes, big-endian (Java's `Long` serialiser)."""
-float64 = Packed[float]("float64", ">d")
+float64 = Packed[float]("float64", ">d", exact=False)
 """Floating-point numbers in 8 bytes, big-endian (Java's `Double` serialiser)."""
 uuid = Uuid()
 """UUIDs as text (Java's `UUID` serialiser)."""
@@ -118,6 +139,11 @@ def check_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
     name = getattr(serde, "__name__", repr(serde))
     advice = f"for typed JSON write tm.json({name})" if isinstance(serde, type) else "such as tm.json or tm.utf8"
     raise TopologyError(f"{what}{name} is not a serde: give an object with encode and decode; {advice}")
+
+
+def is_exact(serde: Serde[Any]) -> bool:
+    """Whether two values are equal if, and only if, the serde writes the same bytes for them."""
+    return getattr(serde, "exact", False) is True
 
 
 def column_decoder(serde: Serde[Any]) -> Callable[[list[bytes | None]], list[Any]]:

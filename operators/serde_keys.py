@@ -15,7 +15,7 @@ from typing import Any, Final, Generic
 from typing_extensions import TypeVar
 
 from .record import Windowed
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_json import json
 from .windows import FixedWindows, SessionWindows, SlidingWindows, Windows
 
@@ -32,6 +32,7 @@ class WindowedKey(Generic[K]):
 
     def __init__(self, inner: Serde[K], windows: FixedWindows | SlidingWindows) -> None:
         self.inner = inner
+        self.exact = is_exact(inner)
         self.windows = windows
 
     def encode(self, windowed: Windowed[K], /) -> bytes:
@@ -52,6 +53,7 @@ class SessionKey(Generic[K]):
 
     def __init__(self, inner: Serde[K]) -> None:
         self.inner = inner
+        self.exact = is_exact(inner)
 
     def encode(self, windowed: Windowed[K], /) -> bytes:
         return self.inner.encode(windowed.key) + _SESSION.pack(windowed.end, windowed.start)

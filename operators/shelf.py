@@ -196,8 +196,8 @@ def kept_value(entry: Any) -> Any:
     return entry.value if entry.__class__ is Kept else entry
 
 
-def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -> Codec[Any, Any]:
-    """A codec for a store with these slots."""
+def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any], *, exact: bool) -> Codec[Any, Any]:
+    """A codec for a store with these slots; `exact` as in `Codec`."""
 
     def encode_key(key: Any) -> bytes:
         if key.__class__ is Word:
@@ -225,4 +225,4 @@ def slot_codec(encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]) -
             return auto.decode(data[1:])
         return Kept(_UNTIL.unpack_from(data, 1)[0], auto.decode(data[9:]))
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, exact)

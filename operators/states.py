@@ -14,11 +14,12 @@ from typing import Any, Final, Generic, get_args, overload
 from typing_extensions import TypeVar, is_typeddict
 
 from ..state.cache import Codec
+from ..state.identity import PLAIN, all_plain
 from ..state.keys import pack, prefix_range, unpack
 from .durations import Duration, parse_duration
 from .errors import TopologyError
 from .fold import Copier
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_auto import auto, auto_key
 from .shelf import NO_KEY, Shelf, kept_value, slot_codec, visible
 from .topology import StoreView, check_name
@@ -153,7 +154,7 @@ class ValueState(State, Generic[T]):
         return ((key, copy(value)) for key, value in self._everywhere())
 
     def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
-        return slot_codec(key.encode, key.decode)
+        return slot_codec(key.encode, key.decode, exact=is_exact(key))
 
 
 class MapState(State, MutableMapping[K, V], Generic[K, V]):
@@ -165,24 +166,23 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         self._item = Item(item)
 
     def __getitem__(self, key: K, /) -> V:
-        shelf, outer = self._here()
-        value = shelf.read((outer, key))
+        shelf, slot = self._slot(key)
+        value = shelf.read(slot)
         if value is None:
             raise KeyError(key)
         return self._item.copy(value)
 
     def __setitem__(self, key: K, value: V, /) -> None:
-        shelf, outer = self._here()
-        slot = outer, self._item_key.taken(key, self._name)
+        shelf, slot = self._slot(self._item_key.taken(key, self._name))
         if value is None:
             raise TypeError(f"map state {self._name!r} cannot hold None: delete the key instead")
         shelf.write(slot, self._item.taken(value, self._name))
 
     def __delitem__(self, key: K, /) -> None:
-        shelf, outer = self._here()
-        if shelf.read((outer, key)) is None:
+        shelf, slot = self._slot(key)
+        if shelf.read(slot) is None:
             raise KeyError(key)
-        shelf.write((outer, key), None)
+        shelf.write(slot, None)
 
     def __iter__(self) -> Iterator[K]:
         return iter([slot[1] for slot in self._slots()])
@@ -191,8 +191,8 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         return len(self._slots())
 
     def __contains__(self, key: object, /) -> bool:
-        shelf, outer = self._here()
-        return shelf.read((outer, key)) is not None
+        shelf, slot = self._slot(key)
+        return shelf.read(slot) is not None
 
     def clear(self) -> None:
         """Removes all entries of the key at hand."""
@@ -205,6 +205,13 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         copy = self._item.copy
         return ((outer, key, copy(value)) for (outer, key), value in self._everywhere())
 
+    def _slot(self, key: Any) -> tuple[Shelf, tuple[Any, Any]]:
+        """Where the state is kept, and the slot of a map key, which may be of any kind."""
+        shelf, outer = self._here()
+        if key.__class__ not in PLAIN and not all_plain((key,)):
+            shelf.cache.by_bytes()
+        return shelf, (outer, key)
+
     def _slots(self) -> list[tuple[Any, Any]]:
         shelf, outer = self._here()
         return list(shelf.slots(*prefix_range(shelf.encode_key(outer))))
@@ -216,7 +223,7 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
             outer, inner = unpack(data, bytes, bytes)
             return decode(outer), auto_key.decode(inner)
 
-        return slot_codec(lambda slot: pack(encode(slot[0]), auto_key.encode(slot[1])), decode_slot)
+        return slot_codec(lambda slot: pack(encode(slot[0]), auto_key.encode(slot[1])), decode_slot, exact=False)
 
 
 class ListState(State, Generic[T]):
@@ -308,7 +315,7 @@ class ListState(State, Generic[T]):
             outer, place = unpack(data, bytes, int)
             return decode(outer), place
 
-        return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot)
+        return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot, exact=is_exact(key))
 
     def view(self, key: Serde[Any]) -> StoreView:
         return StoreView(from_value=kept_value, visible=lambda slot: visible(slot) and slot[1] != ENDS)

@@ -19,7 +19,7 @@ from ..state.keys import split_window_key, window_key
 from .entries import CLOCK, HEAD
 from .poison import poison
 from .record import Headers, Record, Update
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_auto import auto
 from .topology import StoreView
 
@@ -199,7 +199,7 @@ def suppress_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         new, old = (None if side is None else value.decode(side) for side in pair)
         return Held(timestamp, entered, size, tuple((name, content) for name, content in headers), new, old)
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
 
 
 def suppress_view() -> StoreView:

@@ -79,7 +79,7 @@ class Regroup:
 
 LOOP = """\
 def loop(records, cache, drops, emit):
-    touched = cache.dirty_add
+    touched = cache.mark
     for record in records:
         key = record.key
         old = record.value.old

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from ..state.cache import Codec, StateCache
 from .poison import cause_of, poison
 from .record import Record, Update
-from .serde import Serde
+from .serde import Serde, is_exact
 from .topology import StoreView
 from .updates import told
 
@@ -128,7 +128,7 @@ class TableJoin:
 
 def joined_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) -> Codec[Any, tuple[Any, ...]]:
     """Entries under plain keys."""
-    return Codec(key.encode, key.decode, *joined_values(left, right))
+    return Codec(key.encode, key.decode, *joined_values(left, right), is_exact(key))
 
 
 def joined_values(

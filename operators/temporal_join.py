@@ -22,7 +22,7 @@ from ..state.keys import pack, unpack
 from .errors import RecordError
 from .poison import cause_of, poison
 from .record import Record, Update
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_auto import auto
 from .shelf import CLOCK
 from .versions import REFUSED, Versions
@@ -251,4 +251,4 @@ def waiting_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         end = 5 + _LENGTH.unpack_from(data, 1)[0]
         return value.decode(data[end:]), auto.decode(data[5:end]) if end > 5 else ()
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))

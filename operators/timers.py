@@ -19,7 +19,7 @@ from ..state.keys import pack, unpack
 from .durations import Duration, parse_duration
 from .edges import milliseconds
 from .schedule import Recurring
-from .serde import Serde
+from .serde import Serde, is_exact
 from .serde_auto import auto
 from .shelf import CLOCK, Cache, Journal
 from .topology import StoreView
@@ -132,7 +132,7 @@ def timers_codec(key: Serde[Any]) -> Codec[Any, Any]:
         due, outer, name = unpack(data[1:], int, bytes, bytes)
         return Timer(kind, due, decode(outer), name.decode())
 
-    return Codec(encode_key, decode_key, auto.encode, auto.decode)
+    return Codec(encode_key, decode_key, auto.encode, auto.decode, is_exact(key))
 
 
 def timers_view() -> StoreView:

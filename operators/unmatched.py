@@ -19,7 +19,7 @@ from sortedcontainers import SortedDict
 
 from ..state.cache import Codec, StateCache
 from ..state.keys import split_window_key, window_key
-from .serde import Serde
+from .serde import Serde, is_exact
 from .topology import StoreView
 
 __all__ = ["LEFT", "NOTHING", "RIGHT", "Unmatched", "Waiting", "unmatched_codec", "unmatched_view"]
@@ -221,7 +221,7 @@ def unmatched_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) -> Cod
         side, values = msgspec.msgpack.decode(data)
         return side, list(map(decoders[side], values))
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
 
 
 def unmatched_view() -> StoreView:

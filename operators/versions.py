@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 
 from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
-from .serde import Serde
+from .serde import Serde, is_exact
 from .shelf import CLOCK, NEWEST, Due
 from .topology import StoreView
 
@@ -199,7 +199,7 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         time, there = _HEAD.unpack_from(data)
         return Version(time, value.decode(data[_HEAD.size :]) if there else None)
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
 
 
 def versions_view(key: Serde[Any], history: int) -> StoreView:

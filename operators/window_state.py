@@ -14,7 +14,7 @@ from typing_extensions import TypeVar
 from ..state.cache import Codec
 from ..state.keys import pack, unpack
 from .durations import Duration
-from .serde import Serde
+from .serde import Serde, is_exact
 from .shelf import NEWEST, AtHand, Cache, Shelf, slot_codec
 from .states import Item, State
 
@@ -80,7 +80,7 @@ class WindowState(State, Generic[T]):
             outer, timestamp = unpack(data, bytes, int)
             return decode(outer), timestamp
 
-        return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot)
+        return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot, exact=is_exact(key))
 
     def bind(self, shelf: Shelf) -> Any:
         newest = Newest(shelf.cache, shelf.at_hand)

@@ -16,7 +16,7 @@ from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
 from .entries import clock_of
 from .record import Record, Windowed
-from .serde import Serde
+from .serde import Serde, is_exact
 from .table_join import How, Joiner, TableJoin, joined_values
 from .windows import SessionWindows, Windows
 
@@ -101,4 +101,4 @@ def windowed_joined_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) 
     def decode_value(data: bytes) -> tuple[Any, ...]:
         return _TIME.unpack(data) if len(data) == _TIME.size else decode(data)
 
-    return Codec(encode_key, decode_key, encode_value, decode_value)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))

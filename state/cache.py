@@ -4,6 +4,9 @@ A `StateCache` is a dict, so that a hit costs what a dict costs; it decodes on a
 encodes each written entry once a commit. The store underneath holds committed state only, so rollback is forgetting.
 This file decides what is dirty, what a scan sees and what may be dropped; it does not decide when to commit.
 
+A key is its bytes. As long as all keys are such that Python's equality says the same (`identity.py`), they are the
+dict's keys themselves; `by_bytes` puts their bytes in place of them, before the first other key comes.
+
                 put, delete, touch                drain                     settle
     clean ───────────────────────────▶ dirty ─────────────▶ sealed ───────────────────▶ clean
       ▲                                  │                     │ put: dirty and sealed
@@ -15,10 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sortedcontainers import SortedDict
 
+from .footprint import Sizes
+from .identity import all_plain
 from .store import VERSION, Change, Store, unframe
 
 __all__ = ["Codec", "StateCache"]
@@ -26,10 +31,12 @@ __all__ = ["Codec", "StateCache"]
 K = TypeVar("K")
 V = TypeVar("V")
 
-ENTRY_OVERHEAD = 200  # bytes of memory an entry takes beside its encoded size: two objects, a dict slot
-SAMPLE = 8  # entries encoded to estimate the size of the others
-CHUNK = 64  # index keys a scan takes at a time, so that writes during the scan do not disturb it
-SLACK = 1 / 16  # of the budget is freed beyond need, so that not every commit has to drop entries
+SAMPLE = 8
+"""Entries encoded to estimate the size of the others."""
+CHUNK = 64
+"""Index keys a scan takes at a time, so that writes during the scan do not disturb it."""
+SLACK = 1 / 16
+"""Part of the budget that is freed beyond need, so that not every commit has to drop entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +47,16 @@ class Codec(Generic[K, V]):
     decode_key: Callable[[bytes], K]
     encode_value: Callable[[V], bytes]
     decode_value: Callable[[bytes], V]
+    exact: bool = False
+    """True when two keys are equal if, and only if, their bytes are, whatever the keys."""
 
 
 class StateCache(dict[K, "V | None"]):
     """Read-your-writes over one store of a task.
 
     `cache[key]` is the value, or None for an absent key. Of the dict's own writing methods operators use only
-    `cache[key] = value` followed by `cache.dirty_add(key)`, which is `put` without the call. A value may be changed in
-    place when `put` or `touch` says so before the operator returns.
+    `cache[key] = value` followed by `cache.dirty_add(key)` or `cache.mark(key)`, which is `put` without the call. A
+    value may be changed in place when `put` or `touch` says so before the operator returns.
     """
 
     __slots__ = (
@@ -57,10 +66,11 @@ class StateCache(dict[K, "V | None"]):
         "_index",
         "_indexed",
         "_mean",
-        "_recent",
         "_sample_at",
         "_sealed",
+        "_recent",
         "_store",
+        "_watches",
         "dirty",
         "dirty_add",
         "name",
@@ -71,29 +81,32 @@ class StateCache(dict[K, "V | None"]):
         self.name = name
         self.dirty: dict[K, None] = {}
         """The keys written since the last drain, in the order of their first write."""
-        self.dirty_add: Callable[[K], object] = self.dirty.setdefault
+        self.dirty_add: Callable[[K], object] = self.dirty.setdefault if codec.exact else self._mark
         """Marks a key as written; stays valid for the life of the cache."""
         self._codec = codec
         self._encode_key = codec.encode_key
         self._store = store
+        self._watches = not codec.exact  # for the first key that is no plain one
         self._born: set[K] = set()  # dirty keys that the store does not have
-        self._sealed: dict[K, None] = {}
-        self._recent: dict[K, None] = {}  # settled since entries were last dropped
+        self._sealed: dict[K, int] = {}  # with the encoded sizes
+        self._recent = Sizes()
         self._index: SortedDict[bytes, K] | None = None  # dirty and sealed keys by encoded key; made by the first scan
         self._indexed = 0  # how many of `dirty` are in the index
-        self._mean = 0.0  # encoded bytes an entry
+        self._mean = 0.0  # encoded bytes an entry that is written
         self._sample_at = 1  # `dirty` is sampled when it has this many entries
+
+    @property
+    def mark(self) -> Callable[[K], object]:
+        """The same and faster, for one list of records, during which nothing is scanned."""
+        return self.dirty.setdefault
 
     def __missing__(self, key: K) -> V | None:
         raw_key = self._encode_key(key)
         raw = self._store.get(self.name, raw_key)
-        if raw is None:
-            self[key] = None
-            return None
-        value = self._codec.decode_value(unframe(raw))
-        size = len(raw_key) + len(raw)
-        self._mean += (size - self._mean) / 64 if self._mean else size
+        value = None if raw is None else self._codec.decode_value(unframe(raw))
+        size = len(raw_key) if raw is None else len(raw_key) + len(raw)
         self[key] = value
+        self._recent.add(key, size)
         return value
 
     def put(self, key: K, value: V | None) -> None:
@@ -107,10 +120,10 @@ class StateCache(dict[K, "V | None"]):
         self.dirty[key] = None
 
     def withdraw(self, key: K) -> None:
-        """Takes back the first write of a key that the store has never had, as if it had not been."""
-        del self[key]
+        """Takes back the first write of a key that the store has not, as if it had not been."""
         del self.dirty[key]
         self._born.discard(key)
+        self._gone(key)
         self._index = None
 
     def create(self, key: K, value: V) -> None:
@@ -141,32 +154,35 @@ class StateCache(dict[K, "V | None"]):
         """What was written since the last drain, encoded, in the order of first writes; the entries are now sealed."""
         name, encode_key, encode_value = self.name, self._encode_key, self._codec.encode_value
         changes: list[Change] = []
-        size = 0
+        sealed = self._sealed
+        total = 0
         for key in self._born:
             if self[key] is None:
-                del self[key], self.dirty[key]
+                del self.dirty[key]
+                self._gone(key)
         self._born.clear()
         for key in self.dirty:
             value = self[key]
             raw_key = encode_key(key)
-            size += len(raw_key)
             if value is None:
                 changes.append(Change(name, raw_key, None))
+                size = len(raw_key)
             else:
                 raw = VERSION + encode_value(value)
-                size += len(raw)
                 changes.append(Change(name, raw_key, raw))
+                size = len(raw_key) + len(raw)
+            sealed[key] = size
+            total += size
         if changes:
-            self._mean = size / len(changes)
+            self._mean = total / len(changes)
             self._sample_at = len(changes) * 2
-            self._sealed.update(self.dirty)
             self.dirty.clear()
             self._index = None
         return changes
 
     def settle(self) -> None:
         """The drained changes are in the store: entries not written again since then are clean."""
-        self._recent.update(self._sealed)
+        self._recent.settle(self._sealed)
         self._sealed.clear()
         self._index = None
 
@@ -193,19 +209,54 @@ class StateCache(dict[K, "V | None"]):
 
     @property
     def memory(self) -> int:
-        """Bytes of memory the entries take: an estimate."""
-        return int(len(self) * (self._mean + ENTRY_OVERHEAD))
+        """Bytes of memory the entries take: an estimate, from what they are encoded and what a few of them take."""
+        return self._recent.memory(self, self._mean)
 
     def trim(self, max_bytes: int) -> None:
         """Drops clean entries if `memory` is above `max_bytes`: those that were loaded or written longest ago first."""
-        if self.memory <= max_bytes:
+        memory = self.memory
+        if memory <= max_bytes:
             return
-        for key in self._recent:
-            self[key] = self.pop(key)
-        self._recent.clear()
-        surplus = len(self) - int(max_bytes * (1 - SLACK) / (self._mean + ENTRY_OVERHEAD))
-        dirty, sealed = self.dirty, self._sealed
-        for key in list(islice((key for key in self if not (key in dirty or key in sealed)), surplus)):
+        surplus = memory - max_bytes * (1 - SLACK)
+        sizes, dirty, sealed = self._recent, self.dirty, self._sealed
+        dropped: list[K] = []
+        for key, size in sizes.items():
+            if surplus <= 0:
+                break
+            if key not in dirty and key not in sealed:
+                dropped.append(key)
+                surplus -= sizes.memory_of(size)
+        for key in dropped:
+            self._gone(key)
+
+    def by_bytes(self) -> None:
+        """From here on keys of any kind may come: the cache holds their bytes in place of them."""
+        if not self._watches:
+            return
+        encode = self._encode_key
+        held = [{KeyBytes(encode(key)): item for key, item in kept.items()} for kept in self._kept()]
+        cache: Any = self
+        cache._born = {KeyBytes(encode(key)) for key in self._born}
+        cache.__class__ = BytesCache
+        for kept, items in zip(self._kept(), held, strict=True):
+            dict[Any, Any].clear(kept)
+            kept.update(items)
+        cache._encode_key = cache._plain
+        self._watches = False
+        self._index = None
+
+    def _kept(self) -> tuple[dict[Any, Any], ...]:
+        return self, self.dirty, self._sealed, self._recent
+
+    def _mark(self, key: K) -> None:
+        self.touch(key)
+
+    def _gone(self, key: K) -> None:
+        """An entry leaves the cache, unless what is sealed of it still counts: that it is not there."""
+        self._recent.drop(key)
+        if key in self._sealed:
+            self[key] = None
+        else:
             del self[key]
 
     def _encoded_size(self, key: K) -> int:
@@ -227,27 +278,90 @@ class StateCache(dict[K, "V | None"]):
     def _merge(
         self, written: Iterator[tuple[bytes, K]], stored: Iterator[tuple[bytes, bytes]], reverse: bool
     ) -> Iterator[tuple[K, V]]:
-        decode_key, decode_value = self._codec.decode_key, self._codec.decode_value
+        decode_key, decode_value, shown = self._codec.decode_key, self._codec.decode_value, self._shown
         mine = next(written, None)
         for raw_key, raw in stored:
             while mine is not None and (mine[0] > raw_key if reverse else mine[0] < raw_key):
                 value = self[mine[1]]
                 if value is not None:
-                    yield mine[1], value
+                    yield shown(mine[1]), value
                 mine = next(written, None)
             if mine is not None and mine[0] == raw_key:
-                key = mine[1]
+                key = shown(mine[1])
                 mine = next(written, None)
             else:
                 key = decode_key(raw_key)
+                if self._watches and not all_plain((key,)):
+                    self.by_bytes()
+                    shown = self._shown
             value = self[key] if key in self else decode_value(unframe(raw))
             if value is not None:
                 yield key, value
         while mine is not None:
             value = self[mine[1]]
             if value is not None:
-                yield mine[1], value
+                yield shown(mine[1]), value
             mine = next(written, None)
+
+    def _shown(self, key: K) -> K:
+        """A key of the dict as people know it."""
+        return key
+
+
+class KeyBytes(bytes):
+    """An encoded key in place of the key."""
+
+
+class BytesCache(StateCache[Any, Any]):
+    """The same for keys of any kind: those of the dict are the bytes of those that its methods are called with.
+
+    A `StateCache` becomes one while it is in use; its own methods meet `KeyBytes` then, which stay what they are.
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(self._raw(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(self._raw(key), value)
+
+    def __delitem__(self, key: Any) -> None:
+        super().__delitem__(self._raw(key))
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(self._raw(key))
+
+    def put(self, key: Any, value: Any) -> None:
+        super().put(self._raw(key), value)
+
+    def delete(self, key: Any) -> None:
+        super().delete(self._raw(key))
+
+    def withdraw(self, key: Any) -> None:
+        super().withdraw(self._raw(key))
+
+    def create(self, key: Any, value: Any) -> None:
+        super().create(self._raw(key), value)
+
+    def touch(self, key: Any) -> None:
+        super().touch(self._raw(key))
+
+    @property
+    def mark(self) -> Callable[[Any], object]:
+        return self.touch
+
+    def _raw(self, key: Any) -> KeyBytes:
+        if key.__class__ is KeyBytes:
+            return key
+        hash(key)  # what can be changed in place is no key here either
+        return KeyBytes(self._codec.encode_key(key))
+
+    def _plain(self, key: Any) -> bytes:
+        return bytes(key) if key.__class__ is KeyBytes else self._codec.encode_key(key)
+
+    def _shown(self, key: Any) -> Any:
+        return self._codec.decode_key(bytes(key)) if key.__class__ is KeyBytes else key
 
 
 def _range(index: SortedDict[bytes, K], lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[bytes, K]]:

@@ -30,6 +30,7 @@ PURE_FILES = (
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""
 
+BELOW_OPERATORS = ("state.store", "state.keys", "state.cache", "state.identity")
 VALUES = {f"operators.{name}" for name in ("errors", "record", "topology", "watermark")} | {"state.store"}
 BANNED = {"time", "random", "threading", "asyncio", "os", "logging"}
 NOW = {(of, name) for of in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")}
@@ -81,7 +82,7 @@ def may_import(module: str, name: str) -> bool:
         return (
             top not in BANNED
             and not within(name, "engine")
-            and (not within(name, "state") or within(name, "state.store", "state.keys", "state.cache"))
+            and (not within(name, "state") or within(name, *BELOW_OPERATORS))
         )
     if module in PURE:
         return top not in BANNED and (within(name, *PURE, *VALUES) if ours(name) else top in sys.stdlib_module_names)

@@ -1,6 +1,7 @@
 """The cache against a plain dict: whatever is written, committed, forgotten or dropped, it reads as the dict does."""
 
 import json
+import math
 from copy import deepcopy
 from itertools import islice
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tidemill.state.cache import Codec, StateCache
+from tidemill.state.identity import all_plain
 from tidemill.state.keys import split_window_key, window_key
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import VERSION, Change, NewerFormat, Position, frame, unframe
@@ -44,6 +46,9 @@ class CacheMachine(RuleBasedStateMachine):
         self.drained = {}  # written, drained, not settled
         self.changes = []
 
+    def dirty(self):
+        return [decode_key(key) if isinstance(key, bytes) else key for key in self.cache.dirty]
+
     @rule(key=KEYS, value=st.lists(st.integers(0, 9), max_size=3))
     def put(self, key, value):
         self.cache.put(key, value)
@@ -74,10 +79,22 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(key=KEYS, value=st.lists(st.integers(0, 9), max_size=3))
     def put_and_withdraw(self, key, value):
-        if key in self.cache.dirty or key in self.drained or key in self.stored:
+        """Of a key that the store has not, or has not any more once what is drained is settled."""
+        if key in self.dirty() or self.drained.get(key, self.stored.get(key)) is not None:
             return
         self.cache.put(key, value)
         self.cache.withdraw(key)
+
+    @rule(key=KEYS, value=st.lists(st.integers(0, 9), max_size=3), delete=st.booleans())
+    def create(self, key, value, delete):
+        if self.cache[key] is not None or key in self.dirty() or self.drained.get(key) is not None:
+            return
+        if key not in self.drained and key in self.stored:
+            return
+        self.cache.create(key, value)
+        self.now[key] = list(value)
+        if delete:
+            self.delete(key)
 
     @rule(key=KEYS)
     def get(self, key):
@@ -111,9 +128,11 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule()
     def drain(self):
-        written = list(self.cache.dirty)
+        written = self.dirty()
         changes = self.cache.drain()
-        assert [decode_key(change.key) for change in changes] == written
+        drained = [decode_key(change.key) for change in changes]
+        assert drained == [key for key in written if key in drained]
+        assert all(key not in self.now for key in set(written) - set(drained))  # made and deleted again
         for change in changes:
             value = self.now.get(decode_key(change.key))
             assert change == Change("sums", change.key, None if value is None else frame(json.dumps(value).encode()))
@@ -143,7 +162,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(budget=st.integers(0, 5000))
     def trim(self, budget):
-        written = len(set(self.cache.dirty) | set(self.drained))
+        written = len(set(self.dirty()) | set(self.drained))
         self.cache.trim(budget)
         assert self.cache.memory <= budget or len(self.cache) == written
 
@@ -152,6 +171,10 @@ class CacheMachine(RuleBasedStateMachine):
         self.drain()
         if self.changes:
             self.settle()
+
+    @rule()
+    def by_bytes(self):
+        self.cache.by_bytes()
 
     @invariant()
     def the_store_holds_what_was_settled(self):
@@ -162,6 +185,82 @@ class CacheMachine(RuleBasedStateMachine):
         self.scan(-3, None, False, None)
         for key in list(self.now):
             assert self.cache[key] == self.now[key]
+
+
+ODD = st.sampled_from(
+    [0, 1, 2, 1.0, True, False, 0.0, -0.0, "1", None, 2.5, math.nan, (1, "a"), (True, "a"), (1.0, "a")]
+)
+
+
+def written(key):
+    """As JSON would write it."""
+    return repr(list(key) if isinstance(key, tuple) else key).encode()
+
+
+def read(raw):
+    key = eval(raw.decode(), {"nan": math.nan})
+    return tuple(key) if isinstance(key, list) else key
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "delete", "get", "scan", "commit", "trim", "discard"]), ODD), max_size=30
+    ),
+    st.integers(0, 20),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_key_is_its_bytes(steps, plain_steps):
+    """Whatever equals what in Python; the keys of the first steps are plain ones, which a dict can tell apart."""
+    store = MemoryStore()
+    cache = StateCache(store, "sums", Codec(written, read, CODEC.encode_value, CODEC.decode_value))
+    now, stored, odd = {}, {}, False
+    for number, (step, key) in enumerate(steps):
+        if number < plain_steps and not all_plain((key,)):
+            continue
+        if not all_plain((key,)) and not odd:
+            cache.by_bytes()  # as the task does when such a key comes
+            odd = True
+        raw = written(key)
+        if step == "add":
+            row = cache[key]
+            cache[key] = [*(row or []), number]
+            cache.dirty_add(key)
+            now[raw] = [*now.get(raw, []), number]
+        elif step == "delete":
+            cache.delete(key)
+            now.pop(raw, None)
+        elif step == "scan":
+            assert [(written(key), row) for key, row in cache.scan(b"", None)] == sorted(now.items())
+        elif step == "commit":
+            commit(cache, store)
+            stored = dict(now)
+        elif step == "trim":
+            cache.trim(0)
+        elif step == "discard":
+            cache.discard()
+            now = dict(stored)
+        assert cache[key] == now.get(raw)
+        assert (key in cache) is True
+
+
+def test_a_key_that_a_scan_finds_is_told_from_its_equals():
+    store = MemoryStore()
+    codec = Codec(written, read, CODEC.encode_value, CODEC.decode_value)
+    before = StateCache(store, "sums", codec)
+    before.by_bytes()
+    for key in (1, True, 1.0):
+        before.put(key, [repr(key)])
+    commit(before, store)
+    cache = StateCache(store, "sums", codec)
+    mark = cache.dirty_add
+    assert cache[1] == ["1"]
+    for key, row in cache.scan(b"", None):
+        assert cache[key] == row == [repr(key)]
+        cache[key] = [*row, "seen"]
+        mark(key)
+    assert [change.value for change in cache.drain()] == [
+        frame(json.dumps([text, "seen"]).encode()) for text in ("1", "1.0", "True")
+    ]
 
 
 CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

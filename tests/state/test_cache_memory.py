@@ -1,0 +1,26 @@
+"""A cache's budget is a bound of memory: as the operating system sees it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BUDGET = 24 << 20
+CASES = [
+    "12 bytes written",
+    "12 bytes in 1000 stores",
+    "20 kB written",
+    "20 kB read",
+    "documents written",
+    "documents read",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_budget_holds_within_30_percent(case):
+    program = Path(__file__).with_name("measured.py")
+    command = [sys.executable, str(program), case, str(BUDGET)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    grown = float(run.stdout.split()[0]) * 2**20
+    assert 0.7 * BUDGET < grown < 1.3 * BUDGET, run.stdout
