@@ -36,7 +36,7 @@ class Time:
     """The step's stream time, for its shelf."""
 
     key: Any = None
-    stream_time = -1
+    state_time = -1
 
 
 class Deduplicate:
@@ -58,7 +58,7 @@ class Deduplicate:
         rest = iter(records)
         at = self._at
         time: int | None = self._cache[CLOCK]
-        began = at.stream_time = -1 if time is None else time
+        began = at.state_time = -1 if time is None else time
         try:
             self._run(rest, done)
         except Exception as error:
@@ -66,8 +66,8 @@ class Deduplicate:
             raise failure from cause_of(failure, error)
         finally:
             self._journal.notes.clear()
-            if at.stream_time != began:
-                self._cache.put(CLOCK, at.stream_time)
+            if at.state_time != began:
+                self._cache.put(CLOCK, at.state_time)
         return done
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
@@ -78,9 +78,9 @@ class Deduplicate:
             if key is None:
                 drops["null key"] += 1
                 continue
-            before = at.stream_time
+            before = at.state_time
             if timestamp > before:
-                at.stream_time = timestamp
+                at.state_time = timestamp
                 shelf.sweep_between(before, timestamp)
                 notes.clear()
             kind = ANY if by is None else by(record.value)
@@ -90,7 +90,7 @@ class Deduplicate:
             if kind.__class__ not in PLAIN and not all_plain((kind,)):
                 cache.by_bytes()
             slot = key, kind
-            forgotten = at.stream_time - horizon
+            forgotten = at.state_time - horizon
             passed: tuple[int, ...] = shelf.read(slot) or ()
             if any(other > forgotten and -within <= timestamp - other <= within for other in passed):
                 drops["duplicate"] += 1

@@ -68,6 +68,7 @@ class Processing:
         if timers is not None and recurring:
             timers.by_bytes()
         self._clock = next((cache for _, cache in states.values()), timers)
+        self._told = True  # stream time is known: not before the first watermark, where these tell it
         self._owed: int | None = None  # the offset of the record after which a call failed: others may be due
         self._expiring: list[State] = []
         self.drops = {"null key": 0}
@@ -101,9 +102,10 @@ class Processing:
         return self._done(ports)
 
     def _keyed(self, records: Iterator[Record[Any, Any]], clock: Cache, ports: list[Records]) -> None:
-        began = time = clock[CLOCK] or 0
-        context, notes, timers = self._context, self._journal.notes, self._timers
-        context.move(time)
+        context, notes, timers, watermarked = self._context, self._journal.notes, self._timers, self._watermarked
+        began = self._begin(clock)
+        time = context.stream_time
+        newest = context.state_time
         try:
             if self._owed is not None:
                 self._act_after(time, self._owed, ports)
@@ -111,21 +113,41 @@ class Processing:
                 if record.key is None:
                     self.drops["null key"] += 1
                     continue
-                if record.timestamp > time and not self._watermarked:
-                    time = record.timestamp
-                    context.move(time)
+                timestamp = record.timestamp
+                if timestamp > time and not watermarked:
+                    if timers is not None:
+                        self._move(time, timestamp, record.offset, ports, before_record=True)
+                    context.move(timestamp)
+                    time = timestamp
                     for state in self._expiring:
                         state.sweep(time)
                     notes.clear()
-                if timers is not None:
+                elif timers is not None:
                     self._fire(EVENT, time, record.offset, ports, before_record=True)
+                if watermarked:
+                    newest = max(newest, timestamp)
+                    context.state_time = max(time, timestamp)
                 self._one(record, ports)
                 notes.clear()
                 if self._acts_after:
                     self._act_after(time, record.offset, ports)
         finally:
-            if time != began:
-                clock.put(CLOCK, time)
+            kept = -1 - newest if watermarked and began < 0 else time
+            if kept != began:
+                clock.put(CLOCK, kept)
+
+    def _begin(self, clock: Cache) -> int:
+        """Takes up the time as it is kept; gives what is kept.
+
+        That is stream time, or, where watermarks tell the time and none has yet, -1 less the time of the newest record.
+        """
+        kept: int | None = clock[CLOCK]
+        if kept is None:
+            kept = -1 if self._watermarked else 0
+        self._told = kept >= 0
+        self._context.move(max(kept, 0))
+        self._context.state_time = kept if kept >= 0 else -1 - kept
+        return kept
 
     def advance(self, time: int, offset: int, now: int) -> Any:
         """Moves stream time, and calls what is due by it."""
@@ -133,16 +155,19 @@ class Processing:
         clock = self._clock
         if clock is None:
             return self._done(ports)
-        before = clock[CLOCK] or 0
-        if time > before and (offset >= 0 or self._acts_by(time)):
-            clock.put(CLOCK, time)
-            for state in self._expiring:
-                state.sweep(time)
-            self._journal.notes.clear()
-            before = time
         self._context.now = now
-        self._context.move(before)
+        self._begin(clock)
+        before = self._context.stream_time
         try:
+            if time > before and (offset >= 0 or self._acts_by(time)):
+                if self._timers is not None:
+                    self._move(before, time, offset, ports)
+                clock.put(CLOCK, time)
+                self._begin(clock)
+                for state in self._expiring:
+                    state.sweep(time)
+                self._journal.notes.clear()
+                before = time
             if self._acts_after:
                 self._act_after(before, offset, ports)
         except CallFailed as failed:
@@ -201,9 +226,15 @@ class Processing:
         self._owed = offset
         if self._timers is not None:
             self._fire(EVENT, time, offset, ports)
-        if self._by_stream:
+        if self._by_stream and self._told:
             self._recur(self._by_stream, time, offset, ports)
         self._owed = None
+
+    def _move(self, before: int, time: int, offset: int, ports: list[Records], *, before_record: bool = False) -> None:
+        """Fires the timers that are due on the way to a stream time, each with the states as of when it was due."""
+        self._context.move(time)
+        self._context.state_time = before
+        self._fire(EVENT, time, offset, ports, before_record=before_record)
 
     def _fire(self, kind: int, until: int, offset: int, ports: list[Records], *, before_record: bool = False) -> None:
         timers, context = self._timers, self._context
@@ -212,6 +243,8 @@ class Processing:
             timestamp = timer.due if kind == EVENT else context.stream_time
             cause = Record(timer.key, None, timestamp, (), offset)
             context.at(timer.key, timestamp, (), offset)
+            if kind == EVENT and timestamp > context.state_time:
+                context.state_time = timestamp
             timers.remove(timer)
             timers.firing = timer
             try:
@@ -245,7 +278,7 @@ class Timing(Processing):
         self._context.now = now
         ports: list[Records] = [[] for _ in range(len(self._sides) + 1)]
         assert self._clock is not None
-        self._context.move(self._clock[CLOCK] or 0)
+        self._begin(self._clock)
         try:
             if self._timers is not None:
                 self._fire(WALL, now, -1, ports)

@@ -50,7 +50,7 @@ class Context(Generic[K]):
     and `timestamp` is stream time, or wall-clock time if it is called by that.
     """
 
-    __slots__ = ("_any_key", "_time", "_timers", "headers", "key", "now", "offset", "timestamp")
+    __slots__ = ("_any_key", "_time", "_timers", "headers", "key", "now", "offset", "state_time", "timestamp")
 
     key: K
     """Its key."""
@@ -62,6 +62,8 @@ class Context(Generic[K]):
     """The offset of the record it came from; -1 when it is the wall clock's doing."""
     now: int
     """Wall-clock time when the batch began."""
+    state_time: int
+    """The time by which values with a time to live expire."""
 
     def __init__(self, timers: Timers | None) -> None:
         self._any_key = False
@@ -70,7 +72,7 @@ class Context(Generic[K]):
 
     @property
     def stream_time(self) -> int:
-        """The largest event time this step has seen, this record included."""
+        """The largest event time this step has seen, this record included; with watermarks, what these tell."""
         if self._time is None:
             raise AttributeError(
                 "ctx.stream_time is kept with a processor's state, so that it survives a restart, and this one has none"
@@ -116,7 +118,7 @@ class Context(Generic[K]):
 
     def move(self, stream_time: int) -> None:
         """Sets stream time."""
-        self._time = stream_time
+        self._time = self.state_time = stream_time
 
     def _known_timers(self) -> Timers:
         if self._timers is None:

@@ -1,8 +1,9 @@
 """What lies under the states of a `Processor`: entries that may expire, writes that can be taken back.
 
-A value with a time to live is kept with the stream time until which it lives; from then on it is not seen. It is
-deleted a little later, when stream time passes the next multiple of an eighth of that life: an index in the same store,
-in the order of these times, says which entries may be due, so nothing else is looked at.
+A value with a time to live is kept with the time until which it lives; from then on it is not seen. A call goes by
+stream time, or by its own time where that is newer; a timer by the time at which it was due. The value is deleted
+later, when stream time passes the next multiple of an eighth of that life: an index in the same store, in the order of
+these times, says which entries may be due, so nothing else is looked at.
 
     encoded key:   00 the clock   |   01 + slot  an entry   |   02 + time + slot  the index
                    00 01 the newest time put into a window state
@@ -82,12 +83,12 @@ class Journal:
 
 
 class AtHand(Protocol):
-    """What tells the key at hand, and the time."""
+    """What tells the key at hand, and the time by which values expire."""
 
     key: Any
 
     @property
-    def stream_time(self) -> int: ...
+    def state_time(self) -> int: ...
 
 
 class Shelf:
@@ -120,12 +121,14 @@ class Shelf:
         """The value in a slot; None when there is none, or none any more."""
         return self._alive(self.cache[slot])
 
-    def write(self, slot: Any, value: Any) -> None:
-        """Puts a value into a slot; None empties it."""
+    def write(self, slot: Any, value: Any, *, behind: Any = None) -> None:
+        """Puts a value into a slot, to live as long at least as that in the slot it is `behind`; None empties it."""
         if self._ttl is None or value is None:
             self._journal.write(self.cache, slot, value)
             return
-        self.write_until(slot, value, self.at_hand.stream_time + self._ttl)
+        until = self.at_hand.state_time + self._ttl
+        before = None if behind is None else self.cache[behind]
+        self.write_until(slot, value, max(until, before.until) if isinstance(before, Kept) else until)
 
     def write_until(self, slot: Any, value: Any, until: int) -> None:
         """Puts a value into a slot until a stream time."""
@@ -183,7 +186,7 @@ class Shelf:
     def _alive(self, entry: Any) -> Any:
         if entry.__class__ is not Kept:
             return entry
-        return entry.value if self._ttl is None or entry.until > self.at_hand.stream_time else None
+        return entry.value if self._ttl is None or entry.until > self.at_hand.state_time else None
 
 
 def visible(slot: Any) -> bool:

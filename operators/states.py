@@ -239,7 +239,7 @@ class ListState(State, Generic[T]):
             raise TypeError(f"list state {self._name!r} cannot hold None")
         shelf, key = self._here()
         begin, end = self._ends(shelf, key)
-        shelf.write((key, end), self._item.taken(value, self._name))
+        shelf.write((key, end), self._item.taken(value, self._name), behind=(key, end - 1) if begin < end else None)
         shelf.write_plain((key, ENDS), (begin, end + 1))
 
     def extend(self, values: Iterable[T]) -> None:

@@ -45,7 +45,7 @@ class WindowState(State, Generic[T]):
         assert newest is not None
         newest.move(timestamp, shelf)
         until = timestamp + (self.ttl or 0)
-        if until <= newest.stream_time:
+        if until <= newest.state_time:
             return
         if item is None:
             shelf.write((key, timestamp), None)
@@ -107,13 +107,13 @@ class Newest:
         return self._at_hand.key
 
     @property
-    def stream_time(self) -> int:
+    def state_time(self) -> int:
         time: int | None = self._cache[NEWEST]
         return -1 if time is None else time
 
     def move(self, time: int, shelf: Shelf) -> None:
         """Moves time, if it is newer, and deletes what has expired since it crossed the last grain."""
-        before = self.stream_time
+        before = self.state_time
         if time > before:
             shelf.write_plain(NEWEST, time)
             shelf.sweep_between(before, time)

@@ -1,8 +1,7 @@
-"""Timers and times to live: what fires when, what is forgotten when, and that both outlive the process."""
+"""Timers: what fires when, and that they outlive the process."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
@@ -244,94 +243,3 @@ def test_timers_against_a_model(script: list[Step]) -> None:
             assert read(running) == expected
             rebuild(running)
         assert dict(running.store("p-timers").items()) == {place: ("event", due) for place, due in timers.items()}
-
-
-class Forgetful(tm.Processor[str, Any, Any]):
-    value = tm.ValueState(int, default=-1, ttl=16)
-    mapping = tm.MapState(int, int, ttl=16)
-    items = tm.ListState(int, ttl="16ms")
-
-    def process(self, value: Any, ctx: tm.Context[str]) -> Iterator[Any]:
-        yield [self.value.get(), dict(self.mapping), list(self.items), len(self.mapping), len(self.items)]
-        if value is not None:
-            self.value.set(value)
-            self.mapping[value % 3] = value
-            self.items.append(value)
-            if value == 8:
-                yield self.items.popleft()
-            if value == 9:
-                self.items.clear()
-
-
-moves = st.lists(st.tuples(st.sampled_from("kl"), st.integers(0, 12), st.none() | st.integers(0, 9)), max_size=25)
-
-
-@given(moves, st.booleans())
-def test_times_to_live_against_a_model(script: list[Any], rebuilding: bool) -> None:
-    time = 0
-    values: dict[str, tuple[int, int]] = {}
-    mappings: dict[str, dict[int, tuple[int, int]]] = {"k": {}, "l": {}}
-    items: dict[str, list[tuple[int, int]]] = {"k": [], "l": []}
-    with driver(Forgetful) as running:
-        for key, step, value in script:
-            time += step
-            running.send("a", key, value, time)
-            if values.get(key, (0, time))[1] <= time:
-                values.pop(key, None)
-            mapping = mappings[key] = {k: v for k, v in mappings[key].items() if v[1] > time}
-            alive = items[key] = [item for item in items[key] if item[1] > time]
-            expected: list[Any] = [
-                [
-                    values.get(key, (-1, 0))[0],
-                    {str(k): v[0] for k, v in mapping.items()},
-                    [item[0] for item in alive],
-                    len(mapping),
-                    len(alive),
-                ]
-            ]
-            if value is not None:
-                values[key] = (value, time + 16)
-                mapping[value % 3] = (value, time + 16)
-                alive.append((value, time + 16))
-                if value == 8:
-                    expected.append(alive.pop(0)[0])
-                if value == 9:
-                    alive.clear()
-            assert read(running) == expected
-            if rebuilding:
-                rebuild(running)
-        running.send("a", "z", None, time + 100)
-        for cache in running._tasks[next(iter(running._tasks))].caches.values():
-            left = [slot for slot, _ in cache.scan(b"\x01", None)]
-            assert left == [], "what has expired is deleted, its index with it"
-
-
-def test_a_time_to_live_can_be_given_later_and_taken_away() -> None:
-    class Kept(tm.Processor[str, Any, Any]):
-        value = tm.ValueState(int, default=0)
-
-        def process(self, value: Any, ctx: tm.Context[str]) -> Any:
-            before = self.value.get()
-            self.value.set(value)
-            return [before]
-
-    class Expiring(Kept):
-        value = tm.ValueState(int, default=0, ttl=10)
-
-    with driver(Kept) as old:
-        old.send("a", "k", 1, 0)
-        (before,) = old._tasks.values()
-        for processor, value, at, expected in ((Expiring, 2, 50, 1), (Expiring, 3, 55, 2), (Kept, 4, 500, 3)):
-            with driver(processor) as running:
-                (task,) = running._tasks.values()
-                for kind, store in before.stores.items():
-                    task.stores[kind]._stores.update(store._stores)
-                    task.stores[kind]._scans.update(store._scans)
-                running.send("a", "k", value, at)
-                assert read(running) == [expected]
-                before = task
-
-
-def test_a_time_to_live_is_a_duration() -> None:
-    with pytest.raises(tm.TopologyError, match="ttl: 'an hour' is not a duration"):
-        tm.ValueState(int, ttl="an hour")
