@@ -18,10 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from ..operators.record import Outgoing
 from ..state.changelog import ChangelogRecord, encode
 from ..state.store import Position
-from .errors import Retryable
+from .errors import Retryable, Unsettled
 from .failpoints import hit
 from .ids import TaskId
 from .task import Sealed
@@ -31,10 +30,6 @@ __all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Group", "Settled", "Un
 Key = tuple[str, int]
 Settled = Mapping[TaskId, Position]
 """The new changelog positions of each task that was sealed."""
-
-
-class Unsettled(Retryable):
-    """A commit neither succeeded nor failed for certain. Drop the tasks, make a new producer, recover."""
 
 
 class Group(Protocol):
@@ -52,7 +47,6 @@ class Transactions(Protocol):
 
     open: bool
 
-    def produce(self, outgoing: Sequence[Outgoing]) -> None: ...
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
     def ends(self) -> dict[Key, int]: ...
     def begin(self) -> None: ...
@@ -64,7 +58,6 @@ class Transactions(Protocol):
 class Flushing(Protocol):
     """The producer without transactions."""
 
-    def produce(self, outgoing: Sequence[Outgoing]) -> None: ...
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
     def ends(self) -> dict[Key, int]: ...
     def flush(self, timeout: float) -> None: ...
@@ -156,7 +149,7 @@ class ExactlyOnce:
             hit("after-send-offsets")
             hit("during-commit-before")
             self._producer.commit(self._timeout)
-        except Retryable as failure:
+        except (Retryable, Unsettled) as failure:
             raise Unsettled(f"{failure}; whether it was committed is not known") from failure
         hit("during-commit-after")
         return self._logs.settled(sealed)
@@ -187,7 +180,7 @@ class AtLeastOnce:
             hit("after-send-offsets")
             hit("during-commit-before")
             self._group.commit_offsets(self._epoch, offsets_of(sealed), self._timeout)
-        except Retryable as failure:
+        except (Retryable, Unsettled) as failure:
             raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
         hit("during-commit-after")
         return self._logs.settled(sealed)

@@ -7,7 +7,9 @@ decides by the class alone; the message is for people: what happened, where, wha
     ├── ConfigError      correct the settings; raised before anything connects                2
     ├── TopologyError    correct the program; raised before it starts                         2
     ├── RecordError      apply the step's policy; stop when that is "fail"                    1
-    ├── Retryable        try again until the deadline, then give up                           3
+    ├── Refused          undo, find the record to blame, apply the policy of its step         1
+    ├── Retryable        nothing has happened: try again until the deadline, then give up     3
+    ├── Unsettled        drop the tasks without a commit, recover from what is committed      3
     ├── Fenced           drop the tasks without a commit, join the group again                3
     ├── StateCorrupt     wipe the store of this task, restore it from its changelog           4
     └── Fatal            close what can be closed and stop                                    3
@@ -20,6 +22,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..operators.errors import ConfigError, RecordError, TidemillError, TopologyError
+from ..operators.record import Outgoing
 
 __all__ = [
     "EXIT_BUG",
@@ -33,11 +36,13 @@ __all__ = [
     "Fatal",
     "Fenced",
     "RecordError",
+    "Refused",
     "Retryable",
     "StateCorrupt",
     "StateUnusable",
     "TidemillError",
     "TopologyError",
+    "Unsettled",
     "exit_code",
 ]
 
@@ -58,7 +63,26 @@ EXIT_INTERRUPTED: Final = 130
 
 
 class Retryable(TidemillError):
-    """Something outside failed that may mend itself, such as a broker that does not answer."""
+    """Something outside failed for now, such as a broker that does not answer, and nothing has changed: the same call
+    may be made again. What has had an effect, or may have had one, never raises this."""
+
+
+class Unsettled(TidemillError):
+    """What was begun may or may not have had its effect, or cannot be begun again from here: drop the tasks, make a new
+    producer, recover from what is committed."""
+
+
+class Refused(TidemillError):
+    """Kafka, or its client, does not take a record for what it is, and never will. Nothing of it is durable.
+
+    `topic` is where it was to go, "" when that is not known. `row` is its place, where it is certain which record it
+    was.
+    """
+
+    def __init__(self, why: str, topic: str = "", row: tuple[Outgoing, int] | None = None) -> None:
+        super().__init__(why)
+        self.topic = topic
+        self.row = row
 
 
 class Fenced(TidemillError):
@@ -88,13 +112,13 @@ class StateUnusable(Fatal):
 def exit_code(error: BaseException) -> int:
     """The exit code of a process that ends because of `error`."""
     match error:
-        case RecordError():
+        case RecordError() | Refused():
             return EXIT_RECORD
         case ConfigError() | TopologyError():
             return EXIT_CONFIG
         case StateUnusable() | StateCorrupt():
             return EXIT_STATE
-        case Retryable() | Fenced() | Fatal():
+        case Retryable() | Unsettled() | Fenced() | Fatal():
             return EXIT_KAFKA
         case KeyboardInterrupt():
             return EXIT_INTERRUPTED

@@ -316,9 +316,14 @@ class Graph:
             raise error.at(origin.topic, origin.partition, origin.task)
         self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
 
+    def refuse(self, error: RecordError, origin: Origin) -> None:
+        """What a step has written is refused: counts its record, or raises the error, by the step's policy."""
+        self._skip(error, next(one for one in self._steps if one.node.name == error.step), origin)
+
     def _write(self, step: _Step, records: Records, now: int, origin: Origin, outgoing: list[Outgoing]) -> None:
         written: list[Outgoing] = self._call(step, records, now, origin)
-        outgoing += written if step.topic is None else [Outgoing(step.topic, out.rows) for out in written]
+        name = step.node.name
+        outgoing += [Outgoing(step.topic or out.topic, out.rows, out.records, name) for out in written]
 
     def _write_shared(
         self, delayed: list[tuple[int, _Step, Records]], now: int, origin: Origin, outgoing: list[Outgoing]

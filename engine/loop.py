@@ -4,11 +4,12 @@ The loop owns the consumer, the producer and the running tasks, and it alone com
 tasks are ours comes from the membership, what to run next from the tasks' buffers, when to pause and to commit from
 `flow.py`. What may go wrong is handled by what it means:
 
-    TransactionAborted       abort, discard, rewind, go on with the same tasks
-    Fenced, Unsettled        drop all tasks without a commit, a new producer, recover
-    Lost (an event)          the same; the membership joins again by itself
+    TransactionAborted       abort, discard, rewind, go on with the same tasks; until `retry_timeout` without a commit
+    Refused                  the same, in small cuts, until the record to blame is found: its step's policy decides
+    Unsettled                drop all tasks without a commit, a new producer, recover; until then too
+    Fenced, Lost (an event)  the same; the membership joins again by itself
     StateCorrupt             the same, after that task's store was wiped
-    Retryable                try again, until `retry_timeout` has passed without success
+    Retryable                nothing has moved: try again, until `retry_timeout` has passed without success
     anything else            discard what is not committed and stop
 """
 
@@ -21,17 +22,17 @@ from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing
 from ..state.store import StateError, Store
-from .checkpoint import Unsettled
 from .clock import Clock
 from .config import Settings
-from .errors import Fenced, Retryable, StateCorrupt, StateUnusable
+from .errors import Fenced, Refused, Retryable, StateCorrupt, StateUnusable, TidemillError, Unsettled
 from .failpoints import hit
 from .flow import commit_due, commit_interval, turn_ends
 from .global_tables import GlobalTables
 from .housekeeping import Flushing, Purging
 from .ids import TaskId
+from .inquiry import Inquiry, of_row
 from .intake import Intake
-from .kafka.failures import OffsetGone, TransactionAborted
+from .kafka.failures import OffsetGone, TransactionAborted, acting
 from .kafka.membership import Assigned, Failed, Lost, Membership
 from .local import Identity
 from .opening import Closed, Ready
@@ -53,7 +54,6 @@ Key = tuple[str, int]
 POLL_SECONDS = 0.05
 CALLING_SECONDS = 0.002
 """The same while calls are under way, whose answers come by another way."""
-ABORTS_IN_A_ROW = 20
 
 
 class Loop:
@@ -106,27 +106,43 @@ class Loop:
         """Tasks that are being opened."""
         self._reports = Reports(membership, recovery, stats, clock)
         self._work = Work(clock, self._reports, settings.idle, settings.max_batch)
-        self._aborts = 0
+        self._inquiry = Inquiry()
+        self._working: Task | None = None
+        """Whose work was handed over last."""
         self._last_commit = clock.monotonic()
         self._patience = Patience(clock, settings.retry_timeout)
+        apart = settings.retry_timeout + 2 * settings.transaction_timeout
+        self._setbacks = Patience(clock, settings.retry_timeout, apart)
+        """With work that is undone again and again; only a commit is a success."""
 
     @property
     def tasks(self) -> Mapping[TaskId, Task]:
         """The running tasks."""
         return self._tasks
 
-    def run(self, stopping: Callable[[], bool]) -> None:
-        """Runs until told to stop; then commits and closes the tasks."""
+    def run(self, stopping: Callable[[], bool]) -> bool:
+        """Runs until told to stop; then commits and closes the tasks. False when the last commit was refused."""
         try:
             while not stopping():
                 self.run_once()
-            self._commit()
+            return self._finish()
         except StateError as failure:
             raise StateUnusable(str(failure)) from failure
         finally:
             self._drop(self._tasks)
             self._writer.discard(abort=True)
             self._intake.close()
+
+    def _finish(self) -> bool:
+        """The last commit. What is refused is undone, and processed again by the next owner of its task."""
+        try:
+            self._commit()
+        except (Fenced, TransactionAborted, Refused) as failure:
+            LOG.warning(
+                "%s; what was processed since the last commit is undone, for the next start to do again", failure
+            )
+            return False
+        return True
 
     def run_once(self) -> None:
         """One turn."""
@@ -183,14 +199,20 @@ class Loop:
         try:
             step()
             self._patience.succeeded()
+        except Refused as failure:
+            self._inquiry.refused(failure, self._working)
+            self._roll_back(failure)
         except TransactionAborted as failure:
             self._roll_back(failure)
+            self._membership.ask()  # it may be because the group has gone on
+            self._setbacks.failed(failure)
         except Fenced as failure:
             LOG.warning("%s; giving up this membership", failure)
             self._give_up(str(failure))
         except Unsettled as failure:
             LOG.warning("%s; dropping what is not committed and recovering", failure)
             self._recover_all()
+            self._setbacks.failed(failure)
         except StateCorrupt as failure:
             LOG.warning("%s; wiping it and restoring it from its changelog", failure)
             self._recover_all(failure.task)
@@ -323,15 +345,16 @@ class Loop:
     # Records
 
     def _receive(self) -> None:
-        try:
-            ends = self._intake.receive(self._settings.max_batch, 0 if self._work.more else self._wait())
-        except OffsetGone as failure:
-            # Others may have these tasks by now, and have deleted what is processed.
-            self._membership.confirm(self._writer.epoch)
-            if self._watch is None or not self._watch.replaced(failure.topic):
-                raise
-            self._recover_all()
-            return
+        with acting("read"):  # what was received before a failure is not received again
+            try:
+                ends = self._intake.receive(self._settings.max_batch, 0 if self._work.more else self._wait())
+            except OffsetGone as failure:
+                # Others may have these tasks by now, and have deleted what is processed.
+                self._membership.confirm(self._writer.epoch)
+                if self._watch is None or not self._watch.replaced(failure.topic):
+                    raise
+                self._recover_all()
+                return
         if self._intake.gone() and self._watch is not None:
             self._watch.hurry()
         self._stats.ended(ends)
@@ -347,16 +370,25 @@ class Loop:
 
     def _process(self) -> None:
         self._alive()
+        if self._tasks:
+            self._writer.ensure()
         until = turn_ends(self._clock.monotonic(), self._last_commit, self._interval)
-        for outgoing in self._work.turn(self._tasks, until):
-            self._produce(outgoing)
-            self._alive()
-        self._writer.poll()
+        with acting("process records"):  # from here on something moves
+            for task, outgoing in self._work.turn(self._tasks, until, self._inquiry):
+                self._hand_over(task, outgoing)
+                self._alive()
+            self._writer.poll()
 
-    def _produce(self, outgoing: list[Outgoing]) -> None:
+    def _hand_over(self, task: Task, outgoing: list[Outgoing]) -> None:
+        self._working = task
         if outgoing:
-            self._writer.produce(outgoing)
-            self._stats.produced(sum([len(out.rows) for out in outgoing]))
+            outgoing = self._inquiry.without(outgoing)
+            refused = self._writer.produce(outgoing, one_by_one=self._inquiry.one_by_one)
+            for failure in refused:
+                task.refuse(of_row(failure))
+            self._stats.produced(sum([len(out.rows) for out in outgoing]) - len(refused))
+        if self._inquiry.open:
+            self._commit()
 
     # Commits
 
@@ -367,6 +399,7 @@ class Loop:
         """The one commit path. The same for every reason."""
         began = self._clock.monotonic()
         if self._pending():
+            self._writer.ensure()
             as_of = self._clock.now()
             sealed = [task.seal() for task in self._tasks.values()]
             settled = self._writer.commit(sealed)
@@ -375,7 +408,8 @@ class Loop:
                 if index == len(sealed) // 2:
                     hit("during-settle")
                 self._tasks[work.task].settle(settled[work.task], as_of)
-            self._aborts = 0
+            self._setbacks.succeeded()
+            self._inquiry.committed()
             share = self._settings.cache_bytes // max(1, len(self._tasks))
             for task in self._tasks.values():
                 task.trim(share)
@@ -383,19 +417,18 @@ class Loop:
         self._last_commit = self._clock.monotonic()
         self._flushing.turn(self._tasks.values())
 
-    def _roll_back(self, failure: TransactionAborted) -> None:
-        """Back to the last commit, with the same tasks."""
-        self._aborts += 1
+    def _roll_back(self, failure: TidemillError) -> None:
+        """Back to the last commit, with the same tasks where that is possible."""
         LOG.warning("%s; aborted, reading again from the last commit", failure)
         self._stats.aborted()
         if self._watch is not None:
             self._watch.hurry()  # it may be for a topic that is gone
-        if self._aborts > ABORTS_IN_A_ROW:
-            raise failure
         try:
-            self._writer.abort()
+            again = self._writer.abort()
         except (Fenced, Retryable, TransactionAborted) as worse:
             LOG.warning("%s; recovering with a new producer", worse)
+            again = False
+        if not again:
             self._recover_all()
             return
         for task in self._tasks.values():

@@ -105,8 +105,10 @@ def run(
         recovery.start()
         watch.start()
         LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
-        loop.run(stopping if nudged is None else partial(asking, membership, nudged, stopping))
-        LOG.info("stopped: everything processed is committed")
+        if loop.run(stopping if nudged is None else partial(asking, membership, nudged, stopping)):
+            LOG.info("stopped: everything processed is committed")
+        else:
+            LOG.info("stopped: everything up to the last commit is done")
 
 
 def asking(membership: Membership, nudged: Event, stopping: Callable[[], bool]) -> bool:

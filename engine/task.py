@@ -11,24 +11,23 @@ records to write go out of `advance`, and what is to be made durable is a value,
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from ..operators.calls import Calls
 from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
-from ..operators.record import Batch, Outgoing
+from ..operators.record import Batch, Outgoing, Record
 from ..operators.topology import OperatorState, Rows
 from ..state.cache import StateCache
-from ..state.inputs import input_name
-from ..state.store import Change, Corrupt, Position, Store
+from ..state.store import Corrupt, Position, Store
 from .buffer import InputBuffer
 from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
+from .sealed import Sealed
 from .topic_ids import TopicIds
 from .watermarks import NOTHING, Seen, Watermarks
 
@@ -37,35 +36,6 @@ __all__ = ["Sealed", "Task"]
 Key = tuple[str, int]
 NO_TABLES: Mapping[str, Rows] = {}
 NO_IDS: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """What a task wants made durable: where its inputs go on, what changed in its stores, and its stream time."""
-
-    task: TaskId
-    offsets: Mapping[Key, int]
-    changes: tuple[Change, ...]
-    stream_time: int
-    seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
-    """What was seen of the inputs that have watermarks, or whose newest time is that of records without one."""
-    topics: TopicIds = field(default_factory=TopicIds)
-    """Which topics the offsets and changes are of."""
-
-    def metadata(self, key: Key) -> str:
-        """What goes with the offset of an input."""
-        seen = self.seen.get(key)
-        text = f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
-        return text + self.topics.metadata(key[0])
-
-    def inputs(self) -> dict[str, int]:
-        """The offsets by the names that stores and changelogs know inputs by."""
-        return {input_name(key, self.topics.ids.get(key[0], "")): at for key, at in self.offsets.items()}
-
-    @property
-    def empty(self) -> bool:
-        """True when there is nothing to commit."""
-        return not self.offsets and not self.changes
 
 
 class Task:
@@ -123,6 +93,10 @@ class Task:
         self._sealed: Sealed | None = None
         self._wrote = False
         """Whether there are outputs since the last commit."""
+        self.origin = Origin(self._name, "", task.partition)
+        """Where the records of the last walk came from."""
+        self.taken: Sequence[Record[Any, Any]] = ()
+        """The records of the last run."""
         self._decode_errors: dict[tuple[str, str], int] = {}
         self._earlier_drops: dict[tuple[str, str], int] = {}
 
@@ -172,11 +146,17 @@ class Task:
         self._buffer.caught_up(key, yes)
 
     def advance(
-        self, now: int, limit: int | None = None, wait: bool = True, until: int | None = None
+        self,
+        now: int,
+        limit: int | None = None,
+        wait: bool = True,
+        until: int | None = None,
+        left_out: Set[tuple[str, int, int]] = frozenset(),
     ) -> list[Outgoing] | None:
         """Processes the next run, of at most `limit` records and none after the time `until`; None when there is none.
 
         With `wait` false, empty inputs are not waited for. A task whose calls are as many as they may be takes nothing.
+        Records that are `left_out`, by topic, partition and offset, are passed over.
         """
         room = self._graph.room
         if room is not None:
@@ -185,10 +165,12 @@ class Task:
             limit = room if limit is None else min(limit, room)
         if (run := self._buffer.next_run(limit, wait, until)) is None:
             return None
-        records = run.records
+        records = self.taken = run.records
+        if left_out:
+            records = [one for one in records if (run.topic, run.partition, one.offset) not in left_out]
         outgoing: list[Outgoing] = []
         if records:
-            origin = Origin(self._name, run.topic, run.partition)
+            origin = self.origin = Origin(self._name, run.topic, run.partition)
             try:
                 outgoing = self._run((run.topic, run.partition), records, now, origin)
             except Corrupt as failure:
@@ -229,7 +211,7 @@ class Task:
 
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
-        origin = Origin(self._name, "(wall clock)", self.id.partition)
+        origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition)
         try:
             outgoing = self._graph.tick(now, origin)
             if self._watermarks is not None:
@@ -250,12 +232,17 @@ class Task:
     def collect(self, now: int, limit: int | None = None) -> list[Outgoing]:
         """Processes what has come of the calls that steps have made, at most `limit` answers of a step."""
         try:
-            origin = Origin(self._name, "(answers to calls)", self.id.partition)
+            origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition)
             outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
         self._wrote |= bool(outgoing)
         return outgoing
+
+    def refuse(self, error: RecordError) -> None:
+        """What the last walk made of a record is not taken by Kafka: counts it as skipped, or raises the error, by the
+        policy of the step."""
+        self._graph.refuse(error, self.origin)
 
     def seal(self) -> Sealed:
         """Drains the caches and says what must become durable. Runs no operator.

@@ -22,8 +22,10 @@ from ..state.memory import MemoryStore
 from ..state.store import Position
 from .calls import EventLoopCalls
 from .clock import ManualClock
+from .errors import Refused
 from .global_rows import GlobalRows
 from .ids import TaskId
+from .inquiry import of_row
 from .kafka.murmur2 import murmur2_partition
 from .plan import partition, plan
 from .task import Task
@@ -34,6 +36,8 @@ Key = tuple[str, int]
 GLOBAL_MEMORY = 64 << 20
 """Bytes of decoded rows that are kept of a global table."""
 
+KAFKAS_LIMIT = 1_048_588
+"""The largest record, in bytes, that Kafka takes unless it is told to take larger ones."""
 CALL_SECONDS = 1.0
 """How long the answer to a call is waited for at a time."""
 
@@ -91,10 +95,18 @@ class TopologyDriver:
     """Runs a program record by record.
 
     `partitions` is the number of partitions of each of the program's topics, or a mapping by topic; `now` is where the
-    wall clock stands at first, in ms.
+    wall clock stands at first, in ms. A record that Kafka would not take, because it is larger than `max_message_bytes`
+    or its partition does not exist, fails here as it does there.
     """
 
-    def __init__(self, app: Program, *, partitions: int | Mapping[str, int] = 1, now: int = 0) -> None:
+    def __init__(
+        self,
+        app: Program,
+        *,
+        partitions: int | Mapping[str, int] = 1,
+        now: int = 0,
+        max_message_bytes: int = KAFKAS_LIMIT,
+    ) -> None:
         topology = app.topology()
         names = [topic for source in topology.sources for topic in source.topics]
         matches = {source.pattern: () for source in topology.sources if source.pattern is not None}
@@ -109,6 +121,8 @@ class TopologyDriver:
         self._global = {node.topics[0]: self._global_rows(node) for node in topology.global_tables}
         self._readers.update((topic, rows.node) for topic, rows in self._global.items())
         self._counts.update((topic, counts[topic]) for topic in self._global)
+        self._others = partitions if isinstance(partitions, int) else None
+        self._max_message_bytes = max_message_bytes
         self._calls = EventLoopCalls()
         self._ends: dict[Key, int] = {}
         self._written: dict[str, list[Row]] = {}
@@ -180,7 +194,7 @@ class TopologyDriver:
 
     def _tick(self) -> None:
         for task in self._tasks.values():
-            self._route(task.tick(self.clock.now()))
+            self._route(task, task.tick(self.clock.now()))
         self._pump()
         self._commit()
 
@@ -274,11 +288,31 @@ class TopologyDriver:
             return at
         return 0 if key is None else murmur2_partition(key, count)
 
-    def _route(self, outgoing: list[Outgoing]) -> None:
-        for topic, rows in outgoing:
-            self._written.setdefault(topic, []).extend(rows)
-            if topic in self._readers:
-                self._deliver(topic, rows)
+    def _route(self, task: Task, outgoing: list[Outgoing]) -> None:
+        for out in outgoing:
+            rows = [row for place, row in enumerate(out.rows) if not self._refused(task, out, place)]
+            self._written.setdefault(out.topic, []).extend(rows)
+            if out.topic in self._readers:
+                self._deliver(out.topic, rows)
+
+    def _refused(self, task: Task, out: Outgoing, place: int) -> bool:
+        """Whether Kafka would not take a row. Raises RecordError when the policy is to stop."""
+        why = self._why_not(out.topic, out.rows[place])
+        if why is not None:
+            task.refuse(of_row(Refused(why, out.topic, (out, place))))
+        return why is not None
+
+    def _why_not(self, topic: str, row: Row) -> str | None:
+        size = len(row[0] or b"") + len(row[1] or b"")
+        if size > self._max_message_bytes:
+            return (
+                f"a record of {size:,} bytes for topic {topic!r} is larger than the topic takes "
+                f"(max.message.bytes, here {self._max_message_bytes:,})"
+            )
+        count = self._counts.get(topic, self._others)
+        if count is not None and isinstance(row[4], int) and row[4] >= count:
+            return f"topic {topic!r} has {count} partitions: there is no partition {row[4]}"
+        return None
 
     def _pump(self) -> None:
         """Processes until nothing is left to do and no call is under way."""
@@ -289,13 +323,13 @@ class TopologyDriver:
                 outgoing = task.advance(self.clock.now())
                 if outgoing is not None:
                     moving = True
-                    self._route(outgoing)
+                    self._route(task, outgoing)
             calling = [task for task in self._tasks.values() if task.calling]
             if calling and not moving:
                 self._calls.wait(CALL_SECONDS)
             for task in calling:
                 moving = True
-                self._route(task.collect(self.clock.now()))
+                self._route(task, task.collect(self.clock.now()))
 
     def _commit(self) -> None:
         for task in self._tasks.values():

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ..operators.record import Outgoing
 from .clock import Clock
 from .ids import TaskId
+from .inquiry import Inquiry
 from .limits import Limit
 from .pace import Pace
 from .reports import Reports
@@ -47,18 +48,19 @@ class Work:
         self.more = False
         """Whether the last turn ended before all was done."""
 
-    def turn(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[list[Outgoing]]:
-        """Does what there is to do; begins nothing more after `until`, in ms, but a run of one task."""
+    def turn(self, tasks: Mapping[TaskId, Task], until: int, inquiry: Inquiry) -> Iterator[tuple[Task, list[Outgoing]]]:
+        """Does what there is to do; begins nothing more after `until`, in ms, but a run of one task. Gives what each
+        piece of work wrote; an open `inquiry` has the runs shorter."""
         self.more = False
         yield from self._tick(tasks, until)
         yield from self._collect(tasks, until)
-        yield from self._run(tasks, until)
+        yield from self._run(tasks, until, inquiry)
 
     def forget(self, task: TaskId) -> None:
         """The task is not here any more."""
         self._pace.forget(task)
 
-    def _tick(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[list[Outgoing]]:
+    def _tick(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[tuple[Task, list[Outgoing]]]:
         now = self._clock.monotonic()
         if not self._to_tick and now - self._last_tick >= TICK_MS:
             self._last_tick = now
@@ -68,17 +70,17 @@ class Work:
             if task is None:
                 continue
             began = self._clock.monotonic()
-            yield task.tick(self._clock.now())
+            yield task, task.tick(self._clock.now())
             if self._worked(task, began) >= until:
                 self.more |= bool(self._to_tick)
                 return
 
-    def _collect(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[list[Outgoing]]:
+    def _collect(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[tuple[Task, list[Outgoing]]]:
         calling = [task for task in tasks.values() if task.calling]
         for task in after(calling, [task.id for task in calling], self._answered):
             limit = self._limit(self._answers, task)
             began, waiting = self._clock.monotonic(), task.calling
-            yield task.collect(self._clock.now(), limit.records)
+            yield task, task.collect(self._clock.now(), limit.records)
             self._answered = task.id
             now = self._worked(task, began)
             count = waiting - task.calling
@@ -88,7 +90,7 @@ class Work:
             if now >= until:
                 return
 
-    def _run(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[list[Outgoing]]:
+    def _run(self, tasks: Mapping[TaskId, Task], until: int, inquiry: Inquiry) -> Iterator[tuple[Task, list[Outgoing]]]:
         moving = True
         while moving:
             moving = False
@@ -96,11 +98,12 @@ class Work:
             for task, horizon in after(free, [task.id for task, _ in free], self._ran):
                 limit = self._limit(self._runs, task)
                 began, count = self._clock.monotonic(), task.records_in
-                outgoing = task.advance(self._clock.now(), limit.records, self._pace.must_wait(task), horizon)
+                most, wait = inquiry.limit(limit.records), self._pace.must_wait(task)
+                outgoing = task.advance(self._clock.now(), most, wait, horizon, inquiry.left_out)
                 if outgoing is None:
                     continue
                 moving = True
-                yield outgoing
+                yield task, outgoing
                 self._ran = task.id
                 now = self._worked(task, began)
                 if task.records_in > count:

@@ -1,7 +1,8 @@
 """The producer of the present epoch of the membership, and the checkpointer that commits with it.
 
 Both are made when they are first needed and thrown away when the epoch ends or a transaction's fate is not known: the
-next producer of the same incarnation settles what is open when it registers.
+next producer of the same incarnation settles what is open when it registers. To make them is what may be tried again;
+writing and committing are not, and never raise Retryable.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from ..operators.record import Outgoing
 from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Group, Settled
-from .errors import TidemillError
+from .errors import Refused, TidemillError
 from .ids import TaskId
 from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
 from .task import Sealed
@@ -47,6 +48,8 @@ class Writer:
         self._checkpointer: Checkpointer | None = None
         self.epoch = -1
         self._process = ""
+        self._counted: frozenset[str] = frozenset()
+        """Topics whose partition counts earlier producers needed."""
 
     def begin_epoch(self, epoch: int, process: str) -> None:
         """From now on this process writes as this incarnation. The caller has dropped the work of any other."""
@@ -54,8 +57,9 @@ class Writer:
             self.discard(abort=False)
         self.epoch, self._process = epoch, process
 
-    def ensure(self) -> tuple[KafkaProducer, Checkpointer]:
-        """Makes the producer if there is none; Retryable when Kafka does not answer."""
+    def ensure(self) -> None:
+        """Makes the producer if there is none; Retryable when Kafka does not answer. To be called before any work that
+        is to be written."""
         if self._producer is None or self._checkpointer is None:
             producer = self._new_producer(self._process)
             if isinstance(producer, TransactionalProducer):
@@ -64,7 +68,16 @@ class Writer:
             else:
                 self._checkpointer = AtLeastOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
             self._producer = producer
-        return self._producer, self._checkpointer
+        if self._counted:
+            self._producer.counts.learn(self._counted)
+            self._counted = frozenset()
+        self._producer.counts.refresh()
+
+    def _made(self) -> tuple[KafkaProducer, Checkpointer]:
+        producer, checkpointer = self._producer, self._checkpointer
+        assert producer is not None, "ensure() comes first"
+        assert checkpointer is not None, "ensure() comes first"
+        return producer, checkpointer
 
     def _confirm(self, producer: TransactionalProducer) -> None:
         """Makes sure that we were a member after the producer was registered.
@@ -78,9 +91,9 @@ class Writer:
             producer.close()
             raise
 
-    def produce(self, outgoing: Sequence[Outgoing]) -> None:
-        """Hands records over."""
-        self.ensure()[0].produce(outgoing)
+    def produce(self, outgoing: Sequence[Outgoing], *, one_by_one: bool = False) -> list[Refused]:
+        """See `KafkaProducer.produce`."""
+        return self._made()[0].produce(outgoing, one_by_one=one_by_one)
 
     def poll(self) -> None:
         """Hears of deliveries."""
@@ -94,12 +107,15 @@ class Writer:
 
     def commit(self, sealed: Sequence[Sealed]) -> Settled:
         """See `Checkpointer.commit`."""
-        return self.ensure()[1].commit(sealed)
+        return self._made()[1].commit(sealed)
 
-    def abort(self) -> None:
-        """Aborts the open transaction, if there is one."""
+    def abort(self) -> bool:
+        """Takes back what is not committed, and says whether this producer can go on. Without transactions it cannot:
+        what it was given may be delivered yet."""
         if isinstance(self._producer, TransactionalProducer):
             self._producer.abort(self._timeout)
+            return True
+        return False
 
     def discard(self, *, abort: bool) -> None:
         """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
@@ -109,4 +125,5 @@ class Writer:
                 with suppress(TidemillError):
                     self._producer.abort(ABORT_SECONDS)
             self._producer.close()
+            self._counted |= self._producer.counts.topics
         self._producer = self._checkpointer = None

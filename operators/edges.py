@@ -197,14 +197,14 @@ class SinkWriter:
     def _write(self, records: Records) -> list[Outgoing]:
         topic = self._topic
         if isinstance(topic, str):
-            return [Outgoing(topic, self._encoder.rows(records))]
+            return [Outgoing(topic, self._encoder.rows(records), records)]
         groups: dict[str, Records] = {}
         for record in records:
             name = topic(record)
             if not name or type(name) is not str:
                 raise TypeError(f"the topic function gave {name!r}, which is not the name of a topic")
             groups.setdefault(name, []).append(record)
-        return [Outgoing(name, self._encoder.rows(group)) for name, group in groups.items()]
+        return [Outgoing(name, self._encoder.rows(group), group) for name, group in groups.items()]
 
 
 class RepartitionWriter:
@@ -250,7 +250,7 @@ class RepartitionWriter:
         kept = keyed if self._null_keys else [record for record in keyed if record.key is not None]
         rows = self._encoder.rows(kept)
         self.drops["null key"] += len(keyed) - len(kept)
-        return [Outgoing("", rows)] if rows else []
+        return [Outgoing("", rows, kept)] if rows else []
 
 
 def one_by_one(

@@ -82,6 +82,8 @@ class RecordError(TidemillError):
         cause = self.__cause__
         if cause is None:
             return "no reason given"
+        if isinstance(cause, TidemillError):
+            return str(cause)
         lines = str(cause).splitlines()
         return f"{type(cause).__name__}: {shortened(lines[0])}" if lines else type(cause).__name__
 

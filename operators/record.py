@@ -7,7 +7,8 @@ This file decides their shape and nothing else.
 
 from __future__ import annotations
 
-from typing import Generic, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 import msgspec
 from typing_extensions import TypeVar
@@ -94,3 +95,7 @@ class Outgoing(NamedTuple):
 
     topic: str
     rows: list[Row]
+    records: Sequence[Record[Any, Any]] = ()
+    """What each row was made of, where that is known."""
+    step: str = ""
+    """The step that writes them."""

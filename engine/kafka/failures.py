@@ -1,12 +1,35 @@
-"""What an error of the Kafka client means for the caller, as one of the engine's own errors."""
+"""What an error of the Kafka client means for the caller, as one of the engine's own errors.
+
+Every call of the client is made in one of two ways, by whether it may be made again:
+
+    with asking("list the topics"): ...            it has no effect that counts: what passes is Retryable
+    with acting("commit the transaction"): ...     it has, or may have: what passes is Unsettled, never Retryable
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from confluent_kafka import KafkaError, KafkaException
 
-from ..errors import Fatal, Fenced, Retryable, TidemillError
+from ..errors import Fatal, Fenced, Retryable, TidemillError, Unsettled
 
-__all__ = ["OffsetGone", "TooLarge", "TransactionAborted", "error_of", "explain", "translate"]
+__all__ = [
+    "CLIENT_FAILURES",
+    "OffsetGone",
+    "TopicMissing",
+    "TransactionAborted",
+    "acting",
+    "asking",
+    "error_of",
+    "explain",
+    "translate",
+]
+
+CLIENT_FAILURES = (KafkaException, SystemError)
+"""What the client raises. It tells of being fenced by an exception in the midst of a call that also serves delivery
+reports; called with that exception set, they end in a SystemError that has it as its cause, or none."""
 
 FENCED = frozenset(
     {
@@ -15,13 +38,13 @@ FENCED = frozenset(
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.UNKNOWN_MEMBER_ID,  # the group has taken this member out: its tasks are others'
         KafkaError.INVALID_PRODUCER_ID_MAPPING,
         KafkaError.UNKNOWN_PRODUCER_ID,
     }
 )
-LOST_MEMBERSHIP = frozenset(
-    {KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID, KafkaError.REBALANCE_IN_PROGRESS}
-)
+STALE = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS})
+"""The group is in another generation: the next one's offsets are taken again."""
 HOPELESS = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -61,12 +84,7 @@ PASSING = frozenset(
 )
 """Brokers come and go, and partitions get other leaders. The Java client retries the same (its `RetriableException`s);
 librdkafka's `retriable()` is true for a few of them only, and for none in the answers to an admin request."""
-TOO_LARGE = frozenset(
-    {
-        KafkaError.MSG_SIZE_TOO_LARGE,
-        KafkaError.RECORD_LIST_TOO_LARGE,
-    }
-)
+MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
 class TransactionAborted(Fatal):
@@ -81,12 +99,14 @@ class OffsetGone(Fatal):
         self.topic = topic
 
 
-class TooLarge(Fatal):
-    """A record is larger than the client or the topic takes."""
+class TopicMissing(TransactionAborted):
+    """A topic that was written to does not exist, or not any more."""
 
 
 def error_of(failure: BaseException) -> KafkaError | None:
     """The KafkaError inside an exception of the client."""
+    while isinstance(failure, SystemError) and failure.__cause__ is not None:
+        failure = failure.__cause__
     if isinstance(failure, KafkaException) and failure.args and isinstance(failure.args[0], KafkaError):
         return failure.args[0]
     return None
@@ -104,22 +124,41 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
     membership: fencing is looked for first, then what an abort mends.
     """
     error = error_of(failure)
+    if error is None and isinstance(failure, SystemError):
+        return Fenced(f"could not {doing}: the Kafka client failed, as it does when it is fenced ({failure})")
     if error is None:
         return Fatal(f"could not {doing}: {failure}")
     text = f"could not {doing}: {explain(error)}"
     code = error.code()
     if code in FENCED:
         return Fenced(text)
-    if code in LOST_MEMBERSHIP:
+    if code in STALE:
         return TransactionAborted(text)
-    if code in TOO_LARGE:
-        return TooLarge(text)
     if code in HOPELESS:
         return Fatal(text)
     if error.fatal():
         return Fenced(text)
     if error.txn_requires_abort():
-        return TransactionAborted(text)
+        return TopicMissing(text) if code in MISSING else TransactionAborted(text)
     if error.retriable() or code in PASSING:
         return Retryable(text)
     return Fatal(text)
+
+
+@contextmanager
+def asking(doing: str) -> Generator[None]:
+    """Around calls of the client that may be made again after a failure that passes."""
+    try:
+        yield
+    except CLIENT_FAILURES as failure:
+        raise translate(failure, doing) from failure
+
+
+@contextmanager
+def acting(doing: str) -> Generator[None]:
+    """Around work that must not be done again from where it failed; a failure that passes is Unsettled."""
+    try:
+        with asking(doing):
+            yield
+    except Retryable as failure:
+        raise Unsettled(str(failure)) from failure

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from tidemill.engine.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Unsettled
-from tidemill.engine.errors import Fatal, Fenced, Retryable
+from tidemill.engine.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce
+from tidemill.engine.errors import Fatal, Fenced, Retryable, Unsettled
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.failures import TransactionAborted
 from tidemill.engine.task import Sealed
-from tidemill.operators.record import Outgoing
 from tidemill.state.changelog import ChangelogRecord
 from tidemill.state.store import Change, Position
 
@@ -37,9 +36,6 @@ class Fake:
         self.journal.append((name, *what))
         if name in self._fails:
             raise self._fails[name]
-
-    def produce(self, outgoing: Sequence[Outgoing]) -> None:
-        raise AssertionError("outputs are produced as they are made")
 
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None:
         self._note("changelog", topic, partition, [(key, value) for key, value, _ in records])

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from tidemill.engine.errors import Fatal, Fenced, Retryable
-from tidemill.engine.kafka.failures import TooLarge, TransactionAborted, translate
+from tidemill.engine.kafka.failures import TransactionAborted, translate
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,7 @@ from tidemill.engine.kafka.failures import TooLarge, TransactionAborted, transla
         (KafkaError.PRODUCER_FENCED, Fenced),
         (KafkaError._FENCED, Fenced),
         (KafkaError.ILLEGAL_GENERATION, TransactionAborted),
-        (KafkaError.UNKNOWN_MEMBER_ID, TransactionAborted),
-        (KafkaError.MSG_SIZE_TOO_LARGE, TooLarge),
+        (KafkaError.UNKNOWN_MEMBER_ID, Fenced),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, Fatal),
         (KafkaError.TOPIC_EXCEPTION, Fatal),
     ],

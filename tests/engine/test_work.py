@@ -11,6 +11,7 @@ import pytest
 from tidemill.engine.clock import ManualClock
 from tidemill.engine.flow import turn_ends
 from tidemill.engine.ids import TaskId
+from tidemill.engine.inquiry import Inquiry
 from tidemill.engine.reports import Reports
 from tidemill.engine.task import Task
 from tidemill.engine.work import Work
@@ -36,7 +37,7 @@ class SlowTask:
     def waiting(self) -> tuple[()]:
         return ()
 
-    def advance(self, _now: int, limit: int, _wait: bool, _until: int | None) -> list[Any]:
+    def advance(self, _now: int, limit: int, _wait: bool, _until: int | None, _left_out: object) -> list[Any]:
         self._clock.sleep(limit * self._each)
         self.records_in += limit
         return []
@@ -70,7 +71,7 @@ class Office:
         while self.clock.monotonic() < end:
             began = heard = self.clock.monotonic()
             until = turn_ends(began, self.last_commit, INTERVAL)
-            for _ in self.work.turn(cast("Mapping[TaskId, Task]", self.tasks), until):
+            for _ in self.work.turn(cast("Mapping[TaskId, Task]", self.tasks), until, Inquiry()):
                 self.longest_silence = max(self.longest_silence, self.clock.monotonic() - heard)
                 heard = self.clock.monotonic()
             self.longest_turn = max(self.longest_turn, self.clock.monotonic() - began)
@@ -111,7 +112,7 @@ def test_whatever_is_slow_nothing_stops_for_it(costs: dict[str, int]) -> None:
 def test_fast_tasks_have_long_runs_and_all_of_them_a_round() -> None:
     office = Office(50, each=0)
     seen: Counter[int] = Counter()
-    for _ in office.work.turn(cast("Mapping[TaskId, Task]", office.tasks), office.clock.monotonic() + 20):
+    for _ in office.work.turn(cast("Mapping[TaskId, Task]", office.tasks), office.clock.monotonic() + 20, Inquiry()):
         seen.update(one.id.partition for one in office.tasks.values() if one.records_in)
         if len(seen) == 50:
             break

@@ -49,7 +49,7 @@ class Interleaved:
         for task in tasks:
             outgoing = task.advance(0, 1)
             if outgoing is not None:
-                for topic, rows in outgoing:
+                for topic, rows, *_ in outgoing:
                     if topic in self.driver._readers:
                         self.held.setdefault(topic, []).extend(rows)
                     else:

@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tidemill.engine.config import Settings
-from tidemill.engine.errors import Fenced, Retryable
-from tidemill.engine.kafka.failures import TransactionAborted
+from tidemill.engine.errors import Retryable, Unsettled
 from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.opening import Ready
 
@@ -29,8 +28,9 @@ __all__ = ["Run", "Schedule", "Violation", "run"]
 
 HEALING_MS = 30_000
 """How long it may take until everything is processed once all trouble is over."""
-ALLOWED = (Retryable, Fenced, TransactionAborted)
-"""What a process may end with while there is trouble. Its supervisor starts it again."""
+ALLOWED = (Retryable, Unsettled)
+"""What a process may end with that was told to stop while Kafka does not answer. All others go on: no outage is as long
+as their `retry_timeout`."""
 
 
 class Violation(AssertionError):
@@ -248,7 +248,7 @@ class Schedule:
         """Takes processes away that have ended, as their supervisor would."""
         for process in [one for one in self.processes if one.exit or one.failure()]:
             failure = process.failure()
-            if failure is not None and not isinstance(failure, ALLOWED):
+            if failure is not None and not (process.stopping and isinstance(failure, ALLOWED)):
                 self.problems.append(f"{process.name} ended with {failure!r}")
             process.bury()
             self.processes.remove(process)

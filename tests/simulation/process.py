@@ -77,7 +77,7 @@ class Process:
         self._broker = broker
         self._settings = settings
         self._failures = failures
-        self._stopping = False
+        self.stopping = False
         self._producers: list[SimulatedProducer] = []
         self._background = FiberBackground(world)
         disk.next_process()
@@ -146,7 +146,7 @@ class Process:
 
     def stop(self) -> None:
         """SIGTERM."""
-        self._stopping = True
+        self.stopping = True
 
     def kill(self) -> None:
         """SIGKILL, wherever it is."""
@@ -177,7 +177,7 @@ class Process:
         try:
             try:
                 self.membership.start()
-                self.loop.run(lambda: self._stopping)
+                self.loop.run(lambda: self.stopping)
             finally:
                 self.recovery.close()
                 self._world.wait(lambda: self._fibers[1].done, JOIN_MS)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from tidemill.engine.checkpoint import Unsettled
+from tidemill.engine.errors import Unsettled
 from tidemill.engine.intake import Intake
 from tidemill.engine.kafka import offsets
 from tidemill.engine.kafka.consumer import InputConsumer
