@@ -78,6 +78,14 @@ class InputBuffer:
         """Says whether the partition has nothing more at the moment."""
         self._by_key[key].caught_up = yes
 
+    def reached(self, key: Key, end: int) -> bool:
+        """The partition has been read up to an offset, behind which it goes on: markers of transactions and records of
+        aborted ones may lie before it. True when nothing of it waits here, so that it is processed up to there too."""
+        chunks = self._by_key[key].chunks
+        if chunks:
+            chunks[-1].end = max(chunks[-1].end, end)
+        return not chunks
+
     def next_run(self, limit: int | None = None, wait: bool = True, until: int | None = None) -> Run | None:
         """The next run of at most `limit` records, or None when there is nothing to take yet.
 

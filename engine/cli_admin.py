@@ -79,8 +79,8 @@ def status(app: str, form: str, **options: Any) -> None:
 
     Workers that run on this machine, by the state directory, are shown with their numbers.
 
-    APP is an application id, or MODULE:APP. Lag counts offsets up to the last stable one; in a topic that is written
-    in transactions an idle partition may show 1, the marker of the last transaction.
+    APP is an application id, or MODULE:APP. Lag counts offsets up to the last stable one; it is 0 when all is
+    processed, whatever markers of transactions and aborted records lie at the end.
     """
     settings, _ = settings_of(app, options)
     with reaching(settings):

@@ -70,10 +70,10 @@ class Intake:
                     self._look_at(task, batch)
                 task.offer(batch)
                 self._stalls.heard(batch.topic, batch.partition)
-        for key in polled.ends:
+        for key, end in polled.ends.items():
             task = self._owner.get(key)
             if task is not None:
-                task.caught_up(key, True)
+                task.caught_up(key, True, end)
         self._stalls.ended(polled.ends)
         return polled.ends
 

@@ -141,9 +141,15 @@ class Task:
                 rest = rest.after(error.index)
         return records
 
-    def caught_up(self, key: Key, yes: bool) -> None:
-        """Says whether a partition has nothing more at the moment, so that it need not be waited for."""
+    def caught_up(self, key: Key, yes: bool, end: int = 0) -> None:
+        """Says whether a partition has nothing more at the moment, so that it need not be waited for.
+
+        `end` is the offset up to which it was read: markers of transactions and aborted records that lie before it
+        count as processed with the records before them.
+        """
         self._buffer.caught_up(key, yes)
+        if self._buffer.reached(key, end) and end > self._next.get(key, self._committed.get(key, end)):
+            self._next[key] = end
 
     def advance(
         self,

@@ -96,6 +96,18 @@ def test_a_batch_without_usable_records_still_moves_the_offset() -> None:
     assert run.next_offset == 7
 
 
+def test_what_the_broker_keeps_for_itself_is_processed_with_the_records_before_it() -> None:
+    buffer = InputBuffer([A])
+    assert buffer.reached(A, 5), "nothing waits"
+    buffer.offer(A, records([1, 2]), 2, 10)
+    assert not buffer.reached(A, 4)
+    assert not buffer.reached(A, 3), "the furthest counts"
+    first, second = buffer.next_run(1), buffer.next_run()
+    assert first is not None
+    assert second is not None
+    assert (first.next_offset, second.next_offset) == (1, 4)
+
+
 def test_clear_forgets_everything() -> None:
     buffer = InputBuffer([A])
     buffer.offer(A, records([1, 2]), 2, 30)
