@@ -5,36 +5,25 @@ be put into the loop of the step that runs it: state slots and how they begin, s
 an expression for the result. The statements compute everything in local variables, so a value that fails leaves the
 state as it was.
 
-An accumulator that can be changed in place is handed to the user's function as a copy of its own, by way of the serde:
-results already sent stay as they were, and what the function sees is what it would see after a restart.
+What users' functions give is kept in the form of `kept.py`: what can be changed in place as its bytes. So the function
+of the next record gets an object of its own, and neither it nor a step downstream can change the state.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
-import enum
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import msgspec
+from typing import Any, Final
 
 from .entries import Entry, serde_entry
 from .generated import define, expanded
+from .kept import Copier, Encoded, Keeper
 from .record import Update
 from .serde import Serde
 
-__all__ = ["Copier", "Fold", "Loop", "aggregating", "counting", "reducing"]
+__all__ = ["Fold", "Loop", "aggregating", "counting", "reducing"]
 
 Loop = Callable[..., None]
-
-
-ATOMS = {
-    *(type(None), bool, int, float, complex, str, bytes),
-    *(dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID),
-}
 
 
 @dataclass(frozen=True)
@@ -65,10 +54,13 @@ class Fold:
     """What the source refers to."""
     undo: tuple[str, ...] | None = None
     """Statements that take back what `value` did to them, for rows of a table; None where that cannot be done."""
+    begin: tuple[str, ...] = ()
+    """Statements after the slots were set in any other way."""
 
     def shown(self) -> Callable[[Entry], Any]:
         """A function from an entry to its result."""
-        source = f"def shown(entry):\n    _, {', '.join(self.slots)}, = entry\n    return {self.result}"
+        lines = [f"_, {', '.join(self.slots)}, = entry", *self.begin, f"return {self.result}"]
+        source = "\n    ".join(["def shown(entry):", *lines])
         return define("result", source, self.names)["shown"]
 
     def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> Loop:
@@ -84,15 +76,15 @@ class Fold:
         made = f"(newest, {', '.join(self.slots)})"
         source = template.replace("<entry>", f"None if {self.slots[0]} is None else {made}" if self.deletes else made)
         blocks = {
-            "start": [f"{slot} = {start}" for slot, start in zip(self.slots, self.start, strict=True)],
-            "load": [f"newest, {', '.join(self.slots)}, = entry"],
+            "start": [*(f"{slot} = {start}" for slot, start in zip(self.slots, self.start, strict=True)), *self.begin],
+            "load": [f"newest, {', '.join(self.slots)}, = entry", *self.begin],
             "show": [f"shown = {shown}"] if show else [],
             "adopt": self.adopt,
             "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
             "update": self.update,
             "undo": self.undo or (),
             "save": (f"saved = ({', '.join(self.slots)},)",),
-            "reset": (f"{', '.join(self.slots)}, = saved",),
+            "reset": (f"{', '.join(self.slots)}, = saved", *self.begin),
         }
         known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
         return define(what, expanded(source, blocks), known)["loop"]
@@ -113,18 +105,20 @@ def counting(serde: Serde[Any]) -> Fold:
 
 Function = Callable[[Any, Any], Any]
 
+KEEP: Final = "state = given if given.__class__ in known else keep(given)"
+
 
 def reducing(function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
     """The first value, then the function of what there was and the next value; `undoing` takes a value back.
 
     Where values are taken back the function is asked for the first one, too, whether it takes such a value.
     """
-    first = "value" if undoing is None else "(function(own(value), value), value)[1]"
+    first = "value" if undoing is None else "(function(copied(value), value), value)[1]"
     return _calling(
-        f"state = {first} if state is None else function(own(state), value)",
+        f"given = {first} if state is None else function(own(state), value)",
         serde,
         undoing,
-        merge=("state = o0 if state is None else function(own(state), own(o0))",),
+        merge=("given = own(o0) if state is None else function(own(state), own(o0))", KEEP),
         function=function,
     )
 
@@ -141,15 +135,15 @@ def aggregating(
     `undoing` takes a value back. Sessions are merged by `merge`, of what there was, which begins as `initial` too, and
     the next session, oldest first; the value comes last.
     """
-    own = Copier(serde)
-    fresh: Callable[[], Any] = initial if callable(initial) else lambda: own(initial)
-    merged = "state = merge_function(fresh() if state is None else own(state), own(o0))"
+    copied = Copier(serde)
+    fresh: Callable[[], Any] = initial if callable(initial) else lambda: copied(initial)
+    merged = "given = merge_function(fresh() if state is None else own(state), own(o0))"
     return _calling(
-        "state = function(fresh() if state is None else own(state), value)",
+        "given = function(fresh() if state is None else own(state), value)",
         serde,
         undoing,
-        adopt=("o0 = state", "state = None", merged),
-        merge=None if merge is None else (merged,),
+        adopt=("o0 = state", "state = None", merged, KEEP),
+        merge=None if merge is None else (merged, KEEP),
         cannot_merge="say how two of its results make one: .aggregate(initial, function, merge=function_of_two)",
         function=function,
         fresh=fresh,
@@ -167,57 +161,27 @@ def _calling(
     cannot_merge: str = "",
     **names: Any,
 ) -> Fold:
-    """A fold with functions of the user's. What they give is tried on the serde while the record is at hand."""
-    own = Copier(serde)
-    check = "if state.__class__ not in known: learn(state)"
+    """A fold with functions of the user's: the slot is what they gave, as it is kept; `given` is the object itself."""
+    keeper = Keeper(serde)
     return Fold(
         ("state",),
         ("None",),
-        (statement, check),
-        "state",
-        *serde_entry(serde),
+        (statement, KEEP),
+        "own(state) if given is None else given",
+        keeper.stored,
+        lambda data: (Encoded(data),),
         deletes=True,
         adopt=adopt,
         merge=merge,
         cannot_merge=cannot_merge,
-        names={**names, "own": own, "known": own.known, "learn": own.learn, "undoing": undoing},
-        undo=None if undoing is None else ("state = undoing(own(state), value)", check),
+        names={
+            **names,
+            "own": keeper.own,
+            "known": keeper.known,
+            "keep": keeper.keep,
+            "copied": Copier(serde),
+            "undoing": undoing,
+        },
+        undo=None if undoing is None else ("given = undoing(own(state), value)", KEEP),
+        begin=("given = None",),
     )
-
-
-class Copier:
-    """Calling it gives a value that may be changed in place as a copy, any other as it is.
-
-    Raises TypeError for a value that the serde cannot write, when it meets the first one of a class.
-    """
-
-    def __init__(self, serde: Serde[Any]) -> None:
-        self.known = set(ATOMS)
-        """Classes of which the serde has written a value."""
-        self._encode, self._decode = serde.encode, serde.decode
-
-    def __call__(self, value: Any) -> Any:
-        cls: type[Any] = value.__class__
-        if cls in ATOMS:
-            return value
-        if cls not in self.known:
-            self.learn(value)
-        return value if is_fixed(value) else self._decode(self._encode(value))
-
-    def learn(self, value: Any) -> None:
-        """Writes a value of a class that is not known."""
-        self._encode(value)
-        self.known.add(value.__class__)
-
-
-def is_fixed(value: Any) -> bool:
-    """Whether a value cannot be changed in place, nor anything in it."""
-    cls: type[object] = value.__class__
-    if cls in ATOMS or issubclass(cls, enum.Enum):
-        return True
-    if issubclass(cls, (tuple, frozenset)):
-        return all(map(is_fixed, value))
-    if issubclass(cls, msgspec.Struct):
-        return cls.__struct_config__.frozen and all(is_fixed(getattr(value, name)) for name in cls.__struct_fields__)
-    parameters, fields = getattr(cls, "__dataclass_params__", None), getattr(cls, "__dataclass_fields__", ())
-    return parameters is not None and parameters.frozen and all(is_fixed(getattr(value, name)) for name in fields)

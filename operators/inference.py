@@ -1,4 +1,8 @@
-"""What a function's return annotation says about the serde of its results."""
+"""What a function's return annotation says about the serde of its results.
+
+An annotation may be a little wrong, as `-> int` for a sum of floats. So what is written by it, to a store or an
+internal topic, is read once at that very moment: an error then is that of the record.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,33 @@ import msgspec
 from typing_extensions import is_typeddict
 
 from .serde import Serde
-from .serde_json import json
+from .serde_json import Json, json
 
-__all__ = ["result_serde"]
+__all__ = ["Annotated", "result_serde"]
 
 BUILTIN = {bool, int, float, str, dict, list}
+
+
+class Annotated(Json[Any]):
+    """JSON of an annotated type."""
+
+    def __init__(self, model: Any) -> None:
+        self.unchecked = json(model)
+        """The same for those who only write."""
+        super().__init__(model, repr(self.unchecked))
+
+    def encode(self, value: Any, /) -> bytes:
+        raw = super().encode(value)
+        try:
+            self.decode(raw)
+        except Exception as error:
+            raise TypeError(
+                f"the function is annotated as giving what {self!r} reads, and gave {value!r}: {error}"
+            ) from error
+        return raw
+
+    def encode_many(self, values: list[Any], /) -> list[bytes]:
+        return list(map(self.encode, values))
 
 
 def result_serde(function: Callable[..., Any], *, each: bool = False) -> Serde[Any] | None:
@@ -29,7 +55,7 @@ def result_serde(function: Callable[..., Any], *, each: bool = False) -> Serde[A
         arguments = get_args(found)
         found = arguments[0] if arguments else None
     if found in BUILTIN or get_origin(found) in (dict, list) or _is_model(found):
-        return json(found)
+        return Annotated(found)
     return None
 
 

@@ -11,12 +11,12 @@ nothing.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
 from ..state.cache import Codec, StateCache
-from .record import Record
+from .record import Headers, Record
 from .serde import Serde
 from .topology import StoreView
 
@@ -33,7 +33,7 @@ class _Stored(msgspec.Struct, array_like=True):
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
 
 
 class Pending:
@@ -97,7 +97,7 @@ def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:
             None if stored.key is None else key.decode(stored.key),
             None if stored.value is None else value.decode(stored.value),
             stored.timestamp,
-            stored.headers,
+            cast("Headers", stored.headers),
             stored.offset,
         )
 

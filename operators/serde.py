@@ -2,9 +2,12 @@
 
 A serde is any object with `encode` and `decode`. It may also offer `encode_many` and `decode_many` for whole lists,
 where that is faster; both give up with any error, and the caller then goes one by one to find the value that is to
-blame. And it may say `exact = True`: two values are equal if, and only if, it writes the same bytes for them. This file
-has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding are in files of
-their own.
+blame. It may say more of itself: `exact = True`, two values are equal if, and only if, it writes the same bytes for
+them; `takes`, a set of classes of which it writes every value and reads it again as it was; `typed = True`, it may
+write what it does not read.
+
+This file has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding are in
+files of their own.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ __all__ = [
     "int64",
     "is_exact",
     "raw",
+    "taken_unseen",
     "utf8",
     "uuid",
 ]
@@ -63,6 +67,7 @@ class Raw:
     """Bytes as they are."""
 
     exact = True
+    takes = frozenset({bytes})
 
     def encode(self, value: bytes, /) -> bytes:
         if not isinstance(value, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -104,6 +109,7 @@ class Uuid:
     """UUIDs as text, as Kafka's own serialiser writes them."""
 
     exact = True
+    takes = frozenset({uuids.UUID})
 
     def encode(self, value: uuids.UUID, /) -> bytes:
         if not isinstance(value, uuids.UUID):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -144,6 +150,11 @@ def check_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
 def is_exact(serde: Serde[Any]) -> bool:
     """Whether two values are equal if, and only if, the serde writes the same bytes for them."""
     return getattr(serde, "exact", False) is True
+
+
+def taken_unseen(serde: Serde[Any]) -> frozenset[type]:
+    """Classes of which the serde writes every value, and reads it again as it was."""
+    return getattr(serde, "takes", frozenset[type]())
 
 
 def column_decoder(serde: Serde[Any]) -> Callable[[list[bytes | None]], list[Any]]:

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from .serde_classes import described, named, rebuilt
+from .serde_classes import described, named, positional, rebuilt
 
 __all__ = ["AutoKey", "AutoValue", "auto", "auto_key"]
 
@@ -81,6 +81,13 @@ class _OddDict:
         self.pairs = pairs
 
 
+class _NamedKey:
+    """A named tuple in a key, on its way out."""
+
+    def __init__(self, value: tuple[Any, ...]) -> None:
+        self.value = value
+
+
 def _without_odd_dicts(value: Any) -> Any:
     """The value, with those dicts replaced that msgpack cannot hold."""
     if type(value) is dict:
@@ -121,6 +128,7 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], Any]]] = {
     set: (SET, _sorted),
     frozenset: (FROZENSET, _sorted),
     _OddDict: (DICT, lambda odd: odd.pairs),
+    _NamedKey: (CLASS, lambda key: positional(key.value)),
     int: (BIG_INT, _int_bytes),
     dt.datetime: (DATETIME, _datetime),
     dt.date: (DATE, dt.date.isoformat),
@@ -173,6 +181,10 @@ def _value(tag: int, data: bytes) -> Any:
 
 class AutoValue:
     """Python values, exactly."""
+
+    takes = frozenset(
+        {*(type(None), bool, int, float, complex, bytes), *(dt.date, dt.timedelta, decimal.Decimal, uuid.UUID)}
+    )
 
     def encode(self, value: Any, /) -> bytes:
         return _pack(value)
@@ -234,6 +246,8 @@ def _key_part(value: Any) -> Any:
             return (value if value.tzinfo is None else value.astimezone(dt.timezone.utc)).replace(fold=0)
         case tuple() if type(cast("object", value)) is tuple:
             return tuple(map(_key_part, cast("tuple[Any, ...]", value)))
+        case tuple() if hasattr(cast("object", value), "_fields"):
+            return _NamedKey(cast("tuple[Any, ...]", value))
         case frozenset():
             return frozenset(map(_key_part, cast("frozenset[Any]", value)))
         case _:

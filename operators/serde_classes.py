@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-__all__ = ["described", "named", "rebuilt"]
+__all__ = ["described", "named", "positional", "rebuilt"]
 
 
 class _Form(NamedTuple):
@@ -67,7 +67,7 @@ def _form(cls: type[Any]) -> _Form:
     if issubclass(cls, msgspec.Struct):
         return _Form(name, _taker(cls.__struct_fields__), _from_fields(known, frozenset(cls.__struct_fields__)))
     if issubclass(cls, tuple) and hasattr(known, "_fields"):
-        return _Form(name, list, known._make)
+        return _Form(name, _taker(known._fields), _named_tuple_maker(known))
     if dataclasses.is_dataclass(known):
         return _Form(name, _taker(tuple(field.name for field in dataclasses.fields(known))), _dataclass_maker(known))
     if hasattr(known, "model_construct") and hasattr(known, "model_fields_set"):
@@ -99,6 +99,28 @@ def _from_fields(cls: Any, known: frozenset[str]) -> Callable[[Mapping[str, Any]
         return cls(**{field: item for field, item in fields.items() if field in known})
 
     return make
+
+
+def _named_tuple_maker(cls: Any) -> Callable[[Any], Any]:
+    """By name; as earlier versions wrote it, by position, only if there are as many fields as then."""
+    fields = frozenset(cls._fields)
+    from_fields = _from_fields(cls, fields)
+
+    def make(parts: Any) -> Any:
+        if isinstance(parts, dict):
+            return from_fields(cast("dict[str, Any]", parts))
+        if len(parts) != len(fields):
+            raise ValueError(
+                f"the stored {cls.__qualname__} has {len(parts)} fields without names, and the class has {len(fields)}"
+            )
+        return cls._make(parts)
+
+    return make
+
+
+def positional(value: tuple[Any, ...]) -> list[Any]:
+    """The class's name and the parts of a named tuple by position, which is how a key is written."""
+    return [_name(type(value)), list(value)]
 
 
 def _dataclass_maker(cls: Any) -> Callable[[Mapping[str, Any]], Any]:

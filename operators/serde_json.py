@@ -7,8 +7,9 @@ that are no JSON by themselves could pass when joined.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any, Generic, overload
+from typing import Any, Generic, cast, overload
 
 import msgspec
 from typing_extensions import TypeVar
@@ -31,12 +32,30 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a {type(value).__module__}.{type(value).__qualname__} cannot be written as JSON")
 
 
+def check_finite(value: Any) -> None:
+    """Raises ValueError for a value with a number in it that JSON does not have: msgspec would write null for it."""
+    walk(msgspec.to_builtins(value, enc_hook=plain))
+
+
+def walk(part: Any) -> None:
+    if isinstance(part, float):
+        if not math.isfinite(part):
+            raise ValueError(f"JSON has no {part}: leave it out, or write it as None or as text")
+    elif isinstance(part, dict):
+        for inner in cast("dict[Any, Any]", part).values():
+            walk(inner)
+    elif isinstance(part, (list, tuple, set, frozenset)):
+        for inner in cast("list[Any]", part):
+            walk(inner)
+
+
 class Json(Generic[T]):
-    """JSON of one type."""
+    """JSON of one type. NaN and infinities are refused."""
 
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
-        self.encode: Callable[[T], bytes] = msgspec.json.Encoder(enc_hook=plain).encode
+        self._write: Callable[[T], bytes] = msgspec.json.Encoder(enc_hook=plain).encode
+        self.typed = model is not Any
         self.decode: Callable[[bytes], T]
         if hasattr(model, "model_validate_json"):  # a pydantic model
             self.decode = model.model_validate_json
@@ -46,6 +65,19 @@ class Json(Generic[T]):
         except TypeError as error:
             raise TopologyError(f"tm.json cannot read {name}: {error}") from error
         self.decode = decoder.decode
+
+    def encode(self, value: T, /) -> bytes:
+        raw = self._write(value)
+        if b"null" in raw:
+            check_finite(value)
+        return raw
+
+    def encode_many(self, values: list[T], /) -> list[bytes]:
+        raws = list(map(self._write, values))
+        if b"null" in b"\n".join(raws):
+            for value in values:
+                check_finite(value)
+        return raws
 
     def __repr__(self) -> str:
         return self._name

@@ -9,6 +9,7 @@ from .draft import Settled, Step
 from .edges import Encoder, SinkWriter
 from .errors import TopologyError
 from .flow import Flow, check_function
+from .inference import Annotated
 from .record import Record
 from .serde import Serde, check_serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto_key
@@ -34,7 +35,7 @@ def sink(
     if isinstance(topic, str):
         check_name(topic, "topic")
     given = check_serde(key, f"the key of .to({shown!r}): ")
-    value_serde: Serde[Any] = check_serde(value, f"the value of .to({shown!r}): ") or flow.value or json
+    value_serde: Serde[Any] = check_serde(value, f"the value of .to({shown!r}): ") or written_only(flow.value)
     key_serde: Serde[Any] = given or flow.key or plain_key
     hashed: Callable[[Any], bytes] | None = None
     if flow.window is not None:
@@ -70,6 +71,11 @@ def sink(
 
     default = f"to-{topic}" if isinstance(topic, str) else None
     return flow.draft.add("sink", (flow.input,), make, default=default)
+
+
+def written_only(serde: Serde[Any] | None) -> Serde[Any]:
+    """The serde for a topic that the program does not read."""
+    return serde.unchecked if isinstance(serde, Annotated) else serde or json
 
 
 INNER = (utf8, raw, int64, float64, uuid, plain_key, auto_key)

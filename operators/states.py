@@ -18,7 +18,7 @@ from ..state.identity import PLAIN, all_plain
 from ..state.keys import pack, prefix_range, unpack
 from .durations import Duration, parse_duration
 from .errors import TopologyError
-from .fold import Copier
+from .kept import Copier
 from .serde import Serde, is_exact
 from .serde_auto import auto, auto_key
 from .shelf import NO_KEY, Shelf, kept_value, slot_codec, visible
@@ -108,7 +108,7 @@ class Item:
         """The value to store; TypeError when the state is not for such."""
         if not isinstance(value, self._accepted):
             raise TypeError(f"state {state!r} holds values of type {self._name}, not {value!r}")
-        return self.copy(value)
+        return self.copy.taken(value)
 
 
 class ValueState(State, Generic[T]):

@@ -29,7 +29,7 @@ def all_plain(keys: Iterable[Any]) -> bool:
         return True
     composite: list[Iterable[Any]] = []
     for kind in kinds - PLAIN:
-        if issubclass(kind, tuple):
+        if kind is tuple:
             composite += [key for key in keys if type(key) is kind]
         elif issubclass(kind, msgspec.Struct):
             composite += [msgspec.structs.astuple(key) for key in keys if type(key) is kind]
