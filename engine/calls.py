@@ -19,6 +19,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from ..operators.calls import Answer, Call, CallOptions
+from .threads import Thread
 
 __all__ = ["EventLoopCalls"]
 
@@ -34,7 +35,7 @@ class EventLoopCalls:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._answered = threading.Event()
         self._opening: dict[int, asyncio.Task[Any]] = {}
         self._opened: list[AbstractAsyncContextManager[Any]] = []
@@ -59,8 +60,8 @@ class EventLoopCalls:
     def post(self, action: Callable[[], None]) -> None:
         """Does something on the event loop."""
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._run, args=(self._loop,), name="tidemill-calls", daemon=True)
+            loop = self._loop = asyncio.new_event_loop()
+            self._thread = Thread("tidemill-calls", lambda: self._run(loop))
             self._thread.start()
         self._loop.call_soon_threadsafe(action)
 
@@ -109,6 +110,11 @@ class EventLoopCalls:
         """Tells who waits that an answer is there."""
         self._answered.set()
 
+    def check(self) -> None:
+        """Raises what the thread has ended with."""
+        if self._thread is not None:
+            self._thread.check()
+
 
 class _Line:
     """One step's calls. All but `answers` is done on the event loop."""
@@ -126,6 +132,7 @@ class _Line:
         self._calls.post(lambda: self._begin(made))
 
     def answers(self) -> list[Answer]:
+        self._calls.check()
         waiting = self._answers
         return [waiting.popleft() for _ in range(len(waiting))]
 

@@ -14,7 +14,6 @@ import shutil
 import socket
 import socketserver
 import tempfile
-import threading
 from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future
@@ -29,6 +28,7 @@ import msgspec
 from .config import Settings
 from .describe import counted
 from .errors import ConfigError, StateUnusable
+from .threads import Thread
 
 __all__ = ["Answer", "Control", "Place", "Request", "Waiting", "ask", "line_of"]
 
@@ -150,9 +150,7 @@ class Control:
         content = msgspec.json.encode(Whereabouts(os.getpid(), platform.node(), path))
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, content + b"\n", 0)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="tidemill-control", daemon=True
-        )
+        self._thread = Thread("tidemill-control", lambda: self._server.serve_forever(0.1))
         self._thread.start()
 
     def requests(self) -> list[Waiting]:

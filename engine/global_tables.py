@@ -26,6 +26,7 @@ from .kafka.failures import OffsetGone
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .serve.stats import Stats
+from .threads import Thread
 from .waits import Waits
 
 __all__ = ["GlobalTables", "wait_until_ready"]
@@ -77,7 +78,7 @@ class GlobalTables:
         self._failure: BaseException | None = None
         self._ready = threading.Event()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self.run, name="tidemill-tables", daemon=True)
+        self._thread = Thread("tidemill-tables", self.run)
         if not tables:
             self._ready.set()
 
@@ -96,9 +97,8 @@ class GlobalTables:
     def close(self) -> None:
         """Stops the thread and closes the stores; one that waits for Kafka is not waited for."""
         self._closing.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE_SECONDS)
-        if not self._thread.is_alive():
+        self._thread.join(PATIENCE_SECONDS)
+        if not self._thread.alive:
             for rows in self.rows.values():
                 rows.store.close()
 

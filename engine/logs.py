@@ -19,6 +19,7 @@ import orjson
 
 from .config import Settings
 from .serve.stats import Totals
+from .threads import Thread
 
 __all__ = ["JsonFormatter", "Summary", "TextFormatter", "coloured", "setup"]
 
@@ -121,7 +122,7 @@ class Summary:
         self._totals = totals
         self._interval = interval_ms / 1000
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tidemill-summary", daemon=True)
+        self._thread = Thread("tidemill-summary", self._run)
         if interval_ms:
             self._thread.start()
 
@@ -135,5 +136,4 @@ class Summary:
     def close(self) -> None:
         """Logs no more."""
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.join()

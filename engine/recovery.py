@@ -35,6 +35,7 @@ from .plan import Plan
 from .requests import Requests
 from .standing import take_up, tell_of_other_topics
 from .starting import starting_offsets
+from .threads import Thread
 
 __all__ = ["Recovery"]
 
@@ -83,7 +84,7 @@ class Recovery:
         self._advanced = clock.monotonic()
         self._wake = threading.Event()
         self._closing = False
-        self._thread = threading.Thread(target=self.run, args=(self._wake.wait,), name="tidemill-recovery", daemon=True)
+        self._thread = Thread("tidemill-recovery", lambda: self.run(self._wake.wait))
 
     def start(self) -> None:
         """Starts the thread."""
@@ -114,6 +115,7 @@ class Recovery:
 
     def finished(self) -> list[Ready | Closed]:
         """Tasks that were opened or closed since the last call. Raises what made the thread fail."""
+        self._thread.check()
         return self._requests.answers()
 
     def lags(self) -> dict[TaskId, int]:
@@ -130,8 +132,7 @@ class Recovery:
         """Stops the thread and closes what is open. A thread that waits for Kafka is not waited for."""
         self._closing = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
         self._requests.close()
 
     def _command(self, command: Callable[[], None]) -> None:

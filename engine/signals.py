@@ -22,6 +22,7 @@ from typing import Any, Final
 from typing_extensions import Self
 
 from .errors import EXIT_INTERRUPTED
+from .threads import Thread
 
 __all__ = ["STOPPING", "StopSignals", "stop_with_parent"]
 
@@ -45,7 +46,7 @@ class StopSignals:
         self._wakeup_before = -1
         self._woken = threading.Event()
         self._receive, self._send = socket.socketpair()
-        self._listener = threading.Thread(target=self._listen, name="tidemill-signals", daemon=True)
+        self._listener = Thread("tidemill-signals", self._listen)
 
     def __enter__(self) -> Self:
         self._send.setblocking(False)
@@ -119,5 +120,5 @@ def stop_with_parent(descriptor: int) -> threading.Event:
             nudged.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, name="tidemill-parent", daemon=True).start()
+    Thread("tidemill-parent", watch).start()
     return nudged

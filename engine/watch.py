@@ -22,6 +22,7 @@ from .ids import TaskId
 from .kafka.topics import Topics
 from .plan import Partitioned, Plan
 from .presence import gone_for_good, kinds_of, refuse_others
+from .threads import Thread
 
 __all__ = ["Racks", "Seen", "Steadily", "Watch"]
 
@@ -91,7 +92,7 @@ class Watch:
         """Topics that the last look did not see."""
         self._closing = False
         self._wake = threading.Event()
-        self._thread = threading.Thread(target=self.run, args=(self._wake.wait,), name="tidemill-watch", daemon=True)
+        self._thread = Thread("tidemill-watch", lambda: self.run(self._wake.wait))
 
     def start(self) -> None:
         """Starts the thread."""
@@ -101,11 +102,11 @@ class Watch:
         """Stops the thread; one that waits for Kafka is not waited for."""
         self._closing = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
 
     def news(self) -> Seen | None:
         """How things are now, when that has changed since the last call. Raises what makes it impossible to go on."""
+        self._thread.check()
         with self._lock:
             news, self._news = self._news, None
         if isinstance(news, BaseException):

@@ -35,6 +35,8 @@ VALUES = {f"operators.{name}" for name in ("errors", "record", "topology", "wate
 BANNED = {"time", "random", "threading", "asyncio", "os", "logging"}
 NOW = {(of, name) for of in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")}
 WALL = {("time", "time"), ("time", "time_ns")}
+THREADS = {"engine.threads", "engine.kafka.bounded"}
+"""Where threads are made; the second hands over whatever its thread ends with."""
 WORDS = {"operators.durations", "operators.suggest"}
 """How people write things; neither knows what an operator is."""
 
@@ -114,6 +116,8 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
             asked = (_last(outer.value), outer.attr)
             if asked in NOW and within(module, "operators", *PURE, "engine.task", "engine.graph", "engine.sealed"):
                 found.append(f"{module}:{outer.lineno} asks the clock: {ast.unparse(outer)}")
+            if asked == ("threading", "Thread") and module not in THREADS:
+                found.append(f"{module}:{outer.lineno} starts a thread that may end unheard: see engine/threads.py")
             if asked in WALL and module != "engine.clock":
                 found.append(f"{module}:{outer.lineno} asks the wall clock, which is engine/clock.py's to ask")
     return found

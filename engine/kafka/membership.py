@@ -71,7 +71,7 @@ class Membership:
         self._settings = settings
         self._background = background or Background("tidemill-membership")
         self._state = State(settings.process, self._background.condition(), self._background.now())
-        self._session = Session(settings, self._state, wire or Wire(settings.connection()))
+        self._session = Session(settings, self._state, wire or Wire(settings.connection()), self._background)
 
     # For the loop's turn
 
@@ -82,7 +82,11 @@ class Membership:
         self._background.start(self._live())
 
     def events(self) -> list[Event]:
-        """What happened since the last call, oldest first; plans that a later one supersedes are left out."""
+        """What happened since the last call, oldest first; plans that a later one supersedes are left out.
+
+        Raises what has ended the membership's thread, or a part of its work, unexpectedly.
+        """
+        self._background.check()
         with self._state.changed:
             events = list(self._state.events)
             self._state.events.clear()
@@ -301,7 +305,7 @@ class Membership:
 
     async def _live(self) -> None:
         self._stopped = asyncio.Event()
-        session = asyncio.create_task(self._session.run())
+        session = self._background.spawn(self._session.run())
         try:
             await self._stopped.wait()
         finally:

@@ -17,6 +17,7 @@ import logging
 import socket
 from collections.abc import Iterable
 
+from .background import Spawn
 from .userdata import Seat
 
 __all__ = ["Peers", "process_base"]
@@ -40,12 +41,14 @@ def process_base(process: str) -> str:
 class Peers:
     """Watches other members and lets them watch this process. For use on one event loop."""
 
-    def __init__(self, process: str, wake: asyncio.Event) -> None:
+    def __init__(self, process: str, wake: asyncio.Event, spawn: Spawn) -> None:
+        """`wake` is set when something happened to somebody; `spawn` runs coroutines beside others."""
         self._process = process_base(process)
         self._wake = wake
+        self._spawn = spawn
         self._server: asyncio.Server | None = None
         self._accepted: set[asyncio.StreamWriter] = set()
-        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._watchers: dict[str, asyncio.Task[object]] = {}
         self._dead: list[Seat] = []
         self.noticed = asyncio.Event()
         """Set when somebody died."""
@@ -71,7 +74,7 @@ class Peers:
             self._watchers.pop(member).cancel()
         for member, seat in wanted.items():
             if member not in self._watchers:
-                self._watchers[member] = asyncio.create_task(self._watch(seat))
+                self._watchers[member] = self._spawn(self._watch(seat))
 
     def take(self) -> list[Seat]:
         """The members whose process has died since the last call."""

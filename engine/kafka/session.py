@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
 from dataclasses import replace
 
 from typing_extensions import TypeVar
@@ -22,6 +21,7 @@ from typing_extensions import TypeVar
 from ..assignment import assign
 from ..errors import Fatal, Retryable, TidemillError
 from ..ids import transactional_id
+from .background import Background
 from .encoding import Broken, Request
 from .events import Assigned, Failed, Lost, MembershipSettings
 from .fencing import fence
@@ -50,7 +50,7 @@ BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 class Session:
     """The protocol side of a membership. All methods run on its event loop."""
 
-    def __init__(self, settings: MembershipSettings, state: State, wire: Wire) -> None:
+    def __init__(self, settings: MembershipSettings, state: State, wire: Wire, background: Background) -> None:
         self.settings = settings
         self.parts = settings.parts
         self.state = state
@@ -59,18 +59,19 @@ class Session:
         self.idle = asyncio.Event()
         """Set when no commit of offsets is under way."""
         self.idle.set()
-        self.peers = Peers(settings.process, self.wake)
+        self.peers = Peers(settings.process, self.wake, background.spawn)
+        self._background = background
         self._shared = b""
         self._turn = 0
         self._rejoin = False
         self._failures = 0
         self._closing = False
         self._begun = False
-        self._asides: set[asyncio.Future[object]] = set()
+        self._asides: set[asyncio.Task[object]] = set()
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
-        beside = [asyncio.create_task(work) for work in (self._bury(), tidy(self.wire, self.settings, self.state))]
+        beside = [self._background.spawn(work) for work in (self._bury(), tidy(self.wire, self.settings, self.state))]
         try:
             await self._live()
         except asyncio.CancelledError:
@@ -130,7 +131,7 @@ class Session:
             await self.peers.noticed.wait()
             for seat in self.peers.take():
                 if not seat.static:  # a static member's place is kept for its restart
-                    self._aside(self.remove(seat.member))
+                    self._remove_aside(seat.member)
             await asyncio.sleep(0)
 
     def describe(self, parts: tuple[Part, ...]) -> None:
@@ -149,19 +150,17 @@ class Session:
         self.lose(why)
         self.rejoin()
         if member:
-            self._aside(self.remove(member))
+            self._remove_aside(member)
 
-    def _aside(self, coroutine: Coroutine[object, object, object]) -> None:
-        """Does something beside the protocol; its failure is of no consequence."""
-        task = asyncio.ensure_future(coroutine)
+    def _remove_aside(self, member: str) -> None:
+        """Takes a member out of the group beside the protocol; its session ends later if Kafka does not do it."""
+        task = self._background.spawn(self._try_to_remove(member))
         self._asides.add(task)
-        task.add_done_callback(self._done_aside)
+        task.add_done_callback(self._asides.discard)
 
-    def _done_aside(self, task: asyncio.Future[object]) -> None:
-        self._asides.discard(task)
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None and not isinstance(failure, TidemillError):
-            raise failure
+    async def _try_to_remove(self, member: str) -> None:
+        with contextlib.suppress(TidemillError):
+            await self.remove(member)
 
     async def _begin(self) -> None:
         """Before the first join: the process that this one replaces leaves the group and is fenced."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ..errors import ConfigError
+from ..threads import Thread
 from .health import Health
 
 __all__ = ["Answer", "Page", "WebServer", "listen", "pages"]
@@ -135,9 +135,7 @@ class WebServer:
     def __init__(self, listening: socket.socket, served: Mapping[str, Page]) -> None:
         self.host, self.port = listening.getsockname()[:2]
         self._server = Server(listening, served)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="tidemill-web", daemon=True
-        )
+        self._thread = Thread("tidemill-web", lambda: self._server.serve_forever(0.1))
         self._thread.start()
 
     @property

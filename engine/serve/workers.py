@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from ..threads import Thread
 from .health import Health
 from .metrics import MetricName, family
 from .retained import Retained
@@ -145,11 +146,12 @@ class Watch:
         self._interval = interval
         self._stopped = threading.Event()
         self._latest: tuple[int, Mapping[int, Look]] = (0, {})
-        self._thread = threading.Thread(target=self._run, name="tidemill-watch", daemon=True)
+        self._thread = Thread("tidemill-watch", self._run)
         self._thread.start()
 
     def latest(self) -> tuple[int, Mapping[int, Look]]:
-        """What was last seen, by worker, with the number of the look."""
+        """What was last seen, by worker, with the number of the look. Raises what made the thread fail."""
+        self._thread.check()
         return self._latest
 
     def _run(self) -> None:

@@ -29,7 +29,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 async def watching(address: str, process: str = f"{OTHER}.1") -> tuple[Peers, asyncio.Event]:
     wake = asyncio.Event()
-    watcher = Peers(ME, wake)
+    watcher = Peers(ME, wake, asyncio.ensure_future)
     watcher.watch([Seat("me", f"{ME}.1", peer="127.0.0.1:1"), Seat("other", process, peer=address)], "me")
     return watcher, wake
 
@@ -43,7 +43,7 @@ async def silent(watcher: Peers, seconds: float = 0.7) -> None:
 
 def test_a_process_that_dies_is_noticed() -> None:
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event())
+        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, wake = await watching(other.address)
         await silent(watcher, 0.3)
@@ -59,7 +59,7 @@ def test_a_process_that_dies_is_noticed() -> None:
 
 def test_a_process_of_a_later_epoch_is_the_same_process() -> None:
     async def test() -> None:
-        other = Peers(f"{OTHER}.1", asyncio.Event())
+        other = Peers(f"{OTHER}.1", asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, _ = await watching(other.address, f"{OTHER}.7")
         await silent(watcher, 0.3)
@@ -72,7 +72,7 @@ def test_a_process_of_a_later_epoch_is_the_same_process() -> None:
 
 def test_a_member_that_says_goodbye_is_not_dead() -> None:
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event())
+        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, wake = await watching(other.address)
         await asyncio.sleep(0.2)
@@ -155,7 +155,7 @@ def test_a_slow_connection_proves_nothing() -> None:
     """Each byte takes longer than an answer may, and the connection is reset again and again."""
 
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event())
+        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         proxy = Proxy(("127.0.0.1", int(other.address.rpartition(":")[2])), ports.reserve())
         try:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from tidemill.engine.errors import Retryable
 from tidemill.engine.kafka.background import Background
+from tidemill.engine.threads import Failure
 
 from .world import World
 
@@ -173,6 +174,7 @@ class FiberBackground(Background):
     def __init__(self, world: World) -> None:
         self._world = world
         self._loop: EventLoop = EventLoop(world)
+        self._failure = Failure()
         self._live: asyncio.Task[None] | None = None
 
     @property
@@ -191,10 +193,16 @@ class FiberBackground(Background):
 
     def start(self, main: Coroutine[object, object, None]) -> None:
         self._live = self._loop.create_task(main)
+        self._live.add_done_callback(self._ended)
 
-    def soon(self, function: object, *arguments: object) -> None:
+    def soon(self, function: Callable[..., object], *arguments: object) -> None:
         if self.alive:
-            self._loop.call_soon(function, *arguments)
+            self._loop.call_soon(self._call, function, *arguments)
+
+    def check(self) -> None:
+        if self._loop.failure is not None:
+            raise self._loop.failure
+        self._failure.check()
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> Any:
         return FiberFuture(self._world, self._loop, coroutine)

@@ -137,9 +137,7 @@ class Process:
         return self.loop.tasks
 
     def failure(self) -> BaseException | None:
-        """What went wrong in a way that the engine does not expect."""
-        if self._background.loop.failure is not None:
-            return self._background.loop.failure
+        """What it has ended with, unless that was a clean stop."""
         return self.exit if isinstance(self.exit, BaseException) else None
 
     # What is done to it
