@@ -8,7 +8,8 @@ How a task changes hands, one line a rebalance (a stateless or small one skips t
     owner A, target B caught up            A must release  B has it promised
     claimed by nobody                      B gets it, with the former owners it has to fence first
 
-What is even is decided in `balance.py`, where copies stand in `standby.py`; nothing here knows a protocol.
+What is even is decided in `balance.py`, where copies stand in `standby.py`, which versions of the program run in
+`versions.py`; nothing here knows a protocol.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field
 from .balance import Board, Item
 from .ids import TaskId
 from .standby import Seat, place_standbys
+from .versions import Version, running
 
 __all__ = ["FORGOTTEN", "Member", "Memory", "Plan", "Policy", "Version", "assign", "coarse"]
 
@@ -28,15 +30,6 @@ FORGOTTEN = "?"
 
 NOTHING = 1 << 62
 """The lag of a member that has no state of a task."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A sub-topology as one member knows it: tasks go only to members that know the same hash."""
-
-    hash: str
-    partitions: int
-    stateful: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,8 +53,6 @@ class Member:
     id: str
     process: str
     """Its incarnation: see `ids.py`."""
-    host: str = ""
-    """Where it answers queries."""
     node: str = ""
     """The machine it runs on: standbys go to other ones."""
     rack: str = ""
@@ -118,13 +109,13 @@ class Plan:
     """Processes to fence before an active task is opened."""
     owners: Mapping[TaskId, str] = field(default_factory=dict[TaskId, str])
     """The process that has each task now."""
-    hosts: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Where each living process answers queries."""
     memory: Memory = field(default_factory=Memory)
     pending: bool = False
     """True while some member has to release a task."""
     orphans: frozenset[TaskId] = frozenset()
-    """Tasks that no living member can run."""
+    """Tasks of what runs that no living member can run."""
+    waiting: frozenset[int] = frozenset()
+    """Sub-topologies that this member knows in another version than what runs."""
     note: str = ""
 
 
@@ -180,19 +171,14 @@ class _Assignment:
         return self._written(active, releasing, warming, promised, standbys)
 
     def _running(self) -> dict[int, str]:
-        """The hash that each sub-topology runs with: the one it ran with while anybody living knows it."""
-        votes: dict[int, Counter[str]] = {}
-        for member in self.members:
-            for part, version in member.knows.items():
-                votes.setdefault(part, Counter())[version.hash] += 1
-        running: dict[int, str] = {}
-        for part, counts in sorted(votes.items()):
-            before = self.memory.running.get(part)
-            if before is not None and before in counts:
-                running[part] = before
-            else:
-                running[part] = min(counts, key=lambda text: (-counts[text], text))
-        return running
+        """The hash that each sub-topology runs with. What members claim runs, whatever the group remembers."""
+        claimed = [
+            (part, member.knows[part].hash)
+            for member in sorted(self.members, key=lambda member: (-member.generation, member.id))
+            for part in sorted({task.subtopology for task in member.owned})
+            if part in member.knows
+        ]
+        return running([member.knows for member in self.members], [*claimed, *sorted(self.memory.running.items())])
 
     def _claims(self) -> dict[TaskId, int]:
         """The living owner of each claimed task; the newest claim wins."""
@@ -205,7 +191,8 @@ class _Assignment:
         return owner
 
     def _tasks(self) -> list[TaskId]:
-        found = set(self.owner) | set(self.memory.owners)
+        """All tasks there are. What nobody can run is forgotten: whoever runs it again fences whom it finds."""
+        found = set(self.owner) | {task for task in self.memory.owners if task.subtopology in self.able}
         for part, able in self.able.items():
             width = max(self.members[i].knows[part].partitions for i in able)
             found.update(TaskId(part, number) for number in range(width))
@@ -295,8 +282,11 @@ class _Assignment:
     def _readiest(self, task: TaskId, able: Iterable[int]) -> list[int]:
         """Those of `able` that are to run the task: the ones it is promised to, else those that could soonest."""
         heirs = [i for i in able if task in self.members[i].promised]
-        best = min((self._lag(task, i) for i in able), default=0)
-        return heirs or [i for i in able if self._lag(task, i) == best]
+        if heirs:
+            return heirs
+        lags = {i: self._lag(task, i) for i in able}
+        best = min(lags.values(), default=0)
+        return [i for i in able if lags[i] == best]
 
     def _near(self, task: TaskId, able: Iterable[int]) -> dict[int, int]:
         """Breaks ties between equal moves: first to where the task is coming, then to where its state is."""
@@ -335,7 +325,8 @@ class _Assignment:
             chain = self.members[owner].opening.get(task, ())
         else:
             chain = self.memory.owners.get(task, ())
-            if task not in self.memory.owners or self.memory.generation < self.generation - 1:
+            changed = self.memory.running.get(task.subtopology) != self.running.get(task.subtopology)
+            if changed or task not in self.memory.owners or self.memory.generation < self.generation - 1:
                 chain = (*chain, FORGOTTEN)
         return tuple(dict.fromkeys(p for p in chain if p and p not in self.living))
 
@@ -352,10 +343,12 @@ class _Assignment:
         for task in self.tasks:
             holder = active.get(task, self.owner.get(task))
             chains[task] = ("" if holder is None else names[holder], *self._former(task))
-        memory = Memory(self.generation, chains, self.running, self.weights, self.sizes)
         owners = {task: chain[0] for task, chain in chains.items() if chain[0]}
-        hosts = {member.process: member.host for member in self.members if member.host}
         orphans = frozenset(task for task in self.tasks if task not in owners)
+        kept = self.able.keys() | {task.subtopology for task in chains}
+        weights = {task: weight for task, weight in self.weights.items() if task.subtopology in kept}
+        sizes = {task: size for task, size in self.sizes.items() if task.subtopology in kept}
+        memory = Memory(self.generation, chains, self.running, weights, sizes)
         losers = any(self.owner.get(task) != i for i, m in enumerate(self.members) for task in m.owned)
         note = f"no living member can run {', '.join(map(str, sorted(orphans)))}" if orphans else ""
         plans: dict[str, Plan] = {}
@@ -368,10 +361,12 @@ class _Assignment:
                 promised=frozenset(task for task, at in promised.items() if at == index),
                 fence={task: chains[task][1:] for task in sorted(mine) if len(chains[task]) > 1},
                 owners=owners,
-                hosts=hosts,
                 memory=memory,
                 pending=bool(releasing) or losers,
                 orphans=orphans,
+                waiting=frozenset(
+                    part for part, version in member.knows.items() if self.running.get(part) != version.hash
+                ),
                 note=note,
             )
         return plans

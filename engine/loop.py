@@ -36,7 +36,7 @@ from .kafka.failures import OffsetGone, TransactionAborted, acting
 from .kafka.membership import Assigned, Failed, Lost, Membership
 from .local import Identity
 from .opening import Closed, Ready
-from .parts import parts_of
+from .parts import parts_of, what_waits
 from .patience import Patience
 from .plan import Plan
 from .recovery import Recovery
@@ -248,8 +248,8 @@ class Loop:
         parts += [f"{len(coming)} to open"] if coming else []
         parts += [f"{len(plan.standby)} standbys"] if plan.standby else []
         LOG.info("generation %d: %s", event.generation, ", ".join(parts))
-        if plan.note:
-            LOG.warning("%s: it waits until a process with the right version of the program joins", plan.note)
+        if waits := what_waits(plan, self._plan):
+            LOG.warning("%s", waits)
 
     def _look_around(self) -> None:
         """Where there are more partitions or topics, tasks that get new inputs begin again; others do not notice."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from . import assignment
 from .kafka.userdata import Part
 from .plan import Plan, SubTopology
 
-__all__ = ["parts_of"]
+__all__ = ["parts_of", "what_waits"]
 
 
 def parts_of(plan: Plan, racks: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Part, ...]:
@@ -16,9 +17,29 @@ def parts_of(plan: Plan, racks: Mapping[str, tuple[str, ...]] | None = None) -> 
     `racks` are those of the partitions' leaders by topic, "" for unknown ones, where tasks are to run near them.
     """
     return tuple(
-        Part(part.id, part.name, part.fingerprint, part.topic_partitions, bool(part.stores), _near(part, racks or {}))
+        Part(
+            part.id,
+            part.name,
+            part.fingerprint,
+            part.topic_partitions,
+            bool(part.stores),
+            frozenset(part.changelogs.values()),
+            _near(part, racks or {}),
+        )
         for part in plan.parts
     )
+
+
+def what_waits(assigned: assignment.Plan, plan: Plan) -> str:
+    """What this process does not run, and nobody else by its version of the program, for people; "" for nothing."""
+    found = [f"{assigned.note}: it waits for a process that has these partitions"] if assigned.note else []
+    names = ", ".join(repr(part.name) for part in plan.parts if part.id in assigned.waiting)
+    if names:
+        found.append(
+            f"members with another version of the program run what reads {names}: this version begins when the last of "
+            "them has gone"
+        )
+    return "; ".join(found)
 
 
 def _near(part: SubTopology, racks: Mapping[str, tuple[str, ...]]) -> dict[int, frozenset[str]]:

@@ -51,19 +51,14 @@ def place_standbys(
                 taken = [m for m in (mains[task], *held) if m >= 0]
                 if not free:
                     continue
-                least = min(_shared(seats, m, taken) for m in free)
+                shared = {m: _shared(seats, m, taken) for m in free}
+                least = min(shared.values())
+                free = [m for m in free if shared[m] == least]
                 if keep:
-                    free = [
-                        m
-                        for m in free
-                        if task in seats[m].standby and loads[m] < fair and _shared(seats, m, taken) == least
-                    ]
+                    free = [m for m in free if task in seats[m].standby and loads[m] < fair]
                 if not free:
                     continue
-                best = min(
-                    free,
-                    key=lambda m: (_shared(seats, m, taken), loads[m], task not in seats[m].state, m),
-                )
+                best = min(free, key=lambda m: (loads[m], task not in seats[m].state, m))
                 held.append(best)
                 loads[best] += 1
     return {task: held for task, held in chosen.items() if held}

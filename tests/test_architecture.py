@@ -25,7 +25,7 @@ KAFKA = {"confluent_kafka", "aiokafka"}
 PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
-    *("stalls", "standby", "topic_ids", "watermarks"),
+    *("stalls", "standby", "topic_ids", "versions", "watermarks"),
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""

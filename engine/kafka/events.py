@@ -47,8 +47,6 @@ class MembershipSettings:
     rack: str = ""
     node: str = ""
     """The machine, for standbys: its name if empty."""
-    host: str = ""
-    """Where this process answers queries, host:port."""
     session_timeout: int = 45_000
     heartbeat_interval: int = 1_000
     rebalance_timeout: int = 60_000

@@ -10,14 +10,23 @@ import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    ConsumerGroupType,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient
 
-from ..errors import Fatal, Retryable
+from ..errors import ConfigError, Retryable
+from .describing import RawGroup, RawMember, describe_group
+from .encoding import Broken
 from .failures import error_of, translate
-from .protocol import Code, Reader, Request, Writer, name_of
+from .protocol import Code, name_of
 from .security import connection
 from .userdata import Part, decode_plan, decode_subscription
 from .wire import Wire
@@ -55,44 +64,6 @@ class View:
     members: tuple[Member, ...]
 
 
-class RawMember(NamedTuple):
-    """A member as the coordinator tells of it."""
-
-    id: str
-    instance_id: str | None
-    host: str
-    metadata: bytes
-    assignment: bytes
-
-
-class RawGroup(NamedTuple):
-    """The answer to DescribeGroups."""
-
-    error: int
-    state: str
-    protocol_type: str
-    members: tuple[RawMember, ...]
-
-
-def describe_group(group: str) -> Request[RawGroup]:
-    """State and members of one group."""
-
-    def member(r: Reader) -> RawMember:
-        identity, instance, _client, host = r.string() or "", r.string(), r.string(), r.string() or ""
-        return RawMember(identity, instance, host.removeprefix("/"), r.bytes(), r.bytes())
-
-    def read(r: Reader) -> RawGroup:
-        r.int32()
-        found = RawGroup(Code.NONE, "Dead", "", ())
-        for _ in r.count():
-            error, _group, state, kind, _protocol = r.int16(), r.string(), r.string(), r.string(), r.string()
-            found = RawGroup(error, state or "", kind or "", tuple(member(r) for _ in r.count()))
-            r.int32()
-        return found
-
-    return Request(15, 4, Writer().int32(1).string(group).int8(0).done(), read)
-
-
 class Groups:
     """Asks about groups, and removes one. `options` by librdkafka's names."""
 
@@ -103,19 +74,28 @@ class Groups:
         self._timeout = timeout
 
     def view(self, group: str) -> View:
-        """State and members of a group."""
+        """State and members of a group. Raises ConfigError when it is not that of an application of Tidemill."""
         raw = asyncio.run(self._ask(group))
         if raw.protocol_type not in ("", "consumer"):
-            raise Fatal(f"the group {group!r} is no consumer group but one of type {raw.protocol_type!r}")
-        return View(raw.state, tuple(sorted(map(member_of, raw.members), key=lambda it: (it.host, it.process, it.id))))
+            raise ConfigError(f"the group {group!r} is no consumer group but one of type {raw.protocol_type!r}")
+        if raw.state == "Dead" and any(one.group_id == group and is_other_protocol(one) for one in self._listed()):
+            raise foreign(group, "they use the newer group protocol (group.protocol=consumer)")
+        try:
+            members = [member_of(one) for one in raw.members]
+        except Broken as failure:
+            hosts = ", ".join(sorted({one.host for one in raw.members}))
+            raise foreign(group, f"members run on {hosts}") from failure
+        return View(raw.state, tuple(sorted(members, key=lambda it: (it.host, it.process, it.id))))
 
     def names(self) -> list[str]:
         """All groups there are."""
+        return sorted(one.group_id for one in self._listed())
+
+    def _listed(self) -> list[Any]:
         try:
-            found = self._admin.list_consumer_groups(request_timeout=self._timeout).result(self._timeout + 5)
+            return self._admin.list_consumer_groups(request_timeout=self._timeout).result(self._timeout + 5).valid
         except KafkaException as failure:
             raise translate(failure, "list the groups") from failure
-        return sorted(one.group_id for one in found.valid)
 
     def offsets(self, group: str) -> dict[Key, int]:
         """The committed offsets of a group."""
@@ -185,6 +165,19 @@ class Groups:
                     raise
                 wire.forget(group)
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+def foreign(group: str, how: str) -> ConfigError:
+    """For a group whose members are no processes of Tidemill."""
+    return ConfigError(
+        f"the group {group!r} is in use by consumers of another kind: {how}. If this is not the application that you "
+        "meant, correct its id; if it is, stop those consumers or choose another application id"
+    )
+
+
+def is_other_protocol(listed: Any) -> bool:
+    """Whether a group has members by the protocol that DescribeGroups does not know."""
+    return listed.type == ConsumerGroupType.CONSUMER and listed.state != ConsumerGroupState.EMPTY
 
 
 def member_of(raw: RawMember) -> Member:

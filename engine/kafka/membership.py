@@ -120,7 +120,7 @@ class Membership:
                 state.ownership.epoch,
                 state.member,
                 state.leader,
-                len(state.seats),
+                state.members,
                 state.trouble,
             )
 

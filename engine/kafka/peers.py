@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterable
 
 from .background import Spawn
-from .userdata import Seat
+from .seats import Seat
 
 __all__ = ["Peers", "process_base"]
 
@@ -29,8 +29,6 @@ FAREWELL = b"bye\n"
 HELLO_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
-MOST = 16
-"""A member watches at most this many others, the next ones in the order of their ids."""
 
 
 def process_base(process: str) -> str:
@@ -67,9 +65,9 @@ class Peers:
         port = self._server.sockets[0].getsockname()[1]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def watch(self, seats: Iterable[Seat], me: str) -> None:
-        """From now on watches these members, and no others; `me` is the own member id."""
-        wanted = {seat.member: seat for seat in neighbours(seats, me) if seat.peer}
+    def watch(self, seats: Iterable[Seat]) -> None:
+        """From now on watches these members, and no others."""
+        wanted = {seat.member: seat for seat in seats}
         for member in [m for m in self._watchers if m not in wanted]:
             self._watchers.pop(member).cancel()
         for member, seat in wanted.items():
@@ -179,13 +177,6 @@ class Peers:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-
-
-def neighbours(seats: Iterable[Seat], me: str) -> list[Seat]:
-    """The members to watch: all others, or the next ones after `me` when there are many."""
-    ordered = sorted(seats, key=lambda seat: seat.member)
-    at = next((i for i, seat in enumerate(ordered) if seat.member == me), 0)
-    return [seat for seat in (*ordered[at + 1 :], *ordered[:at]) if seat.member != me][:MOST]
 
 
 def keep_alive(writer: asyncio.StreamWriter) -> None:

@@ -41,7 +41,9 @@ __all__ = [
 class Code:
     """Error codes that are acted upon."""
 
+    SERVER_ERROR = -1
     NONE = 0
+    MESSAGE_TOO_LARGE = 10
     COORDINATOR_LOADING = 14
     COORDINATOR_UNAVAILABLE = 15
     NOT_COORDINATOR = 16
@@ -66,6 +68,7 @@ NAMES: Mapping[int, str] = {
     -1: "UNKNOWN_SERVER_ERROR",
     3: "UNKNOWN_TOPIC_OR_PARTITION",
     7: "REQUEST_TIMED_OUT",
+    10: "MESSAGE_TOO_LARGE",
     12: "OFFSET_METADATA_TOO_LARGE",
     13: "NETWORK_EXCEPTION",
     14: "COORDINATOR_LOAD_IN_PROGRESS",

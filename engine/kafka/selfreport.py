@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
+from ..assignment import coarse
+from ..ids import TaskId
+from .encoding import Request
 from .events import MembershipSettings
+from .memory import figures, numbered
+from .protocol import Joined, join_group
 from .state import State
-from .userdata import Part, PartOnWire, Report, figures, numbered
+from .userdata import Part, PartOnWire, Report, subscription
 
-__all__ = ["parts_on_wire", "self_report"]
+__all__ = ["join_request", "parts_on_wire", "self_report"]
+
+PROTOCOL = "tidemill"
+
+
+def join_request(
+    settings: MembershipSettings, state: State, parts: tuple[Part, ...], peer: str, turn: int, shared: bytes
+) -> Request[Joined]:
+    """Asks to join, or for a rebalance. `shared` is what this member keeps for the group."""
+    report = self_report(settings, state, parts, peer, turn)
+    return join_group(
+        settings.group,
+        settings.session_timeout,
+        settings.rebalance_timeout,
+        state.member,
+        settings.instance_id,
+        PROTOCOL,
+        subscription(parts, report, shared),
+    )
 
 
 def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, ...], peer: str, turn: int) -> Report:
@@ -21,7 +45,6 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
         return Report(
             process=own.process,
             parts=parts_on_wire(parts),
-            host=settings.host,
             peer=peer,
             node=settings.node,
             rack=settings.rack,
@@ -33,12 +56,17 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
             standby=numbered(own.plan.standby, order),
             promised=numbered(own.plan.promised, order),
             warming=numbered(own.plan.warming, order),
-            lags=figures(state.lags, order),
-            weights=figures(state.weights, order),
-            sizes=figures(state.sizes, order),
+            lags=figures(lags_to_tell(state.lags, settings.policy.acceptable_lag), order),
+            weights=figures({task: coarse(weight) for task, weight in state.weights.items()}, order),
+            sizes=figures({task: coarse(size) for task, size in state.sizes.items()}, order),
         )
 
 
 def parts_on_wire(parts: tuple[Part, ...]) -> list[PartOnWire]:
     """What the group is told of the topology."""
-    return [PartOnWire(part.name, part.hash, dict(part.topics), part.stateful) for part in parts]
+    return [PartOnWire(p.name, p.hash, dict(p.topics), p.stateful, sorted(p.changelogs)) for p in parts]
+
+
+def lags_to_tell(lags: Mapping[TaskId, int], acceptable: int) -> dict[TaskId, int]:
+    """Lags as others hear of them: exact numbers would take room, and nothing is decided by them."""
+    return {task: 0 if lag <= acceptable else coarse(lag) for task, lag in lags.items()}

@@ -14,24 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import replace
 
 from typing_extensions import TypeVar
 
-from ..assignment import assign
-from ..errors import Fatal, Retryable, TidemillError
+from ..errors import Retryable, TidemillError
 from ..ids import transactional_id
 from .background import Background
+from .burying import MOVED, Burying
 from .encoding import Broken, Request
 from .events import Assigned, Failed, Lost, MembershipSettings
 from .fencing import fence
+from .instance import Place
+from .leading import Led, lead, too_large, warn_of_size
 from .peers import Peers
-from .protocol import Code, Joined, heartbeat, join_group, leave_group, name_of, sync_group
+from .protocol import Code, Joined, heartbeat, leave_group, name_of, sync_group
 from .refusals import refusal
-from .selfreport import parts_on_wire, self_report
+from .selfreport import join_request, parts_on_wire
 from .state import State
 from .sweep import tidy
-from .userdata import Catalogue, Part, decode_plan, subscription
+from .userdata import Part, decode_plan
 from .wire import Wire
 
 __all__ = ["Session"]
@@ -40,8 +41,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PROTOCOL = "tidemill"
-MOVED = (Code.NOT_COORDINATOR, Code.COORDINATOR_UNAVAILABLE, Code.COORDINATOR_LOADING)
 PENDING_SECONDS = 0.1
 """Between heartbeats while somebody has to release a task."""
 BACKOFF_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -61,17 +60,20 @@ class Session:
         self.idle.set()
         self.peers = Peers(settings.process, self.wake, background.spawn)
         self._background = background
+        self._burying = Burying(settings.group, wire, self.peers, self.wake, background)
         self._shared = b""
         self._turn = 0
         self._rejoin = False
         self._failures = 0
         self._closing = False
         self._begun = False
-        self._asides: set[asyncio.Task[object]] = set()
+        self._place = Place(state.progressed)
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
-        beside = [self._background.spawn(work) for work in (self._bury(), tidy(self.wire, self.settings, self.state))]
+        beside = [
+            self._background.spawn(work) for work in (self._burying.run(), tidy(self.wire, self.settings, self.state))
+        ]
         try:
             await self._live()
         except asyncio.CancelledError:
@@ -98,7 +100,8 @@ class Session:
             except TidemillError as failure:
                 self._fail(failure)
             except Broken as failure:
-                self._fail(Fatal(str(failure)))
+                log.debug("user data of another kind: %s", failure)
+                self._fail(refusal(Code.INCONSISTENT_PROTOCOL, self.settings.group, "work in the group", self.settings))
 
     def rejoin(self) -> None:
         """Asks for a rebalance, with something new to say."""
@@ -118,21 +121,7 @@ class Session:
 
     async def remove(self, member: str) -> bool:
         """Takes a dead member out of the group. False when it was not in it."""
-        code = await self._ask(leave_group(self.settings.group, [(member, None)]), 5.0, "aside")
-        self.wake.set()  # a heartbeat now tells us of the rebalance
-        if code in MOVED:
-            self.wire.forget(self.settings.group)
-            raise Retryable(f"member {member} could not be removed: {name_of(code)}")
-        return code == Code.NONE
-
-    async def _bury(self) -> None:
-        """Takes members out of the group whose process has died, in whatever phase this session is."""
-        while True:
-            await self.peers.noticed.wait()
-            for seat in self.peers.take():
-                if not seat.static:  # a static member's place is kept for its restart
-                    self._remove_aside(seat.member)
-            await asyncio.sleep(0)
+        return await self._burying.remove(member)
 
     def describe(self, parts: tuple[Part, ...]) -> None:
         """Another view of the topology. The group assigns anew when there is something in it that it goes by: of where
@@ -144,23 +133,15 @@ class Session:
 
     def give_up(self, epoch: int, why: str) -> None:
         """The epoch ends, unless it has already; the old member leaves the group."""
-        member = self.state.member
+        member, generation = self.state.member, self.state.generation
         if self.state.ownership.epoch != epoch:
             return
         self.lose(why)
         self.rejoin()
-        if member:
-            self._remove_aside(member)
-
-    def _remove_aside(self, member: str) -> None:
-        """Takes a member out of the group beside the protocol; its session ends later if Kafka does not do it."""
-        task = self._background.spawn(self._try_to_remove(member))
-        self._asides.add(task)
-        task.add_done_callback(self._asides.discard)
-
-    async def _try_to_remove(self, member: str) -> None:
-        with contextlib.suppress(TidemillError):
-            await self.remove(member)
+        if member and self.settings.instance_id is not None:
+            self._place.doubt = (generation, member)
+        elif member:
+            self._burying.soon(member)
 
     async def _begin(self) -> None:
         """Before the first join: the process that this one replaces leaves the group and is fenced."""
@@ -168,7 +149,7 @@ class Session:
         if former is None or self._begun:
             return
         if former.member_id and self.settings.instance_id is None:
-            await self.remove(former.member_id)
+            await self._burying.remove(former.member_id)
         if self.settings.transactions and former.process:
             name = transactional_id(self.settings.group, former.process)
             await fence(self.wire, [name], self.settings.transaction_timeout)
@@ -177,6 +158,7 @@ class Session:
     async def _generation(self) -> None:
         """From one join to the need for the next."""
         await self._while_silent()
+        await self._ask_for_place()
         self._rejoin = False
         self._phase("joining")
         joined = await self._join()
@@ -196,6 +178,15 @@ class Session:
         silent = asyncio.get_running_loop().time() - self.state.progressed
         return silent * 1000 > self.settings.max_poll_interval
 
+    async def _ask_for_place(self) -> None:
+        """A static member that was fenced asks whether another process has its place, before it takes that back."""
+        doubt = self._place.doubt
+        if doubt is not None:
+            code = await self._ask(heartbeat(self.settings.group, *doubt, self.settings.instance_id), 5.0, "group")
+            if code in (*MOVED, Code.FENCED_INSTANCE):
+                self._refused(code, "stay in the group")
+            self._place.doubt = None
+
     # Joining
 
     async def _join(self) -> Joined | None:
@@ -204,16 +195,7 @@ class Session:
             await self.peers.listen(await self.wire.local_host(await self.wire.coordinator(settings.group), "group"))
         await self._let_commits_finish()
         epoch = state.ownership.epoch
-        report = self_report(settings, state, self.parts, self.peers.address, self._turn)
-        request = join_group(
-            settings.group,
-            settings.session_timeout,
-            settings.rebalance_timeout,
-            state.member,
-            settings.instance_id,
-            PROTOCOL,
-            subscription(self.parts, report, self._shared),
-        )
+        request = join_request(settings, state, self.parts, self.peers.address, self._turn, self._shared)
         try:
             joined = await self._ask(request, settings.rebalance_timeout / 1000 + 10, "group")
         except BaseException:
@@ -255,21 +237,20 @@ class Session:
     # Syncing
 
     async def _sync(self, joined: Joined) -> bool:
-        assignments: dict[str, bytes] = {}
-        if joined.leader == joined.member and joined.members:
-            catalogue = Catalogue(joined.members)
-            policy = replace(self.settings.policy, near=catalogue.near(self.parts))
-            plans = assign(catalogue.members(), joined.generation, policy)
+        group, instance = self.settings.group, self.settings.instance_id
+        led = await self._lead(joined) if joined.leader == joined.member and joined.members else None
+        if led is not None:
             # Whether or not it reaches anybody: what this generation may have given must not be forgotten.
-            self._shared = catalogue.shared(plans)
-            assignments = catalogue.assignments(plans, self._shared)
-            log.info("generation %d of group %s: %d members", joined.generation, self.settings.group, len(plans))
-        request = sync_group(
-            self.settings.group, joined.generation, joined.member, self.settings.instance_id, assignments
-        )
+            self._shared = led.shared
+            log.info("generation %d of group %s: %d members", joined.generation, group, len(led.assignments))
+            warn_of_size(group, led)
+        assignments = {} if led is None else led.assignments
+        request = sync_group(group, joined.generation, joined.member, instance, assignments)
         synced = await self._ask(request, self.settings.rebalance_timeout / 1000 + 10, "group")
         if synced.error in (Code.REBALANCE_IN_PROGRESS, Code.ILLEGAL_GENERATION):
             return False
+        if synced.error in (Code.SERVER_ERROR, Code.MESSAGE_TOO_LARGE):
+            raise too_large(group, led)
         if synced.error != Code.NONE:
             self._refused(synced.error, "get its part of the work")
             return False
@@ -279,15 +260,31 @@ class Session:
         if state.member != joined.member:
             return False  # given up meanwhile
         with state.changed:
-            plan = state.ownership.assigned(joined.generation, received.plan)
-            state.seats = received.seats
-            state.trouble = ""
             own = state.ownership
+            plan = own.assigned(joined.generation, received.plan)
+            state.members = received.members
+            state.trouble = ""
             state.events.append(Assigned(joined.generation, own.epoch, plan, own.process, joined.member))
             state.changed.notify_all()
         if self.settings.watch_peers:
-            self.peers.watch(received.seats, joined.member)
+            self.peers.watch(received.seats)
+        if received.process != own.process:
+            # A static member that was restarted has the place of its former self. The group does not know yet which
+            # process this is, nor what is new in its program.
+            self.rejoin()
         return True
+
+    async def _lead(self, joined: Joined) -> Led:
+        """Decides for all, in a thread: meanwhile commits go on, and the group hears that this process lives."""
+        settings = self.settings
+        work = asyncio.get_running_loop().run_in_executor(None, lead, joined, settings.policy, self.parts)
+        while True:
+            done, _ = await asyncio.wait({work}, timeout=settings.heartbeat_interval / 1000)
+            if done:
+                return work.result()
+            request = heartbeat(settings.group, joined.generation, joined.member, settings.instance_id)
+            with contextlib.suppress(Retryable):
+                await self._ask(request, settings.heartbeat_interval / 1000, "group")
 
     # Staying
 
@@ -351,10 +348,11 @@ class Session:
             log.warning("membership of group %s lost: %s", self.settings.group, why)
 
     def _fail(self, error: TidemillError) -> None:
+        """The group refuses this process, which leaves it before it ends."""
         self._closing = True
         state = self.state
         with state.changed:
-            state.member, state.generation = "", -1
+            state.generation = -1
             state.joining = False
             state.events.append(Failed(state.ownership.epoch, error))
             state.changed.notify_all()
@@ -366,6 +364,10 @@ class Session:
             self.wire.forget(group)
             raise Retryable(f"group {group!r}: its coordinator moves or loads ({name_of(code)})")
         if code == Code.REBALANCE_IN_PROGRESS:
+            return
+        now = asyncio.get_running_loop().time()
+        if code == Code.FENCED_INSTANCE and self._place.may_take_back(now):
+            self.lose("its place was given to another process with the same instance id")
             return
         if code in (Code.UNKNOWN_MEMBER, Code.ILLEGAL_GENERATION):
             self.lose(f"Kafka no longer knows this member ({name_of(code)})")

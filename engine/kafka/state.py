@@ -11,7 +11,6 @@ from collections import deque
 from ..ids import TaskId
 from ..ownership import Ownership
 from .events import Event
-from .userdata import Seat
 
 __all__ = ["State"]
 
@@ -38,6 +37,7 @@ class State:
         """The lags when the group last heard of them, and when that was."""
         self.told_at = now
         self.progressed = now
-        self.seats: tuple[Seat, ...] = ()
+        self.members = 0
+        """How many there are in the group."""
         self.trouble = ""
         self.leader = False

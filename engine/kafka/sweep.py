@@ -1,9 +1,9 @@
 """Finds and fences what processes left open that the group does not remember.
 
 Needed after the whole group has died, and when a generation's plan may have reached only members that are dead now.
-Sure of who lives: after the transactions were listed, Kafka confirms that the generation whose members we know is still
-the newest. A process that joined later had no task at that time, and so no transaction; and only the very producers
-that were listed are fenced.
+Sure of who lives: Kafka is asked for the members after the transactions were listed. A process that joined later had no
+task at that time, and so no transaction; a static member that was restarted without a rebalance is known by what it
+said when it joined again; and only the very producers that were listed are fenced.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import logging
 
 from ..errors import Retryable, TidemillError
 from ..ids import process_of
+from .burying import MOVED
+from .describing import describe_group
+from .encoding import Broken
 from .events import MembershipSettings
 from .fencing import fence_exactly, open_transactions
-from .protocol import Code, heartbeat
+from .protocol import Code
 from .state import State
+from .userdata import decode_subscription
 from .wire import Unsupported, Wire
 
 __all__ = ["sweep", "tidy"]
@@ -25,6 +29,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
 """While the group keeps changing."""
+PAUSE_SECONDS = 0.1
 SECONDS = 5.0
 TIDY_SECONDS = 10.0
 """Between two looks at the open transactions."""
@@ -64,13 +69,17 @@ async def fence_the_gone(wire: Wire, settings: MembershipSettings, state: State)
             if state.phase == "closed":
                 return []
             await asyncio.sleep(0.02)
-        generation, living = state.generation, {seat.process for seat in state.seats}
         found = await open_transactions(wire, settings.group)
+        if not found:
+            return []
+        living = await processes(wire, settings.group)
+        if living is None:
+            await asyncio.sleep(PAUSE_SECONDS)
+            continue
+        living.add(state.ownership.process)
         dead = [t for t in found if process_of(settings.group, t.transactional) not in living]
         if not dead:
             return []
-        if not await newest(wire, settings, state, generation):
-            continue
         await fence_exactly(wire, dead, settings.transaction_timeout)
         names = sorted(process_of(settings.group, t.transactional) or "" for t in dead)
         log.warning("fenced processes that had left a transaction open: %s", ", ".join(names))
@@ -78,8 +87,14 @@ async def fence_the_gone(wire: Wire, settings: MembershipSettings, state: State)
     raise Retryable("the group changed each time that open transactions were looked for")
 
 
-async def newest(wire: Wire, settings: MembershipSettings, state: State, generation: int) -> bool:
-    """Whether no generation has begun after this one; none can while we are a member that has not asked for it."""
-    beat = heartbeat(settings.group, generation, state.member, settings.instance_id)
-    code = await wire.send(await wire.coordinator(settings.group), beat, SECONDS, "aside")
-    return code in (Code.NONE, Code.REBALANCE_IN_PROGRESS) and not state.joining and state.generation == generation
+async def processes(wire: Wire, group: str) -> set[str] | None:
+    """The processes that are members now, as they last said of themselves; None while Kafka does not tell."""
+    described = await wire.send(await wire.coordinator(group), describe_group(group), SECONDS, "aside")
+    if described.error in MOVED:
+        wire.forget(group)
+    if described.error != Code.NONE or described.state != "Stable":
+        return None
+    try:
+        return {decode_subscription(member.metadata)[0].process for member in described.members}
+    except Broken:
+        return None

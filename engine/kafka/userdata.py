@@ -2,14 +2,15 @@
 
 The envelope is Kafka's own (subscription and assignment version 0), so that its tools show who reads what. Inside,
 sub-topologies go by name, since two versions of a program may number them differently: `Catalogue` translates between
-each member's numbers and those of one assignment. What the whole group must remember is encoded once, travels to every
-member and comes back as it went (`shared`). Fields that a reader does not know are skipped, those it misses have
-defaults: versions of Tidemill can differ within a group.
+each member's numbers and those of one assignment. All of it together is one record of Kafka's, so each member is told
+what concerns it and no more; what the whole group must remember (`shared`) is kept by a few members, which bring it
+back as it went. Fields that a reader does not know are skipped, those it misses have defaults: versions of Tidemill can
+differ within a group.
 """
 
 from __future__ import annotations
 
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,15 +20,37 @@ from ..assignment import Member, Memory, Plan, Version
 from ..errors import Fatal
 from ..ids import TaskId
 from .encoding import Broken, Reader, Writer
+from .memory import (
+    Figures,
+    Numbers,
+    Shared,
+    figures,
+    figures_of,
+    memory_of,
+    numbered,
+    packed,
+    read_shared,
+    tasks_of,
+    unpacked,
+    written_shared,
+)
+from .seats import Seat, neighbours
 
-__all__ = ["Catalogue", "Part", "Received", "Report", "Seat", "Shared", "decode_plan", "subscription"]
+__all__ = [
+    "Catalogue",
+    "Part",
+    "PartOnWire",
+    "Received",
+    "Report",
+    "decode_plan",
+    "decode_subscription",
+    "subscription",
+]
 
-FORMAT = 1
-
-Numbers = dict[int, list[int]]
-"""Partition numbers by sub-topology."""
-Figures = dict[int, dict[int, int]]
-"""A figure by partition number by sub-topology."""
+FORMAT = 2
+HOLDERS = 5
+"""So many members keep what the group must remember. If all of them die at once, those left look for what is open."""
+NOBODY = read_shared(b"")
 
 
 @dataclass(frozen=True)
@@ -40,6 +63,8 @@ class Part:
     topics: Mapping[str, int]
     """Topics that its tasks read, with their partition counts."""
     stateful: bool = True
+    changelogs: frozenset[str] = frozenset()
+    """Topics that its tasks write their state to."""
     near: Mapping[int, frozenset[str]] = field(default_factory=dict[int, "frozenset[str]"])
     """Racks of the leaders of what a task reads, by partition number, where tasks are to run near them."""
 
@@ -53,6 +78,13 @@ class PartOnWire(msgspec.Struct, frozen=True, omit_defaults=True):
     hash: str
     topics: dict[str, int]
     stateful: bool = True
+    changelogs: list[str] = []
+
+    @property
+    def version(self) -> Version:
+        """For `assign`."""
+        holds = frozenset((*self.topics, *self.changelogs))
+        return Version(self.hash, max(self.topics.values(), default=0), self.stateful, holds)
 
 
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,7 +92,6 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
 
     process: str
     parts: list[PartOnWire]
-    host: str = ""
     peer: str = ""
     node: str = ""
     rack: str = ""
@@ -78,39 +109,27 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     sizes: Figures = {}
 
 
-class Seat(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A living member: `peer` is where it can be asked whether it lives, `host` where it answers queries."""
-
-    member: str
-    process: str
-    host: str = ""
-    peer: str = ""
-    static: bool = False
-
-
-class Shared(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What every member gets and brings back: `owners` has a list a sub-topology, an entry a partition.
-
-    An entry is -1 for nobody, a process's number, or the owner's number (or -1) and those of former owners.
-    """
+class PlanOnWire(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A member's plan. Sub-topologies are numbered in the order of `names`, which has those that occur."""
 
     generation: int
-    processes: list[str]
+    process: str
+    """The process that the plan was made for: a static member that was restarted gets that of its former self."""
     names: list[str]
     running: list[str]
-    owners: list[list[int | list[int]]]
-    seats: list[Seat]
-    weights: Figures = {}
-    sizes: Figures = {}
-
-
-class PlanOnWire(msgspec.Struct, frozen=True, omit_defaults=True):
-    names: list[str]
+    """The hashes that run, in the order of `names`."""
     active: Numbers = {}
     standby: Numbers = {}
     warming: Numbers = {}
     promised: Numbers = {}
     orphans: Numbers = {}
+    waiting: list[int] = []
+    fence: list[tuple[int, int, list[str]]] = []
+    weights: Figures = {}
+    """What the group knows of active tasks."""
+    members: int = 0
+    seats: list[Seat] = []
+    """The members to watch."""
     pending: bool = False
     note: str = ""
 
@@ -126,19 +145,13 @@ class Received:
     """A plan as its member got it."""
 
     plan: Plan
+    process: str
+    """Whom it was made for."""
+    members: int
+    """How many there are in the group."""
     seats: tuple[Seat, ...]
+    """Those to watch."""
     shared: bytes
-
-
-def packed(value: msgspec.Struct) -> bytes:
-    return zlib.compress(msgspec.msgpack.encode(value), 6)
-
-
-def unpacked(data: bytes, kind: type[msgspec.Struct]) -> msgspec.Struct:
-    try:
-        return msgspec.msgpack.decode(zlib.decompress(data), type=kind)
-    except (zlib.error, msgspec.MsgspecError) as failure:
-        raise Broken(f"user data of a group member cannot be read: {failure}") from failure
 
 
 def sealed(inner: msgspec.Struct, shared: bytes) -> bytes:
@@ -189,67 +202,33 @@ def decode_plan(data: bytes, parts: Iterable[Part]) -> Received:
     envelope = opened(r.bytes())
     wire = unpacked(envelope.inner, PlanOnWire)
     assert isinstance(wire, PlanOnWire)
+    parts = list(parts)
     own = {part.name: part.id for part in parts}
-    numbers = [own.get(name, -1) for name in wire.names]
-    shared = read_shared(envelope.shared)
-    memory = memory_of(shared, own)
+    hashes = {part.name: part.hash for part in parts}
+    runs = dict(zip(wire.names, wire.running, strict=True))
+    every = [own.get(name, -1) for name in wire.names]
+    # What was given to another version of the program is not for this one.
+    numbers = [own[name] if hashes.get(name) == text else -1 for name, text in runs.items()]
     active = tasks_of(wire.active, numbers)
+    memory = Memory(
+        wire.generation,
+        running={own[name]: text for name, text in runs.items() if text and name in own},
+        weights=figures_of(wire.weights, numbers),
+    )
     plan = Plan(
         active=active,
         standby=tasks_of(wire.standby, numbers),
         warming=tasks_of(wire.warming, numbers),
         promised=tasks_of(wire.promised, numbers),
-        fence={t: memory.owners[t][1:] for t in sorted(active) if len(memory.owners.get(t, ())) > 1},
-        owners={task: chain[0] for task, chain in memory.owners.items() if chain[0]},
-        hosts={seat.process: seat.host for seat in shared.seats if seat.host},
+        fence={TaskId(numbers[part], p): tuple(chain) for part, p, chain in wire.fence if numbers[part] >= 0},
+        owners=dict.fromkeys(active, wire.process),
         memory=memory,
         pending=wire.pending,
-        orphans=tasks_of(wire.orphans, numbers),
+        orphans=tasks_of(wire.orphans, every),
+        waiting=frozenset(every[part] for part in wire.waiting if every[part] >= 0),
         note=wire.note,
     )
-    return Received(plan, tuple(shared.seats), envelope.shared)
-
-
-def read_shared(data: bytes) -> Shared:
-    if not data:
-        return Shared(-1, [], [], [], [], [])
-    shared = unpacked(data, Shared)
-    assert isinstance(shared, Shared)
-    return shared
-
-
-def memory_of(shared: Shared, numbers: Mapping[str, int]) -> Memory:
-    """The group's memory in somebody's numbers; sub-topologies that have none are left out."""
-    owners: dict[TaskId, tuple[str, ...]] = {}
-    for name, entries in zip(shared.names, shared.owners, strict=True):
-        part = numbers.get(name)
-        if part is None:
-            continue
-        for partition, entry in enumerate(entries):
-            chain = [entry] if isinstance(entry, int) else entry
-            owners[TaskId(part, partition)] = tuple("" if n < 0 else shared.processes[n] for n in chain)
-    running = {
-        numbers[name]: text for name, text in zip(shared.names, shared.running, strict=True) if text and name in numbers
-    }
-    order = [numbers.get(name, -1) for name in shared.names]
-    return Memory(
-        shared.generation, owners, running, figures_of(shared.weights, order), figures_of(shared.sizes, order)
-    )
-
-
-def written_shared(memory: Memory, names: list[str], seats: list[Seat]) -> bytes:
-    processes = sorted({p for chain in memory.owners.values() for p in chain if p})
-    index = {process: number for number, process in enumerate(processes)}
-    owners: list[list[int | list[int]]] = [[] for _ in names]
-    for task in sorted(memory.owners):
-        row = owners[task.subtopology]
-        row.extend([-1] * (task.partition - len(row)))
-        chain = [index.get(p, -1) for p in memory.owners[task]]
-        row.append(chain[0] if len(chain) == 1 else chain)
-    running = [memory.running.get(number, "") for number in range(len(names))]
-    order = {number: number for number in range(len(names))}
-    weights, sizes = figures(memory.weights, order), figures(memory.sizes, order)
-    return packed(Shared(memory.generation, processes, names, running, owners, seats, weights, sizes))
+    return Received(plan, wire.process, wire.members, tuple(wire.seats), envelope.shared)
 
 
 class Catalogue:
@@ -257,7 +236,7 @@ class Catalogue:
 
     def __init__(self, members: Iterable[tuple[str, bytes]]) -> None:
         self._reports: dict[str, Report] = {}
-        newest = read_shared(b"")
+        newest = NOBODY
         memories: dict[bytes, Shared] = {}
         for member, data in members:
             report, raw = decode_subscription(data)
@@ -275,26 +254,37 @@ class Catalogue:
         """The members, for `assign`."""
         return [self._member(member, report) for member, report in self._reports.items()]
 
-    def assignments(self, plans: Mapping[str, Plan], shared: bytes) -> dict[str, bytes]:
-        """What goes into the leader's SyncGroup."""
-        return {member: self._assignment(self._reports[member], plan, shared) for member, plan in plans.items()}
+    def assignments(self, plans: Mapping[str, Plan], shared: bytes, leader: str = "") -> dict[str, bytes]:
+        """What goes into the SyncGroup of the leader, which is among those that keep what is shared."""
+        seats = [Seat(member, r.process, r.peer, r.static) for member, r in sorted(self._reports.items())]
+        holders = self._holders(leader)
+        return {
+            member: self._assignment(member, plan, seats, shared if member in holders else b"")
+            for member, plan in plans.items()
+        }
+
+    def _holders(self, leader: str) -> set[str]:
+        """A few members, on different machines as far as there are any."""
+        met: Counter[str] = Counter()
+        order: list[tuple[bool, int, str]] = []
+        for member, report in sorted(self._reports.items()):
+            order.append((member != leader, met[report.node], member))
+            met[report.node] += 1
+        return {member for *_, member in sorted(order)[:HOLDERS]}
 
     def near(self, parts: Iterable[Part]) -> dict[TaskId, frozenset[str]]:
         """What the leader's own view of the topology says of nearness, in this assignment's numbers."""
         return {TaskId(self._number[part.name], number): racks for part in parts for number, racks in part.near.items()}
 
     def shared(self, plans: Mapping[str, Plan]) -> bytes:
-        """What every member gets and brings back to the next leader."""
-        seats = [Seat(member, r.process, r.host, r.peer, r.static) for member, r in sorted(self._reports.items())]
-        memory = next((plan.memory for plan in plans.values()), Memory())
-        return written_shared(memory, self.names, seats)
+        """What the next leader must know of this generation."""
+        return written_shared(next((plan.memory for plan in plans.values()), Memory()), self.names)
 
     def _member(self, member: str, report: Report) -> Member:
         numbers = [self._number[part.name] for part in report.parts]
         return Member(
             id=member,
             process=report.process,
-            host=report.host,
             node=report.node,
             rack=report.rack,
             generation=report.generation,
@@ -304,10 +294,7 @@ class Catalogue:
             lags=figures_of(report.lags, numbers),
             promised=tasks_of(report.promised, numbers),
             warming=tasks_of(report.warming, numbers),
-            knows={
-                self._number[part.name]: Version(part.hash, max(part.topics.values(), default=0), part.stateful)
-                for part in report.parts
-            },
+            knows={self._number[part.name]: part.version for part in report.parts},
             weights=figures_of(report.weights, numbers),
             sizes=figures_of(report.sizes, numbers),
             memory=self._memory,
@@ -318,8 +305,9 @@ class Catalogue:
         lost = [f"{self.names[part]} ({', '.join(map(str, row))})" for part, row in numbered(plan.orphans).items()]
         return f"no living member can run what reads {', '.join(lost)}" if lost else plan.note
 
-    def _assignment(self, report: Report, plan: Plan, shared: bytes) -> bytes:
+    def _assignment(self, member: str, plan: Plan, seats: list[Seat], shared: bytes) -> bytes:
         """Kafka's own part names the partitions read, so that its tools show them."""
+        report = self._reports[member]
         topics = {self._number[part.name]: part.topics for part in report.parts}
         reads: dict[str, list[int]] = {}
         for task in sorted(plan.active):
@@ -331,40 +319,26 @@ class Catalogue:
             w.string(topic).int32(len(reads[topic]))
             for partition in reads[topic]:
                 w.int32(partition)
+        tasks = plan.active | plan.standby | plan.promised | plan.orphans
+        parts = sorted({task.subtopology for task in tasks} | plan.waiting)
+        order = {part: index for index, part in enumerate(parts)}
+        memory = plan.memory
         wire = PlanOnWire(
-            self.names,
-            numbered(plan.active),
-            numbered(plan.standby),
-            numbered(plan.warming),
-            numbered(plan.promised),
-            numbered(plan.orphans),
+            memory.generation,
+            report.process,
+            [self.names[part] for part in parts],
+            [memory.running.get(part, "") for part in parts],
+            numbered(plan.active, order),
+            numbered(plan.standby, order),
+            numbered(plan.warming, order),
+            numbered(plan.promised, order),
+            numbered(plan.orphans, order),
+            [order[part] for part in sorted(plan.waiting)],
+            [(order[t.subtopology], t.partition, list(chain)) for t, chain in sorted(plan.fence.items())],
+            figures({t: memory.weights[t] for t in plan.active if t in memory.weights}, order),
+            len(seats),
+            [seat for seat in neighbours(seats, member) if seat.peer],
             plan.pending,
             self._note(plan),
         )
         return w.bytes(sealed(wire, shared)).done()
-
-
-def numbered(tasks: Iterable[TaskId], order: Mapping[int, int] | None = None) -> Numbers:
-    """Tasks by sub-topology, in somebody else's numbers if `order` is given."""
-    numbers: Numbers = {}
-    for part, partition in sorted(tasks):
-        numbers.setdefault(part if order is None else order[part], []).append(partition)
-    return numbers
-
-
-def figures(values: Mapping[TaskId, int], order: Mapping[int, int]) -> Figures:
-    found: Figures = {}
-    for (part, partition), value in sorted(values.items()):
-        if part in order:
-            found.setdefault(order[part], {})[partition] = value
-    return found
-
-
-def tasks_of(numbers: Numbers, order: list[int]) -> frozenset[TaskId]:
-    return frozenset(TaskId(order[part], p) for part, list_ in numbers.items() if order[part] >= 0 for p in list_)
-
-
-def figures_of(values: Figures, order: list[int]) -> dict[TaskId, int]:
-    return {
-        TaskId(order[part], p): value for part, row in values.items() if order[part] >= 0 for p, value in row.items()
-    }

@@ -46,8 +46,8 @@ class Group:
         self.policy = policy
         self.processes: dict[str, Process] = {}
         self.generation = 0
-        self.open: dict[TaskId, set[str]] = {}
-        """Transactions that dead incarnations left open, by task."""
+        self.open: dict[tuple[object, int], set[str]] = {}
+        """Transactions that dead incarnations left open, by what they concern: tasks and what these hold."""
         self.weights: dict[TaskId, int] = {}
         self.sizes: dict[TaskId, int] = {}
         self.transfers = 0
@@ -69,8 +69,7 @@ class Group:
 
     def kill(self, process: Process) -> None:
         """It dies with a transaction open on every task it had begun to run."""
-        for task in process.running:
-            self.open.setdefault(task, set()).add(process.own.process)
+        self.left_open(process)
         del self.processes[process.name]
 
     def leave(self, process: Process) -> None:
@@ -79,11 +78,20 @@ class Group:
 
     def throw_out(self, process: Process) -> None:
         """The group takes it for dead; it lives, finds out and comes back as another incarnation."""
-        for task in process.running:
-            self.open.setdefault(task, set()).add(process.own.process)
+        self.left_open(process)
         process.own.lose()
         process.running.clear()
         process.member = f"member-{self._random.getrandbits(64):016x}"
+
+    def left_open(self, process: Process) -> None:
+        for task in process.running:
+            for what in self.concerned(process, task):
+                self.open.setdefault(what, set()).add(process.own.process)
+
+    @staticmethod
+    def concerned(process: Process, task: TaskId) -> list[tuple[object, int]]:
+        version = process.knows.get(task.subtopology)
+        return [task, *((name, task.partition) for name in sorted(version.holds if version else ()))]
 
     # What processes do
 
@@ -108,7 +116,7 @@ class Group:
         for task, chain in sorted(process.own.opening.items()):
             if task not in process.own.plan.active:
                 continue
-            left = self.open.pop(task, set())
+            left = set().union(*(self.open.pop(what, set()) for what in self.concerned(process, task)))
             assert FORGOTTEN in chain or left <= set(chain), f"{task}: {left} left something open, only {chain} fenced"
             process.own.opened([task])
             process.running.add(task)
@@ -187,11 +195,23 @@ class Group:
                 version = member.knows.get(task.subtopology)
                 assert version is not None
                 assert task.partition < version.partitions
+        self.check_partitions(members, plans)
         running = next((plan.memory.running for plan in plans.values()), {})
         tasks = {t for t in self.tasks() if any(self._runs(p, t, running) for p in self.processes.values())}
         orphans = next((plan.orphans for plan in plans.values()), frozenset())
         waiting = {t for t in tasks if t in claims}
         assert tasks <= given.keys() | waiting | orphans, "a task is forgotten"
+
+    @staticmethod
+    def check_partitions(members: list[Member], plans: Mapping[str, Plan]) -> None:
+        """What is held (a partition that is read, a changelog that is written) is held by one task."""
+        holders: dict[tuple[str, int], TaskId] = {}
+        for member in members:
+            for task in sorted(plans[member.id].active | member.owned):
+                version = member.knows.get(task.subtopology)
+                for name in version.holds if version is not None else ():
+                    other = holders.setdefault((name, task.partition), task)
+                    assert other == task, f"partition {task.partition} of {name} is held by {task} and by {other}"
 
     def tasks(self) -> set[TaskId]:
         """All tasks that somebody can run."""

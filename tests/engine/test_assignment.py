@@ -343,17 +343,41 @@ def test_an_owner_keeps_what_it_runs_though_others_know_another_version() -> Non
     }
 
 
-def test_tasks_that_nobody_can_run_are_named() -> None:
+def test_tasks_that_nobody_can_run_though_they_know_the_step_are_named() -> None:
     group = Group(Policy())
-    one = group.start({0: Version("a", 1), 1: Version("b", 1)})
+    one = group.start({0: Version("a", 2)})
     group.rebalance()
     group.settle()
     group.start({0: Version("a", 1)})
     group.rebalance()
     group.kill(one)
     plans = group.rebalance()
-    assert [plan.orphans for plan in plans.values()] == [{TaskId(1, 0)}]
-    assert "1_0" in next(iter(plans.values())).note
+    assert [plan.orphans for plan in plans.values()] == [{TaskId(0, 1)}]
+    assert "0_1" in next(iter(plans.values())).note
+
+
+def test_what_no_member_knows_any_more_is_forgotten() -> None:
+    """A step that was removed, or an upgrade that was taken back."""
+    group = Group(Policy())
+    one = group.start({0: Version("a", 1), 1: Version("b", 1)})
+    group.rebalance()
+    group.settle()
+    group.weights = group.sizes = {TaskId(1, 0): 5}
+    group.rebalance()
+    other = group.start({0: Version("a", 1)})
+    group.rebalance()
+    group.kill(one)
+    [plan] = group.rebalance().values()
+    assert not plan.orphans
+    assert not plan.note
+    memory = plan.memory
+    assert {task.subtopology for task in (*memory.owners, *memory.weights, *memory.sizes)} == {0}
+    assert set(memory.running) == {0}
+    again = group.start({0: Version("a", 1), 1: Version("b", 1)})
+    group.rebalance()
+    assert again.own.opening[TaskId(1, 0)] == (FORGOTTEN,), "whoever ran it last may have left something open"
+    group.settle()
+    assert other.tasks | again.tasks == group.tasks()
 
 
 def test_weights_are_coarse() -> None:

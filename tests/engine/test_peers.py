@@ -11,8 +11,8 @@ import pytest
 from tests.brokers import ports
 from tests.brokers.proxy import Proxy
 from tidemill.engine.kafka import peers
-from tidemill.engine.kafka.peers import Peers, neighbours
-from tidemill.engine.kafka.userdata import Seat
+from tidemill.engine.kafka.peers import Peers
+from tidemill.engine.kafka.seats import MOST, Seat, neighbours
 
 ME, OTHER = "a" * 32, "b" * 32
 
@@ -30,7 +30,7 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 async def watching(address: str, process: str = f"{OTHER}.1") -> tuple[Peers, asyncio.Event]:
     wake = asyncio.Event()
     watcher = Peers(ME, wake, asyncio.ensure_future)
-    watcher.watch([Seat("me", f"{ME}.1", peer="127.0.0.1:1"), Seat("other", process, peer=address)], "me")
+    watcher.watch([Seat("other", process, peer=address)])
     return watcher, wake
 
 
@@ -218,7 +218,7 @@ def test_a_dead_member_is_told_once() -> None:
         await stranger.close()
         await asyncio.wait_for(watcher.noticed.wait(), 1)
         assert len(watcher.take()) == 1
-        watcher.watch([Seat("other", f"{OTHER}.1", peer="127.0.0.1:1")], "me")
+        watcher.watch([Seat("other", f"{OTHER}.1", peer="127.0.0.1:1")])
         await silent(watcher)
 
     with_stranger(test)
@@ -226,8 +226,8 @@ def test_a_dead_member_is_told_once() -> None:
 
 def test_everybody_watches_the_next_few_in_a_large_group() -> None:
     seats = [Seat(f"m{n:03}", f"p{n}", peer=f"h:{n}") for n in range(40)]
-    watchers = {seat.member: [s.member for s in neighbours(reversed(seats), seat.member)] for seat in seats}
+    watchers = {seat.member: [s.member for s in neighbours(seats, seat.member)] for seat in seats}
     assert watchers["m038"][:3] == ["m039", "m000", "m001"]
-    assert all(len(watched) == peers.MOST and member not in watched for member, watched in watchers.items())
+    assert all(len(watched) == MOST and member not in watched for member, watched in watchers.items())
     assert [seat.member for seat in neighbours(seats[:3], "m001")] == ["m002", "m000"]
-    assert all(sum(seat.member in watched for watched in watchers.values()) == peers.MOST for seat in seats)
+    assert all(sum(seat.member in watched for watched in watchers.values()) == MOST for seat in seats)
