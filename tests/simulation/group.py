@@ -22,16 +22,27 @@ __all__ = ["Group", "Member"]
 
 Key = tuple[str, int]
 Answer = Callable[..., None]
-NONE, MOVED, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, UNSTABLE = 0, 16, 22, 25, 27, 79, 88
+NONE, MOVED, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, FENCED, UNSTABLE = 0, 16, 22, 25, 27, 79, 82, 88
 
 
 class Member:
     """A member as the coordinator knows it."""
 
-    __slots__ = ("assignment", "awaits_join", "awaits_sync", "described", "id", "rebalance", "seen", "session")
+    __slots__ = (
+        "assignment",
+        "awaits_join",
+        "awaits_sync",
+        "described",
+        "id",
+        "instance",
+        "rebalance",
+        "seen",
+        "session",
+    )
 
-    def __init__(self, name: str, session: int, rebalance: int) -> None:
+    def __init__(self, name: str, instance: str | None, session: int, rebalance: int) -> None:
         self.id = name
+        self.instance = instance
         self.session = session
         self.rebalance = rebalance
         self.described = b""
@@ -64,8 +75,17 @@ class Group:
 
     # Members
 
-    def join(self, name: str, session: int, rebalance: int, described: bytes, answer: Answer) -> None:
+    def join(
+        self, name: str, instance: str | None, session: int, rebalance: int, described: bytes, answer: Answer
+    ) -> None:
         """`answer(code, generation, leader, member, members)`."""
+        if instance is not None and self._refused(name, instance):
+            answer(FENCED, -1, "", name, [])
+            return
+        if instance is not None and not name:
+            name, settled = self._seated(instance, session, rebalance, described, answer)
+            if settled:
+                return
         if not name:
             self._names += 1
             name = f"member-{self._names}"
@@ -79,7 +99,7 @@ class Group:
                 answer(UNKNOWN, -1, "", name, [])
                 return
             self.promised.discard(name)
-            member = self.members[name] = Member(name, session, rebalance)
+            member = self.members[name] = Member(name, None, session, rebalance)
             member.seen = self._now()
             self._watch(member)
         else:
@@ -93,9 +113,11 @@ class Group:
         member.awaits_join = answer
         self._prepare()
 
-    def sync(self, generation: int, name: str, assignments: Mapping[str, bytes], answer: Answer) -> None:
+    def sync(
+        self, generation: int, name: str, instance: str | None, assignments: Mapping[str, bytes], answer: Answer
+    ) -> None:
         """`answer(code, assignment)`."""
-        code = self._known(generation, name)
+        code = self._known(generation, name, instance)
         if code or self.state == "preparing":
             answer(code or REBALANCING, b"")
             return
@@ -115,8 +137,8 @@ class Group:
                     other.seen = self._now()
                     waiting(NONE, other.assignment)
 
-    def heartbeat(self, generation: int, name: str) -> int:
-        code = self._known(generation, name)
+    def heartbeat(self, generation: int, name: str, instance: str | None) -> int:
+        code = self._known(generation, name, instance)
         if code:
             return code
         self.members[name].seen = self._now()
@@ -147,16 +169,16 @@ class Group:
         self.generation, self.leader, written = self._written
         self.members = {}
         for one in written:
-            member = self.members[one.id] = Member(one.id, one.session, one.rebalance)
+            member = self.members[one.id] = Member(one.id, one.instance, one.session, one.rebalance)
             member.described, member.assignment, member.seen = one.described, one.assignment, self._now()
             self._watch(member)
         self.state = "stable" if self.members else "empty"
 
     # Offsets
 
-    def commit(self, generation: int, name: str, offsets: Mapping[Key, tuple[int, str]]) -> int:
+    def commit(self, generation: int, name: str, instance: str | None, offsets: Mapping[Key, tuple[int, str]]) -> int:
         """Outside a transaction."""
-        code = self._known(generation, name)
+        code = self._known(generation, name, instance)
         if code:
             return code
         self.members[name].seen = self._now()
@@ -202,7 +224,45 @@ class Group:
 
     # Generations
 
-    def _known(self, generation: int, name: str) -> int:
+    def _refused(self, name: str, instance: str) -> bool:
+        """Whether the place of this static member is another's by now."""
+        return bool(name) and any(one.instance == instance and one.id != name for one in self.members.values())
+
+    def _seated(
+        self, instance: str, session: int, rebalance: int, described: bytes, answer: Answer
+    ) -> tuple[str, bool]:
+        """A static member comes, or comes back: its new id, and whether it has its answer, the plan of its former self.
+
+        Whoever has the place until now is told so when it next says something.
+        """
+        self._names += 1
+        name = f"member-{self._names}"
+        before = next((one for one in self.members.values() if one.instance == instance), None)
+        member = Member(name, instance, session, rebalance)
+        member.described, member.seen = described, self._now()
+        if before is None:
+            self.members[name] = member
+            self._watch(member)
+            return name, False
+        member.assignment = before.assignment
+        self.members = {one.id: one for one in (member if old is before else old for old in self.members.values())}
+        for waiting, nothing in ((before.awaits_join, (-1, "", before.id, [])), (before.awaits_sync, (b"",))):
+            if waiting is not None:
+                waiting(FENCED, *nothing)
+        leads = self.leader == before.id
+        self._watch(member)
+        if self.state == "stable":
+            answer(NONE, self.generation, self.leader, name, [])
+        if leads:
+            self.leader = name
+        if self.state == "stable":
+            self._written = (self.generation, self.leader, tuple(self.members.values()))
+            return name, True
+        return name, False
+
+    def _known(self, generation: int, name: str, instance: str | None = None) -> int:
+        if instance is not None and self._refused(name, instance):
+            return FENCED
         if name not in self.members:
             return UNKNOWN
         return NONE if generation == self.generation else ILLEGAL

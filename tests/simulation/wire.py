@@ -105,8 +105,7 @@ def serve(cluster: Broker, request: Request[Any], answer: Answer) -> None:
 
 def join(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
-    session, rebalance, member = r.int32(), r.int32(), r.string() or ""
-    r.string()
+    session, rebalance, member, instance = r.int32(), r.int32(), r.string() or "", r.string()
     r.string()
     r.int32()
     r.string()
@@ -118,24 +117,23 @@ def join(cluster: Broker, r: Reader, answer: Answer) -> None:
             w.string(name).string(None).bytes(described)
         answer(w.done())
 
-    cluster.group.join(member, session, rebalance, r.bytes(), reply)
+    cluster.group.join(member, instance, session, rebalance, r.bytes(), reply)
 
 
 def sync(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
-    generation, member = r.int32(), r.string() or ""
-    r.string()
+    generation, member, instance = r.int32(), r.string() or "", r.string()
     assignments = {r.string() or "": r.bytes() for _ in r.count()}
 
     def reply(code: int, assignment: bytes) -> None:
         answer(Writer().int32(0).int16(code).bytes(assignment).done())
 
-    cluster.group.sync(generation, member, assignments, reply)
+    cluster.group.sync(generation, member, instance, assignments, reply)
 
 
 def heartbeat(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
-    answer(Writer().int32(0).int16(cluster.group.heartbeat(r.int32(), r.string() or "")).done())
+    answer(Writer().int32(0).int16(cluster.group.heartbeat(r.int32(), r.string() or "", r.string())).done())
 
 
 def asking(request: Request[Any]) -> str:
@@ -159,17 +157,28 @@ def leave(cluster: Broker, r: Reader, answer: Answer) -> None:
     answer(w.done())
 
 
+def describe_group(cluster: Broker, r: Reader, answer: Answer) -> None:
+    r.int32()
+    name, group = r.string() or "", cluster.group
+    stable = group.state == "stable"
+    w = Writer().int32(0).int32(1).int16(0).string(name).string("Stable" if stable else "Rebalancing")
+    w.string("consumer").string("tidemill").int32(len(group.members))
+    for member in group.members.values():
+        w.string(member.id).string(member.instance).string("client").string("host")
+        w.bytes(member.described if stable else b"").bytes(member.assignment if stable else b"")
+    answer(w.int32(0).done())
+
+
 def commit_offsets(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
-    generation, member = r.int32(), r.string() or ""
-    r.string()
+    generation, member, instance = r.int32(), r.string() or "", r.string()
     offsets: dict[tuple[str, int], tuple[int, str]] = {}
     for _ in r.count():
         topic = r.string() or ""
         for _ in r.count():
             number, offset, _epoch = r.int32(), r.int64(), r.int32()
             offsets[topic, number] = (offset, r.string() or "")
-    code = cluster.group.commit(generation, member, offsets)
+    code = cluster.group.commit(generation, member, instance, offsets)
     w = Writer().int32(0).int32(len(offsets))
     for topic, number in offsets:
         w.string(topic).int32(1).int32(number).int16(code)
@@ -234,6 +243,7 @@ SERVICES: dict[int, Callable[[Broker, Reader, Answer], None]] = {
     HEARTBEAT: heartbeat,
     13: leave,
     14: sync,
+    15: describe_group,
     22: init_producer_id,
     65: describe_transactions,
     66: list_transactions,
@@ -244,6 +254,7 @@ AWAY: dict[int, Callable[[Writer, int], bytes]] = {
     HEARTBEAT: lambda w, code: w.int16(code).done(),
     13: lambda w, code: w.int16(code).int32(0).done(),
     14: lambda w, code: w.int16(code).bytes(b"").done(),
+    15: lambda w, code: w.int32(1).int16(code).string("").string("").string("").string("").int32(0).int32(0).done(),
     22: lambda w, code: w.int16(code).int64(-1).int16(-1).tags().done(),
 }
 """Answers of a broker that is not the coordinator any more, or not yet. It takes commits of offsets a moment later."""
