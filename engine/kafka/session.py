@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 
 from typing_extensions import TypeVar
 
@@ -71,9 +72,8 @@ class Session:
 
     async def run(self) -> None:
         """Is a member until told to end, or refused for good."""
-        beside = [
-            self._background.spawn(work) for work in (self._burying.run(), tidy(self.wire, self.settings, self.state))
-        ]
+        works = (self._burying.run(), tidy(self.wire, self.settings, self.state))
+        beside = [self._background.spawn(work) for work in works]
         try:
             await self._live()
         except asyncio.CancelledError:
@@ -244,7 +244,7 @@ class Session:
             self._shared = led.shared
             log.info("generation %d of group %s: %d members", joined.generation, group, len(led.assignments))
             warn_of_size(group, led)
-        assignments = {} if led is None else led.assignments
+        assignments: Mapping[str, bytes] = {} if led is None else led.assignments
         request = sync_group(group, joined.generation, joined.member, instance, assignments)
         synced = await self._ask(request, self.settings.rebalance_timeout / 1000 + 10, "group")
         if synced.error in (Code.REBALANCE_IN_PROGRESS, Code.ILLEGAL_GENERATION):

@@ -206,7 +206,7 @@ def test_another_process_on_the_same_port_means_that_the_first_has_died() -> Non
 
 def test_members_that_are_gone_from_the_group_are_not_watched_any_more() -> None:
     async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
-        watcher.watch([], "me")
+        watcher.watch([])
         await stranger.close()
         await silent(watcher)
 

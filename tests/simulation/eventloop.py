@@ -98,7 +98,7 @@ class EventLoop(asyncio.AbstractEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         pass
 
-    def run_in_executor(self, executor: None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """What a thread would do is done a moment later: it touches nothing that others see."""
         future: asyncio.Future[Any] = self.create_future()
 
