@@ -18,6 +18,7 @@ from .alignment import alignment
 from .ids import TaskId
 
 __all__ = [
+    "ANY_TIME",
     "InternalTopic",
     "Partitioned",
     "Plan",
@@ -52,6 +53,11 @@ class Partitioned:
     parts: tuple[Synopsis, ...]
 
 
+ANY_TIME = dict.fromkeys(("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"), str((1 << 63) - 1))
+"""An internal topic takes records of any event time. Kafka's default is an hour ahead at most; brokers before 3.6 have
+neither setting, and no such bound."""
+
+
 @dataclass(frozen=True)
 class InternalTopic:
     """A topic the application makes for itself."""
@@ -70,8 +76,8 @@ class InternalTopic:
         """The topic's settings on the broker."""
         if self.kind == "changelog":
             kept = {"min.compaction.lag.ms": str(self.uncompacted)} if self.uncompacted else {}
-            return {"cleanup.policy": "compact", "delete.retention.ms": str(TOMBSTONES_KEPT_MS), **kept}
-        return {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "CreateTime"}
+            return {"cleanup.policy": "compact", "delete.retention.ms": str(TOMBSTONES_KEPT_MS), **kept, **ANY_TIME}
+        return {"cleanup.policy": "delete", "retention.ms": "-1", "message.timestamp.type": "CreateTime", **ANY_TIME}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .plan import InternalTopic
+from .plan import ANY_TIME, InternalTopic
 
-__all__ = ["misfits", "too_small"]
+__all__ = ["bounds_of_time", "misfits", "too_small"]
 
 REASONS = {
     "repartition": "otherwise the broker may change or delete records that are not processed yet",
@@ -38,6 +38,15 @@ def required(topic: InternalTopic) -> dict[str, str]:
         "retention.ms": "-1",
         "retention.bytes": "-1",
         "message.timestamp.type": "CreateTime",
+    }
+
+
+def bounds_of_time(topic: InternalTopic, found: Mapping[str, str]) -> dict[str, str]:
+    """The settings by which an internal topic that exists refuses event times that Tidemill writes, as they must be."""
+    return {
+        name: ANY_TIME[name]
+        for name in ANY_TIME
+        if name in topic.config and found.get(name, "") not in ("", ANY_TIME[name])
     }
 
 

@@ -79,7 +79,7 @@ class KafkaProducer:
         known: it is raised as Refused.
         """
         refused: list[Refused] = []
-        for out in outgoing:
+        for out in (Outgoing(*one) for one in outgoing):
             self._before(len(out.rows))
             with self._acting(f"write to topic {out.topic!r}"):
                 self._hand_over(out, refused, one_by_one)

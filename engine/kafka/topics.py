@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
+    ConfigEntry,  # pyright: ignore[reportPrivateImportUsage]
     ConfigResource,  # pyright: ignore[reportPrivateImportUsage]
     NewTopic,  # pyright: ignore[reportPrivateImportUsage]
     OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
@@ -26,8 +28,8 @@ from confluent_kafka.admin import (
 
 from ...state.store import TOMBSTONES_KEPT_MS
 from ..errors import Fatal, Retryable, TopologyError
-from ..plan import InternalTopic
-from ..topic_settings import misfits
+from ..plan import ANY_TIME, InternalTopic
+from ..topic_settings import bounds_of_time, misfits
 from .failures import error_of, explain, translate
 
 __all__ = ["Described", "Topics"]
@@ -127,21 +129,9 @@ class Topics:
         """
         existing = self.partitions()
         missing = [topic for topic in wanted if topic.name not in existing]
-        if missing:
-            futures = self._admin.create_topics(
-                [
-                    NewTopic(
-                        topic.name,
-                        num_partitions=topic.partitions,
-                        replication_factor=replication,
-                        config=topic.config,
-                    )
-                    for topic in missing
-                ],
-                request_timeout=self._timeout,
-            )
-            for topic in missing:
-                self._created(topic, futures[topic.name])
+        old = self._create(missing, replication, {})
+        if old:
+            self._create(old, replication, ANY_TIME)
         for topic in wanted:
             if topic.name in existing and existing[topic.name] != topic.partitions:
                 raise TopologyError(
@@ -222,13 +212,34 @@ class Topics:
                 raise Retryable(f"the topics {', '.join(waiting)} have no leaders yet")
             time.sleep(PAUSE_SECONDS)
 
-    def _created(self, topic: InternalTopic, future: Future[Any]) -> None:
+    def _create(
+        self, topics: Sequence[InternalTopic], replication: int, without: Mapping[str, str]
+    ) -> list[InternalTopic]:
+        """Creates topics; gives those whose settings the brokers do not know, as old ones do not know `ANY_TIME`."""
+        if not topics:
+            return []
+        made = [
+            NewTopic(
+                topic.name,
+                num_partitions=topic.partitions,
+                replication_factor=replication,
+                config={name: value for name, value in topic.config.items() if name not in without},
+            )
+            for topic in topics
+        ]
+        futures = self._admin.create_topics(made, request_timeout=self._timeout)
+        return [topic for topic in topics if not self._created(topic, futures[topic.name], last=bool(without))]
+
+    def _created(self, topic: InternalTopic, future: Future[Any], *, last: bool) -> bool:
+        """False when the broker does not know a setting; an error when it is the `last` attempt."""
         try:
             future.result(self._timeout + 5)
         except KafkaException as failure:
             error = error_of(failure)
             if error is not None and error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-                return
+                return True
+            if error is not None and error.code() == KafkaError.INVALID_CONFIG and not last:
+                return False
             if error is not None and error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
                 raise Fatal(
                     f"could not create the {topic.kind} topic {topic.name!r}: {explain(error)}. There are fewer "
@@ -237,12 +248,35 @@ class Topics:
             raise translate(failure, f"create the {topic.kind} topic {topic.name!r}") from failure
         except NotInTime as failure:
             raise Retryable(f"could not create the topic {topic.name!r}: no broker answered in time") from failure
+        return True
 
     def _check_settings(self, topics: list[InternalTopic]) -> None:
         found = self.settings([topic.name for topic in topics])
         wrong = [text for topic in topics if (text := misfits(topic, found[topic.name])) is not None]
         if wrong:
             raise TopologyError("; ".join(wrong))
+        for topic in topics:
+            bounds = bounds_of_time(topic, found[topic.name])
+            if bounds:
+                self._set(topic.name, bounds)
+
+    def _set(self, name: str, settings: Mapping[str, str]) -> None:
+        """Changes settings of an internal topic of an earlier version. Where that is not allowed, it says how to."""
+        entries = [
+            ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET) for entry, value in settings.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        futures = self._admin.incremental_alter_configs([resource], request_timeout=self._timeout)
+        try:
+            self._result(futures[resource], f"change the settings of topic {name!r}")
+        except Fatal as failure:
+            LOG.warning(
+                "%s. Records whose event time it does not take are errors until somebody calls `kafka-configs --alter "
+                "--entity-type topics --entity-name %s --add-config %s`",
+                failure,
+                name,
+                ",".join(f"{entry}={value}" for entry, value in settings.items()),
+            )
 
     def settings(self, names: Collection[str]) -> dict[str, dict[str, str]]:
         """The settings of topics by name."""

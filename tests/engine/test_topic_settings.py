@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tidemill.engine.connect import absent
-from tidemill.engine.plan import InternalTopic
-from tidemill.engine.topic_settings import misfits, too_small
+from tidemill.engine.plan import ANY_TIME, InternalTopic
+from tidemill.engine.topic_settings import bounds_of_time, misfits, too_small
 
 REPARTITION = InternalTopic("app-by-repartition", "repartition", 2, "by")
 CHANGELOG = InternalTopic("app-n-changelog", "changelog", 2, "n")
@@ -40,6 +40,16 @@ def test_a_setting_that_loses_records_is_named_with_the_command(
     said = misfits(topic, found) or ""
     assert f"the {topic.kind} topic {topic.name!r} has " in said
     assert said.endswith(f"--entity-name {topic.name} --add-config {added}`")
+
+
+@pytest.mark.parametrize("topic", [REPARTITION, CHANGELOG])
+def test_internal_topics_take_any_event_time(topic: InternalTopic) -> None:
+    assert topic.config.items() >= ANY_TIME.items()
+    assert bounds_of_time(topic, topic.config) == {}
+    assert bounds_of_time(topic, {**ANY_TIME, "message.timestamp.after.max.ms": "3600000"}) == {
+        "message.timestamp.after.max.ms": str((1 << 63) - 1)
+    }
+    assert bounds_of_time(topic, {"cleanup.policy": "delete"}) == {}, "a broker without the settings has no bound"
 
 
 def test_a_longer_lag_of_compaction_will_do() -> None:
