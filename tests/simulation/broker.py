@@ -71,6 +71,8 @@ class Broker:
         be."""
         self.deletions_kept = 24 * 60 * 60 * 1000
         """The `delete.retention.ms` of all topics."""
+        self.refuses: Callable[[str, bytes | None, bytes | None], bool] = lambda _topic, _key, _value: False
+        """Which records, by topic, key and value, are refused for what they are."""
         self.holds: Callable[[Marker], bool] = lambda _marker: False
         """Which markers do not arrive until a test lets them `land`."""
         self.held: list[Marker] = []

@@ -16,7 +16,7 @@ from tidemill.state.store import Store, unframe
 
 from .broker import Broker
 from .log import Entry
-from .programs import Program, Step, decoded
+from .programs import Program, Step, decoded, refused_echo, refused_state
 
 __all__ = ["Check"]
 
@@ -87,6 +87,7 @@ class Check:
         for step in self._program.steps:
             found += self._outputs(step)
         found += self._beats()
+        found += self._echoes()
         for task in self._plan.tasks():
             part = self._plan.part(task)
             step = self._step(part)
@@ -106,6 +107,8 @@ class Check:
         for key in self._keys(step):
             for entry in self.history[key]:
                 one = tm.int64.decode(entry.value or b"")
+                if not self._counts(one):
+                    continue
                 inputs.setdefault(step.key(tm.utf8.decode(entry.key or b""), one), []).append(one)
         written: dict[str, list[list[int]]] = {}
         for number in range(len(self._broker.topics[step.writes])):
@@ -126,6 +129,34 @@ class Check:
             if sorted(last) != sorted(wanted):
                 yield f"{step.writes}, {key}: {last} was written of {wanted}"
 
+    def refused(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
+        """Whether Kafka refuses a record of a program that echoes, for what it is."""
+        if value is None:
+            return False
+        if topic == self._program.echo:
+            return refused_echo(tm.int64.decode(value))
+        part = self._plan.parts[0]
+        step = self._step(part)
+        if topic != part.changelogs[step.store]:
+            return False
+        return any(
+            refused_state(one) for lists in self._decoded(part, step, [(key or b"", value)]).values() for one in lists
+        )
+
+    def _counts(self, one: int) -> bool:
+        """Whether an input record counts; one that leads to state that is refused is passed over."""
+        return not (self._program.echo and refused_state(one))
+
+    def _echoes(self) -> Iterator[str]:
+        """All that is not refused is written, and nothing else is lost with what is."""
+        topic = self._program.echo
+        for number in range(len(self._broker.topics[topic]) if topic else 0):
+            read = [tm.int64.decode(entry.value or b"") for entry in self.history[self._program.inputs[0], number]]
+            wanted = [one for one in read if self._counts(one) and not refused_echo(one)]
+            found = [tm.int64.decode(entry.value or b"") for entry in self._committed((topic, number))]
+            if found != wanted if self._exactly_once else not set(wanted) <= set(found):
+                yield f"{topic}, partition {number}: {found} was written of {wanted}"
+
     def _beats(self) -> Iterator[str]:
         """A process that lost its task without knowing would repeat a count."""
         if not (self._program.beats and self._exactly_once):
@@ -144,6 +175,8 @@ class Check:
         lists: Lists = {}
         for topic in step.reads:
             for entry in self.history.get((topic, number), ()):
+                if not self._counts(tm.int64.decode(entry.value or b"")):
+                    continue
                 if entry.offset < offsets.get((topic, number), 0):
                     rows = lists.setdefault(
                         step.key(tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")), []

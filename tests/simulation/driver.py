@@ -15,6 +15,7 @@ from tidemill.engine.config import Settings
 from tidemill.engine.errors import Retryable, Unsettled
 from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.opening import Ready
+from tidemill.operators.policy import ErrorPolicy
 
 from .broker import Broker
 from .check import Check
@@ -67,6 +68,8 @@ class Schedule:
             self.broker.create(topic.name, topic.partitions)
         self.check = Check(self.broker, self.program, self.plan, exactly_once=trouble.guarantee == "exactly_once")
         self.broker.before_delete = self.check.remember
+        if self.program.echo:
+            self.broker.refuses = self.check.refused
         self.settings = Settings(app_id=APP, guarantee=trouble.guarantee, **trouble.settings)  # pyright: ignore[reportArgumentType]
         self.processes: list[Process] = []
         self.disks: list[Disk] = []
@@ -194,6 +197,7 @@ class Schedule:
             self.settings,
             self.trouble.membership,
             self.trouble.failures,
+            ErrorPolicy.SKIP if self.program.echo else ErrorPolicy.FAIL,
         )
         process.at_ready = self._ready
         self.processes.append(process)

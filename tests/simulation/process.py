@@ -62,6 +62,7 @@ class Process:
         settings: Settings,
         membership: Mapping[str, Any],
         failures: float,
+        policy: ErrorPolicy = ErrorPolicy.FAIL,
     ) -> None:
         """`membership` replaces fields of the membership's settings; `failures` is of `SimulatedProducer`."""
         self.name = f"p{number}"
@@ -97,7 +98,7 @@ class Process:
         self.membership = clients.membership
         self.watch = Watch(partition(plan.topology), plan, clients.topics, settings, self.clock)
         self.recovery, self.loop = assemble(
-            plan, settings, clients, disk, self.clock, Stats(), ErrorPolicy.FAIL, EventLoopCalls(), self.watch
+            plan, settings, clients, disk, self.clock, Stats(), policy, EventLoopCalls(), self.watch
         )
         Process.starting = None
         self._watch(self.recovery)

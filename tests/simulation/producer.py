@@ -120,7 +120,12 @@ class SimulatedProducer:
     def poll(self, timeout: float) -> int:
         if timeout > 0:
             self._world.wait(lambda: bool(self._reports), int(timeout * 1000))
-        self._tell()
+        try:
+            self._tell()
+        except KafkaException as failure:
+            if self._reports:  # they are called with this exception set
+                raise SystemError("<built-in method> returned a result with an exception set") from failure
+            raise
         served, self._reports = self._reports, []
         for report, error, message in served:
             report(error, message)
@@ -249,8 +254,12 @@ class SimulatedProducer:
         if not self._broker.reachable(self._owner.name):
             return False
         sent, self._queue = self._queue[:count], self._queue[count:]
+        bad = {(row.topic, row.partition) for row in sent if self._broker.refuses(row.topic, row.key, row.value)}
         for at, row in enumerate(sent):
             key = (row.topic, row.partition)
+            if key in bad:
+                self._refuse(row)
+                continue
             try:
                 if self._name is not None and key not in self._added:
                     self._add(key)
@@ -265,6 +274,15 @@ class SimulatedProducer:
                 self._reports.append((row.report, None, Delivered(row, offset)))
         self._world.note(self._owner.name, "sent", len(sent))
         return True
+
+    def _refuse(self, row: Queued) -> None:
+        """A batch is refused as a whole, whichever record it is for."""
+        if self._name is not None:
+            self._queue.clear()
+            self._abortable(KafkaError.INVALID_TIMESTAMP, "Broker: Invalid timestamp")
+        if row.report is not None:
+            error = KafkaError(KafkaError.INVALID_TIMESTAMP, "Broker: Invalid timestamp")
+            self._reports.append((row.report, error, Delivered(row, -1)))
 
     def _append(self, transaction: Transaction | None, row: Queued) -> int:
         key = (row.topic, row.partition)
@@ -282,6 +300,8 @@ class SimulatedProducer:
             def arrive() -> None:
                 for row in rows:
                     if self._name is not None and (row.topic, row.partition) not in added:
+                        return
+                    if self._broker.refuses(row.topic, row.key, row.value):
                         return
                     try:
                         self._append(transaction, row)

@@ -41,10 +41,14 @@ class Program:
     beats: str = ""
     """The topic of a step that counts by the wall clock, if there is one: 1, 2, 3 and so on for each key."""
 
+    echo: str = ""
+    """The topic of a step that writes each input record again, if there is one. Then Kafka refuses what `refused_echo`
+    and `refused_state` say, and the policy is to skip."""
+
     @property
     def topics(self) -> tuple[str, ...]:
         """All that it reads and writes, without those that it makes for itself."""
-        return (*self.inputs, *(step.writes for step in self.steps), *((self.beats,) if self.beats else ()))
+        return (*self.inputs, *(step.writes for step in self.steps), *filter(None, (self.beats, self.echo)))
 
 
 def seen_again(so_far: Ids, one: int) -> Ids:
@@ -125,6 +129,22 @@ def ticking(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     source.process(Beat).named("beat").to("beats", key=tm.utf8, value=tm.int64)
 
 
+def refused_echo(one: int) -> bool:
+    """Whether Kafka refuses a record as output."""
+    return one % 5 == 3
+
+
+def refused_state(one: int) -> bool:
+    """Whether Kafka refuses state that has seen a record."""
+    return one % 7 == 4
+
+
+def refusing(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    source = stream(app, "in")
+    source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+    source.to("echo", key=tm.utf8, value=tm.int64)
+
+
 SEEN = Step(("in",), "seen", "out", same)
 PROGRAMS: Final = {
     program.name: program
@@ -139,6 +159,7 @@ PROGRAMS: Final = {
             two_steps,
         ),
         Program("ticking", ("in",), (SEEN,), ticking, beats="beats"),
+        Program("refusing", ("in",), (SEEN,), refusing, echo="echo"),
         Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),
     )
 }
