@@ -32,6 +32,7 @@ GROUP: Final = "Group membership and transactions"
 PLACEMENT: Final = "Placement of tasks"
 TOPICS: Final = "Topics and Kafka"
 SERVE: Final = "Metrics, health and log"
+HEARTBEAT_MS: Final = 3_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +154,12 @@ class Settings:
         kinds.duration(at_least=1000),
         "How long the group waits for a silent member before it gives its tasks to others.",
     )
-    heartbeat_interval: int = declare(
-        3_000,
+    heartbeat_interval: int | None = declare(
+        None,
         GROUP,
-        kinds.duration(at_least=100),
-        "How often a member says that it is alive; at most a third of `session_timeout`.",
+        kinds.optional(kinds.duration(at_least=100)),
+        "How often a member says that it is alive; at most a third of `session_timeout`. Unless it is set: that third, "
+        "but at least every 3 s.",
     )
     max_poll_interval: int = declare(
         300_000,
@@ -337,6 +339,11 @@ class Settings:
         return self.workers != 1 or self.autoscale is not None
 
     @property
+    def heartbeat(self) -> int:
+        """How often a member says that it is alive, in ms."""
+        return self.heartbeat_interval or min(HEARTBEAT_MS, self.session_timeout // 3)
+
+    @property
     def member_instance_id(self) -> str | None:
         """The group.instance.id of this process, None for a dynamic member."""
         if self.instance_id is None or not self.supervised:
@@ -369,9 +376,9 @@ def at_odds(settings: Settings) -> list[str]:
     """One sentence for each rule between settings that does not hold."""
     problems: list[str] = []
     show = format_duration
-    if settings.heartbeat_interval * 3 > settings.session_timeout:
+    if settings.heartbeat * 3 > settings.session_timeout:
         problems.append(
-            f"heartbeat_interval ({show(settings.heartbeat_interval)}) must be at most a third of session_timeout "
+            f"heartbeat_interval ({show(settings.heartbeat)}) must be at most a third of session_timeout "
             f"({show(settings.session_timeout)}), or one lost heartbeat costs the membership: set it to "
             f"{show(settings.session_timeout // 3)!r} or less"
         )

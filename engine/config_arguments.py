@@ -39,7 +39,7 @@ class Arguments(TypedDict, total=False):
     stop_timeout: Duration
     instance_id: str | None
     session_timeout: Duration
-    heartbeat_interval: Duration
+    heartbeat_interval: Duration | None
     max_poll_interval: Duration
     rebalance_timeout: Duration
     commit_hold: Duration

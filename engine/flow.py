@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Valves", "commit_due", "commit_interval", "flush_due", "horizons", "turn_ends", "valves"]
+__all__ = ["Valves", "commit_due", "flush_due", "horizons", "turn_ends", "valves"]
 
 Key = tuple[str, int]
 LATEST = (1 << 63) - 1
@@ -49,14 +49,6 @@ def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pen
     since the last commit.
     """
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
-
-
-def commit_interval(wanted: int, transaction_timeout: int | None) -> int:
-    """How often to commit, in ms; with transactions, before the broker ends one.
-
-    A transaction is never open for longer than half of its time-out, but for what a single record takes.
-    """
-    return wanted if transaction_timeout is None else min(wanted, transaction_timeout // 2)
 
 
 def turn_ends(began: int, last_commit: int, interval: int) -> int:

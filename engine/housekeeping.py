@@ -57,13 +57,16 @@ class Flushing:
         """When a task's stores were last written to disk."""
 
     def turn(self, tasks: Iterable[Task]) -> None:
-        """Begins to write the stores of one task for which that is due. Call it after a commit."""
+        """Begins to write the stores of one task: of those for which it is due, the one that has waited longest.
+
+        Call it after a commit.
+        """
         now = self._clock.monotonic()
-        for task in tasks:
-            if flush_due(task.unflushed, now - self._flushed.setdefault(task.id, now)):
-                task.flush()
-                self._flushed[task.id] = now
-                return
+        due = [task for task in tasks if flush_due(task.unflushed, now - self._flushed.setdefault(task.id, now))]
+        if due:
+            longest = min(due, key=lambda task: self._flushed[task.id])
+            longest.flush()
+            self._flushed[longest.id] = now
 
     def forget(self, task: TaskId) -> None:
         """The task is not here any more."""

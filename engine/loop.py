@@ -26,7 +26,7 @@ from .clock import Clock
 from .config import Settings
 from .errors import Fenced, Refused, Retryable, StateCorrupt, StateUnusable, TidemillError, Unsettled
 from .failpoints import hit
-from .flow import commit_due, commit_interval, turn_ends
+from .flow import commit_due, turn_ends
 from .global_tables import GlobalTables
 from .housekeeping import Flushing, Purging
 from .ids import TaskId
@@ -80,10 +80,7 @@ class Loop:
         self._settings = settings
         self._intake = intake
         self._writer = writer
-        transactional = settings.guarantee == "exactly_once"
-        self._interval = commit_interval(
-            settings.commit_interval, settings.transaction_timeout if transactional else None
-        )
+        self._interval = settings.commit_interval
         self._membership = membership
         self._recovery = recovery
         self._identity = identity

@@ -192,7 +192,7 @@ def membership_settings(plan: Plan, settings: Settings, process: str, stores: Lo
         node=platform.node(),
         review_interval=settings.balance_interval,
         session_timeout=settings.session_timeout,
-        heartbeat_interval=settings.heartbeat_interval,
+        heartbeat_interval=settings.heartbeat,
         rebalance_timeout=settings.rebalance_timeout,
         max_poll_interval=settings.max_poll_interval,
         transaction_timeout=settings.transaction_timeout,

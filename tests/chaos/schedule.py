@@ -1,8 +1,9 @@
 """What is done to whom and when: a list made from a seed before anything runs. Pure.
 
-Faults are drawn from a shuffled deck, so that a short run has each kind too, and each has its end in the list. The
-maker keeps a model of who is up and what is being done to them, so a fault always has somebody to hit. Which broker
-leads or coordinates is known only when the time comes; the list says the role.
+Faults are drawn from a shuffled deck, so that a run of a few minutes has each kind, and each has its end in the list.
+What needs all instances at once is waited for when chance has not made room for it in time. The maker keeps a model of
+who is up and what is being done to them, so a fault always has somebody to hit. Which broker leads or coordinates is
+known only when the time comes; the list says the role.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def make(seed: int, duration: float, *, brokers: bool = True) -> list[Act]:
     while now < duration - 3.0:
         if len(deck) < len(whole):
             deck += model.chance.sample(whole, len(whole))
-        drawn = next((kind for kind in deck if inflict(model, kind, now)), None)
+        waits = now > duration * 2 / 3 and not any(act.do == "kill-all" for act in model.acts)
+        drawn = next((kind for kind in (["kill-all"] if waits else deck) if inflict(model, kind, now)), None)
         if drawn is not None:
             deck.remove(drawn)
         now = round(now + model.between(0.5, 3.0), 2)

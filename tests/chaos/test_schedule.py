@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from .schedule import BEGIN, BROKER_FAULTS, FEWEST, INSTANCE_FAULTS, SLOTS, Act, make, plain
@@ -26,6 +26,7 @@ def test_a_seed_is_a_schedule(seed: int, duration: float) -> None:
 
 
 @given(SEEDS)
+@example(2847)
 def test_three_minutes_have_every_fault(seed: int) -> None:
     assert kinds(make(seed, 180)) >= EVERY
     assert not kinds(make(seed, 180, brokers=False)) & set(BROKER_FAULTS)

@@ -55,7 +55,10 @@ def test_settings_are_frozen_and_keep_passwords_to_themselves() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"session_timeout": 6_000}, "heartbeat_interval (3s) must be at most a third of session_timeout (6s)"),
+        (
+            {"session_timeout": 6_000, "heartbeat_interval": 3_000},
+            "heartbeat_interval (3s) must be at most a third of session_timeout (6s)",
+        ),
         ({"transaction_timeout": 30_500}, "rebalance_timeout and commit_hold together (30s500ms)"),
         ({"commit_interval": 30_001}, "commit_interval (30s1ms) must be at most half of transaction_timeout (1m)"),
         ({"near_leaders": True}, "this process does not know where it is: set rack as well"),
@@ -80,9 +83,15 @@ def test_settings_just_within_the_rules() -> None:
     )
 
 
+@pytest.mark.parametrize(("session", "heartbeat"), [(45_000, 3_000), (9_000, 3_000), (6_000, 2_000), (1_000, 333)])
+def test_the_heartbeat_follows_the_session_timeout(session: int, heartbeat: int) -> None:
+    assert Settings(app_id="views", session_timeout=session).heartbeat == heartbeat
+    assert Settings(app_id="views", session_timeout=session, heartbeat_interval=200).heartbeat == 200
+
+
 def test_all_that_is_at_odds_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        Settings(app_id="views", session_timeout=1_000, transaction_timeout=1_000)
+        Settings(app_id="views", session_timeout=1_000, heartbeat_interval=500, transaction_timeout=1_000)
     assert len(str(caught.value).split("\n")) == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.flow import commit_due, commit_interval, horizons, turn_ends, valves
+from tidemill.engine.flow import commit_due, horizons, turn_ends, valves
 
 A, B = ("a", 0), ("a", 1)
 
@@ -32,13 +32,6 @@ def test_a_commit_is_due_by_time_or_by_dirty_bytes_and_only_when_there_is_someth
     assert not commit_due(99, 100, 500, 1000, pending=True)
     assert commit_due(0, 100, 501, 1000, pending=True)
     assert not commit_due(1000, 100, 900, 1000, pending=False)
-
-
-def test_a_transaction_is_committed_long_before_it_times_out() -> None:
-    assert commit_interval(100, 60_000) == 100
-    assert commit_interval(100, None) == 100
-    assert commit_interval(600_000, 60_000) == 30_000
-    assert commit_interval(600_000, None) == 600_000
 
 
 def test_a_turn_ends_when_a_commit_is_due_but_has_some_time_at_least_and_at_most() -> None:

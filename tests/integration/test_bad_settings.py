@@ -47,7 +47,7 @@ def test_all_that_is_wrong_is_said_at_once(program: Program) -> None:
         ("state_memory", "64 megs", ["TIDEMILL_STATE_MEMORY", "'64 megs'", "is not a size"]),
         ("web", "http", ["TIDEMILL_WEB", "'http'"]),
         ("broker", "localhost", ["TIDEMILL_BROKER", "localhost", "9092"]),
-        ("session_timeout", "3s", ["heartbeat_interval", "a third of session_timeout", "'1s'"]),
+        ("heartbeat_interval", "16s", ["heartbeat_interval", "a third of session_timeout", "'15s'"]),
         ("librdkafka_enable_auto_commit", "true", ["enable.auto.commit"]),
         ("librdkafka_queued_min_mesages", "5", ["queued.min.mesages", "queued.min.messages"]),
     ],
