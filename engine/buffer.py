@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from ..operators.record import Record
 
-__all__ = ["InputBuffer", "Run"]
+__all__ = ["InputBuffer", "Run", "within"]
 
 Key = tuple[str, int]
 
@@ -115,15 +115,15 @@ class InputBuffer:
         if until is not None and (bound is None or until < bound):
             bound = until
         if bound is not None:
-            count = _within(best.chunks[0], count, bound)
+            count = within(best.chunks[0], count, bound)
             if count == 0:
                 return None
         return self._take(best, count)
 
     def next_time(self) -> int | None:
-        """The event time of the oldest head, None when nothing waits."""
+        """The event time of the oldest head, None when nothing waits; -1 for a batch without records, which is next."""
         heads = [queue.chunks[0].head for queue in self._inputs if queue.chunks]
-        return min((head.timestamp for head in heads if head is not None), default=None)
+        return min((-1 if head is None else head.timestamp for head in heads), default=None)
 
     def _passed_by(self, best: _Input) -> int:
         """The newest time that records of the next input may have without passing another input's head."""
@@ -196,7 +196,7 @@ class InputBuffer:
             queue.caught_up = False
 
 
-def _within(chunk: _Chunk, count: int, bound: int) -> int:
+def within(chunk: _Chunk, count: int, bound: int) -> int:
     """How many of the first `count` records of a chunk are not newer than the bound."""
     start = chunk.start
     for taken in range(count):

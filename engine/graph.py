@@ -65,7 +65,7 @@ class _Step:
         self.time = -1
         """What it was last told the time is, where it goes by watermarks."""
         if node.watermark is None:
-            self.asked["advance"] = self.oldest = None
+            self.asked["advance"] = None
 
     @property
     def writes(self) -> bool:
@@ -122,7 +122,7 @@ class Graph:
         self._times = [-1 if node in marked else FOREVER for node, _ in slots]
         """What the readers of a slot may be told the time is; no bound where it is not told."""
         self._clocks = [slot for (node, _), slot in slots.items() if node in marked and (node, 0) in entries]
-        self.held = False
+        self.held = bool(self._clocks)
         """True when steps wait to be told the time, until records before them have been sent on."""
         self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
         self._shared = _shared_sinks(steps)
@@ -177,6 +177,11 @@ class Graph:
     def time_of(self, node: int) -> int:
         """The time of a step that goes by watermarks, such as a repartition's: nothing older comes to it any more."""
         return next(step.time for step in self._steps if step.node.id == node)
+
+    def not_beyond_waiting(self, time: int) -> int:
+        """A time, or that of the oldest record which waits in any step when that is older."""
+        waiting = (step.oldest() for step in self._steps if step.oldest is not None)
+        return min([time, *(oldest for oldest in waiting if oldest is not None)])
 
     def _ask(self, question: Question, now: int, origin: Origin) -> list[Outgoing]:
         if question.method not in self._asked:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ..operators.errors import TopologyError
 from ..operators.topology import Node, OperatorState, Repartition, Source, Topology
 from ..state.store import TOMBSTONES_KEPT_MS
 from .alignment import alignment
+from .groups import Groups
 from .ids import TaskId
+from .marking import Marking, markings
 
 __all__ = [
     "ANY_TIME",
@@ -98,6 +100,8 @@ class SubTopology:
     alignment: int | None = None
     """By how many ms of event time its tasks may run apart, so that what they write to a repartition topic is not late
     for a step behind it; None when that does not matter."""
+    marking: Marking = field(default_factory=Marking)
+    """Where its tasks are told the time, and where they tell it."""
     reads: tuple[str, ...] = ()
     """What it is written to read: topics and patterns, whatever these match at the moment."""
 
@@ -161,7 +165,7 @@ class Plan:
 
 def partition(topology: Topology) -> Partitioned:
     """Cuts a topology into the parts that run together: those connected without a repartition between them."""
-    groups = _Groups()
+    groups = Groups()
     readers: dict[object, object] = {}
     for node in topology.nodes:
         groups.add(node.id)
@@ -249,9 +253,11 @@ def plan(
                 writes,
                 changelogs,
                 alignment(topology, nodes),
-                tuple(reads),
+                reads=tuple(reads),
             )
         )
+    found = markings(parts)
+    parts = [replace(part, marking=found[part.id]) for part in parts]
     return Plan(app_id, topology, tuple(parts), tuple(topic for topic in internal if topic.partitions))
 
 
@@ -282,25 +288,6 @@ def _refuse_shared_topics(topology: Topology, topics: Mapping[int, tuple[str, ..
                     f"topic {name!r} is read by two sources ({readers[name]!r} and {mine!r}, one of them by a "
                     "pattern); narrow the pattern so that each topic is read once"
                 )
-
-
-class _Groups:
-    """Union-find."""
-
-    def __init__(self) -> None:
-        self._parent: dict[object, object] = {}
-
-    def add(self, item: object) -> None:
-        self._parent.setdefault(item, item)
-
-    def root(self, item: object) -> object:
-        while self._parent[item] != item:
-            item = self._parent[item]
-        return item
-
-    def join(self, one: object, other: object) -> None:
-        self.add(other)
-        self._parent[self.root(one)] = self.root(other)
 
 
 class _Widths:

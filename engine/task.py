@@ -19,17 +19,18 @@ from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing, Record
-from ..operators.topology import OperatorState, Rows
+from ..operators.topology import OperatorState, Repartition, Rows
 from ..state.cache import StateCache
 from ..state.store import Corrupt, Position, Store
-from .buffer import InputBuffer
+from .buffer import Run
 from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
 from .sealed import Sealed
+from .task_time import TaskTime
 from .topic_ids import TopicIds
-from .watermarks import NOTHING, Seen, Watermarks
+from .watermarks import NOTHING, Seen
 
 __all__ = ["Sealed", "Task"]
 
@@ -81,12 +82,13 @@ class Task:
         self._graph = Graph(part, self.caches, policy, calls, global_tables, task.partition)
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
-        self._buffer = InputBuffer(self.inputs)
+        self._nodes = {node.id: node for _, node in part.inputs}
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
         self._committed_seen: dict[Key, Seen] = dict(seen or {})
-        self._watermarks = self._watermarks_of(self._committed_seen)
+        self._time = TaskTime(part, task.partition, self.inputs, self._committed_seen)
+        self._buffer = self._time.buffer(part)
         self._newest = self._newest_of(self._committed_seen)
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
@@ -119,10 +121,11 @@ class Task:
             if newer is None:
                 return
             batch = newer
-        records = self._decode(node, reader, batch)
+        left, extra = self._time.take(key, batch) if isinstance(self._nodes[node], Repartition) else (batch, 0)
+        records = [] if left is None else self._decode(node, reader, left)
         for cache in self.caches.values() if reader.odd_keys else ():
             cache.by_bytes()
-        self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size)
+        self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size + extra)
 
     def _decode(self, node: int, reader: Decoder, batch: Batch) -> list[Any]:
         records: list[Any] = []
@@ -174,13 +177,12 @@ class Task:
         records = self.taken = run.records
         if left_out:
             records = [one for one in records if (run.topic, run.partition, one.offset) not in left_out]
-        outgoing: list[Outgoing] = []
+        outgoing: list[Outgoing] = [] if self._time.begun else self.tell(now)
+        try:
+            outgoing += self._run(run._replace(records=records), now)
+        except Corrupt as failure:
+            raise StateCorrupt(self._name, str(failure)) from failure
         if records:
-            origin = self.origin = Origin(self._name, run.topic, run.partition)
-            try:
-                outgoing = self._run((run.topic, run.partition), records, now, origin)
-            except Corrupt as failure:
-                raise StateCorrupt(self._name, str(failure)) from failure
             newest = max([record.timestamp for record in records])
             if newest > self.stream_time:
                 self.stream_time = newest
@@ -192,43 +194,42 @@ class Task:
         self._wrote |= bool(outgoing)
         return outgoing
 
-    def _run(self, key: Key, records: list[Any], now: int, origin: Origin) -> list[Outgoing]:
+    def _run(self, run: Run, now: int) -> list[Outgoing]:
         """Walks records through the steps, and tells them the time where it goes on."""
-        source = self._readers[key[0]][0]
-        if self._watermarks is None:
-            return self._graph.run(source, records, now, origin)
+        source = self._readers[run.topic][0]
+        origin = self.origin = Origin(self._name, run.topic, run.partition)
         outgoing: list[Outgoing] = []
-        for stretch, time in self._watermarks.cut(key, records, now):
-            outgoing += self._graph.run(source, stretch, now, origin)
+        for records, time, offset in self._time.stretches(
+            (run.topic, run.partition), run.records, run.next_offset, now
+        ):
+            if records:
+                outgoing += self._graph.run(source, records, now, origin)
             if time is not None:
-                outgoing += self._graph.advance(time, stretch[-1].offset, now, origin)
+                outgoing += self._graph.advance(time, offset, now, origin)
         return outgoing + self._told_at_last(now, origin)
 
     def _told_at_last(self, now: int, origin: Origin) -> list[Outgoing]:
         """Tells steps the time that had to wait for records before them, as far as those have been sent on."""
-        if self._watermarks is None or not self._graph.held:
-            return []
-        return self._graph.advance(self._watermarks.time, -1, now, origin)
-
-    def _watermarks_of(self, seen: Mapping[Key, Seen]) -> Watermarks | None:
-        nodes = dict(self.part.inputs)
-        inputs = {key: mark for key in self.inputs if (mark := nodes[key[0]].watermark) is not None}
-        return Watermarks(inputs, seen) if inputs else None
+        time = self._time.now
+        return [] if time is None or not self._graph.held else self._graph.advance(time, -1, now, origin)
 
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
         origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition)
         try:
             outgoing = self._graph.tick(now, origin)
-            if self._watermarks is not None:
-                time = self._watermarks.quiet(now, self._buffer.at_end)
-                if time is not None:
-                    outgoing += self._graph.advance(time, -1, now, origin)
-            outgoing += self._told_at_last(now, origin)
+            time = self._time.quiet(now, self._buffer.at_end)
+            if time is not None:
+                outgoing += self._graph.advance(time, -1, now, origin)
+            outgoing += self._told_at_last(now, origin) + self.tell(now)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure
         self._wrote |= bool(outgoing)
         return outgoing
+
+    def tell(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
+        """What those that read the task's repartition topics are to know of its time now."""
+        return self._time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
 
     @property
     def calling(self) -> int:
@@ -265,8 +266,7 @@ class Task:
         if not offsets and self.inputs and (changes or self._wrote):
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
-        if self._watermarks is not None:
-            seen.update(self._watermarks.seen())
+        seen.update(self._time.seen())
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics)
         return self._sealed
 
@@ -308,8 +308,8 @@ class Task:
         self._decode_errors = {}
         self._graph.close()
         self._graph = Graph(self.part, self.caches, self._policy, self._calls, self._global_tables, self.id.partition)
-        self._buffer.clear()
-        self._watermarks = self._watermarks_of(self._committed_seen)
+        self._time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
+        self._buffer = self._time.buffer(self.part)
         self._next.clear()
         self._newest = self._newest_of(self._committed_seen)
         self._sealed = None

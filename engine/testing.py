@@ -27,6 +27,7 @@ from .global_rows import GlobalRows
 from .ids import TaskId
 from .inquiry import of_row
 from .kafka.murmur2 import murmur2_partition
+from .marks import is_mark
 from .plan import partition, plan
 from .task import Task
 
@@ -208,12 +209,12 @@ class TopologyDriver:
                 timestamp,
                 tuple(headers) if headers else (),
             )
-            for raw_key, raw_value, timestamp, headers, _ in self._written.pop(topic, [])
+            for raw_key, raw_value, timestamp, headers, _ in self.read_bytes(topic)
         ]
 
     def read_bytes(self, topic: str) -> list[Row]:
         """The records written to a topic since the last call, as bytes."""
-        return self._written.pop(topic, [])
+        return [row for row in self._written.pop(topic, []) if not is_mark(row[0], row[1], row[3])]
 
     def store(self, name: str) -> StoreReader:
         """The contents of a step's store."""
@@ -324,6 +325,11 @@ class TopologyDriver:
                 if outgoing is not None:
                     moving = True
                     self._route(task, outgoing)
+            if not moving:
+                for task in self._tasks.values():
+                    told = task.tell(self.clock.now(), at_once=True)
+                    moving |= bool(told)
+                    self._route(task, told)
             calling = [task for task in self._tasks.values() if task.calling]
             if calling and not moving:
                 self._calls.wait(CALL_SECONDS)

@@ -226,13 +226,10 @@ class Draft:
         return wanted
 
     def _watermarks(self) -> list[Watermark | None]:
-        """For each step, how its time is told; for a repartition, how that of its readers is."""
+        """For each step, how its time is told."""
         found: list[Watermark | None] = []
         for step in self._steps:
-            watermark = step.watermark or together(found[edge.node] for edge in step.inputs)
-            if watermark is not None and step.kind == "repartition":
-                watermark = watermark.behind_a_repartition()
-            found.append(watermark)
+            found.append(step.watermark or together(found[edge.node] for edge in step.inputs))
         return found
 
 

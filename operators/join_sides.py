@@ -45,9 +45,11 @@ class Chunk(msgspec.Struct, gc=False):
 class Side:
     """The records of one side that may still be matched."""
 
-    __slots__ = ("_bucket", "_cache", "_edge", "_swept", "_window", "newest")
+    __slots__ = ("_bucket", "_by_records", "_cache", "_edge", "_swept", "_window", "newest")
 
-    def __init__(self, cache: StateCache[Slot, Any], window: JoinWindow) -> None:
+    def __init__(self, cache: StateCache[Slot, Any], window: JoinWindow, *, by_records: bool = True) -> None:
+        """What is of no more use is told by the newest record of the side, or, not `by_records`, by `reach` alone."""
+        self._by_records = by_records
         self._cache = cache
         self._window = window
         self._bucket = window.bucket
@@ -55,7 +57,7 @@ class Side:
         self.begin(-1)
 
     def begin(self, newest: int) -> None:
-        """Takes up the largest event time of a record of this side."""
+        """Takes up how far this side has come: the largest event time of its records, or what was last reached."""
         self.newest = newest
         self._edge = self._window.next_sweep(newest)
 
@@ -100,9 +102,10 @@ class Side:
     def add(self, key: Any, timestamp: int, value: Any) -> None:
         """Remembers a record, and forgets what its time makes useless."""
         if timestamp > self.newest:
-            self.newest = timestamp
-            if timestamp >= self._edge:
-                self._sweep()
+            if self._by_records:
+                self.newest = timestamp
+                if timestamp >= self._edge:
+                    self._sweep()
         elif timestamp < self._window.kept_from(self.newest):
             return
         start = timestamp - timestamp % self._bucket
@@ -122,6 +125,13 @@ class Side:
             chunk.values.insert(place, value)
         cache[slot] = chunk
         cache.dirty_add(slot)
+
+    def reach(self, time: int) -> None:
+        """From now on only records of this time or newer look for matches."""
+        if time - 1 > self.newest:
+            self.newest = time - 1
+            if self.newest >= self._edge:
+                self._sweep()
 
     def _sweep(self) -> None:
         self._edge = self._window.next_sweep(self.newest)

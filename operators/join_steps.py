@@ -109,6 +109,7 @@ def join_table(
                 stores=(state,),
                 keyed=True,
                 tagged=True,
+                in_order=True,
             )
 
         return node

@@ -5,7 +5,7 @@ that side that found nothing comes out alone, when its window has closed. The ru
 Kafka Streams (`KStreamKStreamJoin`), as its recorded cases show them:
 
     stream time is that of both sides, moved by records without a key or a value too
-    a side is seen as far back as its own newest record says
+    a side is seen as far back as its own newest record says, or, behind a watermark, as time does
     an unmatched record whose window has passed, not counting the grace, comes out at once
     those that waited come out before the results of the record that moved time, which must not be a late one
 
@@ -78,7 +78,7 @@ class StreamJoin:
         self._window = window
         self._function = function
         self._unmatched = unmatched
-        self._left, self._right = Side(sides[0], window), Side(sides[1], window)
+        self._left, self._right = (Side(side, window, by_records=not watermarked) for side in sides)
 
         def reversed_function(mine: Any, other: Any) -> Any:
             return function(other, mine)
@@ -129,6 +129,8 @@ class StreamJoin:
         reach = min(window.before, window.after) + window.grace
         if time > self._time and (offset >= 0 or (unmatched is not None and unmatched.oldest + reach < time)):
             self._time = time
+            self._left.reach(time)
+            self._right.reach(time)
         try:
             if unmatched is not None and unmatched.oldest + reach < self._time:
                 self._give_up(unmatched, offset, done)
@@ -213,7 +215,10 @@ class StreamJoin:
                     raise UnmatchedFailed(Record(waiting.key, value, newest, (), offset)) from error
                 done.append(Record(waiting.key, result, newest, (), offset))
             unmatched.keep(waiting, [])
-        unmatched.looked(newest)
+        if self._watermarked:
+            unmatched.first_waits()
+        else:
+            unmatched.looked(newest)
 
 
 def _one_by_one(

@@ -128,6 +128,7 @@ def temporal_join(
                 stores=tuple(stores),
                 keyed=True,
                 tagged=True,
+                in_order=True,
                 behind=wait,
             )
 

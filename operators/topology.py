@@ -123,6 +123,9 @@ class Node:
     """Global tables that it looks into, by the names of their stores: `build` finds them among the caches."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
+    in_order: bool = False
+    """True when its inputs are to be taken in order of event time as long as there is a backlog: a stream with a table.
+    """
     behind: int = 0
     """How many ms what it sends may be older than its own time: steps downstream are told a time that much older."""
 

@@ -104,6 +104,13 @@ class Unmatched:
         if right is None and left is None:
             self._order = Listed(self._encode_key)
 
+    def first_waits(self) -> None:
+        """Remembers from when on something does wait. Where time goes by watermarks nothing is given up later than it
+        can be, for steps downstream do not wait for it longer."""
+        order = self._ordered()
+        firsts = [slot.timestamp for slot in (order.first(RIGHT), order.first(LEFT)) if slot is not None]
+        self.oldest = min(firsts, default=NOTHING)
+
     def _after(self, order: Listed | Scanned, seen: Waiting) -> int:
         """The time of the record that follows the first one of a slot, or of that one when none does."""
         entry = self._cache[seen]

@@ -9,7 +9,7 @@ in `engine/watermarks.py`; a step is told by `advance`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .durations import Duration, format_duration, parse_duration
 
@@ -25,22 +25,11 @@ class Watermark:
 
     bound: int
     idle: int | None = None
-    hops: int = 1
-    """1 in a source, one more behind each repartition: the bound is allowed for once for each."""
-
-    @property
-    def delay(self) -> int:
-        """How far time stays behind the newest timestamp."""
-        return self.bound * self.hops
 
     @property
     def grain(self) -> int:
         """The steps in which time goes on."""
         return max(1, self.bound // GRAINS)
-
-    def behind_a_repartition(self) -> Watermark:
-        """What holds for records that come from several tasks: the bound once more for how far those are apart."""
-        return replace(self, hops=self.hops + 1)
 
     def __str__(self) -> str:
         idle = "" if self.idle is None else f", idle after {format_duration(self.idle)}"
@@ -65,4 +54,4 @@ def together(watermarks: Iterable[Watermark | None]) -> Watermark | None:
         return None
     idles = [watermark.idle for watermark in known]
     idle = None if None in idles else max(idle for idle in idles if idle is not None)
-    return Watermark(max(watermark.bound for watermark in known), idle, max(watermark.hops for watermark in known))
+    return Watermark(max(watermark.bound for watermark in known), idle)

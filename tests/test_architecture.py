@@ -26,9 +26,13 @@ PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
     *("stalls", "standby", "topic_ids", "versions", "watermarks"),
+    *("groups", "incoming", "marking", "marks", "ordered_buffer", "telling"),
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""
+
+TASK = ("engine.graph", "engine.sealed", "engine.task", "engine.task_time")
+"""A task: its steps, its time, and what it gives to a commit. It knows decisions, and no other part of the engine."""
 
 BELOW_OPERATORS = ("state.store", "state.keys", "state.cache", "state.identity")
 VALUES = {f"operators.{name}" for name in ("errors", "record", "topology", "watermark")} | {"state.store"}
@@ -88,10 +92,8 @@ def may_import(module: str, name: str) -> bool:
         )
     if module in PURE:
         return top not in BANNED and (within(name, *PURE, *VALUES) if ours(name) else top in sys.stdlib_module_names)
-    if module in ("engine.task", "engine.graph", "engine.sealed"):
-        return top not in BANNED and (
-            not within(name, "engine") or within(name, *PURE, *SHARED, "engine.task", "engine.graph", "engine.sealed")
-        )
+    if module in TASK:
+        return top not in BANNED and (not within(name, "engine") or within(name, *PURE, *SHARED, *TASK))
     if within(module, "engine.kafka"):
         return not within(name, "engine.task", "engine.loop") and (
             not within(name, "operators") or within(name, "operators.record", *WORDS)
@@ -114,7 +116,7 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
             found.append(f"{module} has a TYPE_CHECKING block, which hides an import cycle")
         if isinstance(outer, ast.Attribute):
             asked = (_last(outer.value), outer.attr)
-            if asked in NOW and within(module, "operators", *PURE, "engine.task", "engine.graph", "engine.sealed"):
+            if asked in NOW and within(module, "operators", *PURE, *TASK):
                 found.append(f"{module}:{outer.lineno} asks the clock: {ast.unparse(outer)}")
             if asked == ("threading", "Thread") and module not in THREADS:
                 found.append(f"{module}:{outer.lineno} starts a thread that may end unheard: see engine/threads.py")

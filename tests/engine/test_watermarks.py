@@ -33,7 +33,7 @@ def test_time_is_that_of_the_input_that_is_furthest_behind(runs: Any, bound: int
         for timestamp in times:
             newest[key] = max(newest[key], timestamp)
             reached = min(
-                [newest[each] - inputs[each].delay if newest[each] >= 0 else -1 for each in inputs], default=-1
+                [newest[each] - inputs[each].bound if newest[each] >= 0 else -1 for each in inputs], default=-1
             )
             if reached >= 0 and reached // grain > (time // grain if time >= 0 else -1):
                 expected.append((number, reached))
@@ -94,5 +94,4 @@ def test_what_holds_where_inputs_meet() -> None:
     assert together([None, None]) is None
     assert together([Watermark(5, 10), None, Watermark(7, 20)]) == Watermark(7, 20)
     assert together([Watermark(5, 10), Watermark(7)]) == Watermark(7, None)
-    assert Watermark(5).behind_a_repartition().delay == 10
     assert str(tm.bounded("5s", idle="1m")) == "at most 5s out of order, idle after 1m"

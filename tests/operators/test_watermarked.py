@@ -171,7 +171,7 @@ def test_tasks_before_a_repartition_may_be_apart_by_the_bound_and_the_grace() ->
         assert [part.alignment for part in driver.plan.parts] == [7_000, None]
         assert [node.watermark for part in driver.plan.parts for _, node in part.inputs] == [
             tm.Watermark(5_000),
-            tm.Watermark(5_000, hops=2),
+            tm.Watermark(5_000),
         ]
 
 
