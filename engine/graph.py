@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..operators.calls import Calls
 from ..operators.errors import RecordError
+from ..operators.kept import fresh
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
@@ -212,6 +213,8 @@ class Graph:
         advancing = question is not None and question.method == "advance"
         for step in steps:
             records = self._gather(step, slots)
+            if step.node.private and records:
+                records = copied(step.node, records)
             if step.writes:
                 if advancing:
                     step.time = max(step.time, min(self._times[slot] for slot in step.inputs))
@@ -347,6 +350,18 @@ class Graph:
                     stretch = [record for _, _, record in queue[start:index]]
                     self._write(queue[start][1], stretch, now, origin, outgoing)
                     start = index
+
+
+def copied(node: Node, records: Records) -> Records:
+    """Records with values that nobody else has, of the inputs that need it."""
+    private = node.private
+    if node.tagged:
+        return [(slot, renewed(record) if private[slot] else record) for slot, record in records]
+    return list(map(renewed, records))
+
+
+def renewed(record: Record[Any, Any]) -> Record[Any, Any]:
+    return Record(record.key, fresh(record.value), record.timestamp, record.headers, record.offset)
 
 
 def _joined(step: _Step, parts: list[Any]) -> Any:

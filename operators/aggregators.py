@@ -31,6 +31,8 @@ R = TypeVar("R", default=Any)
 
 Field = str | Callable[[Any], Any] | None
 
+WHOLE = {"collect", "first", "last", "max", "min", "top"}
+"""Kinds of columns that keep values as they came."""
 STARTS: dict[str, Any] = {"0": 0, "None": None, "()": ()}
 
 
@@ -163,6 +165,8 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         for name, column in columns.items():
             x = inputs[column.field]
             statement = template(column).format(*slots[name], x=x, **uses[name])
+            if column.kind in WHOLE:
+                lines.append(f"if {x}.__class__ not in taken: tried({x})")
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
         return tuple(lines)
 
@@ -177,7 +181,8 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         result=f"{{{shown}}}",
         keep=_keeper(columns, slots, every),
         restore=_restorer(columns),
-        names=names,
+        names={**names, "taken": auto.takes, "tried": auto.encode},
+        holds=any(column.kind in WHOLE for column in columns.values()),
         undo=None
         if any(column.undo is None for column in columns.values())
         else change(lambda column: column.undo or ""),

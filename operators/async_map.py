@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ..state.cache import StateCache
 from .calls import Answer, Call, CallOptions, Calls, Line
 from .errors import RecordError
+from .kept import fresh
 from .pending import Pending
 from .record import Record
 
@@ -105,7 +106,7 @@ class AsyncMap:
         if free > 0:
             self._under_way += free
             numbers = [uncalled.popleft() for _ in range(free)]
-            self._working().start([Call(number, records[number].value) for number in numbers])
+            self._working().start([Call(number, fresh(records[number].value)) for number in numbers])
 
     def _working(self) -> Line:
         assert self._line is not None, "nobody makes the calls of this step"

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from ..state.cache import StateCache
 from .errors import RecordError, TopologyError
+from .kept import fresh
 from .pending import Pending
 from .record import Record
 
@@ -91,7 +92,7 @@ class WaitingBatchMap:
         pending = self._pending
         numbers = list(islice(pending.records, self._max_size))
         batch = [pending.records[number] for number in numbers]
-        results, error = results_of(self._step, self._function, [record.value for record in batch])
+        results, error = results_of(self._step, self._function, [fresh(record.value) for record in batch])
         for number in numbers[: len(results) + (error is not None)]:
             pending.remove(number)
             self._came.pop(number, None)

@@ -21,6 +21,7 @@ from .durations import parse_duration
 from .errors import TopologyError
 from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
+from .sharing import private_inputs
 from .topology import Input, Node, Source, Topology, check_name
 from .watermark import Watermark, together
 
@@ -214,7 +215,8 @@ class Draft:
                 tuple(names[table.id] for table in step.reads),
             )
             nodes.append(replace(step.make(settled), policy=step.settled_policy, watermark=watermarks[step.id]))
-        return Topology.of(nodes)
+        private = private_inputs(nodes)
+        return Topology.of([replace(node, private=private.get(node.id, ())) for node in nodes])
 
     def _updates(self) -> list[bool]:
         """For each step, whether a step downstream wants to know what its rows were before."""

@@ -207,6 +207,7 @@ def repartition(
             key=key,
             value=value,
             partitions=partitions,
+            calls=by is not None,
         )
 
     step = flow.draft.add("repartition", (flow.input,), make, durable=True)
@@ -223,9 +224,10 @@ def keyed_step(
     ports: tuple[str, ...] = ("",),
     asks: Asks = "new",
     behind: int = 0,
+    holds: bool = False,
 ) -> Flow:
     """A step with one store. `disorder` in ms is what it bears in its input before records are late; `behind` is how
-    much older than its time its results may be."""
+    much older than its time its results may be; `holds` is that of the node."""
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
@@ -242,6 +244,7 @@ def keyed_step(
                 keyed=True,
                 disorder=disorder,
                 behind=behind,
+                holds=holds,
             )
 
         return node

@@ -54,6 +54,8 @@ class Fold:
     """What the source refers to."""
     undo: tuple[str, ...] | None = None
     """Statements that take back what `value` did to them, for rows of a table; None where that cannot be done."""
+    holds: bool = False
+    """True when a result has values in it that the slots have as well and that may be changed in place."""
     begin: tuple[str, ...] = ()
     """Statements after the slots were set in any other way."""
 

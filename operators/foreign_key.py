@@ -25,6 +25,7 @@ import msgspec
 
 from ..state.cache import StateCache
 from ..state.keys import prefix_range
+from .kept import with_copies
 from .poison import cause_of, poison
 from .record import Record, Update
 from .updates import told
@@ -215,7 +216,7 @@ class Resolve:
         self._step = step
         self._cache = cache
         self._foreign_key = foreign_key
-        self._function = function
+        self._function = with_copies(function)
         self._encode_row = encode_row
         self._left = left
         self._updates = updates

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .kept import with_copies
 from .poison import poison
 from .record import Record
 from .topology import Rows
@@ -30,7 +31,7 @@ class GlobalJoin:
         self._step = step
         self._rows = rows
         self._on = on
-        self._function = function
+        self._function = with_copies(function, first=False)
         self._left = left
         self.drops = {"null key": 0, "null value": 0}
 

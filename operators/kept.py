@@ -21,7 +21,7 @@ import msgspec
 
 from .serde import Serde, taken_unseen
 
-__all__ = ["Copier", "Encoded", "Keeper", "fresh"]
+__all__ = ["Copier", "Encoded", "Keeper", "fresh", "with_copies"]
 
 ATOMS: Final = {
     *(type(None), bool, int, float, complex, str, bytes),
@@ -113,6 +113,18 @@ def fresh(value: Any) -> Any:
     if is_fixed(value):
         return value
     return copy.deepcopy(value)
+
+
+def with_copies(function: Callable[[Any, Any], Any], *, first: bool = True) -> Callable[[Any, Any], Any]:
+    """A function of two values that a join keeps, or only of the second, which gets copies of them."""
+
+    def of_both(one: Any, other: Any) -> Any:
+        return function(fresh(one), fresh(other))
+
+    def of_second(one: Any, other: Any) -> Any:
+        return function(one, fresh(other))
+
+    return of_both if first else of_second
 
 
 def _dict(value: dict[Any, Any]) -> dict[Any, Any]:

@@ -67,6 +67,7 @@ def sink(
             topic=topic,
             key=key_serde,
             value=value_serde,
+            calls=callable(topic) or partition is not None or headers is not None,
         )
 
     default = f"to-{topic}" if isinstance(topic, str) else None

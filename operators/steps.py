@@ -108,7 +108,9 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-    return replace(keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build), value=value)
+    return replace(
+        keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build, holds=folding.holds), value=value
+    )
 
 
 def windowed_fold(
@@ -154,7 +156,17 @@ def windowed_fold(
 
     view = session_view(shown) if isinstance(windows, SessionWindows) else windowed_view(windows.end, shown)
     ports = ("",) if late is None else ("", "late")
-    flow = keyed_step(grouping, kind, codec, view, build, windows.grace, ports, behind=results_behind(windows, emit))
+    flow = keyed_step(
+        grouping,
+        kind,
+        codec,
+        view,
+        build,
+        windows.grace,
+        ports,
+        behind=results_behind(windows, emit),
+        holds=folding.holds,
+    )
     if late is not None:
         sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
     return replace(flow, value=value, window=windows)

@@ -23,6 +23,7 @@ from ..state.cache import StateCache
 from .errors import RecordError
 from .join_sides import CLOCK, Side
 from .join_windows import JoinWindow
+from .kept import with_copies
 from .poison import cause_of, poison
 from .record import Record
 from .table_join import How
@@ -76,7 +77,7 @@ class StreamJoin:
         self._watermarked = watermarked
         self._clock = sides[0]
         self._window = window
-        self._function = function
+        self._function = function = with_copies(function)
         self._unmatched = unmatched
         self._left, self._right = (Side(side, window, by_records=not watermarked) for side in sides)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..state.cache import StateCache
+from .kept import with_copies
 from .poison import cause_of, poison
 from .record import Record
 
@@ -30,7 +31,7 @@ class StreamTableJoin:
     ) -> None:
         self._step = step
         self._cache = cache
-        self._function = function
+        self._function = with_copies(function, first=False)
         self._left = left
         self.drops = {"null key": 0, "null value": 0}
 

@@ -17,6 +17,7 @@ from struct import Struct
 from typing import Any, Final, Literal
 
 from ..state.cache import Codec, StateCache
+from .kept import with_copies
 from .poison import cause_of, poison
 from .record import Record, Update
 from .serde import Serde, is_exact
@@ -36,6 +37,8 @@ _HEAD = Struct(">qqqI")
 
 def joined_with(how: How, function: Joiner) -> Joiner:
     """The joined row of two rows, either of which may be None; None when there is no joined row."""
+
+    function = with_copies(function)
 
     def inner(left: Any, right: Any) -> Any:
         return None if left is None or right is None else function(left, right)

@@ -98,7 +98,9 @@ def group_fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] |
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-    return replace(keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build), value=value)
+    return replace(
+        keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build, holds=folding.holds), value=value
+    )
 
 
 def joined_tables(left: Flow, right: Flow, functions: tuple[Any, ...], options: dict[str, Any], how: How) -> Flow:

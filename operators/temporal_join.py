@@ -20,6 +20,7 @@ import msgspec
 from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
 from .errors import RecordError
+from .kept import with_copies
 from .poison import cause_of, poison
 from .record import Record, Update
 from .serde import Serde, is_exact
@@ -112,7 +113,7 @@ class TemporalJoin:
         """Without a buffer every record is joined at once. When `watermarked` time is told."""
         self._step = step
         self._versions = versions
-        self._function = function
+        self._function = with_copies(function, first=False)
         self._buffer = buffer
         self._left = left
         self._grace = grace

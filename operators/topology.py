@@ -121,6 +121,12 @@ class Node:
     """How its time is told, when the sources upstream have watermarks: then `advance` moves it, and nothing else."""
     reads: tuple[str, ...] = ()
     """Global tables that it looks into, by the names of their stores: `build` finds them among the caches."""
+    calls: bool = True
+    """False when it calls no function of the user's."""
+    holds: bool = False
+    """True for a fold that keeps, in its state, values which are in its results."""
+    private: tuple[bool, ...] = ()
+    """For each input, whether the operator gets copies of the values: see `sharing.py`. Empty when it gets none."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
     in_order: bool = False
