@@ -81,6 +81,9 @@ def _common(settings: Settings, role: str) -> dict[str, Any]:
         "socket.timeout.ms": 10_000,
         "socket.nagle.disable": True,
         "allow.auto.create.topics": False,
+        # A topic that is gone fails what waits for it after this. The client's default of half a minute is for topics
+        # that were created a moment ago, and those are waited for before they are used.
+        "topic.metadata.propagation.max.ms": 5_000,
     }
 
 
