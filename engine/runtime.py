@@ -88,16 +88,16 @@ def run(
         membership = Membership(membership_settings(plan, settings, process, stores))
         closing.callback(membership.close)
         closing.callback(leave, membership, settings, stores)
+        watch = Watch(partitioned, plan, topics, settings, clock)
         clients = Clients(
             topics,
             membership,
             InputConsumer(consumer_options(settings, sum(len(part.inputs) * part.partitions for part in plan.parts))),
             ChangelogReader(restore_options(settings, len(plan.internal))),
-            producers(settings),
+            producers(settings, watch.hopeless),
         )
         calls = EventLoopCalls()
         closing.callback(calls.close)
-        watch = Watch(partitioned, plan, topics, settings, clock)
         recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls, watch, tables)
         closing.callback(recovery.close)
         closing.callback(watch.close)
@@ -208,14 +208,15 @@ def leave(membership: Membership, settings: Settings, stores: Local) -> None:
         stores.forget_former()
 
 
-def producers(settings: Settings) -> ProducerFactory:
-    """Makes the producer of an incarnation."""
+def producers(settings: Settings, hopeless: Event | None = None) -> ProducerFactory:
+    """Makes the producer of an incarnation. `hopeless` is set when the program cannot go on."""
     options: Mapping[str, object] = producer_options(settings)
 
     def make(process: str) -> TransactionalProducer | PlainProducer:
         if settings.guarantee == "at_least_once":
             return PlainProducer(options)
-        producer = TransactionalProducer(options, transactional_id(settings.app_id, process))
+        identity = transactional_id(settings.app_id, process)
+        producer = TransactionalProducer(options, identity, hopeless=hopeless)
         try:
             producer.init(settings.transaction_timeout / 1000)
         except BaseException:

@@ -90,6 +90,8 @@ class Watch:
         self._news: Seen | BaseException | None = None
         self._missing: frozenset[str] = frozenset()
         """Topics that the last look did not see."""
+        self.hopeless = threading.Event()
+        """Set when `news` will raise: what waits for Kafka need not go on waiting."""
         self._closing = False
         self._wake = threading.Event()
         self._thread = Thread("tidemill-watch", lambda: self.run(self._wake.wait))
@@ -203,6 +205,8 @@ class Watch:
     def _tell(self, news: Seen | BaseException) -> None:
         with self._lock:
             self._news = news
+        if isinstance(news, BaseException):
+            self.hopeless.set()
 
 
 def differences(before: Plan, after: Plan) -> list[str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from operator import length_hint
+from threading import Event
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -44,6 +45,8 @@ from .refused import REFUSALS, refusal
 __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 
 Key = tuple[str, int]
+SLICE_SECONDS = 1.0
+"""After what time a commit looks whether it is still worth waiting for."""
 SEND_SECONDS = 15.0
 """How long offsets may take to become a part of the transaction; a request that is not answered takes 10 s."""
 ROW_SECONDS = 30.0
@@ -245,14 +248,20 @@ class TransactionalProducer(KafkaProducer):
     """
 
     def __init__(
-        self, options: Mapping[str, Any], transactional_id: str, now: Callable[[], float] = time.monotonic
+        self,
+        options: Mapping[str, Any],
+        transactional_id: str,
+        now: Callable[[], float] = time.monotonic,
+        hopeless: Event | None = None,
     ) -> None:
+        """`hopeless` is set when the program cannot go on, so that a commit need not be waited for."""
         super().__init__({**options, "transactional.id": transactional_id})
         self.transactional_id = transactional_id
         self.open = False
         self._report = None
         self._now = now
         self._began = 0.0
+        self._hopeless = hopeless
         self._longest = int(options.get("transaction.timeout.ms", 60_000)) / 1000
 
     def init(self, timeout: float) -> None:
@@ -282,9 +291,24 @@ class TransactionalProducer(KafkaProducer):
     def commit(self, timeout: float) -> None:
         """Commits."""
         with self._acting("commit the transaction"):
-            self._producer.commit_transaction(timeout)
+            self._commit(timeout)
         self.open = False
         self._raise_failure()
+
+    def _commit(self, timeout: float) -> None:
+        """In slices: the client waits for deliveries to a topic that is gone as long as it is let, and goes on waiting
+        with the next call."""
+        end = self._now() + timeout
+        while True:
+            try:
+                self._producer.commit_transaction(timeout if self._hopeless is None else min(timeout, SLICE_SECONDS))
+                return
+            except KafkaException as failure:
+                error = error_of(failure)
+                if error is None or error.code() != KafkaError._TIMED_OUT or self._now() >= end:
+                    raise
+                if self._hopeless is not None and self._hopeless.is_set():
+                    raise TransactionAborted("the transaction waits for a topic that does not exist") from failure
 
     def abort(self, timeout: float) -> None:
         """Aborts the open transaction, if there is one."""

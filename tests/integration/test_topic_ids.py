@@ -1,4 +1,4 @@
-"""Topics that are deleted, or deleted and created again, under a program on a broker: said, and a way out that works."""
+"""Topics that are deleted, or created again, under a program on a broker: said, with a way out that works."""
 
 from __future__ import annotations
 
