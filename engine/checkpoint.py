@@ -14,6 +14,7 @@ generation of the group, and Kafka refuses both to a process that has lost its t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from ..state.store import Position
 from .errors import Retryable, Unsettled
 from .failpoints import hit
 from .ids import TaskId
-from .task import Sealed
+from .sealed import Sealed
 
 __all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Group", "Settled", "Unsettled"]
 
@@ -99,7 +100,8 @@ class _Logs:
             for store, changes in by_store.items():
                 topic = self._changelogs(work.task, store)
                 if topic is not None:
-                    self._producer.changelog(topic, work.task.partition, encode(changes, inputs))
+                    writer = work.authorship.writers.get(store)
+                    self._producer.changelog(topic, work.task.partition, encode(changes, inputs, writer))
 
     def settled(self, sealed: Sequence[Sealed]) -> Settled:
         ends = self._producer.ends()
@@ -183,4 +185,23 @@ class AtLeastOnce:
         except (Retryable, Unsettled) as failure:
             raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
         hit("during-commit-after")
-        return self._logs.settled(sealed)
+        settled = self._logs.settled(sealed)
+        for work in sealed:
+            check_alone(work, settled[work.task])
+        return settled
+
+
+def check_alone(work: Sealed, position: Position) -> None:
+    """Raises Unsettled when somebody else has written to a changelog of the task since its last commit.
+
+    That was a process that had stood still since before this one took the task over. Its records do not count; whoever
+    opens the task again knows them by their headers, and writes their keys again.
+    """
+    written = Counter(change.store for change in work.changes)
+    for store, end in position.changelogs.items():
+        before = work.authorship.ends.get(store)
+        if before is not None and end != before + written[store]:
+            raise Unsettled(
+                f"task {work.task}: the changelog of store {store!r} ends at {end} and not at "
+                f"{before + written[store]}: another process, or an earlier life of this one, has written to it"
+            )

@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from ..state import changelog
+from ..operators.record import Batch
 from ..state.inputs import committed_inputs
 from ..state.restore import Corrupt, Decision, Rebuild, UseLocal, misses_records, outdated, plan_restore
-from ..state.store import TOMBSTONES_KEPT_MS, Change, Position, Store
+from ..state.store import TOMBSTONES_KEPT_MS, Position, Store, Writer
+from .authorship import Authorship
 from .clock import Clock
 from .errors import Retryable
 from .failpoints import hit
@@ -25,12 +26,16 @@ from .kafka.failures import OffsetGone
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
 from .opening import Feed, Opening
+from .replay import Overtaken, counting
+from .waits import Waits
 
 __all__ = ["Feeding", "StartAgain"]
 
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 BATCH = 5_000
+MOST_HELD = 50_000
+"""How many records of a changelog a copy keeps in memory while it waits for their commit. More are read again later."""
 MEASURE_MS = 60_000
 """How often the ends are asked for that copies are measured against."""
 LEAST_KEPT_MS = 10 * MEASURE_MS
@@ -51,6 +56,7 @@ class Feeding:
         self._at_least_once = at_least_once
         self._feeds: dict[Key, Feed] = {}
         self._measured = clock.monotonic()
+        self._waits = Waits(clock)
 
     def __bool__(self) -> bool:
         """True while anything is read."""
@@ -61,8 +67,11 @@ class Feeding:
         """True while a changelog that has an end is read."""
         return any(not feed.follows for feed in self._feeds.values())
 
-    def add(self, openings: Iterable[Opening]) -> None:
-        """Begins to feed the stores of these tasks. Raises Retryable, and nothing is begun."""
+    def add(self, openings: Iterable[Opening], generation: int = -1) -> None:
+        """Begins to feed the stores of these tasks. Raises Retryable, and nothing is begun.
+
+        `generation` is one of the group in which the process has those that are not copies.
+        """
         openings = list(openings)
         keys = [(topic, o.task.partition) for o in openings for topic in o.part.changelogs.values()]
         now = self._clock.now()
@@ -71,7 +80,12 @@ class Feeding:
         kept = self._kept(openings, ends)
         feeds: dict[Key, Feed] = {}
         for opening in openings:
-            committed = committed_inputs(opening.offsets, opening.topic_ids)
+            committed = {} if opening.standby else committed_inputs(opening.offsets, opening.topic_ids)
+            counted = opening.covered if opening.standby else committed
+            if self._at_least_once and not opening.standby:
+                ended = {store: ends[topic, opening.task.partition] for store, topic in opening.part.changelogs.items()}
+                writers = {store: Writer(end, generation) for store, end in ended.items()}
+                opening.authorship = Authorship(writers, ended)
             for store, topic in opening.part.changelogs.items():
                 key = (topic, opening.task.partition)
                 into, begin, end = stores_of(opening)[store], begins[key], ends[key]
@@ -88,8 +102,9 @@ class Feeding:
                     begins[key],
                     start,
                     ends[key],
-                    committed if self._at_least_once and not opening.standby else None,
+                    counted if self._at_least_once else None,
                     follows=opening.standby,
+                    writer=into.position().writers.get(store),
                     asked=now,
                     complete=into.position().complete.get(store, now),
                     kept=lasting,
@@ -130,32 +145,62 @@ class Feeding:
         moved: dict[TaskId, int] = {}
         for batch in polled.batches:
             feed = self._feeds.get((batch.topic, batch.partition))
-            if feed is None:
-                continue
-            if batch.offsets[-1] + 1 - feed.position != len(batch.offsets):
-                # The broker has compacted it: what a change beyond the committed offsets had replaced may be gone, and
-                # leaving that change out would lose both. What is left counts, though its inputs are processed again.
-                feed.inputs = None
-            changes: list[Change] = []
-            for index, key in enumerate(batch.keys):
-                headers = batch.headers[index] if batch.headers is not None else ()
-                change = changelog.decode(feed.store, key, batch.values[index], headers, feed.inputs)
-                if change is not None:
-                    changes.append(change)
-                elif feed.left_out is None:
-                    feed.left_out = batch.offsets[index]
-            hit("during-restore")
-            feed.position = batch.offsets[-1] + 1
-            feed.into.apply(changes, Position({feed.store: reached(feed)}))
-            moved[feed.task] = moved.get(feed.task, 0) + len(batch.offsets)
-            self._completed(feed)
+            if feed is not None and not feed.stopped:
+                moved[feed.task] = moved.get(feed.task, 0) + self._apply(feed, batch)
         for key, end in polled.ends.items():
             feed = self._feeds.get(key)
-            if feed is not None and end > feed.position:
+            if feed is not None and end > feed.position and not (feed.held or feed.stopped):
                 feed.position = end
                 moved.setdefault(feed.task, 0)
                 self._completed(feed)
         return moved
+
+    def _apply(self, feed: Feed, batch: Batch) -> int:
+        """Takes what a changelog delivered, as far as it counts; gives how many records that were."""
+        if feed.held:
+            feed.held.append(batch)
+            if sum(len(one.offsets) for one in feed.held) > MOST_HELD:
+                feed.held, feed.stopped = [], True
+                self._reader.unassign([(batch.topic, batch.partition)])
+            return 0
+        begin = feed.position
+        try:
+            changes, rest = counting(feed, batch)
+        except Overtaken as found:
+            feed.into.clear(feed.store)
+            feed.into.apply([], Position(writers={feed.store: found.writer}))
+            raise StartAgain(
+                f"task {feed.task}: the changelog of store {feed.store!r} has records of a process that wrote after "
+                f"offset {found.writer.since}, when another one had taken the task over"
+            ) from found
+        if rest is not None:
+            feed.held.append(rest)
+        hit("during-restore")
+        newest = {feed.store: feed.newest} if feed.newest is not None else {}
+        feed.into.apply(changes, Position({feed.store: reached(feed)}, writers=newest))
+        self._completed(feed)
+        return feed.position - begin if batch.offsets[0] >= begin else 0
+
+    def say_what_waits(self) -> None:
+        """Says which restores wait for transactions that are open, when they have waited for long."""
+        feeds = {key: feed for key, feed in self._feeds.items() if not feed.done and not feed.follows}
+        stable = self._topics.ends(feeds, committed=True)
+        self._waits.seen({k: f.position for k, f in feeds.items()}, stable, {k: f.target for k, f in feeds.items()})
+
+    def waiting(self) -> list[TaskId]:
+        """Copies that wait to know whether what they have read was committed."""
+        return list({feed.task: None for feed in self._feeds.values() if feed.held or feed.stopped})
+
+    def committed(self, copy: Opening) -> None:
+        """Goes on with a copy, of whose inputs more may be committed. Raises StartAgain."""
+        for key, feed in self._feeds.items():
+            if feed.task == copy.task:
+                feed.inputs, held, feed.held = copy.covered, feed.held, []
+                for batch in held:
+                    self._apply(feed, batch)
+                if feed.stopped:
+                    feed.stopped = False
+                    self._reader.assign({key: feed.position})
 
     def lags(self) -> dict[TaskId, int]:
         """How many records each task that is fed is behind, as far as is known."""
@@ -217,8 +262,9 @@ class Feeding:
                         store,
                         why,
                     )
+                writers = {store: writer} if (writer := into.position().writers.get(store)) else {}
                 into.clear(store)
-                into.apply([], Position({store: offset}, complete={store: now}))
+                into.apply([], Position({store: offset}, complete={store: now}, writers=writers))
                 return offset
             case Corrupt(why):
                 LOG.warning(

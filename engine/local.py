@@ -5,15 +5,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Protocol
 
 from ..state.store import Store
+from .errors import StateCorrupt
 from .ids import TaskId
 from .kafka.membership import Former
 from .plan import SubTopology
 
-__all__ = ["Identity", "Local", "Stores"]
+__all__ = ["Identity", "Local", "Stores", "open_or_wipe"]
+
+LOG = logging.getLogger("tidemill.recovery")
 
 
 class Stores(Protocol):
@@ -22,6 +26,16 @@ class Stores(Protocol):
     def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]: ...
 
     def wipe(self, *tasks: TaskId | str) -> None: ...
+
+
+def open_or_wipe(stores: Stores, task: TaskId, part: SubTopology) -> Mapping[str, Store]:
+    """The stores of a task. Those that cannot be used are removed: what was in them is in the changelogs too."""
+    try:
+        return stores.open(task, part)
+    except StateCorrupt as failure:
+        LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+        stores.wipe(task)
+        return stores.open(task, part)
 
 
 class Identity(Protocol):

@@ -316,6 +316,7 @@ class Loop:
             seen=ready.seen,
             global_tables=self._tables.rows,
             topic_ids=ready.topic_ids,
+            authorship=ready.authorship,
         )
         self._tasks[ready.task] = task
         self._intake.begin(task)
@@ -397,8 +398,7 @@ class Loop:
         began = self._clock.monotonic()
         if self._pending():
             self._writer.ensure()
-            as_of = self._clock.now()
-            sealed = [task.seal() for task in self._tasks.values()]
+            as_of, sealed = self._clock.now(), [task.seal() for task in self._tasks.values()]
             settled = self._writer.commit(sealed)
             hit("after-commit-before-settle")
             for index, work in enumerate(sealed):

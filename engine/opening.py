@@ -9,7 +9,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..state.store import TOMBSTONES_KEPT_MS, StateError, Store
+from ..operators.record import Batch
+from ..state.store import TOMBSTONES_KEPT_MS, StateError, Store, Writer
+from .authorship import Authorship
 from .ids import TaskId
 from .plan import SubTopology
 from .watermarks import Seen
@@ -38,6 +40,9 @@ class Ready:
     """What was seen of the inputs."""
     topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     """The ids of the topics that it reads and of its changelogs, as far as brokers give them."""
+
+    authorship: Authorship = field(default_factory=Authorship)
+    """Who the task is in its changelogs, under at-least-once."""
 
     def close(self) -> None:
         """Closes the stores of a task that is not wanted any more."""
@@ -71,9 +76,21 @@ class Feed:
     position: int
     target: int
     inputs: Mapping[str, int] | None
-    """Committed input offsets, for changelogs written at least once: changes beyond them are skipped while the replay
-    has met no gap. None when every change counts."""
+    """Committed input offsets, for changelogs written at least once: changes beyond them are left out, or waited with,
+    while the replay has met no gap. None when every change counts."""
 
+    writer: Writer | None = None
+    """The last writer that the store knows of, under at-least-once."""
+    newest: Writer | None = None
+    """The last writer met in this replay."""
+    taken: int = -1
+    """The offset of the last record of a known writer that counted."""
+    unsure: dict[bytes, None] = field(default_factory=dict[bytes, None])
+    """The keys whose last records so far do not count."""
+    held: list[Batch] = field(default_factory=list[Batch])
+    """Under at-least-once, what a copy waits with: its commit may be lost."""
+    stopped: bool = False
+    """True while a copy waits with so much that it does not read on."""
     left_out: int | None = None
     """The first change that was skipped. The store is not ahead of it: its inputs may be committed yet, by another
     process if this one is wrong about being the owner, and then the change counts."""
@@ -107,6 +124,9 @@ class Opening:
     topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     seen: dict[Key, Seen] = field(default_factory=dict[Key, Seen])
     feeds: list[Feed] = field(default_factory=list[Feed])
+    covered: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Under at-least-once, how far the inputs of a copy's task are committed, by the names of `inputs.py`."""
+    authorship: Authorship = field(default_factory=Authorship)
     restored: int = 0
     total: int = 0
     log_size: int = 0

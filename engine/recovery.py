@@ -23,12 +23,13 @@ from functools import partial
 
 from ..state.store import StateError, Store
 from .clock import Clock
-from .errors import Retryable, StateCorrupt, StateUnusable
+from .copies import ask_what_is_committed
+from .errors import Retryable, StateUnusable
 from .feeding import Feeding, StartAgain
 from .ids import TaskId
 from .kafka.restorer import ChangelogReader
 from .kafka.topics import Topics
-from .local import Stores
+from .local import Stores, open_or_wipe
 from .opening import Closed, Opening, Progress, Ready, close_all
 from .owners import Group
 from .plan import Plan
@@ -43,6 +44,8 @@ LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 PAUSE_MS = 200
 STUCK_MS = 1000
+COPIES_WAIT_MS = 500
+"""How often it is asked whether what copies wait for was committed."""
 PATIENCE_SECONDS = 3.0
 OFFSETS_SECONDS = 1.0
 """How long committed offsets are waited for at a time: meanwhile nobody hears of other requests."""
@@ -66,6 +69,7 @@ class Recovery:
         """Partition counts when the process started."""
         self._group = group
         self._topics = topics
+        self._at_least_once = at_least_once
         self._feeding = Feeding(reader, topics, clock, at_least_once)
         self._stores = stores
         self._clock = clock
@@ -81,7 +85,7 @@ class Recovery:
         self._handed: dict[TaskId, Mapping[str, Store]] = {}
         """Open stores of tasks that ran here until the last plan, or could not be taken up at the first try."""
         self._openings: dict[TaskId, Opening] = {}
-        self._advanced = clock.monotonic()
+        self._advanced = self._asked_for_copies = clock.monotonic()
         self._wake = threading.Event()
         self._closing = False
         self._thread = Thread("tidemill-recovery", lambda: self.run(self._wake.wait))
@@ -231,11 +235,12 @@ class Recovery:
         if not asked:
             return
         coming = {task: self._promoted(task, asked[task]) for task in sorted(asked)}
+        generation = self._group.generation
         try:
             self._group.opened(self._group.fence(coming).result())
             self._identify(coming.values())
             self._find_offsets(coming.values())
-            self._take_up(coming.values())
+            self._take_up(coming.values(), generation)
         except Retryable:
             for opening in coming.values():
                 self._set_aside(opening)
@@ -260,6 +265,8 @@ class Recovery:
         ]
         try:
             self._identify(copies)
+            if self._at_least_once:
+                ask_what_is_committed(self._group, copies)
         except Retryable:
             for opening in copies:
                 self._set_aside(opening)
@@ -273,7 +280,7 @@ class Recovery:
         for opening in openings:
             opening.topic_ids = {topic: ids[topic] for topic in opening.part.topics if topic in ids}
 
-    def _take_up(self, openings: Iterable[Opening]) -> None:
+    def _take_up(self, openings: Iterable[Opening], generation: int = -1) -> None:
         """Opens the stores and begins to feed them. After a Retryable they are set aside."""
         openings = list(openings)
         if not openings:
@@ -281,10 +288,10 @@ class Recovery:
         try:
             for opening in openings:
                 if not opening.stores:
-                    opening.stores = self._open_stores(opening)
+                    opening.stores = open_or_wipe(self._stores, opening.task, opening.part)
                 tell_of_other_topics(opening)
                 self._openings[opening.task] = opening
-            self._feeding.add(openings)
+            self._feeding.add(openings, generation)
         except Retryable:
             for opening in openings:
                 self._set_aside(opening)
@@ -292,14 +299,6 @@ class Recovery:
         self._advanced = self._clock.monotonic()
         for opening in openings:
             self._report(opening)
-
-    def _open_stores(self, opening: Opening) -> Mapping[str, Store]:
-        try:
-            return self._stores.open(opening.task, opening.part)
-        except StateCorrupt as failure:
-            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
-            self._stores.wipe(opening.task)
-            return self._stores.open(opening.task, opening.part)
 
     def _find_offsets(self, openings: Iterable[Opening]) -> None:
         openings = list(openings)
@@ -320,6 +319,7 @@ class Recovery:
             return
         try:
             moved = self._feeding.step(0.1)
+            self._go_on_with_copies()
         except StartAgain as failure:
             LOG.warning("%s; deciding again where the restores begin", failure)
             self._start_again()
@@ -330,6 +330,7 @@ class Recovery:
         elif now - self._advanced > STUCK_MS:
             if self._feeding.restoring:
                 self._group.sweep()
+                self._feeding.say_what_waits()
             self._advanced = now
         for task, records in moved.items():
             opening = self._openings[task]
@@ -338,6 +339,16 @@ class Recovery:
             self._finish_if_done(opening)
         with self._lock:
             self._lags = self._feeding.lags()
+
+    def _go_on_with_copies(self) -> None:
+        """Asks now and then whether what copies wait for was committed."""
+        now = self._clock.monotonic()
+        copies = [self._openings[task] for task in self._feeding.waiting()]
+        if copies and now - self._asked_for_copies >= COPIES_WAIT_MS:
+            self._asked_for_copies = now
+            ask_what_is_committed(self._group, copies)
+            for copy in copies:
+                self._feeding.committed(copy)
 
     def _start_again(self) -> None:
         """Sets everything aside and takes it up again, as the stores are."""
@@ -353,6 +364,7 @@ class Recovery:
             return
         self._feeding.remove(opening.task)
         del self._openings[opening.task]
+        opening.authorship.unsure = {feed.store: feed.unsure for feed in opening.feeds if feed.unsure}
         if opening.restored:
             for store in opening.stores.values():
                 store.flush(wait=False)
@@ -361,11 +373,7 @@ class Recovery:
             opening.task,
             opening.restored,
             opening.log_size,
-            extra={
-                "task": str(opening.task),
-                "replayed": opening.restored,
-                "changelog": opening.log_size,
-            },
+            extra={"task": str(opening.task), "replayed": opening.restored, "changelog": opening.log_size},
         )
         with self._lock:
             self._progress.pop(opening.task, None)
@@ -380,6 +388,7 @@ class Recovery:
                 opening.restored,
                 opening.seen,
                 opening.topic_ids,
+                opening.authorship,
             ),
         )
 

@@ -1,4 +1,4 @@
-"""What a task hands over to be made durable."""
+"""What a task has sealed for a commit, as a value."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ..state.inputs import input_name
 from ..state.store import Change
+from .authorship import Authorship
 from .ids import TaskId
 from .topic_ids import TopicIds
 from .watermarks import Seen
@@ -28,6 +29,8 @@ class Sealed:
     """What was seen of the inputs that have watermarks, or whose newest time is that of records without one."""
     topics: TopicIds = field(default_factory=TopicIds)
     """Which topics the offsets and changes are of."""
+    authorship: Authorship = field(default_factory=Authorship)
+    """Who the task is in changelogs that are written at least once."""
 
     def metadata(self, key: Key) -> str:
         """What goes with the offset of an input."""

@@ -22,6 +22,7 @@ from ..operators.record import Batch, Outgoing, Record
 from ..operators.topology import OperatorState, Repartition, Rows
 from ..state.cache import StateCache
 from ..state.store import Corrupt, Position, Store
+from .authorship import Authorship
 from .buffer import Run
 from .errors import StateCorrupt
 from .graph import Graph, Origin
@@ -56,13 +57,14 @@ class Task:
         seen: Mapping[Key, Seen] | None = None,
         global_tables: Mapping[str, Rows] = NO_TABLES,
         topic_ids: Mapping[str, str] = NO_IDS,
+        authorship: Authorship | None = None,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
 
         They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
         by the next seal. `calls` runs the coroutine functions of steps. `seen` is what was seen of the inputs up to
         those offsets. `global_tables` are by the names of their stores. An input without an offset is of a topic that
-        does not exist at the moment, and not read.
+        does not exist at the moment, and not read. `authorship` is who the task is in changelogs written at least once.
         """
         self.id = task
         self.part = part
@@ -82,6 +84,7 @@ class Task:
         self._graph = Graph(part, self.caches, policy, calls, global_tables, task.partition)
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
+        self._authorship = authorship or Authorship()
         self._nodes = {node.id: node for _, node in part.inputs}
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
@@ -258,6 +261,8 @@ class Task:
         what Kafka refuses to a process that has lost its tasks.
         """
         changes = [change for cache in self.caches.values() for change in cache.drain()]
+        kinds, stores = self._specs, self.stores
+        changes += self._authorship.repairs(changes, lambda store, key: stores[kinds[store].spec.kind].get(store, key))
         offsets = {
             key: offset
             for key, offset in self.positions().items()
@@ -267,7 +272,7 @@ class Task:
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         seen.update(self._time.seen())
-        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics)
+        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics, self._authorship)
         return self._sealed
 
     def settle(self, position: Position, as_of: int | None = None) -> None:
@@ -283,11 +288,13 @@ class Task:
                     {name: at for name, at in position.changelogs.items() if name in mine},
                     inputs,
                     {} if as_of is None else dict.fromkeys(mine, as_of),
+                    writers=self._authorship.wrote(mine & position.changelogs.keys()),
                 ),
             )
         self.unflushed += len(sealed.changes)
         for cache in self.caches.values():
             cache.settle()
+        self._authorship.settled(position.changelogs)
         self._committed.update(sealed.offsets)
         self._committed_seen.update(sealed.seen)
         self._fresh.difference_update(sealed.offsets)

@@ -16,7 +16,7 @@ from .checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce, Group, Settled
 from .errors import Refused, TidemillError
 from .ids import TaskId
 from .kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
-from .task import Sealed
+from .sealed import Sealed
 
 __all__ = ["ProducerFactory", "Writer"]
 

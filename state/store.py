@@ -15,7 +15,7 @@ It knows neither records nor Kafka: a store name, a topic and a partition are wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -31,6 +31,7 @@ __all__ = [
     "StoreSpec",
     "Unusable",
     "VERSION",
+    "Writer",
     "WrongOwner",
     "frame",
     "unframe",
@@ -106,6 +107,18 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None
 
 
+class Writer(NamedTuple):
+    """Who wrote a record of a changelog at least once: of two, the greater one had the task later.
+
+    The offset grows with each owner that has written anything; the generation tells two apart that found the same end.
+    """
+
+    since: int
+    """Where the changelog ended when the writer took the task over."""
+    generation: int
+    """That of the group, by then."""
+
+
 class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a task's stores are, kept in the store itself so that copies and restarts keep it too.
 
@@ -121,6 +134,8 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     """When each store was last known to have everything that its changelog held, in ms since 1970 by the wall clock."""
     topic_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     """The ids of the changelog topics, by store: a topic that is deleted and created again has another one."""
+    writers: Mapping[str, Writer] = msgspec.field(default_factory=dict[str, Writer])
+    """The last one known to have written each changelog at least once, by store."""
 
     def merge(self, newer: Position) -> Position:
         """The entries of both, those of `newer` winning."""
@@ -129,6 +144,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
             {**self.inputs, **newer.inputs},
             {**self.complete, **newer.complete},
             {**self.topic_ids, **newer.topic_ids},
+            {**self.writers, **newer.writers},
         )
 
     def without(self, store: str) -> Position:
@@ -138,6 +154,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
             self.inputs,
             {name: time for name, time in self.complete.items() if name != store},
             {name: topic_id for name, topic_id in self.topic_ids.items() if name != store},
+            {name: writer for name, writer in self.writers.items() if name != store},
         )
 
 

@@ -125,6 +125,12 @@ class Membership:
             )
 
     @property
+    def generation(self) -> int:
+        """The newest generation of the group that this process is in."""
+        with self._state.changed:
+            return self._state.generation
+
+    @property
     def process(self) -> str:
         """The process id of the present epoch."""
         with self._state.changed:

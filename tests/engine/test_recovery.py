@@ -68,6 +68,8 @@ class Kafka:
 
     # The group
 
+    generation = 1
+
     def fence(self, tasks: Iterable[Any]) -> concurrent.futures.Future[Any]:
         done: concurrent.futures.Future[Any] = concurrent.futures.Future()
         done.set_result({})
@@ -318,7 +320,7 @@ def test_a_copy_that_is_read_all_the_time_is_never_old(process: Process, caplog:
 
 
 @pytest.mark.parametrize("standby", [True, False])
-@pytest.mark.parametrize("failure", [OffsetGone("offset 2 is gone"), Retryable("no broker answers")])
+@pytest.mark.parametrize("failure", [OffsetGone("offset 2 is gone", "app-n-changelog"), Retryable("no broker answers")])
 def test_a_changelog_that_has_lost_records_is_decided_again(
     process: Process, failure: Exception, standby: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -66,9 +66,6 @@ class Broker:
         """Processes whose packets are dropped."""
         self.dropped: list[Callable[[], None]] = []
         """What breaks the connections on which packets were dropped."""
-        self.told: dict[str, str] = {}
-        """Processes that asked before they write to changelogs without a transaction, and the member they were told to
-        be."""
         self.deletions_kept = 24 * 60 * 60 * 1000
         """The `delete.retention.ms` of all topics."""
         self.refuses: Callable[[str, bytes | None, bytes | None], bool] = lambda _topic, _key, _value: False
@@ -104,14 +101,6 @@ class Broker:
         for row in rows:
             log.append(row[0], row[1], row[2], row[3], transaction)
         return first
-
-    def too_late(self, process: str) -> bool:
-        """Whether a process has lost its place since it was told that it is a member.
-
-        What it writes to a changelog then, without a transaction, nobody can stop: the one gap of at least once, named
-        in docs/guarantees.md. Schedules leave it out.
-        """
-        return self.told.get(process, "") not in (*self.group.members, "")
 
     def commit_in(
         self,

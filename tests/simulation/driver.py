@@ -66,7 +66,13 @@ class Schedule:
             self.broker.create(topic, trouble.partitions)
         for topic in self.plan.internal:
             self.broker.create(topic.name, topic.partitions)
-        self.check = Check(self.broker, self.program, self.plan, exactly_once=trouble.guarantee == "exactly_once")
+        self.check = Check(
+            self.broker,
+            self.program,
+            self.plan,
+            exactly_once=trouble.guarantee == "exactly_once",
+            compacted=trouble.chances.get("compact", 0.0) > 0,
+        )
         self.broker.before_delete = self.check.remember
         if self.program.echo:
             self.broker.refuses = self.check.refused

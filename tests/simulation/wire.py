@@ -60,8 +60,6 @@ class SimulatedWire(Wire):
                 cluster.dropped.append(broken)
                 return
             world.note(name, NAMES[request.key])
-            if (request.key, lane) == (HEARTBEAT, "offsets"):
-                cluster.told[name] = asking(request)
             serve(cluster, request, answer)
 
         if lost or cluster.network.down:
@@ -134,14 +132,6 @@ def sync(cluster: Broker, r: Reader, answer: Answer) -> None:
 def heartbeat(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
     answer(Writer().int32(0).int16(cluster.group.heartbeat(r.int32(), r.string() or "", r.string())).done())
-
-
-def asking(request: Request[Any]) -> str:
-    """The member that sends a heartbeat."""
-    r = Reader(request.body)
-    r.string()
-    r.int32()
-    return r.string() or ""
 
 
 def leave(cluster: Broker, r: Reader, answer: Answer) -> None:
