@@ -8,7 +8,9 @@ calls `App.run` keeps its own format, and `setup` is called only by the commands
 from __future__ import annotations
 
 import logging
+import math
 import os
+import re
 import sys
 import threading
 import time
@@ -21,7 +23,7 @@ from .config import Settings
 from .serve.stats import Totals
 from .threads import Thread
 
-__all__ = ["JsonFormatter", "Summary", "TextFormatter", "coloured", "setup"]
+__all__ = ["JsonFormatter", "Repeats", "Summary", "TextFormatter", "coloured", "setup"]
 
 LOGGERS: Final = ("tidemill", "aiokafka")
 COLOURS: Final = {logging.DEBUG: "2", logging.INFO: "36", logging.WARNING: "33", logging.ERROR: "31"}
@@ -29,6 +31,12 @@ STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None)
 """Attributes of every log record; what else is there was given as `extra`."""
 
 LOG: Final = logging.getLogger("tidemill")
+
+REPEATED_SECONDS: Final = 10.0
+"""How often a message of the Kafka client is logged that comes again and again."""
+NUMBERS: Final = re.compile(r"[0-9]+")
+KINDS: Final = 1_000
+"""How many kinds of messages are remembered."""
 
 
 class TextFormatter(logging.Formatter):
@@ -97,9 +105,38 @@ def setup(
         logger.handlers[:] = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    client = logging.getLogger("tidemill.kafka")
+    client.filters[:] = [Repeats()]
     if settings.log_level != "debug":  # the engine says what matters of these itself
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        logging.getLogger("tidemill.kafka").setLevel(logging.ERROR)
+        client.setLevel(logging.ERROR)
+
+
+class Repeats(logging.Filter):
+    """Lets a message pass now and then, and says then how many like it did not. Messages that differ in numbers alone
+    are alike."""
+
+    def __init__(self, seconds: float = REPEATED_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._seen: dict[str, tuple[float, int]] = {}
+        """When a message of a kind was logged, and how many were not since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        kind = NUMBERS.sub("0", message)
+        now = self._clock()
+        logged, left_out = self._seen.get(kind, (-math.inf, 0))
+        if now - logged < self._seconds:
+            self._seen[kind] = (logged, left_out + 1)
+            return False
+        if len(self._seen) >= KINDS:
+            self._seen.clear()
+        self._seen[kind] = (now, 0)
+        if left_out:
+            record.msg, record.args = f"{message} ({left_out} more like this in the last {now - logged:.0f} s)", ()
+        return True
 
 
 def coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:

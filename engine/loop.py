@@ -142,7 +142,8 @@ class Loop:
         return True
 
     def run_once(self) -> None:
-        """One turn."""
+        """One turn. Raises Retryable when Kafka has been away for `retry_timeout`, whoever has noticed."""
+        self._membership.reachable(self._settings.retry_timeout)
         self._alive()
         self._guarded(self._turn)
 

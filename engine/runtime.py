@@ -48,6 +48,7 @@ __all__ = ["Clients", "assemble", "leave", "membership_settings", "producers", "
 
 LOG = logging.getLogger("tidemill")
 Key = tuple[str, int]
+LEAST_ANSWER_MS = 5_000
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def assemble(
         clients.producers,
         clients.membership,
         lambda task, store: parts[task.subtopology].changelogs.get(store),
-        settings.transaction_timeout / 1000,
+        answer_seconds(settings),
     )
     loop = Loop(
         plan,
@@ -208,6 +209,11 @@ def leave(membership: Membership, settings: Settings, stores: Local) -> None:
         stores.forget_former()
 
 
+def answer_seconds(settings: Settings) -> float:
+    """How long the main thread waits for an answer of Kafka at a time: `retry_timeout` is kept by nobody else."""
+    return min(settings.transaction_timeout, max(settings.retry_timeout, LEAST_ANSWER_MS)) / 1000
+
+
 def producers(settings: Settings, hopeless: Event | None = None) -> ProducerFactory:
     """Makes the producer of an incarnation. `hopeless` is set when the program cannot go on."""
     options: Mapping[str, object] = producer_options(settings)
@@ -218,7 +224,7 @@ def producers(settings: Settings, hopeless: Event | None = None) -> ProducerFact
         identity = transactional_id(settings.app_id, process)
         producer = TransactionalProducer(options, identity, hopeless=hopeless)
         try:
-            producer.init(settings.transaction_timeout / 1000)
+            producer.init(answer_seconds(settings))
         except BaseException:
             producer.close()
             raise

@@ -110,6 +110,13 @@ class Membership:
         """The loop's thread is alive. When this is not called for `max_poll_interval`, membership is given up."""
         self._state.progressed = self._background.now()
 
+    def reachable(self, limit: int) -> None:
+        """Raises Retryable when Kafka has not answered for longer than `limit` ms, whatever was asked of it."""
+        with self._state.changed:
+            silent, trouble = self._state.silent(self._background.now()), self._state.trouble
+        if silent * 1000 > limit:
+            raise Retryable(f"Kafka has not answered for {silent:.0f} s, longer than retry_timeout: {trouble}")
+
     @property
     def status(self) -> Status:
         state = self._state

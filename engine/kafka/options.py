@@ -52,9 +52,6 @@ def producer_options(settings: Settings) -> dict[str, Any]:
         "batch.size": 512 << 10,
         "compression.type": "lz4",
         "message.timeout.ms": settings.transaction_timeout if transactional else settings.retry_timeout or 300_000,
-        # When all brokers were gone, the other strategy discards them, the cached group coordinator among them, and
-        # send_offsets_to_transaction waits for that one for ever (librdkafka 5511).
-        "metadata.recovery.strategy": "none",
         **({"transaction.timeout.ms": settings.transaction_timeout} if transactional else {}),
         **_own(settings, without=CONSUMER_ONLY),
     }
@@ -76,6 +73,10 @@ def _common(settings: Settings, role: str) -> dict[str, Any]:
         "client.id": f"{settings.app_id}-{role}",
         "logger": CLIENT_LOG,
         "reconnect.backoff.max.ms": 1000,
+        # When all brokers are gone, the other strategy discards them. Then their back-off is forgotten, so they are
+        # tried twenty times a second, and with them the cached group coordinator, for which
+        # send_offsets_to_transaction waits for ever (librdkafka 5511).
+        "metadata.recovery.strategy": "none",
         # A broker whose machine is gone does not close its connections: a request is given up after this and asked of
         # whoever has taken over. The client's default of a minute would be a minute's outage.
         "socket.timeout.ms": 10_000,

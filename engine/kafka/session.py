@@ -263,7 +263,6 @@ class Session:
             own = state.ownership
             plan = own.assigned(joined.generation, received.plan)
             state.members = received.members
-            state.trouble = ""
             state.events.append(Assigned(joined.generation, own.epoch, plan, own.process, joined.member))
             state.changed.notify_all()
         if self.settings.watch_peers:
@@ -306,7 +305,6 @@ class Session:
             except Retryable as failure:
                 await self._after(failure)
                 continue
-            state.trouble = ""
             self._failures = 0
             if code == Code.NONE:
                 continue
@@ -376,7 +374,7 @@ class Session:
 
     async def _after(self, failure: Retryable) -> None:
         """Waits a little after a failure, longer after several."""
-        self.state.trouble = str(failure)
+        self.state.failed(str(failure), asyncio.get_running_loop().time())
         self.wire.forget(self.settings.group)
         level = min(self._failures, len(BACKOFF_SECONDS) - 1)
         if self._failures % 10 == 0:
@@ -392,7 +390,9 @@ class Session:
 
     async def _ask(self, request: Request[T], seconds: float, lane: str) -> T:
         broker = await self.wire.coordinator(self.settings.group)
-        return await self.wire.send(broker, request, seconds, lane)
+        answer = await self.wire.send(broker, request, seconds, lane)
+        self.state.answered()
+        return answer
 
     def _phase(self, phase: str) -> None:
         with self.state.changed:

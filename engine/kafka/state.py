@@ -40,4 +40,19 @@ class State:
         self.members = 0
         """How many there are in the group."""
         self.trouble = ""
+        self._silent_since: float | None = None
+        """Since when there is trouble."""
         self.leader = False
+
+    def answered(self) -> None:
+        """The group's coordinator has answered."""
+        self.trouble, self._silent_since = "", None
+
+    def failed(self, why: str, now: float) -> None:
+        """It has not."""
+        self.trouble = why
+        self._silent_since = now if self._silent_since is None else self._silent_since
+
+    def silent(self, now: float) -> float:
+        """For how many seconds it has not answered; an answer that waits for other members may take its time."""
+        return 0.0 if self._silent_since is None or self.joining else now - self._silent_since

@@ -54,6 +54,25 @@ def test_colours_on_a_terminal_unless_they_are_not_wanted() -> None:
     assert "\x1b" in logged(io.StringIO(), {"FORCE_COLOR": "1"})
 
 
+def test_what_the_client_says_again_and_again_is_said_now_and_then() -> None:
+    now = 0.0
+    stream = io.StringIO()
+    logs.setup(Settings(app_id="views"), None, stream, {})
+    client = logging.getLogger("tidemill.kafka")
+    client.filters[:] = [logs.Repeats(10.0, lambda: now)]
+    for turn in range(601):
+        now = turn / 20
+        client.error("FAIL [%s]: connection refused (after %dms)", "reader", turn)
+        if turn % 300 == 150:
+            client.error("something else %d", turn)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 6
+    assert [line.partition("like this in the last")[2] for line in lines if "more" in line] == [" 10 s)"] * 3
+    assert "(199 more like" in lines[-1]
+    logs.setup(Settings(app_id="views"), None, stream, {})
+    assert len(client.filters) == 1
+
+
 def test_json() -> None:
     line = json.loads(logged(io.StringIO(), log_format="json"))
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))

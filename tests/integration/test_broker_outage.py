@@ -66,6 +66,26 @@ def test_a_broker_that_comes_later_is_waited_for(own_kafka: Kafka, own_stage: St
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_an_idle_program_ends_after_the_time_it_may_try_and_says_little_meanwhile(
+    own_kafka: Kafka, own_stage: Stage, guarantee: str
+) -> None:
+    prepared(own_stage, [order("apple")])
+    life = own_stage.program(
+        "orders.py", broker=own_kafka.bootstrap, commit_interval="100ms", retry_timeout="6s", guarantee=guarantee
+    ).start()
+    own_stage.wait_for_rows("enriched", 1)
+    before = life.log.count("\n")
+    own_kafka.kill()
+    killed = time.monotonic()
+    assert life.exit() == 3
+    assert 5 < time.monotonic() - killed < 25
+    assert "longer than retry_timeout" in life.log
+    said = life.log.count("\n") - before
+    assert said < 40, life.log
+
+
+@pytest.mark.timeout(90)
 def test_a_leader_that_is_back_is_asked_for_offsets_again(own_kafka: Kafka) -> None:
     """The admin client goes on asking with what it remembers of leaders, unless it is made to look."""
     client.create_topic(own_kafka.bootstrap, "data", 2)

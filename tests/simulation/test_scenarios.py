@@ -160,3 +160,23 @@ def test_a_process_that_was_replaced_ends_what_it_wrote_before_it_knew(seed: int
         play.go_on(SOON)
         left = [one.name for one in play.broker.transactions.open() if one.name.endswith(f"{1:032x}.1")]
         play.check_that(not left, "the first process has ended what it wrote")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("while_it", ["joins", "is idle", "works"])
+def test_a_process_ends_when_kafka_is_away_for_longer_than_it_may(seed: int, while_it: str) -> None:
+    away = 0
+    ends = pytest.raises(
+        Violation, match=r"ended with Retryable.*Kafka has not answered for . s, longer than retry_time"
+    )
+    with ends, stage(seed, settings={"retry_timeout": 3_000}) as play:
+        play.new()
+        if while_it != "joins":
+            play.settled()
+        for _ in range(20 if while_it == "works" else 0):
+            play.feed()
+        play.broker.network.down = True
+        began = play.world.now
+        while (away := play.world.now - began) < 12_000:
+            play.turn()
+    assert 3_000 < away < 8_000
