@@ -15,6 +15,7 @@ from .cli_run import main_of
 from .clock import SYSTEM
 from .config import Settings
 from .config_arguments import Arguments
+from .config_sources import from_arguments
 from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
 from .runtime import run
@@ -32,7 +33,8 @@ class App(Builder):
 
     `on_error` says what happens to a record that a step cannot process. The other arguments are settings; they are the
     weakest source of these, below `tidemill.toml`, `TIDEMILL_*` variables and command-line options. Raises
-    TopologyError when the id cannot be part of a topic's name, ConfigError when a setting is wrong.
+    TopologyError when the id cannot be part of a topic's name, ConfigError when a setting does not exist; their values
+    are checked when the program starts.
     """
 
     def __init__(self, app_id: str, *, on_error: ErrorPolicy = fail, **settings: Unpack[Arguments]) -> None:
@@ -40,6 +42,11 @@ class App(Builder):
         check_name(app_id, "application")
         if not isinstance(on_error, ErrorPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"on_error must be tm.fail or tm.skip, not {on_error!r}")
+        problems: list[str] = []
+        for _ in from_arguments(settings, problems):
+            pass
+        if problems:
+            raise ConfigError("\n".join(problems))
         self.app_id = app_id
         self.on_error = on_error
         self.arguments: Mapping[str, object] = settings

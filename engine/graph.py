@@ -44,21 +44,28 @@ class Origin(NamedTuple):
 
     task: str
     topic: str
+    """The input, or in parentheses what a walk that has no input begins with."""
     partition: int
+    asked: bool = False
+    """True when steps were asked, so that a record may come from any input of its step."""
 
 
 class _Step:
     """A node at work: its operator and the slots it reads and fills."""
 
-    __slots__ = ("asked", "inputs", "node", "oldest", "operator", "output", "ports", "time", "topic")
+    __slots__ = ("asked", "inputs", "node", "oldest", "operator", "output", "ports", "time", "topic", "topics")
 
-    def __init__(self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None) -> None:
+    def __init__(
+        self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None, topics: str
+    ) -> None:
         self.node = node
         self.operator = operator
         self.inputs = inputs
         self.output = output
         self.ports = len(node.ports)
         self.topic = topic
+        self.topics = topics
+        """The inputs that its records come from."""
         self.asked: dict[str, Callable[..., Any] | None] = {
             question: getattr(operator, question, None) for question in ("tick", "advance", "collect")
         }
@@ -115,7 +122,8 @@ class Graph:
                 operator.attach(calls)
             if hasattr(operator, "placed"):
                 operator.placed(partition)
-            steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id)))
+            topics = " or ".join([topic for topic, source in part.inputs if source.id in sources])
+            steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id), topics))
             reached.append(sources)
         self._steps = steps
         self._width = len(slots)
@@ -321,7 +329,8 @@ class Graph:
         if isinstance(error.__cause__, StateError):
             raise error.__cause__  # the store failed, not the record
         if (step.node.policy or self._policy) is ErrorPolicy.FAIL:
-            raise error.at(origin.topic, origin.partition, origin.task)
+            topic = step.topics if origin.asked and error.offset >= 0 else origin.topic
+            raise error.at(topic, origin.partition, origin.task)
         self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
 
     def refuse(self, error: RecordError, origin: Origin) -> None:

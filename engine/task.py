@@ -218,7 +218,7 @@ class Task:
 
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
-        origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition)
+        origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition, asked=True)
         try:
             outgoing = self._graph.tick(now, origin)
             time = self._time.quiet(now, self._buffer.at_end)
@@ -242,7 +242,7 @@ class Task:
     def collect(self, now: int, limit: int | None = None) -> list[Outgoing]:
         """Processes what has come of the calls that steps have made, at most `limit` answers of a step."""
         try:
-            origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition)
+            origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition, asked=True)
             outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
         except Corrupt as failure:
             raise StateCorrupt(self._name, str(failure)) from failure

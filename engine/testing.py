@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from typing_extensions import Self
 
 from ..operators.durations import Duration, parse_duration
+from ..operators.given import given_headers
 from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
+from ..operators.serde import Serde
 from ..operators.suggest import did_you_mean
 from ..operators.topology import Repartition, Source, StoreView, Topology
 from ..state.identity import all_plain
@@ -180,10 +182,13 @@ class TopologyDriver:
             raise KeyError(f"the program does not read topic {topic!r}{did_you_mean(topic, self._readers)}")
         rows: list[Row] = []
         for record in records:
-            key = None if record.key is None or node.key is None else node.key.encode(record.key)
-            value = None if record.value is None or node.value is None else node.value.encode(record.value)
+            key = encoded(topic, "key", record.key, node.key)
+            value = encoded(topic, "value", record.value, node.value)
             at = -1 if partition is None else partition
-            rows.append((key, value, record.timestamp, list(record.headers) or None, at))
+            if type(record.timestamp) is not int:
+                raise TypeError(f"topic {topic!r}: the timestamp {record.timestamp!r} is not an int of milliseconds")
+            headers = given_headers(record.headers)
+            rows.append((key, value, record.timestamp, headers or None, at))
         self._deliver(topic, rows)
         self._pump()
         self._commit()
@@ -229,7 +234,7 @@ class TopologyDriver:
                 return StoreReader([rows], state.view)
         known = [rows.name for rows in self._global.values()]
         known += [state.spec.name for part in self.plan.parts for state in part.stores]
-        raise KeyError(f"there is no store {name!r}{did_you_mean(name, known)}; there are {sorted(known)}")
+        raise KeyError(f"there is no store {name!r}{did_you_mean(name, known)}")
 
     @property
     def dropped(self) -> dict[tuple[str, str], int]:
@@ -341,3 +346,13 @@ class TopologyDriver:
         for task in self._tasks.values():
             task.seal()
             task.settle(Position())
+
+
+def encoded(topic: str, what: str, item: Any, serde: Serde[Any] | None) -> bytes | None:
+    """The bytes of a key or value; TypeError when its serde cannot write it."""
+    if item is None or serde is None:
+        return None
+    try:
+        return serde.encode(item)
+    except Exception as error:
+        raise TypeError(f"topic {topic!r}: the {what} {item!r} is not one for its serde, {serde!r}: {error}") from error

@@ -22,6 +22,7 @@ from typing_extensions import TypeVar
 from .errors import TopologyError
 from .fold import Fold
 from .generated import define
+from .inference import is_coroutine_function
 from .serde_auto import auto
 from .suggest import did_you_mean
 
@@ -62,6 +63,8 @@ class Aggregator(Generic[R]):
     def __post_init__(self) -> None:
         if not (self.field is None or isinstance(self.field, str) or callable(self.field)):
             raise TopologyError(f"tm.{self.kind}: {self.field!r} is neither a field's name nor a function of the value")
+        if is_coroutine_function(self.field):
+            raise TopologyError(f"tm.{self.kind} takes a plain function of the value, not a coroutine function")
 
     @property
     def every_record(self) -> bool:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .durations import Duration, format_duration, parse_duration
 from .errors import TopologyError
+from .event_time import EPOCH
 from .suggest import did_you_mean
 
 __all__ = ["CalendarUnit", "CalendarWindows", "calendar"]
@@ -25,7 +26,6 @@ CalendarUnit: TypeAlias = Literal["hour", "day", "week", "month", "quarter", "ye
 UNITS: Final = ("hour", "day", "week", "month", "quarter", "year")
 DAYS: Final = {"hour": 0, "day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 CLOCKS_BACK: Final = 7_200_000
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 QUARTER: Final = 900_000
 MS: Final = timedelta(milliseconds=1)
 LAST: Final = (datetime(9990, 1, 1, tzinfo=timezone.utc) - EPOCH) // MS
@@ -65,7 +65,7 @@ class CalendarWindows:
 
     def closed_before(self, stream_time: int) -> int:
         """All windows that start before this are closed, the others open."""
-        return self.interval(stream_time - self.grace)[0]
+        return self._at(stream_time - self.grace)[0]
 
     def expired_before(self, stream_time: int, *, on_close: bool) -> int:
         """The entries of windows that start before this can be forgotten: a younger window began when they were closed.
@@ -76,15 +76,19 @@ class CalendarWindows:
 
     def next_close(self, stream_time: int) -> int:
         """The next stream time at which a window closes."""
-        return self.interval(stream_time - self.grace)[1] + self.grace
+        return self._at(stream_time - self.grace)[1] + self.grace
 
     def newest_start(self, stream_time: int) -> int:
         """The start of the newest window that began by the stream time."""
-        return self.interval(stream_time)[0]
+        return self._at(stream_time)[0]
 
     def next_start(self, stream_time: int) -> int:
         """The next stream time at which a window begins."""
-        return self.interval(stream_time)[1]
+        return self._at(stream_time)[1]
+
+    def _at(self, stream_time: int) -> tuple[int, int]:
+        """The window of a stream time, which other records may have taken beyond the last one."""
+        return self.interval(min(stream_time, LAST))
 
     def __str__(self) -> str:
         return f"each {self.unit} in {self.zone}, grace {format_duration(self.grace)}"

@@ -8,14 +8,14 @@ writes is the planner's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterable
 from itertools import repeat
-from operator import index
 from typing import Any, Final, cast
 
 from ..state.identity import all_plain
 from .errors import RecordError
+from .event_time import check_times, milliseconds
+from .given import given_headers, given_partition, given_topic
 from .record import Batch, Headers, Outgoing, Record, Row, Update
 from .serde import Serde, column_decoder, column_encoder, is_exact
 from .serde_auto import auto, auto_key
@@ -26,7 +26,6 @@ __all__ = ["Decoder", "Encoder", "RepartitionWriter", "SinkWriter", "decoder"]
 
 Records = list[Record[Any, Any]]
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 NO_HEADERS: Final[Headers] = ()
 
 
@@ -69,6 +68,7 @@ class Decoder:
             times = list(map(self._timestamp, values))
             if set(map(type, times)) != {int}:
                 times = [milliseconds(time) for time in times]
+        check_times(times)
         newest = self.newest
         if newest is not None:
             times = list(times)
@@ -114,23 +114,6 @@ def decoder(node: Source | Repartition) -> Decoder:
     return Decoder(node.name, key, value, node.timestamp, partition_time=node.partition_time)
 
 
-def milliseconds(time: Any) -> int:
-    """What a timestamp function gave, as event time; None is no time, which drops the record."""
-    if type(time) is int:
-        return time
-    if time is None:
-        return -1
-    if isinstance(time, datetime):
-        if time.tzinfo is None:
-            raise ValueError(f"the timestamp function gave {time!r}, which has no time zone")
-        delta = time - EPOCH
-        return (delta.days * 86_400 + delta.seconds) * 1_000 + delta.microseconds // 1_000
-    raise TypeError(
-        f"the timestamp function gave {time!r}, a {type(time).__name__}: event time is an int of milliseconds since "
-        "1970 or a datetime with a time zone"
-    )
-
-
 class Encoder:
     """Turns records into rows."""
 
@@ -166,14 +149,14 @@ class Encoder:
         """One row a record."""
         keys = self._keys([record.key for record in records])
         values = self._values([record.value for record in records])
-        headers: Iterable[list[tuple[str, bytes]] | None]
+        headers: Iterable[list[tuple[str, bytes | None]] | None]
         if self._headers is not None:
-            headers = [header_list(self._headers(record)) for record in records]
+            headers = [given_headers(self._headers(record) or ()) or None for record in records]
         else:
             headers = [list(record.headers) if record.headers else None for record in records]
         partitions: Iterable[int | bytes] = repeat(-1)
         if self._partition is not None:
-            partitions = [index(self._partition(record)) for record in records]
+            partitions = [given_partition(self._partition(record)) for record in records]
         elif self._hashed is not None:
             hashed = self._hashed
             partitions = [-1 if record.key is None else hashed(record.key) for record in records]
@@ -200,10 +183,7 @@ class SinkWriter:
             return [Outgoing(topic, self._encoder.rows(records), records)]
         groups: dict[str, Records] = {}
         for record in records:
-            name = topic(record)
-            if not name or type(name) is not str:
-                raise TypeError(f"the topic function gave {name!r}, which is not the name of a topic")
-            groups.setdefault(name, []).append(record)
+            groups.setdefault(given_topic(topic(record)), []).append(record)
         return [Outgoing(name, self._encoder.rows(group), group) for name, group in groups.items()]
 
 
@@ -264,11 +244,3 @@ def one_by_one(
         except Exception as error:
             raise RecordError(step, place, record, done, doing="write") from error
     return done
-
-
-def header_list(headers: Any) -> list[tuple[str, bytes]] | None:
-    """Headers as a function gave them: a mapping or pairs, text as UTF-8."""
-    if not headers:
-        return None
-    pairs = cast("Iterable[tuple[Any, Any]]", headers.items() if isinstance(headers, Mapping) else headers)
-    return [(str(name), content.encode() if isinstance(content, str) else bytes(content)) for name, content in pairs]

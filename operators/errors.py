@@ -20,6 +20,9 @@ from .record import Record
 
 __all__ = ["ConfigError", "RecordError", "TidemillError", "TopologyError"]
 
+NO_VALUE = (AttributeError, TypeError)
+"""What a function raises that takes None for a value."""
+
 SHOWN = 120
 """Characters of a key or a cause that a message shows."""
 
@@ -103,9 +106,16 @@ class RecordError(TidemillError):
         task = "" if self.task is None else f" of task {self.task}"
         return (
             f"step {self.step!r}{task} could not {self.doing} a record: {self.reason} "
-            f"(the record: {self.place}). Nothing of this record was committed: correct the function or the data "
-            "and start again, and the program goes on from this record"
+            f"(the record: {self.place}).{self._hint} Nothing of this record was committed: correct the function or "
+            "the data and start again, and the program goes on from this record"
         )
+
+    @property
+    def _hint(self) -> str:
+        """A word on what is often the reason."""
+        if self.doing == "process" and self.record.value is None and isinstance(self.__cause__, NO_VALUE):
+            return " The record has no value (a tombstone): .filter(lambda value: value is not None) leaves those out."
+        return ""
 
 
 def shortened(text: str) -> str:

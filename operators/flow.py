@@ -17,6 +17,7 @@ from .draft import Asks, Draft, Settled, Step
 from .edges import Encoder, RepartitionWriter
 from .entries import guarded
 from .errors import TopologyError
+from .inference import is_coroutine_function
 from .serde import Serde
 from .serde_auto import auto, auto_key
 from .serde_keys import windowed_key
@@ -67,10 +68,15 @@ class Flow:
         return replace(self, step=step, port=0, history=None)
 
 
-def check_function(function: object, what: str) -> None:
-    """Raises TopologyError unless it can be called."""
+def check_function(function: object, what: str, *, coroutines: bool = False) -> None:
+    """Raises TopologyError unless it can be called, and unless it gives coroutines only where those are awaited."""
     if not callable(function):
         raise TopologyError(f"{what} takes a function, not {function!r}")
+    if not coroutines and is_coroutine_function(function):
+        raise TopologyError(
+            f"{what} takes a plain function, and this is a coroutine function, whose result nobody would await: use "
+            ".map_async(), which calls it for many values at a time"
+        )
 
 
 def plain_step(

@@ -1,4 +1,4 @@
-"""What a function's return annotation says about the serde of its results.
+"""What can be told of a function without calling it: the serde of its results, whether it is a coroutine function.
 
 An annotation may be a little wrong, as `-> int` for a sum of floats. So what is written by it, to a store or an
 internal topic, is read once at that very moment: an error then is that of the record.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from inspect import isroutine
+from functools import partial
+from inspect import isasyncgenfunction, iscoroutinefunction, isroutine
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -17,7 +18,7 @@ from typing_extensions import is_typeddict
 from .serde import Serde
 from .serde_json import Json, json
 
-__all__ = ["Annotated", "result_serde"]
+__all__ = ["Annotated", "is_coroutine_function", "result_serde"]
 
 BUILTIN = {bool, int, float, str, dict, list}
 
@@ -57,6 +58,15 @@ def result_serde(function: Callable[..., Any], *, each: bool = False) -> Serde[A
     if found in BUILTIN or get_origin(found) in (dict, list) or _is_model(found):
         return Annotated(found)
     return None
+
+
+def is_coroutine_function(function: object) -> bool:
+    """Whether a function, or what a callable object or a partial calls, is written with `async def`."""
+    inner: Any = function
+    while isinstance(inner, partial):
+        inner = inner.func
+    called = (inner, type(inner).__call__)
+    return any(map(iscoroutinefunction, called)) or any(map(isasyncgenfunction, called))
 
 
 def _is_model(cls: Any) -> bool:

@@ -13,8 +13,13 @@ __all__ = ["cause_of", "poison"]
 
 
 def poison(step: str, records: Sequence[Record[Any, Any]], rest: Iterator[Any], done: Any) -> RecordError:
-    """The error for the record before `rest`, which is what is left of the iterator over `records`."""
+    """The error for the record before `rest`, which is what is left of the iterator over `records`.
+
+    Called while the exception is handled, which goes on if it came before the first record: then none is to blame.
+    """
     index = len(records) - length_hint(rest) - 1
+    if index < 0:
+        raise  # noqa: PLE0704
     return RecordError(step, index, records[index], done)
 
 

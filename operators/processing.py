@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import length_hint
 from types import GeneratorType
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from ..state.cache import StateCache
 from .errors import RecordError
 from .every import Every
+from .given import given_record
 from .poison import cause_of, poison
 from .processor import Context, Processor, Side
 from .record import Record
@@ -28,6 +29,11 @@ __all__ = ["Processing", "Timing"]
 
 Cache: TypeAlias = StateCache[Any, Any]
 Records: TypeAlias = list[Record[Any, Any]]
+
+
+RECORD_YIELDED: Final = (
+    "process() yields values, not records: yield the value alone, and change keys and times by .map_record() behind it"
+)
 
 
 class CallFailed(Exception):
@@ -193,22 +199,26 @@ class Processing:
             return
         if type(results) is not GeneratorType:
             check_results(results)
-        made = [self._routed(item) for item in cast("Iterable[Any]", results)]
+        made = [self._routed(item, cause) for item in cast("Iterable[Any]", results)]
         if cause is None:
-            check_records(item for _, item in made)
+            made = [(port, own_record(item, offset)) for port, item in made]
         for port, item in made:
             if port is None:
                 continue
             if cause is None:
-                ports[port].append(Record(item.key, item.value, item.timestamp, item.headers, offset))
+                ports[port].append(item)
             else:
                 ports[port].append(Record(cause.key, item, cause.timestamp, cause.headers, cause.offset))
 
-    def _routed(self, item: Any) -> tuple[int | None, Any]:
+    def _routed(self, item: Any, cause: Record[Any, Any] | None) -> tuple[int | None, Any]:
         """The port of a result (None when nobody reads it), and its value."""
         if type(item) is not Side:
+            if type(item) is Record and cause is not None:
+                raise TypeError(RECORD_YIELDED)
             return 0, item
         sent: Side[Any] = item
+        if type(sent.value) is Record and cause is not None:
+            raise TypeError(RECORD_YIELDED)
         port = self._sides.get(sent.name)
         if port is None:
             reason = f"side output {sent.name!r} is not read"
@@ -295,11 +305,11 @@ def check_results(results: object) -> None:
         raise TypeError(f"process() yields its results or returns a list of them, not {results!r}")
 
 
-def check_records(items: Iterable[object]) -> None:
-    """Raises TypeError unless all of these are records."""
-    for item in items:
-        if not isinstance(item, Record):
-            raise TypeError(
-                "a method that is called every so often has no key at hand: it yields "
-                f"tm.Record(key, value, timestamp), not {item!r}"
-            )
+def own_record(item: Any, offset: int) -> Record[Any, Any]:
+    """A record from a method that is called every so often."""
+    if not isinstance(item, Record):
+        raise TypeError(
+            "a method that is called every so often has no key at hand: it yields "
+            f"tm.Record(key, value, timestamp), not {item!r}"
+        )
+    return given_record(item, offset, "the method")

@@ -16,6 +16,8 @@ from typing_extensions import TypeVar
 
 from .durations import Duration
 from .errors import TopologyError
+from .every import scheduled
+from .inference import is_coroutine_function
 from .record import Headers
 from .shelf import NO_KEY
 from .timers import Timers
@@ -147,6 +149,12 @@ def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str,
     if not (isinstance(made, type) and issubclass(cast("Any", made), Processor)):
         raise TopologyError(f".process() takes a subclass of tm.Processor, not {made!r}")
     cls = cast("type[object]", made)
+    for name in ("process", "on_timer", *scheduled(cls)):
+        if is_coroutine_function(getattr(cls, name)):
+            raise TopologyError(
+                f"{cls.__name__}.{name}() is a coroutine function, whose result nobody would await: a processor's "
+                "methods are plain functions; .map_async() calls a coroutine function for each value"
+            )
     try:
         signature(cls).bind(*arguments, **options)
     except TypeError as error:

@@ -18,7 +18,7 @@ __all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "Update", "Windowed"
 K = TypeVar("K", default=object)
 V = TypeVar("V", default=object)
 
-Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 
 
 class Record(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
@@ -83,7 +83,7 @@ class Batch(NamedTuple):
         )
 
 
-Row: TypeAlias = tuple["bytes | None", "bytes | None", int, "list[tuple[str, bytes]] | None", "int | bytes"]
+Row: TypeAlias = tuple["bytes | None", "bytes | None", int, "list[tuple[str, bytes | None]] | None", "int | bytes"]
 """Key, value, timestamp, headers and partition of a record to write.
 
 The partition is a number, -1 to let the key decide, or the bytes to hash in place of the key.

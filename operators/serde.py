@@ -56,8 +56,19 @@ class Utf8:
     exact = True
 
     def __init__(self) -> None:
-        self.encode: Callable[[str], bytes] = str.encode
         self.decode: Callable[[bytes], str] = bytes.decode
+
+    def encode(self, value: str, /) -> bytes:
+        try:
+            return str.encode(value)
+        except TypeError:
+            raise TypeError(f"utf8 writes text, not {value!r}, which is of type {type(value).__name__}") from None
+
+    def encode_many(self, values: list[str], /) -> list[bytes]:
+        try:
+            return list(map(str.encode, values))
+        except TypeError:
+            return list(map(self.encode, values))
 
     def __repr__(self) -> str:
         return "utf8"

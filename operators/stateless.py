@@ -8,8 +8,9 @@ function failed, so the loop keeps no count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
+from .given import given_record
 from .poison import poison
 from .record import Record, Update
 from .updates import told
@@ -33,6 +34,9 @@ __all__ = [
 
 Records = list[Record[Any, Any]]
 Function = Callable[[Any], Any]
+
+WHOLE: Final = frozenset({str, bytes})
+"""Classes of values that could be iterated over, but are one."""
 
 
 class Loop:
@@ -80,7 +84,10 @@ class FlatMap(Loop):
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.extend
         for r in records:
-            emit([Record(r.key, value, r.timestamp, r.headers, r.offset) for value in function(r.value) or ()])
+            values = function(r.value) or ()
+            if values.__class__ in WHOLE:
+                raise TypeError(f"the function of .flat_map() gives several values, as a list, and {values!r} is one")
+            emit([Record(r.key, value, r.timestamp, r.headers, r.offset) for value in values])
 
 
 class WithKey(Loop):
@@ -98,7 +105,7 @@ class MapRecord(Loop):
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
         for record in records:
-            emit(_caused(function(record), record.offset))
+            emit(given_record(function(record), record.offset, "the function"))
 
 
 class FlatMapRecord(Loop):
@@ -107,7 +114,7 @@ class FlatMapRecord(Loop):
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.extend
         for record in records:
-            emit([_caused(result, record.offset) for result in function(record) or ()])
+            emit([given_record(result, record.offset, "the function") for result in function(record) or ()])
 
 
 class Each(Loop):
@@ -236,11 +243,3 @@ class TableFilter(Loop):
                 emit(Record(record.key, value, record.timestamp, record.headers, record.offset))
             if failure is not None:
                 raise failure
-
-
-def _caused(result: Any, offset: int) -> Record[Any, Any]:
-    if type(result) is not Record:
-        raise TypeError(f"the function must give a tidemill.Record, not {result!r}")
-    if result.offset == offset:
-        return result
-    return Record(result.key, result.value, result.timestamp, result.headers, offset)

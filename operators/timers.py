@@ -17,7 +17,7 @@ import msgspec
 from ..state.cache import Codec
 from ..state.keys import pack, unpack
 from .durations import Duration, parse_duration
-from .edges import milliseconds
+from .event_time import LATEST, milliseconds
 from .schedule import Recurring
 from .serde import Serde, is_exact
 from .serde_auto import auto
@@ -67,6 +67,8 @@ class Timers:
         if (after is None) == (at is None):
             raise TypeError("a timer takes either after= or at=")
         due = begin + self._length(after) if after is not None else milliseconds(at)
+        if due > LATEST:
+            raise ValueError(f"timer {name!r} would be due at {due}, beyond the year 9999: it would never fire")
         firing = self.firing
         if firing is not None and firing.kind == kind and due <= firing.due:
             raise ValueError(

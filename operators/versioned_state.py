@@ -8,6 +8,7 @@ from typing_extensions import TypeVar
 
 from ..state.cache import Codec
 from .durations import Duration, parse_duration
+from .event_time import LATEST
 from .serde import Serde
 from .serde_auto import auto
 from .shelf import Shelf
@@ -42,8 +43,10 @@ class VersionedState(State, Generic[T]):
         dropped: it is valid until its own time, which is never.
         """
         shelf, key = self._here()
-        if type(timestamp) is not int or timestamp < 0:
-            raise ValueError(f"versioned state {self._name!r}: {timestamp!r} is no time: it is an int of ms, 0 or more")
+        if type(timestamp) is not int or not 0 <= timestamp <= LATEST:
+            raise ValueError(
+                f"versioned state {self._name!r}: {timestamp!r} is no time: that is an int of ms up to the year 9999"
+            )
         taken = None if value is None else self._item.taken(value, self._name)
         until = self._at_work(shelf).put(key, taken, timestamp)
         if until != REFUSED:

@@ -63,8 +63,6 @@ def map_batch(
 ) -> Flow:
     """A step that calls a function with many values; without `max_wait` it needs no store."""
     check_function(function, ".map_batch()")
-    if inspect.iscoroutinefunction(function):
-        raise TopologyError(".map_batch() takes a plain function; .map_async() is for coroutine functions")
     check_count(max_size, ".map_batch(max_size=)", 1)
     wait = parse_duration(max_wait, ".map_batch(max_wait=)")
     serde = check_serde(value, ".map_batch(value=): ") or result_serde(function, each=True)
@@ -97,7 +95,7 @@ def _waiting(flow: Flow, kind: str, build: Callable[[Settled, Caches], Operator]
 
 def check_coroutine_function(function: Callable[..., Any], what: str) -> None:
     """Raises TopologyError for what is certainly none; whether a lambda gives a coroutine shows when it is called."""
-    check_function(function, what)
+    check_function(function, what, coroutines=True)
     inner: Any = function
     while isinstance(inner, partial):
         inner = inner.func

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar
 from ..state.cache import Codec
 from ..state.keys import pack, unpack
 from .durations import Duration
+from .event_time import LATEST
 from .serde import Serde, is_exact
 from .shelf import NEWEST, AtHand, Cache, Shelf, slot_codec
 from .states import Item, State
@@ -37,8 +38,10 @@ class WindowState(State, Generic[T]):
 
         A timestamp that is older than the newest one put so far by the retention or more is ignored.
         """
-        if type(timestamp) is not int or timestamp < 0:
-            raise ValueError(f"window state {self._name!r}: {timestamp!r} is no time: it is an int of ms, 0 or more")
+        if type(timestamp) is not int or not 0 <= timestamp <= LATEST:
+            raise ValueError(
+                f"window state {self._name!r}: {timestamp!r} is no time: that is an int of ms up to the year 9999"
+            )
         shelf, key = self._here()
         item = None if value is None else self._item.taken(value, self._name)
         newest = self._newest
