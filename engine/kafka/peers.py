@@ -87,10 +87,11 @@ class Peers:
 
     async def close(self) -> None:
         """Stops watching and being watched."""
-        for task in self._watchers.values():
-            task.cancel()
-        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        watching = list(self._watchers.values())
         self._watchers.clear()
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         if self._server is not None:
             self._server.close()
             for writer in list(self._accepted):
@@ -121,7 +122,7 @@ class Peers:
         loop = asyncio.get_running_loop()
         met = False
         failures = 0
-        while True:
+        while self._watchers.get(seat.member) is asyncio.current_task():  # a cancellation may get lost in a time-out
             began = loop.time()
             verdict = await self._visit(host, int(port), process_base(seat.process))
             if verdict in ("closed", "left"):
