@@ -47,12 +47,16 @@ class Process(msgspec.Struct, frozen=True):
 
     process: str
     member_id: str
+    directory: int = 0
+    """The number of the directory that this was written in: a copy of it has another, and its process may live."""
 
 
 def read_process(path: Path) -> Process | None:
-    """What the process with this directory last was to the group, None if nothing legible says so. Needs no lock."""
+    """What the process with this directory last was to the group, None if nothing legible says so, or if that is about
+    a directory of which this one is a copy. Needs no lock."""
     try:
-        return msgspec.json.decode((path / PROCESS).read_bytes(), type=Process)
+        found = msgspec.json.decode((path / PROCESS).read_bytes(), type=Process)
+        return found if found.directory in (0, path.stat().st_ino) else None
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -89,7 +93,7 @@ class StateDirectory:
 
     def remember(self, process: str, member_id: str) -> None:
         """Writes down what this process is to the group now."""
-        _write(self.path / PROCESS, msgspec.json.encode(Process(process, member_id)))
+        _write(self.path / PROCESS, msgspec.json.encode(Process(process, member_id, self.path.stat().st_ino)))
 
     def forget(self) -> None:
         """Says that this process has left the group: its next start has nothing to end."""

@@ -29,6 +29,8 @@ __all__ = ["Run", "Schedule", "Violation", "run"]
 
 HEALING_MS = 30_000
 """How long it may take until everything is processed once all trouble is over."""
+QUIET_MS = 15_000
+"""For how long nothing happens then where members are static: longer than the leader waits between two looks."""
 ALLOWED = (Retryable, Unsettled)
 """What a process may end with that was told to stop while Kafka does not answer. All others go on: no outage is as long
 as their `retry_timeout`."""
@@ -184,23 +186,24 @@ class Schedule:
         elif kind == "jump":
             process.clock.skew = chance.randint(-100_000, 100_000)
 
-    def start(self) -> None:
-        """A process starts, on the directory of one that is gone or on a new one."""
+    def start(self, disk: Disk | None = None) -> None:
+        """A process starts, on this directory, that of one that is gone or a new one."""
         used = {id(process.disk) for process in self.processes}
         free = [disk for disk in self.disks if id(disk) not in used]
-        if free and self.chance.random() < 0.8:
+        if disk is None and free and self.chance.random() < 0.8:
             disk = self.chance.choice(free)
-        else:
+        if disk is None:
             disk = Disk(self.world, corrupts=self.trouble.corrupts)
             self.disks.append(disk)
         self.numbers += 1
+        instance = f"instance-{self.disks.index(disk)}" if self.trouble.static else None
         process = Process(
             self.world,
             self.broker,
             disk,
             self.numbers,
             self.plan,
-            self.settings,
+            replace(self.settings, instance_id=instance),
             self.trouble.membership,
             self.trouble.failures,
             ErrorPolicy.SKIP if self.program.echo else ErrorPolicy.FAIL,
@@ -212,7 +215,7 @@ class Schedule:
         member = process.member
         process.kill()
         self.processes.remove(process)
-        if self.chance.random() < 0.7:  # somebody notices its death
+        if not self.trouble.static and self.chance.random() < 0.7:  # somebody notices its death
             self.world.later(self.chance.randint(0, 100), lambda: self.remove(member))
 
     def freeze(self, process: Process) -> None:
@@ -282,6 +285,8 @@ class Schedule:
         began = world.now
         self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
         self.healed = world.now - began
+        if self.trouble.static and not self.problems:
+            self._quiet()
         if self.problems:
             return
         stores = {id_: task.stores for one in self.processes for id_, task in one.tasks.items()}
@@ -289,6 +294,17 @@ class Schedule:
         for process in self.processes:
             process.stop()
         self._until(lambda: not self.processes, "all processes stop", keep=False)
+
+    def _quiet(self) -> None:
+        """Nothing happens for a while: nobody may lose its membership, nor its place to another process."""
+        epochs = {process.name: process.membership.status.epoch for process in self.processes}
+        end = self.world.now + QUIET_MS
+        while self.world.now < end and not self.problems:
+            self.world.turn()
+            self._look_after()
+        for process in self.processes:
+            if process.membership.status.epoch != epochs.get(process.name):
+                self.problems.append(f"{process.name} has lost its membership while nothing happened")
 
     def _all_running(self) -> bool:
         group = self.broker.group

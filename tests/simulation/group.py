@@ -239,7 +239,7 @@ class Group:
         name = f"member-{self._names}"
         before = next((one for one in self.members.values() if one.instance == instance), None)
         member = Member(name, instance, session, rebalance)
-        member.described, member.seen = described, self._now()
+        member.seen = self._now()  # what it says of itself is new, so that it is not answered without a rebalance
         if before is None:
             self.members[name] = member
             self._watch(member)
@@ -252,6 +252,7 @@ class Group:
         leads = self.leader == before.id
         self._watch(member)
         if self.state == "stable":
+            member.described = described
             answer(NONE, self.generation, self.leader, name, [])
         if leads:
             self.leader = name

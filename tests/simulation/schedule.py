@@ -44,6 +44,8 @@ class Trouble:
     corrupts: float
     settings: dict[str, Any]
     membership: dict[str, Any]
+    static: bool = False
+    """Whether processes have an instance id, one for each directory."""
 
 
 def drawn(seed: int) -> Trouble:
@@ -113,4 +115,5 @@ def drawn(seed: int) -> Trouble:
                 acceptable_lag=chance.choice((0, 3, 10_000)),
             ),
         },
+        static=some() < 0.25,
     )

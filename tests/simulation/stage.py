@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tidemill.engine.assignment import Policy
 
 from .broker import Network
+from .disk import Disk
 from .driver import Schedule, Violation
 from .process import Process, simulated
 from .schedule import Trouble
@@ -20,9 +22,9 @@ __all__ = ["Stage", "stage"]
 class Stage(Schedule):
     """A schedule in the hands of a test."""
 
-    def new(self) -> Process:
-        """Starts a process."""
-        self.start()
+    def new(self, disk: Disk | None = None) -> Process:
+        """Starts a process, on this directory or on any."""
+        self.start(disk)
         return self.processes[-1]
 
     def until(self, reached: Callable[[], bool], within: int, what: str) -> int:
@@ -77,10 +79,15 @@ class Stage(Schedule):
 
 @contextlib.contextmanager
 def stage(
-    seed: int, *, program: str = "one step", partitions: int = 2, settings: dict[str, Any] | None = None
+    seed: int,
+    *,
+    program: str = "one step",
+    partitions: int = 2,
+    settings: dict[str, Any] | None = None,
+    static: bool = False,
 ) -> Iterator[Stage]:
     """A stage without processes. In the end all that is left goes on until everything is processed, and is checked."""
-    made = Stage(seed, quiet(program, partitions, settings or {}))
+    made = Stage(seed, replace(quiet(program, partitions, settings or {}), static=static))
     with simulated(made.world):
         try:
             yield made

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tidemill.state.directory import Process, StateDirectory, read_process
+from tidemill.state.directory import StateDirectory, read_process
 from tidemill.state.store import Corrupt, InUse, NewerFormat, Unusable, WrongOwner
 
 HOUR = 3_600_000
@@ -134,7 +135,7 @@ def test_a_full_disk_is_said_when_a_process_is_written_down(directory, monkeypat
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(Unusable, match="No space left on device"):
         directory.remember("b" * 32, "m-2")
-    assert read_process(directory.path) == Process("a" * 32, "m-1")
+    assert said(read_process(directory.path)) == ("a" * 32, "m-1")
 
 
 def test_the_next_start_knows_the_former_self_unless_it_left(tmp_path):
@@ -142,13 +143,29 @@ def test_the_next_start_knows_the_former_self_unless_it_left(tmp_path):
         assert directory.former is None
         directory.remember("a" * 32, "m-1")
         directory.remember("a" * 32, "m-2")
-        assert read_process(tmp_path) == Process("a" * 32, "m-2")
+        assert said(read_process(tmp_path)) == ("a" * 32, "m-2")
     with StateDirectory(tmp_path, "app") as directory:
-        assert directory.former == Process("a" * 32, "m-2")
+        assert said(directory.former) == ("a" * 32, "m-2")
         directory.forget()
         directory.forget()
     with StateDirectory(tmp_path, "app") as directory:
         assert directory.former is None
+
+
+def test_a_copy_of_a_directory_has_no_former_self(tmp_path):
+    """The process of the original may live."""
+    with StateDirectory(tmp_path / "one", "app") as directory:
+        directory.remember("a" * 32, "m-1")
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    with StateDirectory(tmp_path / "copy", "app") as directory:
+        assert directory.former is None
+    with StateDirectory(tmp_path / "moved", "app") as directory:
+        assert said(directory.former) == ("a" * 32, "m-1")
+
+
+def said(process):
+    return process.process, process.member_id
 
 
 def test_an_illegible_former_self_is_none(directory):
