@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -18,6 +17,7 @@ from .config_arguments import Arguments
 from .config_sources import from_arguments
 from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
+from .exit import leave
 from .runtime import run
 from .serve.serving import serving
 from .serve.stats import Stats
@@ -52,11 +52,12 @@ class App(Builder):
         self.arguments: Mapping[str, object] = settings
 
     def main(self) -> None:
-        """Runs the program as a command: reads the command line, runs until it is told to stop, and exits.
+        """Runs the program as a command: reads the command line, runs until it is told to stop, and ends the process.
 
-        `python views.py` with this at its end is `tidemill run views:app`. Exit codes are in docs/operations.md.
+        `python views.py` with this at its end is `tidemill run views:app`. It must be called in the main thread, and
+        cannot be called in a notebook. Exit codes are in docs/operations.md.
         """
-        sys.exit(main_of(self))
+        leave(main_of(self))
 
     def run(self, settings: Settings, inherited: Inherited | None = None) -> int:
         """Runs the program in this thread until SIGTERM or SIGINT; returns 0, or raises what made it stop.

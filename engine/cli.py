@@ -26,6 +26,7 @@ from .cli_run import EPILOG, GroupedCommand, execute, given, run_program, settin
 from .cli_scale import scale
 from .config_sources import load
 from .errors import ConfigError, TopologyError
+from .exit import leave
 from .growth import matches_of
 from .kafka.options import admin_options
 from .kafka.topics import Topics
@@ -137,4 +138,4 @@ for command in (scale, status, reset, state):
 
 def main() -> None:
     """The entry point of the command `tidemill`."""
-    sys.exit(execute(cli, sys.argv[1:], "tidemill"))
+    leave(execute(cli, sys.argv[1:], "tidemill"))

@@ -22,11 +22,12 @@ from .config import DEFAULTS, SETTINGS, Settings
 from .config_declaring import Setting
 from .config_sources import FILE_NAME, load, read_client_options
 from .connect import Stopped, prepare
-from .errors import EXIT_OK
+from .errors import EXIT_OK, ConfigError
 from .kafka.options import admin_options
 from .kafka.topics import Topics
 from .lastwords import report
 from .logs import coloured, setup
+from .open_files import raise_limit
 from .processors import processors
 from .signals import StopSignals
 from .supervisor import Supervisor, own_command
@@ -119,18 +120,22 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
     settings = load(program.app_id, program.arguments, options=given(options), config=options.get("config"))
     inherited = inherit(os.environ)
     setup(settings, None if inherited is None else settings.worker)
+    raise_limit()
     if inherited is None and settings.supervised:
         return supervise(program.topology(), settings)  # what is wrong with it is said once, not once a worker
-    if inherited is None:
-        return program.run(settings)
     try:
         return program.run(settings, inherited)
     except Exception as error:
+        if inherited is None and settings.log_format != "json":
+            raise  # `execute` reports it
         return last_words(error, settings, debug=bool(options.get("debug")))
 
 
 def last_words(error: Exception, settings: Settings, *, debug: bool) -> int:
-    """What a worker says when it ends because of an error, as lines of the log that it shares; gives the exit code."""
+    """What a process says when it ends because of an error, in the form of the log; gives the exit code.
+
+    For a worker, whose log is one of several on a terminal, and wherever the log is JSON.
+    """
     said = StringIO()
     code = report(error, debug=debug, colour=False, stream=said)
     if settings.log_format == "json":
@@ -155,6 +160,13 @@ def supervise(topology: Topology, settings: Settings) -> int:
 
 def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
     """The command line of a program's own file; gives the exit code."""
+    if arguments is None and "ipykernel" in sys.modules:
+        error = ConfigError(
+            "app.main() cannot run in a notebook, whose kernel has a command line of its own: write the program to a "
+            "file (%%writefile views.py) and run it with `tidemill run views.py` in a terminal; "
+            "tm.testing.TopologyDriver(app) runs it here, without Kafka"
+        )
+        return report(error, debug=False, colour=False, stream=sys.stderr)
 
     @click.command(cls=GroupedCommand, help=f"Runs the application {program.app_id!r}.", epilog=EPILOG)
     @settings_options()

@@ -2,12 +2,13 @@
 
 The supervisor says who it is in `supervisor.json` in the application's part of the state directory, which it keeps
 locked, and answers on a Unix socket in a directory of its own that only its user can enter (a path under the state
-directory may be too long for a socket). One request, one answer, both a line of JSON.
+directory may be too long for a socket; so may one under TMPDIR). One request, one answer, both a line of JSON.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import platform
 import shutil
@@ -25,6 +26,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from ..state.directory import holder
 from .config import Settings
 from .describe import counted
 from .errors import ConfigError, StateUnusable
@@ -32,9 +34,14 @@ from .threads import Thread
 
 __all__ = ["Answer", "Control", "Place", "Request", "Waiting", "ask", "line_of"]
 
+LOG: Final = logging.getLogger("tidemill.supervisor")
+
 FILE: Final = "supervisor.json"
 PREFIX: Final = "tidemill-"
 """Of the directory with the socket."""
+SOCKET: Final = "control"
+LONGEST_PATH: Final = 100
+"""Bytes of a socket's path: the system takes 107 on Linux, 103 on macOS."""
 ANSWER_SECONDS: Final = 10.0
 LONGEST: Final = 1 << 20
 
@@ -144,14 +151,23 @@ class Control:
             leftover = Path(former.socket).parent
             if leftover.name.startswith(PREFIX):
                 shutil.rmtree(leftover, ignore_errors=True)  # of a supervisor that was killed
-        self._directory = tempfile.mkdtemp(prefix=PREFIX)
-        path = str(Path(self._directory, "control"))
-        self._server = Server(path, self._asked)
+        self._directory = directory_for_socket(self._path.parent)
+        self._server: Server | None = None
+        path = ""
+        if self._directory is None:
+            LOG.warning(
+                "found no directory for a socket with a path of at most %d characters (TMPDIR, /tmp, the state "
+                "directory): `tidemill scale` cannot reach this supervisor",
+                LONGEST_PATH,
+            )
+        else:
+            path = str(self._directory / SOCKET)
+            self._server = Server(path, self._asked)
+            self._thread = Thread("tidemill-control", partial(self._server.serve_forever, 0.1))
+            self._thread.start()
         content = msgspec.json.encode(Whereabouts(os.getpid(), platform.node(), path))
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, content + b"\n", 0)
-        self._thread = Thread("tidemill-control", lambda: self._server.serve_forever(0.1))
-        self._thread.start()
 
     def requests(self) -> list[Waiting]:
         """What was asked since the last call."""
@@ -163,16 +179,31 @@ class Control:
 
     def close(self) -> None:
         """Can no longer be found."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if self._server is not None and self._directory is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()
+            shutil.rmtree(self._directory, ignore_errors=True)
         self._path.unlink(missing_ok=True)
         os.close(self._file)
 
     def _asked(self, waiting: Waiting) -> None:
         self._requests.put(waiting)
         self._wake()
+
+
+def directory_for_socket(state: Path) -> Path | None:
+    """A new directory that only this user can enter, with a path short enough for a socket in it; None if there is no
+    place for one."""
+    for parent in (None, "/tmp", state):
+        try:
+            found = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        except OSError:
+            continue
+        if len(os.fsencode(found / SOCKET)) <= LONGEST_PATH:
+            return found
+        found.rmdir()
+    return None
 
 
 def locked(path: Path) -> int:
@@ -229,6 +260,11 @@ def ask(settings: Settings, request: Request) -> Answer:
             f"the supervisor of {app_id} runs on another machine, {found.host!r} (process {found.pid}): run this "
             "command there"
         )
+    if not found.socket:
+        raise ConfigError(
+            f"the supervisor of {app_id} (process {found.pid}) found no directory for its socket: start it "
+            "with a TMPDIR that is shorter and that it can write to"
+        )
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(ANSWER_SECONDS)
@@ -251,8 +287,10 @@ def ask(settings: Settings, request: Request) -> Answer:
 def alone(settings: Settings) -> str:
     """What is said of a process that runs without a supervisor."""
     lock = settings.state_dir / settings.app_id / "worker-0" / "lock"
-    with suppress(OSError, ValueError):
-        pid = int(lock.read_text())
+    with suppress(OSError):
+        pid, _ = holder(lock.read_bytes())
+        if not pid:
+            return ""
         os.kill(pid, 0)
         return f". Process {pid} runs {settings.app_id} alone, without one: more of them cannot be added to it"
     return ""

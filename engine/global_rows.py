@@ -19,6 +19,7 @@ from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Record
 from ..operators.topology import Source
 from ..state.store import Change, Corrupt, Position, StateError, Store, Unusable, frame, unframe
+from .skips import Skips
 
 __all__ = ["GlobalRows", "place"]
 
@@ -50,7 +51,8 @@ class GlobalRows:
         self._memory = memory
         self._known: dict[bytes, Any] = {}  # by encoded key, since a decoded one need not be hashable
         self._mean = 0.0
-        self._dropped: dict[str, int] = {}
+        self.skips = Skips()
+        """Records that the policy has dropped."""
 
     def __getitem__(self, key: Any) -> Any:
         """The entry under a key, None when there is none."""
@@ -96,7 +98,7 @@ class GlobalRows:
         for record in self._decoded(batch):
             key, value = raw[record.offset]
             if key is None:
-                self._drop("null key")
+                self.skips.count({(self.node.name, "null key"): 1})
             else:
                 changes.append(
                     Change(self.name, key, value if value is None else stored_entry(record.timestamp, value))
@@ -140,8 +142,8 @@ class GlobalRows:
 
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped so far, by step and reason."""
-        found = {**self._dropped, **{reason: count for reason, count in self._decoder.drops.items() if count}}
-        return {(self.node.name, reason): count for reason, count in found.items()}
+        found = {(self.node.name, reason): count for reason, count in self._decoder.drops.items() if count}
+        return {**self.skips.counts, **found}
 
     def _decoded(self, batch: Batch) -> list[Record[Any, Any]]:
         try:
@@ -149,9 +151,6 @@ class GlobalRows:
         except RecordError as error:
             if self._policy is ErrorPolicy.FAIL:
                 raise error.at(batch.topic, batch.partition) from error.__cause__
-            self._drop("undecodable")
+            self.skips.add(self.node.name, "undecodable", error.at(batch.topic, batch.partition))
             rest = batch.after(error.index)
             return error.done if rest is None else [*error.done, *self._decoded(rest)]
-
-    def _drop(self, reason: str) -> None:
-        self._dropped = {**self._dropped, reason: self._dropped.get(reason, 0) + 1}

@@ -91,6 +91,8 @@ class GlobalTables:
         """Whether all tables are as far as their topics were when they were begun. Raises what made the thread fail."""
         if self._failure is not None:
             raise self._failure
+        for rows in self.rows.values():
+            stats.skipped(rows.skips.take())
         stats.looked_up(self._lags, {where: n for rows in self.rows.values() for where, n in rows.drops().items()})
         return self._ready.is_set()
 

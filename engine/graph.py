@@ -20,6 +20,7 @@ from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
 from ..state.store import StateError
 from .plan import SubTopology
+from .skips import Skips
 
 __all__ = ["Graph", "Origin"]
 
@@ -95,10 +96,10 @@ class Graph:
         calls: Calls,
         global_tables: Mapping[str, Rows],
         partition: int,
+        skips: Skips,
     ) -> None:
         self._policy = policy
-        self.skipped: dict[str, int] = {}
-        """Records dropped by the policy, by step."""
+        self._skips = skips
         slots: dict[tuple[int, int], int] = {}
         for _, node in part.inputs:
             slots.setdefault((node.id, 0), len(slots))
@@ -198,8 +199,8 @@ class Graph:
         return self._walk(self._steps, [None] * self._width, now, origin, question)
 
     def drops(self) -> dict[tuple[str, str], int]:
-        """Records dropped so far, by step and reason."""
-        found: dict[tuple[str, str], int] = {(step, "error"): count for step, count in self.skipped.items()}
+        """Records that operators have dropped by themselves so far, by step and reason."""
+        found: dict[tuple[str, str], int] = {}
         for step in self._steps:
             drops: Mapping[str, int] = getattr(step.operator, "drops", {})
             for reason, count in drops.items():
@@ -328,10 +329,11 @@ class Graph:
         """Counts a record that failed; raises when the policy is to stop, or when it is not the record that failed."""
         if isinstance(error.__cause__, StateError):
             raise error.__cause__  # the store failed, not the record
+        topic = step.topics if origin.asked and error.offset >= 0 else origin.topic
+        error.at(topic, origin.partition, origin.task)
         if (step.node.policy or self._policy) is ErrorPolicy.FAIL:
-            topic = step.topics if origin.asked and error.offset >= 0 else origin.topic
-            raise error.at(topic, origin.partition, origin.task)
-        self.skipped[step.node.name] = self.skipped.get(step.node.name, 0) + 1
+            raise error
+        self._skips.add(step.node.name, "error", error)
 
     def refuse(self, error: RecordError, origin: Origin) -> None:
         """What a step has written is refused: counts its record, or raises the error, by the step's policy."""

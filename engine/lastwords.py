@@ -15,7 +15,7 @@ from typing import Final, TextIO
 
 import click
 
-from .errors import EXIT_BUG, EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, RecordError, exit_code
+from .errors import EXIT_BUG, EXIT_CONFIG, EXIT_INTERRUPTED, EXIT_OK, EXIT_RECORD, RecordError, exit_code
 from .target import ProgramFailed
 
 __all__ = ["place_of", "report"]
@@ -37,6 +37,8 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
             return EXIT_INTERRUPTED
         case BrokenPipeError():
             return EXIT_OK
+        case SystemExit():
+            return leaving(error, stream)
         case _:
             pass
     code = code_of(error)
@@ -53,15 +55,28 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
     return code
 
 
+def leaving(error: SystemExit, stream: TextIO) -> int:
+    """The exit code of a command that something it called has ended: 0 when the reader of its output had enough."""
+    if isinstance(error.__context__, BrokenPipeError):
+        return EXIT_OK
+    if error.code is None or isinstance(error.code, int):
+        return error.code or EXIT_OK
+    print(error.code, file=stream)
+    return EXIT_RECORD
+
+
 def code_of(error: BaseException) -> int:
     """The exit code; a program that cannot be imported is a mistake in the program."""
     return EXIT_CONFIG if isinstance(error, ProgramFailed) else exit_code(error)
 
 
 def place_of(trace: TracebackType | None) -> str | None:
-    """The innermost place in the user's code that led to an error, with its line; None when there is none."""
+    """The innermost place in a file of the user's that led to an error, with its line; None when there is none.
+
+    Generated code, such as the methods of a dataclass, has "<string>" for a file: a line of it would help nobody.
+    """
     for frame in reversed(traceback.extract_tb(trace)):
-        if users(frame.filename):
+        if users(frame.filename) and not frame.filename.startswith("<"):
             line = f": {frame.line}" if frame.line else ""
             return f"at {shown(frame.filename)}, line {frame.lineno}{line}"
     return None

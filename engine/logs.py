@@ -1,8 +1,9 @@
 """The log: one line a message, on standard error, for people or for machines.
 
 On a terminal a line has colours; in a pipe it is plain text; with `log_format="json"` it is one JSON object. Tidemill
-logs under the logger "tidemill" and leaves the root logger alone: a program that has configured logging itself and
-calls `App.run` keeps its own format, and `setup` is called only by the commands.
+logs under the logger "tidemill". Handlers that a program has put there stay, beside Tidemill's own. The root logger,
+and with it the program's own log, is touched only with `log_format="json"` and where the program has not configured it:
+then its lines are JSON as well.
 """
 
 from __future__ import annotations
@@ -82,6 +83,10 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+class OwnHandler(logging.StreamHandler[TextIO]):
+    """The handler that `setup` adds, told from those of the program."""
+
+
 def setup(
     settings: Settings,
     worker: int | None = None,
@@ -93,16 +98,19 @@ def setup(
     `worker` is the number of a process that is one of several; each of its lines says it.
     """
     target = sys.stderr if stream is None else stream
-    handler = logging.StreamHandler(target)
+    handler = OwnHandler(target)
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter(app=settings.app_id, worker=worker))
     else:
         colour = settings.log_format == "auto" and coloured(target, os.environ if environ is None else environ)
         handler.setFormatter(TextFormatter(colour=colour, worker=worker))
     level = settings.log_level.upper()
+    root = logging.getLogger()
+    if settings.log_format == "json" and all(isinstance(it, OwnHandler) for it in root.handlers):
+        root.handlers[:] = [handler]
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers[:] = [handler]
+        logger.handlers[:] = [*(it for it in logger.handlers if not isinstance(it, OwnHandler)), handler]
         logger.propagate = False
         logger.setLevel(level)
     client = logging.getLogger("tidemill.kafka")

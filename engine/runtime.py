@@ -20,6 +20,7 @@ from ..operators.policy import ErrorPolicy
 from ..operators.topology import Topology
 from .assignment import Policy
 from .calls import EventLoopCalls
+from .claim import claimed
 from .clock import Clock
 from .config import Settings
 from .connect import prepare
@@ -40,6 +41,7 @@ from .parts import parts_of
 from .plan import Plan
 from .recovery import Recovery
 from .serve.stats import Stats
+from .signals import StopSignals
 from .stores import TaskStores
 from .watch import Watch
 from .writer import ProducerFactory, Writer
@@ -68,7 +70,7 @@ def run(
     policy: ErrorPolicy,
     stats: Stats,
     clock: Clock,
-    stopping: Callable[[], bool],
+    stopping: StopSignals,
     nudged: Event | None = None,
 ) -> None:
     """Runs a program as one process until `stopping` says so. Raises what made it impossible to go on.
@@ -77,7 +79,9 @@ def run(
     """
     check_own_options(settings.librdkafka)
     with ExitStack() as closing:
-        stores = closing.enter_context(TaskStores(settings))
+        stores = claimed(lambda: TaskStores(settings), settings.stop_timeout, clock, stopping)
+        closing.enter_context(stores)
+        stopping.once_asked(stores.stopping)
         topics = Topics(admin_options(settings))
         partitioned, plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
         tables = global_tables(topology, settings, topics, stores, clock, policy)
@@ -106,10 +110,13 @@ def run(
         recovery.start()
         watch.start()
         LOG.info("application %s: joining the group at %s", settings.app_id, settings.broker)
-        if loop.run(stopping if nudged is None else partial(asking, membership, nudged, stopping)):
-            LOG.info("stopped: everything processed is committed")
-        else:
-            LOG.info("stopped: everything up to the last commit is done")
+        clean = loop.run(stopping if nudged is None else partial(asking, membership, nudged, stopping))
+        dropped = stats.all_dropped()
+        LOG.info(
+            "stopped: %s%s",
+            "everything processed is committed" if clean else "everything up to the last commit is done",
+            f"; {dropped:,} records were dropped" if dropped else "",
+        )
 
 
 def asking(membership: Membership, nudged: Event, stopping: Callable[[], bool]) -> bool:

@@ -15,13 +15,14 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
 from typing_extensions import Self
 
-from .errors import EXIT_INTERRUPTED
+from .errors import EXIT_INTERRUPTED, ConfigError
 from .threads import Thread
 
 __all__ = ["STOPPING", "StopSignals", "stop_with_parent"]
@@ -30,13 +31,20 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """While entered, calling it says whether a clean stop was asked for. Only the main thread can enter it.
+    """While entered, calling it says whether a clean stop was asked for.
 
     A clean stop may take `limit` ms. With `children`, the death of a child process ends a `wait` too. With `at_once`
-    false, further signals are only counted, in `asked`.
+    false, further signals are only counted, in `asked`. Python delivers signals to the main thread alone, so making
+    one in another thread raises ConfigError.
     """
 
     def __init__(self, *, limit: int | None = None, children: bool = False, at_once: bool = True) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise ConfigError(
+                "an application runs in the main thread of its process, where Python delivers SIGTERM and SIGINT, not "
+                f"in the thread {threading.current_thread().name!r}: give it a process of its own, with `tidemill run "
+                "MODULE:APP` or multiprocessing.Process(target=app.main)"
+            )
         self.asked = 0
         self._limit = limit
         self._children = children
@@ -44,6 +52,7 @@ class StopSignals:
         self._too_late: threading.Timer | None = None
         self._before: dict[signal.Signals, Any] = {}
         self._wakeup_before = -1
+        self._once_asked: list[Callable[[], None]] = []
         self._woken = threading.Event()
         self._receive, self._send = socket.socketpair()
         self._listener = Thread("tidemill-signals", self._listen)
@@ -77,6 +86,12 @@ class StopSignals:
         self._woken.wait(seconds)
         self._woken.clear()
 
+    def once_asked(self, action: Callable[[], None]) -> None:
+        """Has `action` called as soon as a stop is asked for, in another thread: the main one may be busy for long."""
+        self._once_asked.append(action)
+        if self.asked:
+            action()
+
     def wake(self) -> None:
         """Ends a `wait`, from any thread."""
         with suppress(OSError):  # full, so it wakes anyway; or closed
@@ -91,6 +106,9 @@ class StopSignals:
         while numbers := self._receive.recv(1):
             if numbers[0] in STOPPING:
                 heard += 1
+                if heard == 1:
+                    for action in self._once_asked:
+                        action()
                 if heard == 1 and self._limit is not None:
                     self._too_late = threading.Timer(
                         self._limit / 1000, end_now, ["the stop took longer than stop_timeout"]

@@ -51,6 +51,10 @@ class TaskStores:
     ) -> None:
         self._directory.close()
 
+    def stopping(self) -> None:
+        """Tells the next process on this directory that this one was asked to stop."""
+        self._directory.stopping()
+
     def former(self) -> Former | None:
         """Who the process that had the directory before was in the group."""
         found = self._directory.former

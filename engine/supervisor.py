@@ -31,7 +31,7 @@ from .errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError
 from .serve.web import WebServer, listen
 from .serve.workers import Scraped, Watch, WorkersCollector, worker_pages
 from .signals import StopSignals
-from .worker import GiveUp, Worker, describe
+from .worker import GiveUp, Restart, Worker, describe
 
 __all__ = ["Supervisor", "own_command"]
 
@@ -39,8 +39,15 @@ LOG: Final = logging.getLogger("tidemill.supervisor")
 
 LAST_WAIT_MS: Final = 2_000
 """How long workers have to vanish after a second signal, and after `stop_timeout`, before they are killed."""
+ABORT_MS: Final = 5_000
+"""How long a worker that hangs has to write its stacks."""
 LOOK_SECONDS: Final = 2.0
 """How often the workers are looked at."""
+
+
+def soon(restart: Restart) -> str:
+    """When a restart is due, in words."""
+    return f"in {format_duration(restart.delay_ms)}" if restart.delay_ms else "now"
 
 
 def own_command() -> list[str]:
@@ -153,8 +160,12 @@ class Supervisor:
                 if worker.stop_by is not None:
                     if worker.alive and now >= worker.stop_by:
                         worker.send(signal.SIGKILL)
+                elif worker.hangs(self._settings.max_poll_interval, now):
+                    self._abort(worker, now)
                 elif worker.number < self._wanted and not worker.alive and worker.start_at <= now:
-                    self._start(worker, now)
+                    ended = self._start(worker, now)
+                    if ended is not None:
+                        return ended
             if self._departures.done():
                 self._nudge()
             self._look(now)
@@ -163,11 +174,36 @@ class Supervisor:
             signals.wait(self._pause(self._clock.monotonic()))
         return EXIT_OK
 
-    def _start(self, worker: Worker, now: int) -> None:
+    def _start(self, worker: Worker, now: int) -> int | None:
+        """Starts a worker; gives the exit code of the whole when that has failed too often."""
         if worker.life and worker.quick_deaths:
             worker.restarts += 1
-        pid = worker.start(self._command, self._environ, now)
+        try:
+            pid = worker.start(self._command, self._environ, now)
+        except OSError as error:
+            decided = worker.not_started(now)
+            why = f"cannot be started: {error.strerror or error} ({error.filename or self._command[0]})"
+            if isinstance(decided, GiveUp):
+                LOG.error("worker %d %s; stopping all workers", worker.number, why)
+                return decided.code
+            LOG.warning("worker %d %s; trying again %s", worker.number, why, soon(decided))
+            return None
         LOG.info("worker %d: started (pid %d)", worker.number, pid)
+        return None
+
+    def _abort(self, worker: Worker, now: int) -> None:
+        """Ends a worker that hangs: its interpreter writes its stacks to standard error as it dies."""
+        if worker.aborted is None:
+            worker.aborted = now
+            LOG.error(
+                "worker %d hangs: no answer for %s, and max_poll_interval is %s; ending it, its stacks follow",
+                worker.number,
+                format_duration(now - worker.heard),
+                format_duration(self._settings.max_poll_interval),
+            )
+            worker.send(signal.SIGABRT)
+        elif now - worker.aborted > ABORT_MS:
+            worker.send(signal.SIGKILL)
 
     def _ended(self, worker: Worker, code: int, now: int) -> int | None:
         """A worker has ended; gives the exit code of the whole when that is its end too."""
@@ -188,8 +224,7 @@ class Supervisor:
         if isinstance(decided, GiveUp):
             LOG.error("worker %d %s: %s; stopping all workers", worker.number, describe(code), decided.why)
             return decided.code
-        when = f"in {format_duration(decided.delay_ms)}" if decided.delay_ms else "now"
-        LOG.warning("worker %d %s; starting it again %s", worker.number, describe(code), when)
+        LOG.warning("worker %d %s; starting it again %s", worker.number, describe(code), soon(decided))
         if self._settings.instance_id is None or decided.delay_ms:  # a static member's place is kept for its restart
             self._departures.remove(worker.number)
         return None
@@ -214,6 +249,9 @@ class Supervisor:
             return
         self._looks = number
         self._tasks = max([self._tasks or 0, *(look.tasks for look in seen.values())]) or None
+        for worker in self._workers:
+            look = seen.get(worker.number)
+            worker.looked(look is not None and look.life == worker.life, now)
         wanted = self._workers[: self._wanted]
         looks = [seen.get(worker.number) for worker in wanted]
         working = [
@@ -239,7 +277,9 @@ class Supervisor:
             by_load = history and within.least <= self._wanted <= within.most
             need = f"the work asks for {history[-1].needed:.1f}" if by_load else "no more are of use, or fewer allowed"
             LOG.info("autoscale %s: %d workers in place of %d (%s)", bounds, number, self._wanted, need)
-            self._scale(number)
+            refused = self._rescale(number)
+            if refused:
+                LOG.warning("autoscale %s: %s; it stays at %d", bounds, refused, self._wanted)
 
     def _asked(self, request: Request) -> str:
         """Does what is asked for; gives why it was not done, "" when it was."""
@@ -258,9 +298,27 @@ class Supervisor:
                 "(--autoscale MIN:MAX), or switch it off with it (--autoscale off --workers N)"
             )
         number = self._useful() if request.workers == "auto" else request.workers
-        if number != self._wanted:
-            LOG.info("%s in place of %d, as asked for", counted(number, "worker"), self._wanted)
+        if number == self._wanted:
+            return ""
+        if number > self._most():
+            tasks = "its tasks are not known yet" if self._tasks is None else f"it has {counted(self._tasks, 'task')}"
+            return (
+                f"{counted(number, 'worker')} would be more than can have work: {tasks}, and this machine gives it "
+                f"{counted(self._processors, 'processor')}; {self._most()} are the most"
+            )
+        LOG.info("%s in place of %d, as asked for", counted(number, "worker"), self._wanted)
+        return self._rescale(number)
+
+    def _most(self) -> int:
+        """More workers than this are of no use, whatever is asked for: each copy of a task is in one of them."""
+        return max((self._tasks or 1) * (1 + self._settings.standbys), self._processors, self._wanted)
+
+    def _rescale(self, number: int) -> str:
+        """Changes the number of workers; gives why it was not done, "" when it was. If not, all stay as they are."""
+        try:
             self._scale(number)
+        except (ConfigError, OSError) as error:
+            return f"{number} workers cannot be started: {error}"
         return ""
 
     def _answer(self, refused: str) -> Answer:
@@ -281,7 +339,11 @@ class Supervisor:
         return Answer(os.getpid(), self._wanted, places, self._bounds, self._tasks, self._processors, refused)
 
     def _scraped(self) -> list[Scraped]:
-        return [Scraped(it.number, it.url, it.restarts, it.life, it.number < self._wanted) for it in self._workers]
+        now, limit = self._clock.monotonic(), self._settings.max_poll_interval
+        return [
+            Scraped(it.number, it.url, it.restarts, it.life, it.number < self._wanted, it.hangs(limit, now))
+            for it in self._workers
+        ]
 
     # The end
 
@@ -314,7 +376,14 @@ class Supervisor:
         return code
 
     def _end(self) -> None:
-        """Nothing is left of the workers, however this ends."""
+        """Nothing is left of the workers, however this ends. Those that still run have time for a clean stop."""
+        deadline = self._clock.monotonic() + self._settings.stop_timeout + LAST_WAIT_MS
+        for worker in self._workers:
+            worker.send(signal.SIGTERM)
+        while any(worker.alive for worker in self._workers) and self._clock.monotonic() < deadline:
+            for worker in self._workers:
+                worker.reap()
+            self._clock.sleep(50)
         for worker in self._workers:
             worker.send(signal.SIGKILL)
             worker.web.close()

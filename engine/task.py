@@ -29,6 +29,7 @@ from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
 from .sealed import Sealed
+from .skips import Skips
 from .task_time import TaskTime
 from .topic_ids import TopicIds
 from .watermarks import NOTHING, Seen
@@ -81,11 +82,12 @@ class Task:
         }
         self._calls = calls
         self._global_tables = global_tables
-        self._graph = Graph(part, self.caches, policy, calls, global_tables, task.partition)
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
         self._authorship = authorship or Authorship()
         self._nodes = {node.id: node for _, node in part.inputs}
+        self._skips = Skips()
+        self._graph = self._new_graph()
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
@@ -102,8 +104,6 @@ class Task:
         """Where the records of the last walk came from."""
         self.taken: Sequence[Record[Any, Any]] = ()
         """The records of the last run."""
-        self._decode_errors: dict[tuple[str, str], int] = {}
-        self._earlier_drops: dict[tuple[str, str], int] = {}
 
     def state(self, store: str) -> OperatorState:
         """The declaration of one of the task's stores."""
@@ -138,11 +138,10 @@ class Task:
                 records += reader.decode(rest)
                 break
             except RecordError as error:
+                error.at(batch.topic, batch.partition, self._name)
                 if self._policies[node] is ErrorPolicy.FAIL:
-                    error.at(batch.topic, batch.partition, self._name)
                     raise
-                place = (error.step, "undecodable")
-                self._decode_errors[place] = self._decode_errors.get(place, 0) + 1
+                self._skips.add(error.step, "undecodable", error)
                 records += error.done
                 rest = rest.after(error.index)
         return records
@@ -311,10 +310,9 @@ class Task:
         """Forgets all that is not committed; gives the offsets at which the inputs must be read again."""
         for cache in self.caches.values():
             cache.discard()
-        self._earlier_drops = self.drops()
-        self._decode_errors = {}
+        self._skips.count(self._graph.drops())
         self._graph.close()
-        self._graph = Graph(self.part, self.caches, self._policy, self._calls, self._global_tables, self.id.partition)
+        self._graph = self._new_graph()
         self._time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
         self._buffer = self._time.buffer(self.part)
         self._next.clear()
@@ -322,6 +320,11 @@ class Task:
         self._sealed = None
         self._wrote = False
         return dict(self._committed)
+
+    def _new_graph(self) -> Graph:
+        """The operators as they come out of the stores."""
+        environment = self._policy, self._calls, self._global_tables, self.id.partition, self._skips
+        return Graph(self.part, self.caches, *environment)
 
     def _newest_of(self, seen: Mapping[Key, Seen]) -> dict[Key, int]:
         """The newest time of each input that gives it to records without one; their decoders go on from it."""
@@ -386,15 +389,16 @@ class Task:
 
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped since the task began, by step and reason."""
-        total = dict(self._earlier_drops)
-        for found in (self._graph.drops(), self._decode_errors):
-            for place, count in found.items():
-                total[place] = total.get(place, 0) + count
+        total = dict(self._skips.counts)
+        for place, count in self._graph.drops().items():
+            total[place] = total.get(place, 0) + count
         for name, reader in self._readers.values():
             for reason, count in getattr(reader, "drops", {}).items():
                 if count:
-                    total[self._source_name(name), reason] = count
+                    source = next(node.name for _, node in self.part.inputs if node.id == name)
+                    total[source, reason] = count
         return total
 
-    def _source_name(self, node_id: int) -> str:
-        return next(node.name for _, node in self.part.inputs if node.id == node_id)
+    def skips(self) -> list[RecordError]:
+        """The records that a policy has dropped since the last call, the first few of each step."""
+        return self._skips.take()

@@ -7,6 +7,7 @@ gone and the group has something new to say, and its end that the supervisor is 
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -26,6 +27,9 @@ __all__ = ["GiveUp", "Inherited", "Restart", "Worker", "describe", "inherit", "v
 VARIABLE: Final = "TIDEMILL_SUPERVISOR"
 WORKER_VARIABLE: Final = "TIDEMILL_WORKER"
 
+EXIT_MACHINE: Final = 71
+"""No process could be started; EX_OSERR of sysexits.h."""
+
 FINAL_CODES: Final = {
     EXIT_RECORD: "a record could not be processed, and starting again would only meet it again",
     EXIT_CONFIG: "settings or program are wrong",
@@ -36,6 +40,11 @@ QUICK_MS: Final = 60_000
 """A worker that dies sooner than this after its start has died quickly."""
 LONGEST_DELAY_MS: Final = 30_000
 MOST_QUICK_DEATHS: Final = 8
+SIGNALLED: Final = 128
+"""A shell gives this plus the number of the signal as the exit code of what a signal has killed."""
+SILENT_LOOKS: Final = 3
+"""So often in a row a worker must have given no answer before it counts as hanging: the supervisor may have stood still
+itself."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ def verdict(code: int, quick_deaths: int) -> Restart | GiveUp:
     if code in FINAL_CODES:
         return GiveUp(code, FINAL_CODES[code])
     if quick_deaths >= MOST_QUICK_DEATHS:
-        return GiveUp(EXIT_BUG, f"it died {quick_deaths} times in a row soon after its start")
+        why = f"it died {quick_deaths} times in a row soon after its start"
+        return GiveUp(SIGNALLED - code if code < 0 else code or EXIT_BUG, why)
     return Restart(0 if quick_deaths <= 1 else min(1000 << (quick_deaths - 2), LONGEST_DELAY_MS))
 
 
@@ -85,6 +95,12 @@ class Worker:
     """When one that was asked to stop is killed; None while it is wanted."""
     quick_deaths: int = 0
     restarts: int = 0
+    heard: int = 0
+    """When the process last gave an answer; 0 while it has given none."""
+    silent: int = 0
+    """How often in a row it has given none since."""
+    aborted: int | None = None
+    """When it was sent SIGABRT because it hangs."""
 
     @property
     def alive(self) -> bool:
@@ -97,8 +113,8 @@ class Worker:
         return f"http://127.0.0.1:{self.web.getsockname()[1]}" if self.alive else None
 
     def start(self, command: Sequence[str], environ: Mapping[str, str], now: int) -> int:
-        """Starts a process; gives its pid."""
-        reading, self.line = os.pipe()
+        """Starts a process; gives its pid. Raises OSError when the system refuses."""
+        reading, line = os.pipe()
         try:
             self.process = subprocess.Popen(
                 command,
@@ -107,11 +123,26 @@ class Worker:
                 pass_fds=[reading, self.web.fileno()],
                 start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
             )
+        except OSError:
+            os.close(line)
+            raise
         finally:
             os.close(reading)
-        self.started = now
+        self.line, self.started = line, now
+        self.heard, self.silent, self.aborted = 0, 0, None
         self.life += 1
         return self.process.pid
+
+    def looked(self, answered: bool, now: int) -> None:
+        """Takes in whether the process has given an answer."""
+        if answered:
+            self.heard, self.silent = now, 0
+        elif self.alive:
+            self.silent += 1
+
+    def hangs(self, limit: int, now: int) -> bool:
+        """Whether the process, which gave answers once, has given none for longer than `limit` ms."""
+        return self.alive and self.heard > 0 and self.silent >= SILENT_LOOKS and now - self.heard > limit
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to the process, if there is one."""
@@ -132,6 +163,11 @@ class Worker:
             os.close(self.line)
             self.line = -1
         return code
+
+    def not_started(self, now: int) -> Restart | GiveUp:
+        """Counts a start that the system has refused as a death soon after a start."""
+        self.started = now
+        return self.died(EXIT_MACHINE, now)
 
     def died(self, code: int, now: int) -> Restart | GiveUp:
         """Counts a death that nobody asked for; says what it calls for."""
@@ -155,13 +191,15 @@ class Inherited:
 def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
     """What this process has from its supervisor, None when it is nobody's worker.
 
-    From now on it stops when the supervisor is gone. The variables are taken out of the environment: they are not meant
+    From now on it stops when the supervisor is gone, and writes its stacks to standard error when SIGABRT ends it, by
+    which the supervisor ends a worker that hangs. The variables are taken out of the environment: they are not meant
     for processes that a user's function starts.
     """
     given = environ.pop(VARIABLE, None)
     if given is None:
         return None
     environ.pop(WORKER_VARIABLE, None)
+    faulthandler.enable()
     parent, web = (int(part) for part in given.split(","))
     return Inherited(socket.socket(fileno=web), stop_with_parent(parent))
 

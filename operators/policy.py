@@ -1,7 +1,7 @@
 """What happens to a record that a step could not process.
 
 A policy is a value; the task applies it. `fail` stops the program before the record is committed, so nothing is lost;
-`skip` drops the record, counts it, and goes on with the next one.
+`skip` drops the record, counts and logs it, and goes on with the next one.
 """
 
 from __future__ import annotations
@@ -22,4 +22,4 @@ class ErrorPolicy(enum.Enum):
 fail: Final = ErrorPolicy.FAIL
 """Stop the program, naming step and record; nothing of the record is committed. The default."""
 skip: Final = ErrorPolicy.SKIP
-"""Drop the record, count it in `tidemill_records_dropped_total`, and go on."""
+"""Drop the record, count it in `tidemill_records_dropped_total`, name it in the log (a few per minute), and go on."""

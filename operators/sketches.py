@@ -12,16 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any, Final
 
 from .aggregators import Aggregator, field_of
 from .errors import TopologyError
 from .serde_auto import auto
-
-try:
-    import datasketches  # pyright: ignore[reportMissingTypeStubs]
-except ImportError:
-    datasketches = None
 
 __all__ = ["count_distinct", "quantile", "top"]
 
@@ -148,12 +144,13 @@ def top(n: int, *, by: Field, field: Field | None = None) -> Aggregator[list[Any
 
 
 def needed(aggregator: str) -> Any:
-    """The library of sketches."""
-    if datasketches is None:
+    """The library of sketches. It is imported where it is used, since it brings NumPy, which takes its time."""
+    try:
+        return import_module("datasketches")
+    except ImportError as error:
         raise TopologyError(
             f"tm.{aggregator} needs the package datasketches, which is not installed: pip install 'tidemill[sketches]'"
-        )
-    return datasketches
+        ) from error
 
 
 def hashable(value: Any) -> int | str:

@@ -4,7 +4,7 @@ The engine names the directory (one for each application and worker, so that a w
 this file decides what lies in it. One lock covers all of it: the tasks in it are opened by the process that holds the
 lock and by no other.
 
-    lock            held while open; holds the pid
+    lock            held while open; holds the pid, and the word "stopping" once that process was asked to stop
     about.json      format and application
     process.json    what the process last was to the group, so that its next start can end its former self
     tasks/0_3/      the RocksDB of task 0_3
@@ -26,7 +26,7 @@ from typing_extensions import Self
 
 from .store import Corrupt, InUse, NewerFormat, Unusable, WrongOwner
 
-__all__ = ["FORMAT", "Process", "StateDirectory", "read_process"]
+__all__ = ["FORMAT", "Process", "StateDirectory", "holder", "read_process"]
 
 FORMAT = 1
 """Of the layout above; a directory with a higher number was written by a later version."""
@@ -137,6 +137,11 @@ class StateDirectory:
             self.wipe(self.task(task))
         return stale
 
+    def stopping(self) -> None:
+        """Tells a process that waits for the directory that this one was asked to stop. May be called in any thread."""
+        if self._lock >= 0:
+            os.pwrite(self._lock, b"%d stopping\n" % os.getpid(), 0)
+
     def close(self) -> None:
         """Lets other processes have the directory. A second call does nothing."""
         if self._lock >= 0:
@@ -169,6 +174,12 @@ class StateDirectory:
             )
 
 
+def holder(content: bytes) -> tuple[int, bool]:
+    """The pid that a lock file names, 0 if none, and whether that process was asked to stop."""
+    pid, _, said = content.strip().partition(b" ")
+    return int(pid) if pid.isdigit() else 0, said == b"stopping"
+
+
 def _locked(path: Path) -> int:
     """The descriptor that holds the lock: the kernel lets go of it when the process ends, however it ends."""
     descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -177,14 +188,14 @@ def _locked(path: Path) -> int:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
+        pid, stopping = holder(os.pread(descriptor, 32, 0))
         os.close(descriptor)
-        pid = int(text) if text.isdigit() else 0
         raise InUse(
             f"the state directory {path} is in use by process {pid or 'unknown'}: stop that one, or give this one "
             "another directory (setting state_dir) or, if both work for the same application, another number (setting "
             "worker)",
             pid,
+            stopping=stopping,
         ) from None
     except BaseException:
         os.close(descriptor)

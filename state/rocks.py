@@ -10,6 +10,7 @@ because the changelog is the log: after a crash the content is that of an earlie
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -286,6 +287,14 @@ class RocksStore:
                 f"{self._path} cannot be {doing}: the disk is full; make room there, or name another directory with "
                 "the setting state_dir: what is missing in it is restored from the changelogs",
                 "No space left on device",
+            ) from error
+        if "Too many open files" in text:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            raise Unusable(
+                f"{self._path} cannot be {doing}: this process has all the files open that it may have ({limit:,}). A "
+                "task with state takes about seven: raise the limit (ulimit -n, LimitNOFILE= of systemd, --ulimit of "
+                "Docker), or spread the tasks over more machines",
+                "Too many open files",
             ) from error
         # Of files that RocksDB itself has written none may be missing.
         if text.startswith(("Corruption", "Invalid argument", "IO error: No such file or directory")):

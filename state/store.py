@@ -69,11 +69,15 @@ class Unusable(StateError):
 
 
 class InUse(StateError):
-    """Another process has the directory open; `pid` names it (0 where it could not be read)."""
+    """Another process has the directory open; `pid` names it (0 where it could not be read).
 
-    def __init__(self, message: str, pid: int) -> None:
+    `stopping` is true when that process has been asked to stop, so it will let go of the directory.
+    """
+
+    def __init__(self, message: str, pid: int, *, stopping: bool = False) -> None:
         super().__init__(message)
         self.pid = pid
+        self.stopping = stopping
 
 
 def frame(value: bytes) -> bytes:

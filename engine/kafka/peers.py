@@ -18,7 +18,7 @@ import socket
 from collections.abc import Iterable
 
 from .background import Spawn
-from .seats import Seat
+from .seats import MOST, Seat
 
 __all__ = ["Peers", "process_base"]
 
@@ -29,6 +29,8 @@ FAREWELL = b"bye\n"
 HELLO_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0, 15.0)
+MOST_ACCEPTED = 8 * MOST
+"""So many connections of others a member keeps: those of its watchers, also while their plans differ, and no more."""
 
 
 def process_base(process: str) -> str:
@@ -99,7 +101,14 @@ class Peers:
             self._server = None
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Says who this is, and keeps the connection for as long as the other side does."""
+        """Says who this is, and keeps the connection for as long as the other side does.
+
+        Connections cost files, which the process needs for its state: beyond `MOST_ACCEPTED` they are closed without a
+        word, which proves nothing to a member that watches.
+        """
+        if len(self._accepted) >= MOST_ACCEPTED:
+            writer.close()
+            return
         self._accepted.add(writer)
         keep_alive(writer)
         try:

@@ -7,15 +7,19 @@ is replaced, never changed. Nothing here decides anything.
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from ...operators.errors import RecordError
 from ..load import Sample
+from ..skips import SkipLines
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
+LOG: Final = logging.getLogger("tidemill")
 Key = tuple[str, int]
 Place = tuple[str, str]
 
@@ -54,6 +58,7 @@ class Watched(Protocol):
     def positions(self) -> dict[Key, int]: ...
     def buffered(self) -> dict[Key, int]: ...
     def drops(self) -> dict[Place, int]: ...
+    def skips(self) -> list[RecordError]: ...
 
 
 class Changed(Protocol):
@@ -159,6 +164,7 @@ class Stats:
     _looked: int = 0
     _sampled: frozenset[Key] = frozenset()
     _sized: int = 0
+    _skip_lines: SkipLines = field(default_factory=SkipLines)
 
     def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
         """The main thread makes progress: called between turns, and between the runs of tasks.
@@ -184,6 +190,7 @@ class Stats:
         for task in tasks:
             add(records_in, {str(task.id): task.records_in})
             add(dropped, task.drops())
+            self.skipped(task.skips())
             buffered = task.buffered()
             for key, position in task.positions().items():
                 last = end(key)
@@ -211,6 +218,7 @@ class Stats:
         """A task ends in this process; what it counted stays."""
         add(self._earlier_in, {str(task.id): task.records_in})
         add(self._earlier_drops, task.drops())
+        self.skipped(task.skips())
         for key in task.positions():
             self._ends.pop(key, None)
         self._looked = 0
@@ -237,6 +245,15 @@ class Stats:
     def ended(self, ends: Mapping[Key, int]) -> None:
         """The consumer has read these partitions to their ends."""
         self._ends.update(ends)
+
+    def skipped(self, errors: list[RecordError]) -> None:
+        """A policy has dropped these records: the log says so."""
+        for line in self._skip_lines.lines(errors, self.turned) if errors else ():
+            LOG.warning("%s", line)
+
+    def all_dropped(self) -> int:
+        """How many records were dropped by tasks that are closed and by global tables: all, once no task runs."""
+        return sum(self._earlier_drops.values()) + sum(self._table_drops.values())
 
     def looked_up(self, lags: Mapping[str, int], drops: dict[Place, int]) -> None:
         """How far the global tables are behind, and what they dropped so far."""

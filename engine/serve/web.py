@@ -1,8 +1,9 @@
 """A small HTTP server for monitors: `/metrics`, `/health/live` and `/health/ready`.
 
-It runs in a thread of its own, one more a request, and only reads. What it answers is given to it as functions, so the
-supervisor serves the figures of all workers with the same server. There is no authentication: it binds to the loopback
-address unless told otherwise.
+It runs in a thread of its own, one more per request, and only reads. What it answers is given to it as functions, so
+the supervisor serves the figures of all workers with the same server. There is no authentication: it binds to the
+loopback address unless told otherwise. Connections cost files, which the process needs for its state, so there are at
+most `MOST_CONNECTIONS` at a time, each for one request and for at most `REQUEST_SECONDS`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -26,8 +30,10 @@ __all__ = ["Answer", "Page", "WebServer", "listen", "pages"]
 
 LOG: Final = logging.getLogger("tidemill.web")
 
-REQUEST_TIMEOUT: Final = 10.0
-"""Seconds a client may take to send its request or to read the answer."""
+REQUEST_SECONDS: Final = 10.0
+"""How long a client may take for its whole request and for reading the answer."""
+MOST_CONNECTIONS: Final = 32
+"""Further ones are closed at once."""
 
 PLAIN: Final = "text/plain; charset=utf-8"
 
@@ -77,9 +83,9 @@ def listen(host: str, port: int, purpose: str = "serve metrics") -> socket.socke
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD without writing a line a request to standard error."""
+    """Answers one GET or HEAD, without writing a line to standard error."""
 
-    timeout = REQUEST_TIMEOUT
+    timeout = REQUEST_SECONDS
     protocol_version = "HTTP/1.1"
 
     def __init__(self, served: Mapping[str, Page], *connection: Any) -> None:
@@ -108,6 +114,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Connection", "close")
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -115,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """One thread a request; a listening socket is given to it, not made."""
+    """One thread per connection; a listening socket is given to it, not made."""
 
     daemon_threads = True
     block_on_close = False
@@ -124,6 +131,32 @@ class Server(ThreadingHTTPServer):
         super().__init__(listening.getsockname()[:2], partial(Handler, served), bind_and_activate=False)
         self.socket.close()
         self.socket = listening
+        self._opened: dict[socket.socket, float] = {}
+        """When each connection was opened. Each is closed under the lock, so that none is shut down after that."""
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            full = len(self._opened) >= MOST_CONNECTIONS
+            if not full:
+                self._opened[request] = time.monotonic()
+        if full:
+            super().shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._opened.pop(request, None)
+            super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Ends connections that take too long: their threads find them closed."""
+        with self._lock:
+            for connection, since in self._opened.items():
+                if time.monotonic() - since > REQUEST_SECONDS:
+                    with suppress(OSError):  # the client is gone
+                        connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no concern of ours."""

@@ -30,7 +30,9 @@ from .web import Page, pages
 __all__ = ["Look", "Scraped", "WorkersCollector", "Watch", "worker_pages"]
 
 TIMEOUT: Final = 2.0
-"""Seconds a worker has for an answer."""
+"""Seconds a worker has for its figures."""
+HEALTH_TIMEOUT: Final = 0.8
+"""Seconds a worker has for saying how it is: monitors wait for a second, by default."""
 
 DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Opens addresses of this machine without the proxy that the environment may name."""
@@ -48,6 +50,8 @@ class Scraped:
     """Goes up with each process that takes the place."""
     wanted: bool = True
     """False for one that was scaled away."""
+    hangs: bool = False
+    """True for one that has given no answer for too long."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,14 @@ class Fetched:
     body: str
 
 
-def fetch(workers: Sequence[Scraped], path: str) -> list[Fetched]:
+def fetch(workers: Sequence[Scraped], path: str, timeout: float = TIMEOUT) -> list[Fetched]:
     """Asks all workers at once."""
 
     def ask(worker: Scraped) -> Fetched:
         if worker.url is None:
             return Fetched(worker, 0, "it is not running")
         try:
-            with DIRECT.open(worker.url + path, timeout=TIMEOUT) as answer:
+            with DIRECT.open(worker.url + path, timeout=timeout) as answer:
                 return Fetched(worker, answer.status, answer.read().decode())
         except urllib.error.HTTPError as error:
             return Fetched(worker, error.code, error.read().decode())
@@ -170,11 +174,12 @@ def worker_pages(workers: Callable[[], Sequence[Scraped]], collector: WorkersCol
     registry.register(collector)
 
     def asked(path: str) -> list[Fetched]:
-        return fetch([worker for worker in workers() if worker.wanted], path)
+        return fetch([worker for worker in workers() if worker.wanted], path, HEALTH_TIMEOUT)
 
     def live() -> Health:
-        """A worker that has died is started again; one that hangs is what nobody mends."""
-        return summed([one for one in asked("/health/live") if one.status == 503], "all workers are alive")
+        """A worker that has died is started again, and so is one that hangs, when it could be ended."""
+        unwell = [one for one in asked("/health/live") if one.status == 503 or one.worker.hangs]
+        return summed(unwell, "all workers are alive")
 
     def ready() -> Health:
         return summed([one for one in asked("/health/ready") if one.status != 200], "all workers are ready")

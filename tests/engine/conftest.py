@@ -14,8 +14,8 @@ from tests.engine.supervised import Run, Running
 def run(tmp_path: Path) -> Iterator[Run]:
     started: list[Running] = []
 
-    def start(command: str, stop_timeout: int = 30_000, bounds: str = "") -> Running:
-        started.append(Running(tmp_path, command, stop_timeout, bounds))
+    def start(command: str, stop_timeout: int = 30_000, bounds: str = "", interpreter: Path | None = None) -> Running:
+        started.append(Running(tmp_path, command, stop_timeout, bounds, interpreter))
         return started[-1]
 
     yield start

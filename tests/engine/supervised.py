@@ -14,7 +14,7 @@ from typing import Protocol
 from tidemill.engine.config import Settings
 
 WORKER = """
-import json, os, sys, time
+import json, os, re, sys, time
 from pathlib import Path
 from tidemill.engine.serve.serving import serving
 from tidemill.engine.config import Settings
@@ -46,6 +46,8 @@ with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1"
     while not stopping():
         if command == "starts" and (here / "go").exists():
             stats.restoring = 0
+        if command == "hangs" and number == 1 and life == 0 and (here / "go").exists():
+            re.match("(a+)+$", "a" * 64 + "b")  # takes for ever, and holds the interpreter
         if command == "fails" and number == 1:
             sys.exit(1)
         if command == "crashes" and number == 1 and life < 2:
@@ -74,9 +76,17 @@ logging.basicConfig(level="INFO", format="%(message)s")
 bounds = sys.argv.pop(1)
 settings = Settings(
     app_id="a", workers=2, web=0, stop_timeout=int(sys.argv[1]), state_dir=Path(sys.argv[3]) / "state",
+    max_poll_interval=3_000,
     autoscale=Bounds(*map(int, bounds.split(":"))) if bounds else None,
 )
-supervisor = Supervisor(settings, [sys.executable, *sys.argv[2:]], SYSTEM, os.environ, 4, 6)
+class Broken(Supervisor):
+    def _look(self, now):
+        if (Path(sys.argv[3]) / "bug").exists():
+            1 / 0
+        super()._look(now)
+
+python = os.environ.get("PYTHON_OF_WORKERS", sys.executable)
+supervisor = Broken(settings, [python, *sys.argv[2:]], SYSTEM, os.environ, 4, 6)
 with StopSignals(children=True, at_once=False) as signals:
     code = supervisor.run(signals, lambda url: print(url, flush=True))
 sys.exit(code)
@@ -98,7 +108,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 class Running:
     """A supervisor with two workers, as a process."""
 
-    def __init__(self, directory: Path, command: str, stop_timeout: int, bounds: str) -> None:
+    def __init__(self, directory: Path, command: str, stop_timeout: int, bounds: str, interpreter: Path | None) -> None:
         self.directory = directory
         self.settings = Settings(app_id="a", state_dir=directory / "state")
         worker = directory / "worker.py"
@@ -113,7 +123,10 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
+                **({} if interpreter is None else {"PYTHON_OF_WORKERS": str(interpreter)}),
+            },
             start_new_session=True,
         )
         os.close(read)
@@ -147,4 +160,6 @@ class Running:
 class Run(Protocol):
     """Starts a supervisor whose workers follow a command."""
 
-    def __call__(self, command: str, stop_timeout: int = 30_000, bounds: str = "") -> Running: ...
+    def __call__(
+        self, command: str, stop_timeout: int = 30_000, bounds: str = "", interpreter: Path | None = None
+    ) -> Running: ...

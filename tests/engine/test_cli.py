@@ -171,7 +171,41 @@ def test_last_words_by_the_kind_of_error() -> None:
     assert words(KeyboardInterrupt()) == (130, "interrupted\n")
     assert words(click.Abort()) == (130, "interrupted\n")
     assert words(BrokenPipeError()) == (0, "")
+    assert words(SystemExit(3)) == (3, "")
+    assert words(SystemExit()) == (0, "")
+    assert words(SystemExit("no")) == (1, "no\n")
     assert words(ConfigError("a"), colour=True)[1] == "\x1b[1;31merror:\x1b[0m a\n"
+
+
+def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
+    """`tidemill ... | head -1`."""
+    app = tmp_path / "long.py"
+    app.write_text(
+        "import tidemill as tm\napp = tm.App('long')\n"
+        "for n in range(3_000):\n    app.stream(f'in-{n}', key=tm.utf8, value=tm.utf8).to(f'out-{n}')\n"
+    )
+    command = f"{sys.executable} -m tidemill topology long.py | head -1; exit ${{PIPESTATUS[0]}}"
+    found = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.stderr == ""
+    assert found.returncode == 0
+
+
+def test_generated_code_is_no_place_to_look_at() -> None:
+    namespace: dict[str, Any] = {"ConfigError": ConfigError}
+    exec(compile("def f():\n    raise ConfigError('a')\n", "<string>", "exec"), namespace)
+    with pytest.raises(ConfigError) as caught:
+        namespace["f"]()
+    text = words(caught.value)[1]
+    assert "<string>" not in text
+    assert "test_cli.py, line" in text, "the innermost place in a file"
+
+
+def test_in_a_notebook_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    with pytest.raises(SystemExit) as left:
+        tm.App("views").main()
+    assert left.value.code == 2
+    assert "app.main() cannot run in a notebook" in capsys.readouterr().err
 
 
 def test_a_bug_shows_everything() -> None:

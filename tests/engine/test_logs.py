@@ -73,6 +73,31 @@ def test_what_the_client_says_again_and_again_is_said_now_and_then() -> None:
     assert len(client.filters) == 1
 
 
+def test_handlers_of_the_program_stay() -> None:
+    logger, mine = logging.getLogger("tidemill"), logging.StreamHandler(io.StringIO())
+    logger.addHandler(mine)
+    stream = io.StringIO()
+    logged(io.StringIO())
+    assert len(logged(stream).splitlines()) == 1, "the handler of the first set-up is gone"
+    assert mine in logger.handlers
+    assert mine.stream.getvalue() == "joined 3\ntasks\n" * 2
+
+
+def test_json_of_a_program_that_has_not_configured_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    root, stream = logging.getLogger(), io.StringIO()
+    before = root.handlers[:]
+    try:
+        root.handlers[:] = []
+        logs.setup(Settings(app_id="views", log_format="json"), None, stream, {})
+        logging.getLogger("shop").warning("low")
+        assert json.loads(stream.getvalue())["logger"] == "shop"
+        root.handlers[:] = [logging.NullHandler()]
+        logs.setup(Settings(app_id="views", log_format="json"), None, stream, {})
+        assert [type(it) for it in root.handlers] == [logging.NullHandler], "its own set-up stays"
+    finally:
+        root.handlers[:] = before
+
+
 def test_json() -> None:
     line = json.loads(logged(io.StringIO(), log_format="json"))
     assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -13,11 +16,13 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tidemill.engine.errors import ConfigError
+from tidemill.engine.serve import web as web_module
 from tidemill.engine.serve.health import live, ready
 from tidemill.engine.serve.metrics import CATALOGUE, MetricName, StatsCollector, registry_of
 from tidemill.engine.serve.stats import Histogram, Stats
 from tidemill.engine.serve.web import Answer, WebServer, listen, pages
 from tidemill.engine.serve.workers import Scraped, WorkersCollector, worker_pages
+from tidemill.operators.errors import RecordError
 
 BY_SUPERVISOR = {"tidemill_worker_up", "tidemill_worker_restarts_total", "tidemill_wanted_workers"}
 
@@ -49,6 +54,9 @@ class FakeTask:
 
     def drops(self) -> dict[tuple[str, str], int]:
         return self.dropped
+
+    def skips(self) -> list[RecordError]:
+        return []
 
 
 def text_of(stats: Stats, now: int = 10_000) -> str:
@@ -243,6 +251,38 @@ def test_a_page_that_fails_says_so(caplog: pytest.LogCaptureFixture) -> None:
         web.close()
     assert "the page /metrics failed" in caplog.text
     assert "KeyError: 'lost'" in caplog.text
+
+
+def test_connections_are_bounded_in_number_and_time(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are what the process needs for its state; some clients send a byte now and then, and never an end."""
+    monkeypatch.setattr(web_module, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(web_module, "MOST_CONNECTIONS", 3)
+    held = [socket.create_connection((web.host, web.port), timeout=20) for _ in range(3)]
+    for connection in held:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n")
+    time.sleep(0.2)
+    with socket.create_connection((web.host, web.port), timeout=20) as refused:
+        assert refused.recv(1) == b"", "closed at once"
+    began = time.monotonic()
+    ended: set[socket.socket] = set()
+    while len(ended) < 3:
+        assert time.monotonic() - began < 20
+        for connection in held:
+            with suppress(BlockingIOError, TimeoutError):
+                connection.settimeout(0.05)
+                try:
+                    connection.sendall(b"x: y\r\n")
+                    if connection.recv(1) == b"":
+                        ended.add(connection)
+                except ConnectionError:
+                    ended.add(connection)
+    for connection in held:
+        connection.close()
+    while True:  # what held the connections may need a moment to let go of them
+        assert time.monotonic() - began < 40
+        with suppress(OSError), urllib.request.urlopen(f"{web.url}/metrics", timeout=20) as answer:
+            assert answer.headers["Connection"] == "close"
+            break
 
 
 def test_an_address_that_cannot_be_had(web: WebServer) -> None:

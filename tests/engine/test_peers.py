@@ -231,3 +231,27 @@ def test_everybody_watches_the_next_few_in_a_large_group() -> None:
     assert all(len(watched) == MOST and member not in watched for member, watched in watchers.items())
     assert [seat.member for seat in neighbours(seats[:3], "m001")] == ["m002", "m000"]
     assert all(sum(seat.member in watched for watched in watchers.values()) == MOST for seat in seats)
+
+
+def test_connections_of_others_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "MOST_ACCEPTED", 2)
+
+    async def test() -> None:
+        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
+        await other.listen("127.0.0.1")
+        host, _, port = other.address.rpartition(":")
+        held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]
+        for reader, writer in held:
+            writer.write(b"tidemill\n")
+            assert await reader.readline()
+        reader, writer = await asyncio.open_connection(host, int(port))
+        assert await reader.read() == b"", "closed without a word"
+        writer.close()
+        watcher, _ = await watching(other.address)
+        await silent(watcher)
+        for _, writer in held:
+            writer.close()
+        await watcher.close()
+        await other.close()
+
+    run(test())

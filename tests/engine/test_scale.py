@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -79,11 +80,15 @@ def test_a_worker_that_does_not_stop_is_killed(run: Run) -> None:
     assert "worker 1 was killed by SIGKILL while it stopped\n" in running.end()[1]
 
 
-def test_more_workers_than_tasks_is_said(run: Run) -> None:
+def test_more_workers_than_tasks_are_refused(run: Run) -> None:
     running = run("runs")
     running.both()
     result = command(running, "--workers", "8")
-    assert "there are 6 tasks, so 2 of 8 workers will have nothing to do" in result.stderr
+    assert isinstance(result.exception, ConfigError)
+    assert "8 workers would be more than can have work: it has 6 tasks, and this machine gives it 4 proces" in str(
+        result.exception
+    )
+    assert command(running).stdout == "a: 2 workers wanted: 2 ready\n", "nothing has changed"
     assert command(running, "--workers", "auto").stdout == "a: 4 workers wanted: 4 ready\n", "of 4 processors"
 
 
@@ -165,6 +170,40 @@ def test_two_supervisors_of_one_application(tmp_path: Path) -> None:
     finally:
         first.close()
     control.Control(settings, lambda: None).close()
+
+
+def test_a_long_name_for_temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket's path has about a hundred characters; build servers have longer names for TMPDIR."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    settings = Settings(app_id="a", state_dir=tmp_path / "state")
+    there = control.Control(settings, lambda: None)
+    try:
+        found = control.supervisor_of(settings)
+        assert found is not None
+        assert Path(found.socket).is_socket()
+    finally:
+        there.close()
+    assert not list(long.iterdir())
+
+
+def test_no_place_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(prefix: str, dir: object) -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    settings = Settings(app_id="a", state_dir=tmp_path)
+    there = control.Control(settings, lambda: None)
+    try:
+        assert "`tidemill scale` cannot reach this supervisor" in caplog.text
+        assert there.requests() == []
+        with pytest.raises(ConfigError, match="found no directory for its socket"):
+            ask(settings, Request())
+    finally:
+        there.close()
 
 
 def test_what_is_asked_and_what_is_answered(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from tidemill.engine.errors import ConfigError
 from tidemill.engine.signals import StopSignals
 
 WAITS = """
@@ -98,3 +100,34 @@ def test_the_death_of_a_child_ends_a_wait() -> None:
         began = time.monotonic()
         stopping.wait(0.05)
         assert time.monotonic() - began > 0.04, "a wake-up is used up by the wait that it ended"
+
+
+def test_another_thread_is_refused_with_what_to_do() -> None:
+    refused: list[ConfigError] = []
+
+    def run() -> None:
+        with pytest.raises(ConfigError) as error, StopSignals():
+            pass
+        refused.append(error.value)
+
+    thread = threading.Thread(target=run, name="mine")
+    thread.start()
+    thread.join()
+    assert "runs in the main thread of its process" in str(refused[0])
+    assert "'mine': give it a process of its own" in str(refused[0])
+
+
+def test_what_is_to_be_done_once_a_stop_is_asked_for_is_done_while_the_main_thread_is_busy() -> None:
+    done = threading.Event()
+    with StopSignals() as stopping:
+        stopping.once_asked(done.set)
+        assert not done.is_set()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        assert done.wait(20)
+        late = threading.Event()
+        stopping.once_asked(late.set)
+        assert late.is_set()

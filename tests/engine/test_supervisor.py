@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -12,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.supervised import Run, wait_for
+from tests.engine.supervised import Run, Running, wait_for
 from tidemill.engine.clock import SYSTEM
 from tidemill.engine.config import Settings
+from tidemill.engine.control import Request, ask
 from tidemill.engine.errors import ConfigError
 from tidemill.engine.supervisor import Supervisor
-from tidemill.engine.worker import GiveUp, Restart, describe, verdict
+from tidemill.engine.worker import GiveUp, Restart, Worker, describe, verdict
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4])
@@ -30,7 +34,84 @@ def test_what_would_happen_again_is_not_started_again(code: int) -> None:
 def test_the_first_restart_is_at_once_and_later_ones_are_not() -> None:
     delays = [verdict(-9, deaths) for deaths in range(1, 8)]
     assert delays == [Restart(ms) for ms in (0, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000)]
-    assert verdict(-11, 8) == GiveUp(70, "it died 8 times in a row soon after its start")
+    assert verdict(70, 8) == GiveUp(70, "it died 8 times in a row soon after its start")
+    assert verdict(-9, 8) == GiveUp(137, "it died 8 times in a row soon after its start"), "as a shell has it"
+
+
+def test_silence_is_a_hang_only_after_an_answer_and_some_looks() -> None:
+    worker = Worker(0)
+    worker.start([sys.executable, "-c", "input()"], os.environ, 0)
+    try:
+        for _ in range(10):
+            worker.looked(False, 100_000)
+        assert not worker.hangs(1_000, 100_000), "it may import for long"
+        worker.looked(True, 100_000)
+        worker.looked(False, 200_000)
+        assert not worker.hangs(1_000, 200_000), "the supervisor itself may have stood still"
+        worker.looked(False, 202_000)
+        worker.looked(False, 204_000)
+        assert worker.hangs(1_000, 204_000)
+        assert not worker.hangs(104_000, 204_000)
+        worker.looked(True, 206_000)
+        assert not worker.hangs(1_000, 206_000)
+    finally:
+        worker.send(signal.SIGKILL)
+        while worker.reap() is None:
+            time.sleep(0.01)
+        worker.web.close()
+
+
+@pytest.mark.slow
+def test_a_worker_whose_interpreter_hangs_is_ended_with_its_stacks(run: Run, tmp_path: Path) -> None:
+    running = run("hangs")
+    running.both()
+    wait_for(lambda: ask(running.settings, Request()).settled)  # it has given an answer
+    (tmp_path / "go").touch()
+    wait_for(lambda: "worker 1: it does not answer" in alive(running))
+    running.pid(1, life=1)
+    wait_for(lambda: "worker 1: it does not answer" not in alive(running))
+    running.process.send_signal(signal.SIGTERM)
+    code, log = running.end()
+    assert code == 0
+    assert "worker 1 hangs: no answer for " in log
+    assert "worker 1 was killed by SIGABRT; starting it again now" in log
+    assert re.search(r'File ".*worker\.py", line \d+ in <module>', log), "where it hung"
+
+
+def alive(running: Running) -> str:
+    """What the supervisor says of the health of its workers; none of these processes anything."""
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        urllib.request.urlopen(f"{running.url}/health/live", timeout=20)
+    with answer.value as unwell:
+        return unwell.read().decode()
+
+
+def test_an_interpreter_that_is_gone_for_a_while_is_waited_for(run: Run, tmp_path: Path) -> None:
+    """A deployment may replace the environment in place while a worker dies."""
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    running = run("runs", interpreter=tmp_path / "python")
+    _, second = running.both()
+    (tmp_path / "python").rename(tmp_path / "old")
+    os.kill(second, signal.SIGKILL)
+    time.sleep(1.5)
+    (tmp_path / "old").rename(tmp_path / "python")
+    running.pid(1, life=1)
+    running.process.send_signal(signal.SIGTERM)
+    code, log = running.end()
+    assert code == 0
+    assert "worker 1 cannot be started: No such file or directory" in log
+    assert "worker 0 was killed" not in log
+
+
+def test_an_error_in_the_supervisor_stops_workers_cleanly(run: Run, tmp_path: Path) -> None:
+    running = run("bug")
+    running.both()
+    (tmp_path / "bug").touch()
+    code, log = running.end()
+    assert code == 1, log
+    assert "ZeroDivisionError" in log
+    assert all((tmp_path / f"stopping-{number}").exists() for number in (0, 1))
 
 
 @given(st.integers(-64, 255), st.integers(0, 100))

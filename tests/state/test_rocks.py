@@ -263,6 +263,7 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
         ("IO error: While appending to file: /x/000008.sst: File too large", Unusable),
         ("Operation not permitted (os error 1)", Unusable),
         ("IO error: While lock file: {path}/LOCK: Resource temporarily unavailable", InUse),
+        ("IO error: While open a file for random read: {path}/000007.sst: Too many open files", Unusable),
         ("IO error: While appending to file: /LOCKED/Corruption/000008.sst: File too large", Unusable),
         ("Corruption: block checksum mismatch: stored(context removed) = 222875789, computed = 1302998794", Corrupt),
         ("IO error: No such file or directory: While opening a file for sequentially reading: /x/MANIFEST-9", Corrupt),

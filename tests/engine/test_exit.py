@@ -1,0 +1,74 @@
+"""A process ends with its exit code, whatever threads the program has left running."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tidemill.engine.exit import leave
+
+PROGRAM = """
+import logging, threading, time
+from tidemill.engine.exit import leave
+threading.Thread(target=time.sleep, args=({0},), name="mine", daemon={1}).start()
+print("kept")
+leave(3, 0.3)
+"""
+
+
+def ended(seconds: float, daemon: bool = False) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(seconds, daemon)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_thread_that_never_ends_is_not_waited_for() -> None:
+    found = ended(600)
+    assert (found.returncode, found.stdout) == (3, "kept\n")
+    assert found.stderr.startswith("waiting up to 0.3 s for threads of the program: mine (a thread with daemon=True")
+
+
+def test_a_thread_that_ends_soon_is() -> None:
+    found = ended(0.01)
+    assert (found.returncode, found.stdout) == (3, "kept\n")
+
+
+def test_what_python_calls_at_the_end_is_not_waited_for_either() -> None:
+    program = (
+        "import atexit, time\nfrom concurrent.futures import ThreadPoolExecutor\n"
+        "from tidemill.engine.exit import leave\n{0}\nleave(3, 0.3)"
+    )
+    for last in ("atexit.register(time.sleep, 600)", "ThreadPoolExecutor().submit(time.sleep, 600)"):
+        found = subprocess.run([sys.executable, "-c", program.format(last)], timeout=60, check=False)
+        assert found.returncode == 3
+
+
+def test_a_program_that_goes_on_is_left_alone() -> None:
+    program = (
+        "import time\nfrom tidemill.engine.exit import leave\n"
+        "try:\n    leave(3, 0.1)\nexcept SystemExit:\n    time.sleep(1)\n    print('went on')"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout) == (0, "went on\n")
+
+
+def test_without_threads_nothing_is_said() -> None:
+    found = ended(600, daemon=True)
+    assert (found.returncode, found.stdout, found.stderr) == (3, "kept\n", "")
+
+
+def test_in_another_thread_that_thread_ends_and_the_process_does_not() -> None:
+    codes: list[object] = []
+
+    def run() -> None:
+        with pytest.raises(SystemExit) as left:
+            leave(3, 0.0)
+        codes.append(left.value.code)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert codes == [3]

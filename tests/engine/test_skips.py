@@ -1,0 +1,47 @@
+"""Which dropped records the log names: the first few of each step and minute, and that there are more."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+import tidemill as tm
+from tidemill.engine.serve.stats import Stats
+from tidemill.engine.skips import INTERVAL_MS, SHOWN, SkipLines, Skips
+
+
+def failed(step: str, offset: int) -> tm.RecordError:
+    error = tm.RecordError(step, 0, tm.Record("k", "v", 1_000, offset=offset), [])
+    error.__cause__ = ValueError("no\nmore")
+    return error.at("in", 3, "0_3")
+
+
+def test_each_record_has_its_place_and_the_reason() -> None:
+    [line] = SkipLines().lines([failed("parse", 7)], 0)
+    assert line == (
+        "step 'parse' of task 0_3 skipped a record that it could not process: ValueError: no (the record: topic 'in', "
+        "partition 3, offset 7, timestamp 1000, key 'k')"
+    )
+
+
+def test_a_flood_is_a_few_lines_a_minute_for_each_step() -> None:
+    skips, lines = Skips(), SkipLines()
+    told: list[list[str]] = []
+    for now in range(0, 3 * INTERVAL_MS, INTERVAL_MS // 2):
+        for offset in range(1_000):
+            skips.add("a", "error", failed("a", offset))
+        skips.add("b", "error", failed("b", now))
+        told.append(lines.lines(skips.take(), now))
+    assert [sum("step 'a'" in line for line in it) for it in told] == [SHOWN + 1, 0] * 3
+    assert [sum("step 'b'" in line for line in it) for it in told] == [1] * 6
+    assert "skips more records: they are counted (tidemill_records_dropped_total)" in told[0][SHOWN]
+    assert skips.take() == []
+    assert skips.counts == {("a", "error"): 6_000, ("b", "error"): 6}
+
+
+def test_it_comes_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) -> None:
+    stats = Stats()
+    with caplog.at_level(logging.WARNING, "tidemill"):
+        stats.skipped([failed("parse", 7)])
+    assert "step 'parse' of task 0_3 skipped a record" in caplog.text
