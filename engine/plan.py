@@ -55,7 +55,9 @@ class Partitioned:
     parts: tuple[Synopsis, ...]
 
 
-ANY_TIME: Mapping[str, str] = dict.fromkeys(("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"), str((1 << 63) - 1))
+ANY_TIME: Mapping[str, str] = dict.fromkeys(
+    ("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"), str((1 << 63) - 1)
+)
 """An internal topic takes records of any event time. Kafka's default is an hour ahead at most; brokers before 3.6 have
 neither setting, and no such bound."""
 
