@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence, Set
+from functools import partial
 from typing import Any
 
 from ..operators.calls import Calls
@@ -75,18 +76,16 @@ class Task:
         self.unflushed = 0
         """Changes settled since the last flush."""
         self._name = str(task)
-        self._policy = policy
         self._specs = {state.spec.name: state for state in part.stores}
         self.caches: dict[str, StateCache[Any, Any]] = {
             state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
         }
-        self._calls = calls
-        self._global_tables = global_tables
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
         self._authorship = authorship or Authorship()
         self._nodes = {node.id: node for _, node in part.inputs}
         self._skips = Skips()
+        self._new_graph = partial(Graph, part, self.caches, policy, calls, global_tables, task.partition, self._skips)
         self._graph = self._new_graph()
         self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
@@ -320,11 +319,6 @@ class Task:
         self._sealed = None
         self._wrote = False
         return dict(self._committed)
-
-    def _new_graph(self) -> Graph:
-        """The operators as they come out of the stores."""
-        environment = self._policy, self._calls, self._global_tables, self.id.partition, self._skips
-        return Graph(self.part, self.caches, *environment)
 
     def _newest_of(self, seen: Mapping[Key, Seen]) -> dict[Key, int]:
         """The newest time of each input that gives it to records without one; their decoders go on from it."""
