@@ -153,26 +153,28 @@ class Loop:
         self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
 
     def _turn(self) -> None:
-        for event in self._membership.events():
-            match event:
-                case Assigned():
-                    self._assignment = event
-                case Lost():
-                    self._lost(event)
-                case Failed():
-                    raise event.error
+        with acting("take news of the group in"):  # told once
+            for event in self._membership.events():
+                match event:
+                    case Assigned():
+                        self._assignment = event
+                    case Lost():
+                        self._lost(event)
+                    case Failed():
+                        raise event.error
         if self._assignment is not None:
             self._assigned(self._assignment)
             self._assignment = None
         self._look_around()
         if self._wanted:
             self._writer.ensure()
-        for finished in self._recovery.finished():
-            match finished:
-                case Ready():
-                    self._start(finished)
-                case Closed():
-                    self._closed(finished.task)
+        with acting("start tasks"):  # given once
+            for finished in self._recovery.finished():
+                match finished:
+                    case Ready():
+                        self._start(finished)
+                    case Closed():
+                        self._closed(finished.task)
         self._stats.recovering(len(self._wanted), self._recovery.progress() if self._wanted else ())
         began = self._clock.monotonic()
         self._receive()
@@ -182,9 +184,10 @@ class Loop:
         else:
             self._work.more = False
         self._stats.spent(received - began, self._clock.monotonic() - received)
-        self._intake.operate_valves()
         now = self._clock.monotonic()
-        self._intake.restart_stalled(now)
+        with acting("read"):
+            self._intake.operate_valves()
+            self._intake.restart_stalled(now)
         pending = self._pending()
         dirty = sum(task.dirty_bytes for task in self._tasks.values())
         if commit_due(now - self._last_commit, self._interval, dirty, self._settings.cache_bytes, pending):

@@ -8,8 +8,7 @@ Every call of the client is made in one of two ways, by whether it may be made a
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -145,20 +144,45 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
     return Fatal(text)
 
 
-@contextmanager
-def asking(doing: str) -> Generator[None]:
+class asking:  # noqa: N801
     """Around calls of the client that may be made again after a failure that passes."""
-    try:
-        yield
-    except CLIENT_FAILURES as failure:
-        raise translate(failure, doing) from failure
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _trace: object) -> None:
+        if isinstance(failure, CLIENT_FAILURES):
+            raise translate(failure, self._doing) from failure
 
 
-@contextmanager
-def acting(doing: str) -> Generator[None]:
-    """Around work that must not be done again from where it failed; a failure that passes is Unsettled."""
-    try:
-        with asking(doing):
-            yield
-    except Retryable as failure:
-        raise Unsettled(str(failure)) from failure
+class acting:  # noqa: N801
+    """Around work that must not be done again from where it failed; a failure that passes is Unsettled. `explain` may
+    know a better word for what is told."""
+
+    __slots__ = ("_doing", "_explain")
+
+    def __init__(self, doing: str, explain: Callable[[TidemillError], TidemillError] | None = None) -> None:
+        self._doing = doing
+        self._explain = explain
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, failure: BaseException | None, _trace: object) -> None:
+        if failure is None:
+            return
+        told = failure
+        if isinstance(failure, CLIENT_FAILURES):
+            told = translate(failure, self._doing)
+            told.__cause__ = failure
+        if isinstance(told, TidemillError) and self._explain is not None:
+            told = self._explain(told)
+        if isinstance(told, Retryable):
+            told = Unsettled(str(told))
+        if told is not failure:
+            raise told from failure

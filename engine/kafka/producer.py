@@ -13,8 +13,8 @@ partitioned like topics written there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import length_hint
 from threading import Event
@@ -85,7 +85,10 @@ class KafkaProducer:
         for out in (Outgoing(*one) for one in outgoing):
             self._before(len(out.rows))
             with self._acting(f"write to topic {out.topic!r}"):
-                self._hand_over(out, refused, one_by_one)
+                if one_by_one:
+                    self._one_by_one(out, refused)
+                else:
+                    self._hand_over(out, refused)
         self.poll()
         return refused
 
@@ -126,7 +129,7 @@ class KafkaProducer:
             self._producer.purge()
             self._producer.flush(1)
 
-    def _hand_over(self, out: Outgoing, refused: list[Refused], one_by_one: bool) -> None:
+    def _hand_over(self, out: Outgoing, refused: list[Refused]) -> None:
         produce, report, topic = self._producer.produce, self._report, out.topic
         rows = iter(out.rows)
         for key, value, timestamp, headers, partition in rows:
@@ -140,9 +143,13 @@ class KafkaProducer:
             except NOT_TAKEN as failure:
                 index = len(out.rows) - length_hint(rows) - 1
                 refused.append(Refused(_not_taken(failure, topic, out.rows[index]), topic, (out, index)))
-                continue
-            if one_by_one:
-                self._deliver(out, len(out.rows) - length_hint(rows) - 1)
+
+    def _one_by_one(self, out: Outgoing, refused: list[Refused]) -> None:
+        for place, row in enumerate(out.rows):
+            before = len(refused)
+            self._hand_over(Outgoing(out.topic, [row], out.records[place : place + 1], out.step), refused)
+            if len(refused) == before:
+                self._deliver(out, place)
 
     def _deliver(self, out: Outgoing, index: int) -> None:
         """Waits until a row is delivered."""
@@ -176,17 +183,9 @@ class KafkaProducer:
         with self._acting("write"):
             self._producer.poll(seconds)
 
-    @contextmanager
-    def _acting(self, doing: str) -> Generator[None]:
+    def _acting(self, doing: str) -> acting:
         """Around the calls of the client that hand records over or decide about them."""
-        try:
-            with acting(doing):
-                yield
-        except TidemillError as told:
-            known = self._explained(told)
-            if known is told:
-                raise
-            raise known from told
+        return acting(doing, self._explained)
 
     def _explained(self, told: TidemillError) -> TidemillError:
         """A better word for a failure, where there is one."""

@@ -180,3 +180,31 @@ def test_a_process_ends_when_kafka_is_away_for_longer_than_it_may(seed: int, whi
         while (away := play.world.now - began) < 12_000:
             play.turn()
     assert 3_000 < away < 8_000
+
+
+def removed_in_mid_commit(play: Stage) -> Process:
+    """A process that the group has taken out between two heartbeats, and that hears of it by its own commit."""
+    first = play.new()
+    play.settled()
+    for _ in range(10):
+        play.feed()
+    play.at(first, "send offsets ->")
+    play.remove(first.member)
+    return first
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_member_that_the_group_has_removed_joins_again(seed: int) -> None:
+    with stage(seed) as play:
+        first = removed_in_mid_commit(play)
+        play.until(lambda: len(first.tasks) == 2 and play.check.drained(), SOON, "it has its tasks again")
+        play.check_that(first.membership.status.epoch == 2, "it joined once")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_stop_in_the_moment_of_a_loss_is_a_clean_one(seed: int) -> None:
+    with stage(seed) as play:
+        first = removed_in_mid_commit(play)
+        first.stop()
+        play.until(lambda: not play.processes, SOON, "it ends")
+        play.check_that(first.exit == "clean", f"it ends with exit code 0, not with {first.exit!r}")
