@@ -99,7 +99,9 @@ class Broker:
         log = self.partition(key)
         first = log.end
         for row in rows:
-            log.append(row[0], row[1], row[2], row[3], transaction)
+            offset = log.append(row[0], row[1], row[2], row[3], transaction)
+            if row[1] is None:
+                log.deleted[offset] = self._world.now
         return first
 
     def commit_in(

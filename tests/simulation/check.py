@@ -135,6 +135,11 @@ class Check:
                 if missing:
                     yield f"{step.writes}, {key}: {sorted(missing)} were lost"
                 continue
+            if step.most:
+                full = [wanted[at - at % step.most : at + 1] for at in range(len(wanted))]
+                if lists != full:
+                    yield f"{step.writes}, {key}: {lists} was written, not {full}"
+                continue
             for length, so_far in enumerate(lists, 1):
                 if len(so_far) != length or so_far[:-1] != (lists[length - 2] if length > 1 else []):
                     yield f"{step.writes}, {key}: output {length} is {so_far} after {lists[length - 2 : length - 1]}"
@@ -196,6 +201,8 @@ class Check:
                         step.key(tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")), []
                     )
                     rows.append(tm.int64.decode(entry.value or b""))
+                    if len(rows) == step.most:
+                        rows.clear()
         return lists
 
     def _compare(self, step: Step, found: Lists, expected: Lists) -> Iterator[str]:
@@ -232,10 +239,8 @@ class Check:
     def _decoded(self, part: SubTopology, step: Step, rows: Iterable[tuple[bytes, bytes]]) -> Lists:
         state = next(state for state in part.stores if state.spec.name == step.store)
         view = state.view
-        return {
-            str(view.from_key(state.codec.decode_key(key))): view.from_value(state.codec.decode_value(unframe(value)))
-            for key, value in rows
-        }
+        entries = [(state.codec.decode_key(key), state.codec.decode_value(unframe(value))) for key, value in rows]
+        return {str(view.from_key(key)): view.from_value(value) for key, value in entries if view.visible(key)}
 
     def _keys(self, step: Step) -> list[Key]:
         return [(topic, number) for topic in step.reads for number in range(len(self._broker.topics[topic]))]

@@ -68,6 +68,7 @@ class Schedule:
             self.broker.create(topic, trouble.partitions)
         for topic in self.plan.internal:
             self.broker.create(topic.name, topic.partitions)
+        self.broker.deletions_kept = trouble.deletions_kept
         self.check = Check(
             self.broker,
             self.program,
@@ -168,7 +169,7 @@ class Schedule:
         elif kind == "compact":
             for name in self.plan.parts[chance.randrange(len(self.plan.parts))].changelogs.values():
                 log = chance.choice(broker.topics[name])
-                log.compact(chance.randint(0, max(0, log.end - 1)))
+                log.compact(chance.randint(0, max(0, log.end - 1)), world.now - broker.deletions_kept)
         elif process is None or not process.alive:
             return
         elif kind == "kill":

@@ -76,13 +76,15 @@ class Marker(NamedTuple):
 class Partition:
     """A log."""
 
-    __slots__ = ("begin", "end", "entries", "unstable")
+    __slots__ = ("begin", "deleted", "end", "entries", "unstable")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.begin = 0
         self.end = 0
         """The high watermark."""
+        self.deleted: dict[int, int] = {}
+        """When deletions were written, by their offsets."""
         self.unstable: dict[Transaction, int] = {}
         """First offsets of transactions without a marker here."""
 
@@ -121,8 +123,9 @@ class Partition:
             self.begin = min(offset, self.end)
             del self.entries[: bisect_left(self.entries, (self.begin,))]
 
-    def compact(self, below: int) -> None:
-        """Keeps the newest committed record of each key below an offset, and everything from there on."""
+    def compact(self, below: int, forgotten: int = -1) -> None:
+        """Keeps the newest committed record of each key below an offset, and everything from there on; of deletions
+        those that were written after the time `forgotten`."""
         below = min(below, self.stable)
         kept: list[Entry] = []
         seen: set[bytes | None] = set()
@@ -134,7 +137,11 @@ class Partition:
             elif entry.committed and entry.key not in seen:
                 seen.add(entry.key)
                 kept.append(entry)
-        self.entries = kept[::-1]
+        self.entries = [
+            entry
+            for entry in kept[::-1]
+            if entry.value is not None or entry.offset >= below or self.deleted.get(entry.offset, 0) > forgotten
+        ]
 
 
 class Transactional:

@@ -28,6 +28,8 @@ class Step:
     store: str
     writes: str
     key: Callable[[str, int], str]
+    most: int = 0
+    """How long a list gets before it is deleted; 0 when it never is."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,24 @@ class Beat(tm.Processor[str, int, tm.Record[str, int]]):
             yield tm.Record(key, count + 1, ctx.timestamp)
 
 
+class Forgetful(tm.Processor[str, int, Ids]):
+    """Deletes a key's list once it is full."""
+
+    kept = tm.ValueState(list[int], default=[], name="kept")
+
+    def process(self, value: int, ctx: tm.Context[str]) -> Iterator[Ids]:
+        so_far = [*self.kept.get(), value]
+        if len(so_far) < FULL:
+            self.kept.set(so_far)
+        else:
+            self.kept.clear()
+        yield so_far
+
+
+def forgetting(app: tm.App, _add: Callable[[Ids, int], Ids]) -> None:
+    stream(app, "in").process(Forgetful).named("forget").to("out", key=tm.utf8, value=tm.json)
+
+
 def ticking(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     source = stream(app, "in")
     source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
@@ -145,6 +165,7 @@ def refusing(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     source.to("echo", key=tm.utf8, value=tm.int64)
 
 
+FULL: Final = 2
 SEEN = Step(("in",), "seen", "out", same)
 PROGRAMS: Final = {
     program.name: program
@@ -158,6 +179,7 @@ PROGRAMS: Final = {
             (SEEN, Step((f"{APP}-again-repartition",), "all", "out-again", lambda _key, one: third(one))),
             two_steps,
         ),
+        Program("forgetting", ("in",), (Step(("in",), "kept", "out", same, FULL),), forgetting),
         Program("ticking", ("in",), (SEEN,), ticking, beats="beats"),
         Program("refusing", ("in",), (SEEN,), refusing, echo="echo"),
         Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),

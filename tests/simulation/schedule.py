@@ -7,7 +7,7 @@ where everything happens at once.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tidemill.engine.assignment import Policy
@@ -15,8 +15,10 @@ from tidemill.engine.assignment import Policy
 from .broker import Network
 from .programs import PROGRAMS
 
-__all__ = ["Trouble", "drawn"]
+__all__ = ["Trouble", "drawn", "gone_deletions"]
 
+FORGETTING = "forgetting"
+"""The program that deletes keys: for schedules of a kind of their own."""
 HOT = ("commit", "abort", "send offsets", "add offsets", "init", "failpoint", "list offsets", "flush")
 """Places where dying or standing still is most interesting, by how their names begin."""
 
@@ -42,6 +44,8 @@ class Trouble:
     network: Network
     failures: float
     corrupts: float
+    deletions_kept: int
+    """For how long changelogs keep deletions, in ms."""
     settings: dict[str, Any]
     membership: dict[str, Any]
     static: bool = False
@@ -50,13 +54,40 @@ class Trouble:
 
 def drawn(seed: int) -> Trouble:
     """The ingredients for a seed."""
+    return gone_deletions(seed) if seed % 8 == 7 else mixed(seed)
+
+
+def gone_deletions(seed: int) -> Trouble:
+    """Deletions that are soon gone, for stores that are used again after a while. Whoever is reading reads them in
+    time, so nothing stands still meanwhile."""
+    trouble = mixed(seed)
+    chance = random.Random(f"deletions {seed}")
+    still = ("freeze", "cut", "outage", "jump")
+    policy = replace(trouble.membership["policy"], standbys=0)
+    return replace(
+        trouble,
+        program=FORGETTING,
+        guarantee="exactly_once",
+        chances={kind: 0.0 if kind in still else likely for kind, likely in trouble.chances.items()}
+        | {"compact": 0.05, "kill": 0.01, "start": 0.02},
+        hot={**trouble.hot, "freeze": 0.0},
+        network=replace(trouble.network, lose_request=0.0, lose_answer=0.0, late_request=0.0, longest=20),
+        deletions_kept=chance.choice((300, 500, 1000)),
+        turns=trouble.turns * 3,
+        records=trouble.records * 3,
+        membership={**trouble.membership, "policy": policy},
+    )
+
+
+def mixed(seed: int) -> Trouble:
+    """All kinds of trouble, each with some likelihood."""
     chance = random.Random(seed)
     some = chance.random
 
     def maybe(likely: float, most: float) -> float:
         return some() * most if some() < likely else 0.0
 
-    program = chance.choice(sorted(PROGRAMS))
+    program = chance.choice(sorted(PROGRAMS.keys() - {FORGETTING}))
     processes = chance.choice((1, 2, 2, 2, 3))
     commit_interval = chance.choice((10, 20, 40, 80))
     return Trouble(
@@ -95,6 +126,7 @@ def drawn(seed: int) -> Trouble:
         ),
         failures=maybe(0.1, 0.02),
         corrupts=maybe(0.2, 0.3),
+        deletions_kept=24 * 60 * 60 * 1000,
         settings={
             "commit_interval": commit_interval,
             "commit_hold": chance.choice((20, 100, 500)),
