@@ -70,7 +70,7 @@ def mark_row(mark: Mark, partition: int) -> Row:
     return None, None, max(mark.time, 0), [(HEADER, content)], partition
 
 
-def is_mark(key: object, value: object, headers: Sequence[tuple[str, bytes]] | None) -> bool:
+def is_mark(key: object, value: object, headers: Sequence[tuple[str, bytes | None]] | None) -> bool:
     """Whether a record of a repartition topic is a mark."""
     return key is None and value is None and bool(headers) and len(headers) == 1 and headers[0][0] == HEADER
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import repeat
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ..state.identity import all_plain
 from .errors import RecordError
@@ -210,14 +210,13 @@ class RepartitionWriter:
 
     def _write_alone(self, record: Record[Any, Any], done: list[Outgoing]) -> None:
         """Writes a record; of a change to a row that cannot be written, that the row before is gone."""
-        failure = None
-        if isinstance(record.value, Update):
-            update, failure = self._encoder.writable(cast("Update[Any]", record.value))
-            record = Record(record.key, update, record.timestamp, record.headers, record.offset)
-            if update.old is None and update.new is None:
-                record = None
-        if record is not None:
+        value: Any = record.value
+        if value.__class__ is not Update:
             done += self._write([record])
+            return
+        update, failure = self._encoder.writable(value)
+        if update.old is not None or update.new is not None:
+            done += self._write([Record(record.key, update, record.timestamp, record.headers, record.offset)])
         if failure is not None:
             raise failure
 

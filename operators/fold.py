@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from .entries import Entry, serde_entry
@@ -116,11 +117,16 @@ def reducing(function: Function, serde: Serde[Any], undoing: Function | None = N
     Where values are taken back the function is asked for the first one, too, whether it takes such a value.
     """
     first = "value" if undoing is None else "(function(copied(value), value), value)[1]"
+
+    def lines(first: str, value: str) -> tuple[str, ...]:
+        called = _called("function", "own(state)", value)
+        return ("if state is None:", f"    given = {first}", "else:", *(f"    {line}" for line in called), KEEP)
+
     return _calling(
-        f"given = {first} if state is None else function(own(state), value)",
+        lines(first, "value"),
         serde,
         undoing,
-        merge=("given = own(o0) if state is None else function(own(state), own(o0))", KEEP),
+        merge=lines("own(o0)", "own(o0)"),
         function=function,
     )
 
@@ -139,13 +145,14 @@ def aggregating(
     """
     copied = Copier(serde)
     fresh: Callable[[], Any] = initial if callable(initial) else lambda: copied(initial)
-    merged = "given = merge_function(fresh() if state is None else own(state), own(o0))"
+    so_far = "fresh() if state is None else own(state)"
+    merged = (*_called("merge_function", so_far, "own(o0)"), KEEP)
     return _calling(
-        "given = function(fresh() if state is None else own(state), value)",
+        (*_called("function", so_far, "value"), KEEP),
         serde,
         undoing,
-        adopt=("o0 = state", "state = None", merged, KEEP),
-        merge=None if merge is None else (merged, KEEP),
+        adopt=("o0 = state", "state = None", *merged),
+        merge=None if merge is None else merged,
         cannot_merge="say how two of its results make one: .aggregate(initial, function, merge=function_of_two)",
         function=function,
         fresh=fresh,
@@ -153,8 +160,20 @@ def aggregating(
     )
 
 
+def _called(function: str, so_far: str, value: str) -> tuple[str, ...]:
+    """Statements that call a function of what there is so far and a value; `given` is what it gave.
+
+    None deletes, but not where what there was has been changed in place: then it was to be returned.
+    """
+    return (
+        f"so_far = {so_far}",
+        f"given = {function}(so_far, {value})",
+        f"if given is None: check_unchanged(so_far, {so_far})",
+    )
+
+
 def _calling(
-    statement: str,
+    update: tuple[str, ...],
     serde: Serde[Any],
     undoing: Function | None,
     *,
@@ -168,7 +187,7 @@ def _calling(
     return Fold(
         ("state",),
         ("None",),
-        (statement, KEEP),
+        update,
         "own(state) if given is None else given",
         keeper.stored,
         lambda data: (Encoded(data),),
@@ -183,7 +202,14 @@ def _calling(
             "keep": keeper.keep,
             "copied": Copier(serde),
             "undoing": undoing,
+            "check_unchanged": partial(check_unchanged, serde.encode),
         },
-        undo=None if undoing is None else ("given = undoing(own(state), value)", KEEP),
+        undo=None if undoing is None else (*_called("undoing", "own(state)", "value"), KEEP),
         begin=("given = None",),
     )
+
+
+def check_unchanged(encode: Callable[[Any], bytes], used: Any, before: Any) -> None:
+    """Raises TypeError when a function that gave None has changed what it was given in place."""
+    if used is not before and encode(used) != encode(before):
+        raise TypeError("the function changed the accumulator in place and gave None: it must return it")

@@ -42,8 +42,8 @@ class Keeper:
     """Puts values that a user's function gave into the form in which they are kept, and back."""
 
     def __init__(self, serde: Serde[Any]) -> None:
-        self.known = {*taken_unseen(serde), Encoded}
-        """Classes whose values are kept as they are."""
+        self.known = {type(None), *taken_unseen(serde), Encoded}
+        """Classes whose values are kept as they are; None is what deletes, which no serde is asked to write."""
         self._serde = serde
         self._typed = getattr(serde, "typed", False)
         self._encode, self._decode = serde.encode, serde.decode

@@ -197,6 +197,29 @@ def test_watermarks_may_be_beyond_the_last_calendar() -> None:
         assert running.dropped == {("w", "error"): 2, ("w", "late"): 1}
 
 
+@pytest.mark.parametrize(
+    ("step", "good"),
+    [
+        (lambda g: g.aggregate(list, lambda seen, v: seen.append(v)), False),
+        (lambda g: g.aggregate(dict, lambda seen, v: seen.update({str(v): v})), False),
+        (lambda g: g.aggregate(list, lambda seen, v: None if v == 2 else [*seen, v]), True),
+        (lambda g: g.reduce(lambda a, b: None if b == 2 else a + b), True),
+        (lambda g: g.window(tm.tumbling("1s")).aggregate(list, lambda seen, v: seen.append(v)), False),
+        (lambda g: g.window(tm.session(gap="1s")).aggregate(list, lambda s, v: [*s, v], merge=list.extend), False),
+    ],
+)
+def test_an_accumulator_that_is_changed_is_to_be_returned(step: Any, good: bool) -> None:
+    """`list.append` gives None, which would delete what there is; None deletes where nothing was changed."""
+    with driver(lambda s: step(s.group_by_key()).named("step").to("out"), on_error=tm.skip) as running:
+        for value in (1, 2, 3):
+            running.send("a", "k", value, 7)
+        assert (running.dropped == {}) is good
+    if not good:
+        reason = "changed the accumulator in place and gave None"
+        with driver(lambda s: step(s.group_by_key())) as running, pytest.raises(tm.RecordError, match=reason):
+            running.send_all("a", [tm.Record("k", value, 7) for value in (1, 2)])
+
+
 async def failing(value: Any) -> Any:
     raise ValueError("away")
 
