@@ -104,9 +104,14 @@ def split(batch: Batch) -> tuple[Batch | None, list[tuple[int, Mark]]]:
     return records, marks
 
 
-def _unpacked(content: bytes) -> Mark | None:
+def _unpacked(content: bytes | None) -> Mark | None:
     """The mark; None for one of a later version of Tidemill, which this one does not understand."""
-    if len(content) != LAYOUT.size or content[0] != VERSION or content[1] not in State.__members__.values():
+    if (
+        content is None
+        or len(content) != LAYOUT.size
+        or content[0] != VERSION
+        or content[1] not in State.__members__.values()
+    ):
         return None
     _, state, part, number, width, time = LAYOUT.unpack(content)
     return Mark(part, number, width, time, State(state))
