@@ -32,15 +32,19 @@ class Run(NamedTuple):
 
 
 class _Chunk:
-    """Records of one batch, how many of them are taken, the offset after the batch, and the bytes not taken."""
+    """Records of one batch, how many of them are taken, the offset after the batch, and the bytes not taken.
 
-    __slots__ = ("records", "start", "end", "size")
+    Where records may lie behind newer ones, `oldest` has the oldest time from each on.
+    """
+
+    __slots__ = ("records", "start", "end", "size", "oldest")
 
     def __init__(self, records: list[Record[Any, Any]], end: int, size: int) -> None:
         self.records = records
         self.start = 0
         self.end = end
         self.size = size
+        self.oldest: list[int] | None = None
 
     @property
     def head(self) -> Record[Any, Any] | None:

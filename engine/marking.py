@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..operators.topology import Node, Repartition, Source
-from .marks import Producers
+from .marks import Producers, told_as
 
 __all__ = ["Marking", "markings"]
 
@@ -60,7 +60,7 @@ def markings(parts: Sequence[Part]) -> dict[int, Marking]:
             if writer.id in after:
                 found[reader.id].silent.add(topic)
             elif in_order or node.watermark is not None:
-                found[reader.id].producers[topic] = Producers.of(writer.name, writer.partitions)
+                found[reader.id].producers[topic] = Producers(told_as(writer.name), writer.partitions)
                 found[writer.id].tells[node.id] = reader.topic_partitions[topic]
     return found
 

@@ -18,7 +18,7 @@ from zlib import crc32
 
 from ..operators.record import Batch, Row
 
-__all__ = ["FOREVER", "Mark", "Producers", "State", "Told", "is_mark", "mark_row", "split"]
+__all__ = ["FOREVER", "Mark", "Producers", "State", "Told", "is_mark", "mark_row", "split", "told_as"]
 
 HEADER: Final = "tidemill-time"
 FOREVER: Final = 1 << 62
@@ -48,9 +48,10 @@ class Producers(NamedTuple):
     width: int
     """How many there are."""
 
-    @staticmethod
-    def of(name: str, width: int) -> Producers:
-        return Producers(crc32(name.encode()), width)
+
+def told_as(name: str) -> int:
+    """How marks name a sub-topology."""
+    return crc32(name.encode())
 
 
 class Mark(NamedTuple):
@@ -193,9 +194,9 @@ class Told:
             self._summed = _sum_of(self._told.values()) if self.complete else _Sum(-1, -1, False)
         return self._summed
 
-    def behind(self) -> Iterator[tuple[int, int]]:
-        """The numbers of tasks that have more to read, with their times."""
-        return ((number, time) for number, (time, state) in self._told.items() if state is State.BEHIND)
+    def behind(self) -> Iterator[tuple[int, int, int]]:
+        """The tasks that have more to read: their sub-topology, number, and time."""
+        return ((self._part, number, time) for number, (time, state) in self._told.items() if state is State.BEHIND)
 
     def __str__(self) -> str:
         """As text that can be kept with an offset."""

@@ -29,14 +29,13 @@ class OrderedBuffer(InputBuffer):
         """`told` is what has come on the inputs that carry marks."""
         super().__init__(keys)
         self._told = told
-        self._oldest: dict[tuple[Key, int], list[int]] = {}  # by chunk: the oldest time from each of its records on
         self._reached: dict[Key, int] = {}
 
     def offer(self, key: Key, records: list[Record[Any, Any]], end: int, size: int) -> None:
         super().offer(key, records, end, size)
         if key in self._told and records:
             times = [record.timestamp for record in reversed(records)]
-            self._oldest[key, end] = [*accumulate(times, min)][::-1]
+            self._by_key[key].chunks[-1].oldest = [*accumulate(times, min)][::-1]
 
     def next_run(self, limit: int | None = None, wait: bool = True, until: int | None = None) -> Run | None:
         """See `InputBuffer.next_run`; with `wait` false what is still being written is not waited for either."""
@@ -65,8 +64,6 @@ class OrderedBuffer(InputBuffer):
         count = self._within(best, bound, count if limit is None else min(count, limit))
         if count == 0:
             return None
-        if chunk.start + count == len(chunk.records):
-            self._oldest.pop((best, chunk.end), None)
         return self._take(queue, count)
 
     def waiting(self) -> tuple[Key, ...]:
@@ -86,17 +83,15 @@ class OrderedBuffer(InputBuffer):
     def _within(self, key: Key, bound: int, most: int) -> int:
         """How many of the first records of an input are not newer than the bound, or lie before one that is not."""
         chunk, *later = self._by_key[key].chunks
-        if key not in self._told:
+        if chunk.oldest is None:
             return within(chunk, most, bound)
-        if any(self._oldest[key, each.end][0] <= bound for each in later if each.records):
+        if any(each.oldest is not None and each.oldest[0] <= bound for each in later):
             return most
-        return bisect_right(self._oldest[key, chunk.end], bound, chunk.start, chunk.start + most) - chunk.start
+        return bisect_right(chunk.oldest, bound, chunk.start, chunk.start + most) - chunk.start
 
     def _time(self, key: Key) -> int:
         """How old an input counts that has records."""
-        chunks = self._by_key[key].chunks
-        if key not in self._told:
-            head = chunks[0].head
-            assert head is not None
-            return head.timestamp
-        return min(self._oldest[key, chunk.end][chunk.start] for chunk in chunks if chunk.records)
+        head, *later = self._by_key[key].chunks
+        if head.oldest is None:
+            return head.records[head.start].timestamp
+        return min([head.oldest[head.start], *(each.oldest[0] for each in later if each.oldest is not None)])

@@ -1,20 +1,25 @@
 """Which tasks may go on, and how far.
 
 Within a task records are taken in order of event time (see `buffer.py`); between tasks order matters only where they
-feed a repartition topic before a step that drops late records: those go side by side. An input that delivers nothing is
-waited for, but not for ever. The decisions are in `flow.py`; this file remembers since when somebody waits.
+feed a repartition topic before a step that drops late records: those go side by side, and not too far ahead of those in
+other processes. An input that delivers nothing is waited for, but not for ever. The decisions are in `flow.py` and
+`elsewhere.py`; this file remembers since when somebody waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from .clock import Clock
-from .flow import horizons
+from .elsewhere import Elsewhere
+from .flow import LATEST, horizons
 from .ids import TaskId
 from .task import Task
 
 __all__ = ["Pace"]
+
+HEARD_MS = 100
+"""How often it is looked up what tasks elsewhere have told."""
 
 
 class Pace:
@@ -28,8 +33,10 @@ class Pace:
         """Since when a task waits for an input of its own."""
         self._silent_since: dict[TaskId, int] = {}
         """Since when others wait for a task."""
+        self._elsewhere = Elsewhere(idle)
+        self._heard = -HEARD_MS
 
-    def next_up(self, tasks: Iterable[Task]) -> list[tuple[Task, int | None]]:
+    def next_up(self, tasks: Collection[Task]) -> list[tuple[Task, int | None]]:
         """The tasks that may go on, and up to what event time."""
         free: list[tuple[Task, int | None]] = []
         aligned: dict[int, list[Task]] = {}
@@ -38,8 +45,16 @@ class Pace:
                 free.append((task, None))
             else:
                 aligned.setdefault(task.id.subtopology, []).append(task)
+        now = self._clock.monotonic()
+        if aligned and not 0 <= now - self._heard < HEARD_MS:
+            self._heard = now
+            running = [task for group in aligned.values() for task in group]
+            here = {(task.part.told_as, task.id.partition) for task in running}
+            self._elsewhere.heard((told for task in tasks for told in task.told()), here, now)
         for group in aligned.values():
-            free += self._side_by_side(group, group[0].part.alignment or 0)
+            apart = group[0].part.alignment or 0
+            bound = self._elsewhere.until(group[0].part.told_as, apart, now)
+            free += self._side_by_side(group, apart, LATEST if bound is None else bound)
         return free
 
     def must_wait(self, task: Task) -> bool:
@@ -54,7 +69,7 @@ class Pace:
         for memory in (self._waiting_since, self._silent_since):
             memory.pop(task, None)
 
-    def _side_by_side(self, tasks: list[Task], apart: int) -> list[tuple[Task, int | None]]:
+    def _side_by_side(self, tasks: list[Task], apart: int, bound: int) -> list[tuple[Task, int | None]]:
         times = {task.id: task.next_time() for task in tasks}
         silent = {task.id for task in tasks if times[task.id] is None and task.may_receive()}
         for task in tasks:
@@ -66,7 +81,7 @@ class Pace:
         if not all(waited):
             return []
         until = horizons(times, apart)
-        return [(task, until[task.id]) for task in tasks if task.id in until]
+        return [(task, min(until[task.id], bound)) for task in tasks if task.id in until]
 
     def _long_enough(self, since: dict[TaskId, int], task: TaskId) -> bool:
         now = self._clock.monotonic()

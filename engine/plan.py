@@ -18,6 +18,7 @@ from .alignment import alignment
 from .groups import Groups
 from .ids import TaskId
 from .marking import Marking, markings
+from .marks import told_as
 
 __all__ = [
     "ANY_TIME",
@@ -116,6 +117,11 @@ class SubTopology:
     def topics(self) -> frozenset[str]:
         """The topics that are read, and the changelogs."""
         return frozenset((*(topic for topic, _ in self.inputs), *self.changelogs.values()))
+
+    @property
+    def told_as(self) -> int:
+        """How its tasks name it where they tell their time."""
+        return told_as(self.name)
 
     def tasks(self) -> tuple[TaskId, ...]:
         """The tasks, one a partition."""

@@ -11,7 +11,7 @@ records to write go out of `advance`, and what is to be made durable is a value,
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -231,6 +231,10 @@ class Task:
     def tell(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
         """What those that read the task's repartition topics are to know of its time now."""
         return self._time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
+
+    def told(self) -> Iterator[tuple[int, int, int]]:
+        """Of the tasks that write its inputs and have more to read: see `elsewhere.py`."""
+        return self._time.told()
 
     @property
     def calling(self) -> int:

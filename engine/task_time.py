@@ -11,7 +11,7 @@ from ..operators.record import Batch, Outgoing
 from .buffer import InputBuffer
 from .graph import Graph
 from .incoming import Incoming
-from .marks import Producers, State
+from .marks import State
 from .ordered_buffer import OrderedBuffer
 from .plan import SubTopology
 from .telling import Telling, Topic
@@ -44,7 +44,7 @@ class TaskTime:
             for node, partitions in part.marking.tells.items()
             for mark in (next(each.watermark for each in part.nodes if each.id == node),)
         }
-        self._telling = Telling(Producers.of(part.name, 0).part, number, part.partitions, topics)
+        self._telling = Telling(part.told_as, number, part.partitions, topics)
         self._live_until = -1
 
     # What comes in
@@ -58,6 +58,11 @@ class TaskTime:
         arrived = self._incoming.arrived()
         in_order = bool(arrived) and any(node.in_order for node in part.nodes)
         return OrderedBuffer(self._inputs, arrived) if in_order else InputBuffer(self._inputs)
+
+    def told(self) -> Iterator[tuple[int, int, int]]:
+        """Of the tasks that write the inputs and have more to read: their sub-topology, number, and time."""
+        for told in self._incoming.arrived().values():
+            yield from told.behind()
 
     def stretches(
         self, key: Key, records: list[Any], until: int, now: int

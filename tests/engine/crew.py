@@ -50,7 +50,7 @@ class Process:
         if begin < len(log) and task.buffered()[key] < 20_000:
             task.offer(batch(key, log[begin : begin + most], begin))
         if begin + most >= len(log):
-            task.caught_up(key, True)
+            task.caught_up(key, True, len(log))
 
     def work(self, limit: int) -> bool:
         """A run of each task that may go on."""

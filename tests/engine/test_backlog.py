@@ -3,106 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
-from typing import Any
 
 import pytest
 
 import tidemill as tm
+from tests.backlogs import HOUR, MINUTE, START, events, expected
+from tests.integration.programs.backlog import program
 
 from .crew import Crew
-
-HOUR, MINUTE = 3_600_000, 60_000
-START = 1_700_000_000_000 // HOUR * HOUR
-COUNTRIES = ("at", "de", "fr", "it")
-
-
-class Hours(tm.Processor[str, Any, Any]):
-    """Tells at the end of each hour how many orders a customer has placed in it."""
-
-    orders = tm.MapState(str, int)
-
-    def process(self, value: Any, ctx: tm.Context[str]) -> Any:
-        hour = ctx.timestamp // HOUR * HOUR
-        self.orders[str(hour)] = self.orders.get(str(hour), 0) + 1
-        ctx.timer(str(hour), at=hour + HOUR)
-
-    def on_timer(self, name: str, ctx: tm.Context[str]) -> Any:
-        orders = self.orders[name]
-        del self.orders[name]
-        return [orders]
-
-
-def program(watermark: tm.Watermark) -> tm.App:
-    app = tm.App("backlog")
-    orders = app.stream("orders", key=tm.utf8, value=tm.json, watermark=watermark)
-    payments = app.stream("payments", key=tm.utf8, value=tm.json, watermark=watermark)
-    paid = orders.join(payments, lambda order, paid: {**order, "paid": paid is not None}, within="10m", how="left")
-    customers = app.table("customers", key=tm.utf8, value=tm.json)
-    known = paid.with_key(lambda order: order["customer"], key=tm.utf8).join(
-        customers, lambda order, customer: {**order, "country": customer["country"]}
-    )
-    windows = known.group_by(lambda order: order["country"], key=tm.utf8).window(tm.tumbling("1h", grace="2m"))
-    windows.emit("close").aggregate(
-        revenue=tm.sum("amount"), orders=tm.count(), unpaid=tm.sum(lambda order: not order["paid"])
-    ).named("revenue").to("revenue", key=None)
-    visits = orders.group_by(lambda order: order["customer"], key=tm.utf8)
-    visits.window(tm.session(gap="20m", grace="1m")).emit("close").count().named("visits").to("visits", key=None)
-    orders.with_key(lambda order: order["customer"], key=tm.utf8).process(Hours).named("hours").to(
-        "hours", value=tm.json
-    )
-    return app
-
-
-def events(seed: int, partitions: int, scale: int) -> tuple[list[Any], list[Any], list[Any], list[int]]:
-    """Orders and payments with their partitions: one is ten times as long as the others, one is empty."""
-    draw = random.Random(seed)
-    share = [10, *([1] * (partitions - 2)), 0]
-    customers = [(f"c{number}", COUNTRIES[number % len(COUNTRIES)]) for number in range(25)]
-    orders, payments = [], []
-    for number, times in enumerate(share):
-        for index in range(times * scale):
-            time = START + draw.randrange(8 * HOUR)
-            key = f"o{number}-{index}"
-            customer = draw.choice(customers)[0]
-            orders.append((number, tm.Record(key, {"customer": customer, "amount": draw.randrange(100)}, time)))
-            if draw.random() < 0.8:
-                payments.append((number, tm.Record(key, {}, time + draw.randrange(10 * MINUTE))))
-    for side in (orders, payments):  # out of order by less than the bound
-        side.sort(key=lambda pair: pair[1].timestamp + draw.randrange(30_000))
-    return orders, payments, customers, share
-
-
-def expected(orders: list[Any], payments: list[Any], customers: list[Any]) -> tuple[Any, Any, Any]:
-    paid = {record.key: record.timestamp for _, record in payments}
-    country = dict(customers)
-    revenue: dict[Any, list[int]] = defaultdict(lambda: [0, 0, 0])
-    times = defaultdict(list)
-    for _, record in orders:
-        place = country[record.value["customer"]], paid.get(record.key, record.timestamp) // HOUR * HOUR
-        for index, amount in enumerate((record.value["amount"], 1, record.key not in paid)):
-            revenue[place][index] += amount
-        times[record.value["customer"]].append(record.timestamp)
-    visits, hours = set(), set()
-    for customer, mine in times.items():
-        mine.sort()
-        first = last = mine[0]
-        count = 0
-        for time in [*mine, 1 << 60]:
-            if time - last > 20 * MINUTE:
-                visits.add((customer, first, last, count))
-                first, count = time, 0
-            last, count = time, count + 1
-        for hour, count in Counter(time // HOUR * HOUR for time in mine).items():
-            hours.add((customer, count, hour + HOUR))
-    return {place: tuple(found) for place, found in revenue.items()}, visits, hours
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_any_processes_and_any_interleaving_give_what_a_batch_gives(seed: int) -> None:
     draw = random.Random(seed)
     orders, payments, customers, _ = events(seed, 4, 25)
-    crew = Crew(program(tm.bounded("30s", idle="5s")), 4, draw.choice((1, 2, 4)), seed)
+    crew = Crew(program("", tm.bounded("30s", idle="5s")), 4, draw.choice((1, 2, 4)), seed)
     crew.send("customers", [tm.Record(key, {"country": country}, 0) for key, country in customers])
     for number in range(4):
         crew.send("orders", [record for at, record in orders if at == number], number)

@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tidemill.engine.marks import FOREVER, Mark, Producers, State, Told, mark_row, split
+from tidemill.engine.marks import FOREVER, Mark, Producers, State, Told, mark_row, split, told_as
 from tidemill.engine.telling import MARKS_A_SECOND, Telling, Topic
 from tidemill.operators.record import Batch
 
-PART = Producers.of("in", 3)
+PART = Producers(told_as("in"), 3)
 
 
 def mark(number: int, time: int, state: State = State.BEHIND, width: int = 3, part: int = PART.part) -> Mark:
