@@ -45,7 +45,7 @@ def check(stage: Stage, right: tuple[dict[tuple[str, int], tuple[int, ...]], set
         rows = {topic: stage.read(topic) for topic in INTERNAL}
         return (
             [(windows.decode(r.key or b""), tm.json.decode(r.value or b"")) for r in rows["revenue"]],
-            [(sessions.decode(r.key or b""), int.from_bytes(r.value or b"", "big")) for r in rows["visits"]],
+            [(sessions.decode(r.key or b""), tm.json.decode(r.value or b"")) for r in rows["visits"]],
             [((r.key or b"").decode(), tm.json.decode(r.value or b""), r.timestamp) for r in rows["hours"]],
         )
 

@@ -29,10 +29,12 @@ def program(topics: str, watermark: tm.Watermark) -> tm.App:
     orders = app.stream(f"{topics}orders", key=tm.utf8, value=tm.json, watermark=watermark)
     payments = app.stream(f"{topics}payments", key=tm.utf8, value=tm.json, watermark=watermark)
     paid = orders.join(payments, lambda order, paid: {**order, "paid": paid is not None}, within="10m", how="left")
+    paid.named("paid")
     customers = app.table(f"{topics}customers", key=tm.utf8, value=tm.json)
     known = paid.with_key(lambda order: order["customer"], key=tm.utf8).join(
         customers, lambda order, customer: {**order, "country": customer["country"]}
     )
+    known.named("known")
     windows = known.group_by(lambda order: order["country"], key=tm.utf8).window(tm.tumbling("1h", grace="2m"))
     windows.emit("close").aggregate(
         revenue=tm.sum("amount"), orders=tm.count(), unpaid=tm.sum(lambda order: not order["paid"])
