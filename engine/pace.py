@@ -50,7 +50,7 @@ class Pace:
             self._heard = now
             running = [task for group in aligned.values() for task in group]
             here = {(task.part.told_as, task.id.partition) for task in running}
-            self._elsewhere.heard((told for task in tasks for told in task.told()), here, now)
+            self._elsewhere.heard((told for task in tasks for told in task.time.told()), here, now)
         for group in aligned.values():
             apart = group[0].part.alignment or 0
             bound = self._elsewhere.until(group[0].part.told_as, apart, now)

@@ -11,7 +11,7 @@ records to write go out of `advance`, and what is to be made durable is a value,
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -91,8 +91,8 @@ class Task:
         self._policies = {node.id: node.policy or policy for _, node in part.inputs}
         self._committed: dict[Key, int] = dict(offsets)
         self._committed_seen: dict[Key, Seen] = dict(seen or {})
-        self._time = TaskTime(part, task.partition, self.inputs, self._committed_seen)
-        self._buffer = self._time.buffer(part)
+        self.time = TaskTime(part, task.partition, self.inputs, self._committed_seen)
+        self._buffer = self.time.buffer(part)
         self._newest = self._newest_of(self._committed_seen)
         self._next: dict[Key, int] = {}
         self._fresh = set(fresh)
@@ -123,7 +123,7 @@ class Task:
             if newer is None:
                 return
             batch = newer
-        left, extra = self._time.take(key, batch) if isinstance(self._nodes[node], Repartition) else (batch, 0)
+        left, extra = self.time.take(key, batch) if isinstance(self._nodes[node], Repartition) else (batch, 0)
         records = [] if left is None else self._decode(node, reader, left)
         for cache in self.caches.values() if reader.odd_keys else ():
             cache.by_bytes()
@@ -178,7 +178,7 @@ class Task:
         records = self.taken = run.records
         if left_out:
             records = [one for one in records if (run.topic, run.partition, one.offset) not in left_out]
-        outgoing: list[Outgoing] = [] if self._time.begun else self.tell(now)
+        outgoing: list[Outgoing] = [] if self.time.begun else self.tell(now)
         try:
             outgoing += self._run(run._replace(records=records), now)
         except Corrupt as failure:
@@ -200,9 +200,7 @@ class Task:
         source = self._readers[run.topic][0]
         origin = self.origin = Origin(self._name, run.topic, run.partition)
         outgoing: list[Outgoing] = []
-        for records, time, offset in self._time.stretches(
-            (run.topic, run.partition), run.records, run.next_offset, now
-        ):
+        for records, time, offset in self.time.stretches((run.topic, run.partition), run.records, run.next_offset, now):
             if records:
                 outgoing += self._graph.run(source, records, now, origin)
             if time is not None:
@@ -211,7 +209,7 @@ class Task:
 
     def _told_at_last(self, now: int, origin: Origin) -> list[Outgoing]:
         """Tells steps the time that had to wait for records before them, as far as those have been sent on."""
-        time = self._time.now
+        time = self.time.now
         return [] if time is None or not self._graph.held else self._graph.advance(time, -1, now, origin)
 
     def tick(self, now: int) -> list[Outgoing]:
@@ -219,7 +217,7 @@ class Task:
         origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition, asked=True)
         try:
             outgoing = self._graph.tick(now, origin)
-            time = self._time.quiet(now, self._buffer.at_end)
+            time = self.time.quiet(now, self._buffer.at_end)
             if time is not None:
                 outgoing += self._graph.advance(time, -1, now, origin)
             outgoing += self._told_at_last(now, origin) + self.tell(now)
@@ -230,11 +228,7 @@ class Task:
 
     def tell(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
         """What those that read the task's repartition topics are to know of its time now."""
-        return self._time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
-
-    def told(self) -> Iterator[tuple[int, int, int]]:
-        """Of the tasks that write its inputs and have more to read: see `elsewhere.py`."""
-        return self._time.told()
+        return self.time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
 
     @property
     def calling(self) -> int:
@@ -273,7 +267,7 @@ class Task:
         if not offsets and self.inputs and (changes or self._wrote):
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
-        seen.update(self._time.seen())
+        seen.update(self.time.seen())
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics, self._authorship)
         return self._sealed
 
@@ -316,8 +310,8 @@ class Task:
         self._skips.count(self._graph.drops())
         self._graph.close()
         self._graph = self._new_graph()
-        self._time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
-        self._buffer = self._time.buffer(self.part)
+        self.time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
+        self._buffer = self.time.buffer(self.part)
         self._next.clear()
         self._newest = self._newest_of(self._committed_seen)
         self._sealed = None
