@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 
 from tidemill.engine.errors import Unsettled
+from tidemill.engine.inquiry import Inquiry
 from tidemill.engine.intake import Intake
-from tidemill.engine.kafka import offsets
+from tidemill.engine.kafka import failures, offsets, producer
 from tidemill.engine.kafka.consumer import InputConsumer
 from tidemill.engine.kafka.failures import TransactionAborted
 from tidemill.engine.kafka.membership import Lost, Membership
@@ -85,10 +86,21 @@ def offsets_are_committed_before_outputs_are_delivered(patch: pytest.MonkeyPatch
     patch.setattr(PlainProducer, "flush", lambda _self, _timeout: None)
 
 
+def what_kafka_refuses_is_sent_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Inquiry, "without", lambda _self, outgoing: list(outgoing))
+
+
+def being_fenced_in_a_callback_is_not_understood(patch: pytest.MonkeyPatch) -> None:
+    for module in (failures, producer):
+        patch.setattr(module, "CLIENT_FAILURES", (KafkaException,))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
+        what_kafka_refuses_is_sent_again,
+        being_fenced_in_a_callback_is_not_understood,
         lost_membership_is_not_told,
         offsets_are_read_though_a_transaction_is_open,
         an_answer_counts_though_its_request_was_taken_back,
