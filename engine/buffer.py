@@ -13,10 +13,17 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..operators.record import Record
+from ..state.footprint import footprint
 
 __all__ = ["InputBuffer", "Run", "within"]
 
 Key = tuple[str, int]
+SAMPLE = 8
+"""How many records of a batch are measured."""
+LEAST = 128
+"""Bytes of memory that a record takes beside its key and value: itself, its time and its offset."""
+BATCH = 200
+"""Bytes of memory that a batch takes beside its records."""
 
 
 class Run(NamedTuple):
@@ -32,7 +39,7 @@ class Run(NamedTuple):
 
 
 class _Chunk:
-    """Records of one batch, how many of them are taken, the offset after the batch, and the bytes not taken.
+    """Records of one batch, how many of them are taken, the offset after the batch, and the memory of the others.
 
     Where records may lie behind newer ones, `oldest` has the oldest time from each on.
     """
@@ -71,8 +78,9 @@ class InputBuffer:
         self._by_key = {queue.key: queue for queue in self._inputs}
 
     def offer(self, key: Key, records: list[Record[Any, Any]], end: int, size: int) -> None:
-        """Adds what one batch held: its records in order, the offset after it, its bytes."""
+        """Adds what one batch held: its records in order, the offset after it, its bytes in Kafka."""
         queue = self._by_key[key]
+        size = memory_of(records, size)
         queue.chunks.append(_Chunk(records, end, size))
         queue.size += size
         queue.end = end
@@ -165,7 +173,7 @@ class InputBuffer:
         return Run(*queue.key, records[start : chunk.start], records[chunk.start].offset)
 
     def sizes(self) -> dict[Key, int]:
-        """Bytes waiting, by input."""
+        """Bytes of memory that wait, by input."""
         return {queue.key: queue.size for queue in self._inputs}
 
     def may_receive(self) -> bool:
@@ -207,3 +215,17 @@ def within(chunk: _Chunk, count: int, bound: int) -> int:
         if chunk.records[start + taken].timestamp > bound:
             return taken
     return count
+
+
+def memory_of(records: list[Record[Any, Any]], size: int) -> int:
+    """Bytes of memory that records take which had `size` bytes of keys, values and headers in Kafka.
+
+    Some are measured, since that depends on what was made of them: a number of 8 bytes takes 32, a dict much more. A
+    few large ones among them may be missed by that, but not by their bytes.
+    """
+    count = len(records)
+    if not count:
+        return 0
+    sample = records[:: -(-count // SAMPLE)]
+    measured = sum([footprint(record) for record in sample]) * count // len(sample)
+    return max(measured, size + LEAST * count) + 8 * count + BATCH

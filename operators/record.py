@@ -66,7 +66,7 @@ class Batch(NamedTuple):
     offsets: list[int]
     headers: list[Headers] | None
     size: int
-    """Bytes of keys and values together."""
+    """Bytes of keys, values and headers together."""
 
     def after(self, index: int) -> Batch | None:
         """The part that follows a record, None when nothing does."""

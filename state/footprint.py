@@ -25,6 +25,8 @@ AGAIN = 64
 LOOKED_AT = 32
 """Items of a container that are measured; the others are taken to be like them."""
 DEPTH = 8
+EMPTY: tuple[()] = ()
+"""There is one empty tuple."""
 SHARED_TEXT = 32
 """The keys of dicts up to this length are shared between the dicts that a decoder makes."""
 
@@ -87,7 +89,7 @@ class Sizes(dict[Any, int]):
 
 def footprint(value: Any, depth: int = DEPTH) -> int:
     """The bytes a value and all that hangs on it take, as the allocator hands them out."""
-    if value is None or value is True or value is False or (type(value) is int and -6 < value < 257):
+    if value is None or value is True or value is False or value is EMPTY or (type(value) is int and -6 < value < 257):
         return 0
     whole: Any = value
     size = getsizeof(whole, 64) + 15 & ~15

@@ -35,7 +35,10 @@ TASK = ("engine.graph", "engine.sealed", "engine.task", "engine.task_time")
 """A task: its steps, its time, and what it gives to a commit. It knows decisions, and no other part of the engine."""
 
 BELOW_OPERATORS = ("state.store", "state.keys", "state.cache", "state.identity")
-VALUES = {f"operators.{name}" for name in ("errors", "record", "topology", "watermark")} | {"state.store"}
+VALUES = {f"operators.{name}" for name in ("errors", "record", "topology", "watermark")} | {
+    "state.footprint",
+    "state.store",
+}
 BANNED = {"time", "random", "threading", "asyncio", "os", "logging"}
 NOW = {(of, name) for of in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")}
 WALL = {("time", "time"), ("time", "time_ns")}

@@ -162,6 +162,8 @@ def batch_of(key: Key, messages: list[Message]) -> Batch:
         headers = [tuple(pairs) if pairs else () for pairs in raw]  # pyright: ignore[reportAssignmentType]
     size = sum([len(value) for value in values if value is not None])
     size += sum([len(part) for part in keys if part is not None])
+    if headers is not None:
+        size += sum([len(name) + len(content or b"") for pairs in headers for name, content in pairs])
     return Batch(
         key[0],
         key[1],
