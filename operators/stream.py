@@ -193,7 +193,7 @@ class Stream(Handle, Generic[K, V]):
         step = plain_step(self.flow, "split", lambda s: Split(s.name, functions, rest=default is not None), ports=names)
         return {name: Stream(replace(self.flow, step=step, port=port)) for port, name in enumerate(names)}
 
-    def merge(self, *streams: Stream[K, V]) -> Stream[K, V]:
+    def merge(self, *streams: Stream[K, V2]) -> Stream[K, V | V2]:
         """This stream and others as one."""
         others = tuple(stream.flow for stream in streams)
         if any(other.draft is not self.flow.draft for other in others):

@@ -47,6 +47,7 @@ assert_type(views.with_key(lambda v: int(v.amount)), tm.Stream[int, View])
 assert_type(views.map_record(lambda r: tm.Record(len(r.key), r.value.amount, r.timestamp)), tm.Stream[int, float])
 assert_type(views.split(big=lambda v: v.amount > 1, default="rest"), dict[str, tm.Stream[str, View]])
 assert_type(views.merge(views), tm.Stream[str, View])
+assert_type(views.merge(views.map(lambda view: 1)), tm.Stream[str, View | int])
 
 users = app.stream("users", key=tm.utf8, value=tm.json(Row))
 rows = app.table("rows", key=tm.utf8, value=tm.json(Row))
