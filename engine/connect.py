@@ -68,7 +68,7 @@ def prepare(
         there = topics.partitions(attempt)
         missing = wanted.keys() - there.keys()
         if missing:
-            topics.describe(missing)  # one that may not be seen is not in the list, but asked for by name it is refused
+            see(topics, missing)
             raise Retryable(", ".join(sorted(missing)))
         return there
 
@@ -90,6 +90,17 @@ def prepare(
     for text in remarks(partitioned, planned, topics, settings):
         LOG.warning("%s", text)
     return partitioned, planned
+
+
+def see(topics: Topics, missing: Collection[str]) -> None:
+    """Raises Fatal for topics that may not be seen: a list of all topics leaves them out, by name they are refused."""
+    try:
+        topics.describe(missing)
+    except Fatal as failure:
+        raise Fatal(
+            f"{failure}. The user needs the rights to describe and read input topics, and to describe and write output "
+            "topics"
+        ) from failure
 
 
 def named(kinds: Mapping[str, str], topics: Collection[str], quote: str = "") -> list[str]:

@@ -19,6 +19,7 @@ from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing, Record
 from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
 from ..state.store import StateError
+from .counted import summed
 from .plan import SubTopology
 from .skips import Skips
 
@@ -28,6 +29,7 @@ Records = list[Any]
 by_offset = attrgetter("offset")
 by_first = itemgetter(0)
 FOREVER = 1 << 62
+NONE: Mapping[str, int] = {}
 
 
 class Question(NamedTuple):
@@ -200,14 +202,14 @@ class Graph:
 
     def drops(self) -> dict[tuple[str, str], int]:
         """Records that operators have dropped by themselves so far, by step and reason."""
-        found: dict[tuple[str, str], int] = {}
-        for step in self._steps:
-            drops: Mapping[str, int] = getattr(step.operator, "drops", {})
-            for reason, count in drops.items():
-                if count:
-                    place = (step.node.name, reason)  # a repartition may share the name of the step it serves
-                    found[place] = found.get(place, 0) + count
-        return found
+        # a repartition may share the name of the step it serves
+        counts = [(step.node.name, getattr(step.operator, "drops", NONE)) for step in self._steps]
+        return summed(*({(name, why): count for why, count in drops.items() if count} for name, drops in counts))
+
+    def misses(self) -> dict[str, int]:
+        """Records that looked for a row and found none, by step."""
+        counts = [(step.node.name, getattr(step.operator, "misses", 0)) for step in self._steps]
+        return summed(*({name: count} for name, count in counts if count))
 
     def _walk(
         self,

@@ -112,6 +112,8 @@ class Placement:
         nodes = dict(part.inputs)
         for other in topics:
             if isinstance(nodes[other], Repartition):
+                if MURMUR2 in mine.ways:
+                    continue
                 pairs = [(topic, (key,), other, MURMUR2)]
             else:
                 theirs = self._samples.get((other, partition))

@@ -25,6 +25,7 @@ from ..state.cache import StateCache
 from ..state.store import Corrupt, Position, Store
 from .authorship import Authorship
 from .buffer import Run
+from .counted import summed
 from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
@@ -38,8 +39,7 @@ from .watermarks import NOTHING, Seen
 __all__ = ["Sealed", "Task"]
 
 Key = tuple[str, int]
-NO_TABLES: Mapping[str, Rows] = {}
-NO_IDS: Mapping[str, str] = {}
+NONE: Mapping[str, Any] = {}
 
 
 class Task:
@@ -57,8 +57,8 @@ class Task:
         *,
         calls: Calls,
         seen: Mapping[Key, Seen] | None = None,
-        global_tables: Mapping[str, Rows] = NO_TABLES,
-        topic_ids: Mapping[str, str] = NO_IDS,
+        global_tables: Mapping[str, Rows] = NONE,
+        topic_ids: Mapping[str, str] = NONE,
         authorship: Authorship | None = None,
     ) -> None:
         """`stores` by kind; `offsets` are the next offsets of the inputs.
@@ -103,6 +103,7 @@ class Task:
         """Where the records of the last walk came from."""
         self.taken: Sequence[Record[Any, Any]] = ()
         """The records of the last run."""
+        self._earlier_misses: dict[str, int] = {}
 
     def state(self, store: str) -> OperatorState:
         """The declaration of one of the task's stores."""
@@ -308,6 +309,7 @@ class Task:
         for cache in self.caches.values():
             cache.discard()
         self._skips.count(self._graph.drops())
+        self._earlier_misses = self.misses()
         self._graph.close()
         self._graph = self._new_graph()
         self.time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
@@ -379,16 +381,16 @@ class Task:
         """Committed next offset of each input."""
         return dict(self._committed)
 
+    def misses(self) -> dict[str, int]:
+        """Records that looked for a row and found none, by step."""
+        return summed(self._earlier_misses, self._graph.misses())
+
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped since the task began, by step and reason."""
-        total = dict(self._skips.counts)
-        for place, count in self._graph.drops().items():
-            total[place] = total.get(place, 0) + count
-        for name, reader in self._readers.values():
-            for reason, count in getattr(reader, "drops", {}).items():
-                if count:
-                    source = next(node.name for _, node in self.part.inputs if node.id == name)
-                    total[source, reason] = count
+        total = summed(self._skips.counts, self._graph.drops())
+        names = {node.id: node.name for _, node in self.part.inputs}
+        for node, reader in self._readers.values():
+            total |= {(names[node], reason): count for reason, count in getattr(reader, "drops", {}).items() if count}
         return total
 
     def skips(self) -> list[RecordError]:

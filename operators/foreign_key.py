@@ -160,6 +160,8 @@ class Match:
         subscribers.by_bytes()  # left keys come within values, so nobody has looked at what kind they are
         self._subscribers = subscribers
         self._rows = rows
+        self.misses = 0
+        """Left rows that found no right row when they came."""
         self._encode_foreign = encode_foreign
 
     def process(self, records: Pairs, now: int) -> Records:
@@ -188,6 +190,8 @@ class Match:
         entry = self._rows[record.key]
         time = record.timestamp if entry is None else max(record.timestamp, entry[0])
         row = None if entry is None or wanted.kind == CLEAR else entry[1]
+        if entry is None:
+            self.misses += 1
         response = Response(wanted.kind == QUIET, wanted.version, row, wanted.partition)
         done.append(Record(wanted.key, response, time, record.headers, record.offset))
 

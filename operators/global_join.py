@@ -34,6 +34,8 @@ class GlobalJoin:
         self._function = with_copies(function, first=False)
         self._left = left
         self.drops = {"null key": 0, "null value": 0}
+        self.misses = 0
+        """Records that found no row."""
 
     def process(self, records: list[Record[Any, Any]], now: int) -> list[Record[Any, Any]]:
         rows, on, function, left, drops = self._rows, self._on, self._function, self._left, self.drops
@@ -53,7 +55,9 @@ class GlobalJoin:
                 entry = None if key is None else rows[key]
                 if entry is not None:
                     emit(Record(record.key, function(value, entry[1]), record.timestamp, record.headers, record.offset))
-                elif left:
+                    continue
+                self.misses += 1
+                if left:
                     emit(Record(record.key, function(value, None), record.timestamp, record.headers, record.offset))
         except Exception as error:
             raise poison(self._step, records, rest, done) from error

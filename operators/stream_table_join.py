@@ -34,6 +34,8 @@ class StreamTableJoin:
         self._function = with_copies(function, first=False)
         self._left = left
         self.drops = {"null key": 0, "null value": 0}
+        self.misses = 0
+        """Records that found no row."""
 
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> list[Record[Any, Any]]:
         cache, function, left, drops = self._cache, self._function, self._left, self.drops
@@ -53,7 +55,9 @@ class StreamTableJoin:
                 entry = None if key is None else cache[key]
                 if entry is not None:
                     emit(Record(key, function(value, entry[1]), record.timestamp, record.headers, record.offset))
-                elif left:
+                    continue
+                self.misses += 1
+                if left:
                     emit(Record(key, function(value, None), record.timestamp, record.headers, record.offset))
         except Exception as error:
             failure = poison(self._step, [record for _, record in records], rest, done)

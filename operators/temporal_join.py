@@ -123,6 +123,8 @@ class TemporalJoin:
             None  # the offset of the record after which one that had waited failed: others may be due
         )
         self.drops = {"null key": 0, "null value": 0}
+        self.misses = 0
+        """Records that found no row."""
 
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Records:
         done: Records = []
@@ -222,6 +224,8 @@ class TemporalJoin:
     def _join(self, record: Record[Any, Any], done: Records) -> None:
         key = record.key
         version = None if key is None else self._versions.as_of(key, record.timestamp)
+        if version is None:
+            self.misses += 1
         if version is not None or self._left:
             value = self._function(record.value, None if version is None else version.value)
             done.append(Record(key, value, record.timestamp, record.headers, record.offset))

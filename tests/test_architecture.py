@@ -26,7 +26,7 @@ PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
     *("skips", "stalls", "standby", "topic_ids", "authorship", "versions", "watermarks"),
-    *("elsewhere", "groups", "incoming", "marking", "marks", "ordered_buffer", "telling"),
+    *("counted", "elsewhere", "groups", "incoming", "marking", "marks", "ordered_buffer", "telling"),
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""

@@ -30,6 +30,7 @@ MetricName: TypeAlias = Literal[
     "tidemill_records_in_total",
     "tidemill_records_out_total",
     "tidemill_records_dropped_total",
+    "tidemill_lookup_misses_total",
     "tidemill_changes_total",
     "tidemill_lag_records",
     "tidemill_table_lag_records",
@@ -78,6 +79,11 @@ CATALOGUE: Final[Mapping[MetricName, Described]] = {
     ),
     "tidemill_records_dropped_total": Described(
         "counter", ("step", "reason"), "Records that a step dropped, such as those without a key or too late."
+    ),
+    "tidemill_lookup_misses_total": Described(
+        "counter",
+        ("step",),
+        "Records that a join with a table, a global table or by foreign key looked up, and found no row for.",
     ),
     "tidemill_changes_total": Described("counter", (), "Changes of state that were committed."),
     "tidemill_lag_records": Described(
@@ -147,6 +153,7 @@ def samples(stats: Stats, now: int) -> Iterator[tuple[MetricName, list[Sample]]]
     yield "tidemill_records_in_total", one_label(stats.records_in)
     yield "tidemill_records_out_total", [((), stats.records_out)]
     yield "tidemill_records_dropped_total", list(stats.dropped.items())
+    yield "tidemill_lookup_misses_total", one_label(stats.misses)
     yield "tidemill_changes_total", [((), stats.changes)]
     yield "tidemill_lag_records", [((topic, str(number)), lag) for (topic, number), lag in stats.lag.items()]
     yield "tidemill_table_lag_records", one_label(stats.table_lag)

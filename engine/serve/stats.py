@@ -59,6 +59,7 @@ class Watched(Protocol):
     def buffered(self) -> dict[Key, int]: ...
     def drops(self) -> dict[Place, int]: ...
     def skips(self) -> list[RecordError]: ...
+    def misses(self) -> dict[str, int]: ...
 
 
 class Changed(Protocol):
@@ -143,6 +144,8 @@ class Stats:
     """Newest event time processed in ms, by task."""
     state_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Size of the stores, by task."""
+    misses: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Records that looked for a row and found none, by step."""
     dirty_bytes: int = 0
     """Decoded state that waits for a commit."""
     buffer_bytes: int = 0
@@ -160,6 +163,7 @@ class Stats:
     # what closed tasks had counted
     _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
     _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
+    _earlier_misses: dict[str, int] = field(default_factory=dict[str, int])
     _table_drops: dict[Place, int] = field(default_factory=dict[Place, int])
     _looked: int = 0
     _sampled: frozenset[Key] = frozenset()
@@ -186,18 +190,20 @@ class Stats:
         records_in = dict(self._earlier_in)
         dropped = dict(self._earlier_drops)
         add(dropped, self._table_drops)
+        misses = dict(self._earlier_misses)
         lag: dict[Key, int] = {}
         for task in tasks:
             add(records_in, {str(task.id): task.records_in})
             add(dropped, task.drops())
             self.skipped(task.skips())
+            add(misses, task.misses())
             buffered = task.buffered()
             for key, position in task.positions().items():
                 last = end(key)
                 if last >= 0:
                     read = position if buffered.get(key) else max(position, self._ends.get(key, 0))
                     lag[key] = max(last - read, 0)
-        self.records_in, self.dropped, self.lag = records_in, dropped, lag
+        self.records_in, self.dropped, self.misses, self.lag = records_in, dropped, misses, lag
         self.stream_time = {str(task.id): task.stream_time for task in tasks if task.stream_time >= 0}
         self.running = len(tasks)
         self.dirty_bytes = sum(task.dirty_bytes for task in tasks)
@@ -219,6 +225,7 @@ class Stats:
         add(self._earlier_in, {str(task.id): task.records_in})
         add(self._earlier_drops, task.drops())
         self.skipped(task.skips())
+        add(self._earlier_misses, task.misses())
         for key in task.positions():
             self._ends.pop(key, None)
         self._looked = 0

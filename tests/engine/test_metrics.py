@@ -6,6 +6,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+import tidemill as tm
 from tidemill.engine.errors import ConfigError
 from tidemill.engine.serve import web as web_module
 from tidemill.engine.serve.health import live, ready
@@ -57,6 +59,9 @@ class FakeTask:
 
     def skips(self) -> list[RecordError]:
         return []
+
+    def misses(self) -> dict[str, int]:
+        return {}
 
 
 def text_of(stats: Stats, now: int = 10_000) -> str:
@@ -321,3 +326,29 @@ def test_several_workers_are_one(web: WebServer) -> None:
     finally:
         both.close()
         other.close()
+
+
+def test_look_ups_that_find_nothing_are_counted_by_their_step() -> None:
+    app = tm.App("shop")
+    users = app.table("users", key=tm.utf8, value=tm.utf8)
+    prices = app.global_table("prices", key=tm.utf8, value=tm.utf8)
+    orders = app.stream("orders", key=tm.utf8, value=tm.utf8)
+    orders.join(users, lambda o, u: o + u).named("inner").to("out", value=tm.utf8)
+    orders.join(users, lambda o, u: o, how="left").named("left").to("out", value=tm.utf8)
+    orders.join(prices, lambda o, p: o + p).named("global").to("out", value=tm.utf8)
+    rows = app.table("rows", key=tm.utf8, value=tm.utf8)
+    rows.join(users, on=lambda row: row, function=lambda row, u: row + u).named("foreign").to("out", value=tm.utf8)
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("users", "u", "x", 0)
+        driver.send("prices", "u", "x", 0)
+        for time, key in enumerate("uabu"):
+            driver.send("orders", key, "o", time)
+        driver.send("rows", "1", "u", 9)
+        driver.send("rows", "2", "nobody", 9)
+        misses: Counter[str] = Counter()
+        for task in driver._tasks.values():
+            misses.update(task.misses())
+        assert misses == {"inner": 2, "left": 2, "global": 2, "foreign-subscribers": 1}
+        stats = Stats()
+        stats.turn(driver._tasks.values(), lambda _key: -1, 10_000)
+        assert figures(text_of(stats))["tidemill_lookup_misses_total", "inner"] == 2
