@@ -235,7 +235,7 @@ class Recovery:
         if not asked:
             return
         coming = {task: self._promoted(task, asked[task]) for task in sorted(asked)}
-        generation = self._group.generation
+        generation = self._group.generation if self._at_least_once else -1
         try:
             self._group.opened(self._group.fence(coming).result())
             self._identify(coming.values())

@@ -32,16 +32,18 @@ def counting(feed: Feed, batch: Batch) -> tuple[list[Change], Batch | None]:
         # out would lose both. What is left counts, though its inputs may be processed again.
         inputs = None
         feed.inputs = feed.inputs if feed.follows else None
+    if inputs is None:
+        return everything(feed, batch), None
     changes: list[Change] = []
     for index, key in enumerate(batch.keys):
         offset = batch.offsets[index]
         headers = batch.headers[index] if batch.headers is not None else ()
-        covered = inputs is None or changelog.covered(feed.store, headers, inputs)
+        covered = changelog.covered(feed.store, headers, inputs)
         if feed.follows and not covered:
             feed.position = offset
             return changes, batch.after(index - 1)
         change = changelog.decode(feed.store, key, batch.values[index], headers)
-        stale = inputs is not None and overtaken(feed, offset, changelog.writer_of(feed.store, headers))
+        stale = overtaken(feed, offset, changelog.writer_of(feed.store, headers))
         assert change is not None
         assert key is not None
         if covered and not stale:
@@ -53,6 +55,20 @@ def counting(feed: Feed, batch: Batch) -> tuple[list[Change], Batch | None]:
             feed.left_out = offset
     feed.position = batch.offsets[-1] + 1
     return changes, None
+
+
+def everything(feed: Feed, batch: Batch) -> list[Change]:
+    """The changes of a batch of which all count."""
+    feed.position = batch.offsets[-1] + 1
+    changes: list[Change] = []
+    for key, value in zip(batch.keys, batch.values, strict=True):
+        change = changelog.decode(feed.store, key, value)
+        assert change is not None
+        changes.append(change)
+    if feed.unsure:
+        for change in changes:
+            feed.unsure.pop(change.key, None)
+    return changes
 
 
 def overtaken(feed: Feed, offset: int, writer: Writer | None) -> bool:

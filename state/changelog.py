@@ -40,7 +40,7 @@ def decode(
     store: str,
     key: bytes | None,
     value: bytes | None,
-    headers: Sequence[tuple[str, bytes]] | None = None,
+    headers: Sequence[tuple[str, bytes | None]] | None = None,
     committed: Mapping[str, int] | None = None,
 ) -> Change | None:
     """The change of a record; None if it belongs to a commit that reached beyond the committed input offsets.
@@ -59,20 +59,20 @@ def decode(
     return Change(store, key, value)
 
 
-def covered(store: str, headers: Sequence[tuple[str, bytes]], committed: Mapping[str, int]) -> bool:
+def covered(store: str, headers: Sequence[tuple[str, bytes | None]], committed: Mapping[str, int]) -> bool:
     """Whether the commit that a record is of reached no further than the committed input offsets."""
     for name, raw in headers:
-        if name == INPUTS_HEADER:
+        if name == INPUTS_HEADER and raw is not None:
             for partition, offset in _inputs(store, raw).items():
                 if offset > committed.get(partition, offset):
                     return False
     return True
 
 
-def writer_of(store: str, headers: Sequence[tuple[str, bytes]]) -> Writer | None:
+def writer_of(store: str, headers: Sequence[tuple[str, bytes | None]]) -> Writer | None:
     """Who wrote a record, if it says so."""
     for name, raw in headers:
-        if name == WRITER_HEADER:
+        if name == WRITER_HEADER and raw is not None:
             return _writer(store, raw)
     return None
 
