@@ -21,7 +21,7 @@ from .broker import Broker
 from .check import Check
 from .disk import Disk
 from .process import Process, simulated
-from .programs import APP, PROGRAMS, encoded, planned
+from .programs import APP, FORMERS, PROGRAMS, encoded, planned
 from .schedule import HOT, Trouble, drawn
 from .world import EPOCH, Owner, Stuck, World
 
@@ -64,9 +64,16 @@ class Schedule:
         self.broker = Broker(self.world, replace(trouble.network))
         self.program = PROGRAMS[trouble.program]
         self.plan = planned(trouble.program, trouble.partitions, trouble.guarantee)
-        for topic in self.program.topics:
+        self.plans = [self.plan]
+        """The versions of the program that processes run; the last one alone when trouble is over."""
+        topics = dict.fromkeys(self.program.topics)
+        if trouble.former:
+            former = next(one for one in FORMERS[trouble.program] if one.name == trouble.former)
+            topics.update(dict.fromkeys(former.topics))
+            self.plans.insert(0, planned(former.name, trouble.partitions, trouble.guarantee))
+        for topic in topics:
             self.broker.create(topic, trouble.partitions)
-        for topic in self.plan.internal:
+        for topic in {one.name: one for plan in self.plans for one in plan.internal}.values():
             self.broker.create(topic.name, topic.partitions)
         self.broker.deletions_kept = trouble.deletions_kept
         self.check = Check(
@@ -203,7 +210,7 @@ class Schedule:
             self.broker,
             disk,
             self.numbers,
-            self.plan,
+            self.plans[0] if len(self.plans) == 1 else self.chance.choice(self.plans),
             replace(self.settings, instance_id=instance),
             self.trouble.membership,
             self.trouble.failures,
@@ -269,7 +276,22 @@ class Schedule:
 
     def _ready(self, process: Process, ready: Ready) -> None:
         if process.member in self.broker.group.members:  # else it is not the owner any more, and has yet to hear of it
-            self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
+            self.problems += self._read_elsewhere(process, ready)
+            if process.plan is self.plan:
+                self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
+
+    def _read_elsewhere(self, process: Process, ready: Ready) -> list[str]:
+        """Partitions of a task that another member's task reads."""
+        if ready.task not in process.membership.owned():
+            return []
+        mine = set(process.plan.inputs(ready.task))
+        return [
+            f"{process.name} reads {sorted(both)} in task {ready.task}, {other.name} reads it in task {task}"
+            for other in self.processes
+            if other is not process and other.member in self.broker.group.members
+            for task in other.membership.owned()
+            if (both := mine.intersection(other.plan.inputs(task)))
+        ]
 
     # Afterwards
 
@@ -283,6 +305,10 @@ class Schedule:
         for process in self.processes:
             if process.frozen:
                 self._thaw(process)
+        self.plans = [self.plan]
+        for process in self.processes:
+            if process.plan is not self.plan:
+                process.stop()
         began = world.now
         self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
         self.healed = world.now - began

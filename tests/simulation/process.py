@@ -73,6 +73,7 @@ class Process:
         self.at_ready: Callable[[Process, Ready], None] | None = None
         """Hears of each task that may run from now on."""
         self.disk = disk
+        self.plan = plan
         self.clock = ProcessClock(world)
         self._world = world
         self._broker = broker

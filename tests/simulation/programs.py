@@ -14,7 +14,7 @@ from typing import Any, Final
 import tidemill as tm
 from tidemill.engine.plan import Plan, partition, plan
 
-__all__ = ["APP", "PROGRAMS", "Program", "planned"]
+__all__ = ["APP", "FORMERS", "PROGRAMS", "Program", "planned"]
 
 APP: Final = "sim"
 Ids = list[int]
@@ -109,6 +109,12 @@ def merged(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
 
 
+def above(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    """As `merged`, in an order by which the sub-topology is called after the other topic."""
+    both = stream(app, "more").merge(stream(app, "in"))
+    both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+
+
 class Beat(tm.Processor[str, int, tm.Record[str, int]]):
     """Counts by the wall clock, once it has seen a key: work that comes of no input record."""
 
@@ -186,11 +192,19 @@ PROGRAMS: Final = {
     )
 }
 
+ABOVE: Final = Program("above", ("more", "in"), (Step(("more", "in"), "seen", "out", same),), above)
+FORMERS: Final = {
+    "one step": (ABOVE, PROGRAMS["two steps"]),
+    "two steps": (ABOVE, PROGRAMS["one step"]),
+    "merged": (ABOVE, PROGRAMS["one step"]),
+}
+"""Programs that others are a later version of: topics, steps and a store's sub-topology have come, gone and moved."""
+
 
 @cache
 def planned(name: str, partitions: int, guarantee: str) -> Plan:
     """The plan of a program whose topics have so many partitions."""
-    program = PROGRAMS[name]
+    program = ABOVE if name == ABOVE.name else PROGRAMS[name]
     app = tm.App(APP)
     program.build(app, seen_again if guarantee == "exactly_once" else seen)
     topology = app.topology()

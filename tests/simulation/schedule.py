@@ -13,7 +13,7 @@ from typing import Any
 from tidemill.engine.assignment import Policy
 
 from .broker import Network
-from .programs import PROGRAMS
+from .programs import FORMERS, PROGRAMS
 
 __all__ = ["Trouble", "drawn", "gone_deletions"]
 
@@ -50,6 +50,8 @@ class Trouble:
     membership: dict[str, Any]
     static: bool = False
     """Whether processes have an instance id, one for each directory."""
+    former: str = ""
+    """The program that some processes run while trouble lasts, an earlier version; "" for none."""
 
 
 def drawn(seed: int) -> Trouble:
@@ -148,4 +150,5 @@ def mixed(seed: int) -> Trouble:
             ),
         },
         static=some() < 0.25,
+        former=chance.choice(FORMERS[program]).name if program in FORMERS and some() < 0.4 else "",
     )
