@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from tidemill.engine.errors import Fatal
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka import userdata
 from tidemill.engine.kafka.encoding import Broken, Reader, Writer
-from tidemill.engine.kafka.leading import lead
+from tidemill.engine.kafka.leading import Led, lead, too_large, warn_of_size
 from tidemill.engine.kafka.memory import figures, memory_of, numbered, read_shared, written_shared
 from tidemill.engine.kafka.protocol import Joined
 from tidemill.engine.kafka.seats import Seat
@@ -230,6 +231,16 @@ def test_the_size_of_a_plan_counts_all_that_kafka_keeps_of_a_group() -> None:
     told = [(f"m{n}", subscription(cut, Report(f"{n:032x}.1", parts_on_wire(cut)), b"")) for n in range(2)]
     led = lead(Joined(0, 1, "m0", "m0", told), Policy(), cut)
     assert led.size > sum(len(data) for _, data in told) + sum(map(len, led.assignments.values()))
+
+
+def test_a_plan_that_is_too_large_is_said_with_its_size_and_the_setting(caplog: pytest.LogCaptureFixture) -> None:
+    led = Led(b"", {"m1": b"", "m2": b""}, 1_200_000)
+    assert "1,200,000 bytes for 2 members" in str(too_large("app", led))
+    assert all("max.message.bytes" in str(too_large("app", one)) for one in (led, None))
+    warn_of_size("app", replace(led, size=LIMIT // 2))
+    assert not caplog.records
+    warn_of_size("app", replace(led, size=LIMIT - 1))
+    assert "max.message.bytes" in caplog.text
 
 
 def test_a_member_hears_of_those_alone_that_it_watches() -> None:
