@@ -189,6 +189,6 @@ def test_what_a_store_cannot_keep_is_named() -> None:
     app = tm.App("test")
     stream = app.stream("a", key=tm.utf8, value=tm.json).map(lambda v: {"x": object()})
     stream.group_by_key().aggregate(last=tm.last("x")).named("rows")
-    reason = r"store 'rows' cannot keep .*: a builtins\.object cannot be written"
-    with tm.testing.TopologyDriver(app) as driver, pytest.raises(tm.TopologyError, match=reason):
+    reason = r"step 'rows' .*: a builtins\.object cannot be written"
+    with tm.testing.TopologyDriver(app) as driver, pytest.raises(tm.RecordError, match=reason):
         driver.send("a", "k", 1, 0)
