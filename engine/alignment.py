@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..operators.topology import Node, Repartition, Topology
 
-__all__ = ["alignment"]
+__all__ = ["alignment", "unaligned"]
 
 
 def alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
@@ -30,3 +30,23 @@ def alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
                     if node.disorder is not None:
                         bearable.append(node.disorder + allowed)
     return min(bearable, default=None)
+
+
+def unaligned(topology: Topology) -> list[tuple[str, str]]:
+    """Steps that drop what is late, behind a repartition and without a watermark, each with the repartition.
+
+    What comes late to them depends on how far tasks of different processes are apart.
+    """
+    found: list[tuple[str, str]] = []
+    for repartition in topology.nodes:
+        if isinstance(repartition, Repartition) and repartition.watermark is None:
+            pending, seen = [repartition.id], {repartition.id}
+            while pending:
+                for node in topology.consumers(pending.pop()):
+                    if node.id in seen or isinstance(node, Repartition):
+                        continue
+                    seen.add(node.id)
+                    pending.append(node.id)
+                    if node.disorder is not None:
+                        found.append((node.name, repartition.name))
+    return found

@@ -6,8 +6,11 @@ when the records before it are processed: what time it is.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
 from ..operators.record import Batch
 from .marks import Mark, Producers, Told, split
@@ -16,6 +19,7 @@ from .watermarks import Seen
 __all__ = ["Incoming"]
 
 Key = tuple[str, int]
+offset_of = attrgetter("offset")
 WEIGHT = 100
 """Bytes that a mark that waits is counted as."""
 
@@ -39,14 +43,21 @@ class Incoming:
             self._ahead[key].extend(marks)
         return left, WEIGHT * len(marks)
 
-    def due(self, key: Key, offset: int) -> Iterator[tuple[int, Told]]:
-        """Takes up the marks of an input before an offset: the offset of each, and what is told with it."""
+    def due(self, key: Key, records: Sequence[Any], until: int) -> Iterator[tuple[int, int]]:
+        """Takes up the marks of an input before an offset, those between two records together.
+
+        Gives how many of the records come before them, and the offset of the last one.
+        """
         ahead = self._ahead.get(key)
-        while ahead and ahead[0][0] < offset:
-            at, mark = ahead.popleft()
-            told = self._processed[key]
-            if told.take(mark):
-                yield at, told
+        place = 0
+        while ahead and ahead[0][0] < until:
+            place = bisect_left(records, ahead[0][0], place, key=offset_of)
+            end = records[place].offset if place < len(records) else until
+            at = -1
+            while ahead and ahead[0][0] < end:
+                at, mark = ahead.popleft()
+                self._processed[key].take(mark)
+            yield place, at
 
     def arrived(self) -> Mapping[Key, Told]:
         """What has come of each input, be it processed or not."""

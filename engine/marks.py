@@ -8,8 +8,6 @@ are idle do not count. What it keeps goes with its committed offset: see `waterm
 
 from __future__ import annotations
 
-import binascii
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Iterator, Sequence
 from enum import IntEnum
 from struct import Struct
@@ -24,9 +22,10 @@ HEADER: Final = "tidemill-time"
 FOREVER: Final = 1 << 62
 LAYOUT: Final = Struct(">BBIIIq")
 VERSION: Final = 1
-UNKNOWN: Final = 3
-LONGEST: Final = 2_800
-"""Characters of what is kept with an offset: Kafka takes 4096 bytes unless told otherwise."""
+LETTERS: Final = "bli"
+UNKNOWN: Final = "-"
+MOST: Final = 3_500
+"""Tasks whose state is kept with an offset: Kafka takes 4096 bytes there unless told otherwise."""
 
 
 class State(IntEnum):
@@ -128,10 +127,9 @@ class _Sum(NamedTuple):
 
 def _sum_of(told: Collection[tuple[int, State]]) -> _Sum:
     active = [time for time, state in told if state is not State.IDLE]
+    behind = [time for time, state in told if state is State.BEHIND]
     return _Sum(
-        min(active) if active else max(time for time, _ in told),
-        min((time for time, state in told if state is State.BEHIND), default=FOREVER),
-        not active,
+        min(active) if active else max([time for time, _ in told]), min(behind) if behind else FOREVER, not active
     )
 
 
@@ -149,7 +147,7 @@ class Told:
         self._told: dict[int, tuple[int, State]] = {}
         self._kept: str | None = kept
         if kept:
-            self._told = {number: told for number, told in _decoded(kept, self._part) if number < self._width}
+            self._told = {number: told for number, told in _kept(kept, self._part) if number < self._width}
             self._kept = None
         self._summed: _Sum | None = None
 
@@ -199,57 +197,19 @@ class Told:
         return ((self._part, number, time) for number, (time, state) in self._told.items() if state is State.BEHIND)
 
     def __str__(self) -> str:
-        """As text that can be kept with an offset."""
+        """As text that can be kept with an offset: the least time, as if all had told that, and who waits for what."""
         if self._kept is None:
-            self._kept = _encoded(self._part, self._width, self._told)
+            told = self._told
+            letters = [LETTERS[told[number][1]] if number in told else UNKNOWN for number in range(self._width)]
+            self._kept = f"{self._part:x}.{self.time}.{''.join(letters)}" if len(letters) <= MOST else ""
         return self._kept
 
 
-def _encoded(part: int, width: int, told: dict[int, tuple[int, State]]) -> str:
-    if not told:
-        return ""
-    text = _text(part, width, told)
-    if len(text) > LONGEST:  # then only the least time is kept, and who is idle
-        least = min((time for time, state in told.values() if state is not State.IDLE), default=-1)
-        text = _text(part, width, {number: (least, state) for number, (_, state) in told.items()})
-    return text if len(text) <= LONGEST else ""
-
-
-def _text(part: int, width: int, told: dict[int, tuple[int, State]]) -> str:
-    newest = max(time for time, _ in told.values())
-    numbers = [
-        (newest - told[number][0]) << 2 | told[number][1] if number in told else UNKNOWN for number in range(width)
-    ]
-    return urlsafe_b64encode(b"".join(map(_varint, (part, newest + 1, *numbers)))).rstrip(b"=").decode()
-
-
-def _decoded(text: str, part: int) -> Iterator[tuple[int, tuple[int, State]]]:
-    """What each task had told; nothing when it is of another sub-topology or cannot be read."""
-    try:
-        kept = list(_numbers(urlsafe_b64decode(text + "=" * (-len(text) % 4))))
-    except (binascii.Error, ValueError):
-        return
-    if len(kept) < 2 or kept[0] != part:
-        return
-    for number, told in enumerate(kept[2:]):
-        if told & 3 != UNKNOWN:
-            yield number, (kept[1] - 1 - (told >> 2), State(told & 3))
-
-
-def _varint(number: int) -> bytes:
-    found = bytearray()
-    while number > 127:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
-
-
-def _numbers(data: bytes) -> Iterator[int]:
-    number = shift = 0
-    for byte in data:
-        number |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            yield number
-            number = shift = 0
+def _kept(text: str, part: int) -> Iterator[tuple[int, tuple[int, State]]]:
+    """What each task had told, as far as it was kept; nothing when it is of another sub-topology."""
+    name, _, rest = text.partition(".")
+    time, _, states = rest.partition(".")
+    if name == f"{part:x}" and time.removeprefix("-").isdecimal():
+        for number, letter in enumerate(states):
+            if letter in LETTERS:
+                yield number, (int(time), State(LETTERS.index(letter)))

@@ -18,6 +18,7 @@ from threading import Event
 from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
 from ..operators.topology import Topology
+from .alignment import unaligned
 from .assignment import Policy
 from .calls import EventLoopCalls
 from .claim import claimed
@@ -84,6 +85,13 @@ def run(
         stopping.once_asked(stores.stopping)
         topics = Topics(admin_options(settings))
         partitioned, plan = prepare(settings.app_id, topology, settings, topics, clock, stopping)
+        for step, repartition in unaligned(topology):
+            LOG.info(
+                "step %r drops what is late, and what is late behind the repartition %r depends on how far the "
+                "processes are apart that write it: give its sources watermark=tm.bounded(...) if there are several",
+                step,
+                repartition,
+            )
         tables = global_tables(topology, settings, topics, stores, clock, policy)
         closing.callback(tables.close)
         tables.start()

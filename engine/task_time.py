@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
-from operator import attrgetter
 from typing import Any
 
 from ..operators.record import Batch, Outgoing
@@ -22,7 +20,6 @@ __all__ = ["TaskTime"]
 Key = tuple[str, int]
 LIVE_MS = 2_000
 """A task that was at the end of its inputs so lately has no backlog."""
-offset_of = attrgetter("offset")
 
 
 class TaskTime:
@@ -73,15 +70,14 @@ class TaskTime:
         """
         watermarks = self._watermarks
         if watermarks is None:
-            for _ in self._incoming.due(key, until):
+            for _ in self._incoming.due(key, records, until):
                 pass
             yield records, None, -1
             return
         begin = 0
-        for offset, _ in self._incoming.due(key, until):
+        for end, offset in self._incoming.due(key, records, until):
             time = watermarks.told(key, now)
             if time is not None:
-                end = bisect_left(records, offset, begin, key=offset_of)
                 yield records[begin:end], time, offset
                 begin = end
         if begin < len(records):

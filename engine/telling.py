@@ -15,7 +15,9 @@ from .marks import Mark, State, mark_row
 
 __all__ = ["Telling", "Topic"]
 
-MARKS_A_SECOND = 4_000
+AGAIN_MS = 60_000
+"""After so long a task that others wait for tells its time again: who was restarted knows the least of all only."""
+MARKS_A_SECOND = 2_000
 """All tasks of a sub-topology together write about so many marks to a topic at most."""
 
 
@@ -50,7 +52,7 @@ class Telling:
         topic = self.topics[node]
         last = self._last.get(node)
         if last is not None:
-            if state is last[1] and not self._moves(topic, last[0], time, state):
+            if state is last[1] and not self._moves(topic, last[0], time, state, now - self._at[node]):
                 return []
             pause = 1_000 * self._width * topic.partitions // MARKS_A_SECOND
             if not at_once and 0 <= now - self._at[node] < pause:
@@ -61,8 +63,8 @@ class Telling:
         return [Outgoing(topic.name, [mark_row(mark, number) for number in range(topic.partitions)])]
 
     @staticmethod
-    def _moves(topic: Topic, before: int, time: int, state: State) -> bool:
-        """Whether those that wait for this task want to know of this time."""
-        if topic.grain is None:
-            return state is State.BEHIND and time > before
-        return state is not State.IDLE and time // topic.grain > before // topic.grain
+    def _moves(topic: Topic, before: int, time: int, state: State, since: int) -> bool:
+        """Whether those that wait for this task want to know of this time, so long since they were told of one."""
+        if state is State.IDLE or (topic.grain is None and state is State.LIVE):
+            return False
+        return time // (topic.grain or 1) > before // (topic.grain or 1) or since >= AGAIN_MS

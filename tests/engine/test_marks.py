@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tidemill.engine.marks import FOREVER, Mark, Producers, State, Told, mark_row, split, told_as
@@ -62,29 +62,29 @@ def test_the_time_of_an_input_is_that_of_the_task_that_is_furthest_behind() -> N
 
 
 @given(
-    st.integers(0, 1 << 32).filter(lambda part: part < 1 << 32),
+    st.integers(0, (1 << 32) - 1),
     st.dictionaries(
         st.integers(0, 300), st.tuples(st.integers(-1, 1 << 50), st.sampled_from(State)), min_size=1, max_size=40
     ),
     st.integers(0, 3),
 )
-@example(1, dict.fromkeys(range(2000), (1 << 45, State.BEHIND)) | {0: (0, State.LIVE)}, 0)
 def test_what_was_told_is_kept_beside_an_offset(part: int, kept: Any, more: int) -> None:
+    """Who waits for what, and the least time: a restart may wait longer than it had to, never for less."""
     width = max(kept) + 1 + more
     told = Told(Producers(part, width))
     for number, (time, state) in kept.items():
         told.take(Mark(part, number, width, time, state))
     text = str(told)
-    assert len(text) <= 2_800
-    assert ";" not in text
-    assert "=" not in text
+    assert len(text) < 350
+    assert not set(text) & {";", "="}
     again = Told(Producers(part, width), text)
-    if width < 300:
-        assert (again._told, str(again)) == (kept, text)
-    assert (again.time, again.idle, again.live) == (told.time, told.idle, told.live)
+    assert (again.time, again.idle, again.live, str(again)) == (told.time, told.idle, told.live, text)
+    assert again.reached <= told.reached
+    assert {number: state for number, (_, state) in again._told.items()} == {n: state for n, (_, state) in kept.items()}
     assert Told(Producers(part ^ 1, width), text)._told == {}
     assert Told(Producers(part, 1), text)._told.keys() <= {0}
-    assert Told(Producers(part, width), text[:-3] + "!~").time in (-1, told.time)
+    assert Told(Producers(part, width), "x" + text)._told == {}
+    assert str(Told(Producers(part, 4_000), text)) in (text, "")
 
 
 def test_a_task_tells_of_itself_as_often_as_it_must_and_may() -> None:
@@ -110,6 +110,9 @@ def test_a_task_tells_of_itself_as_often_as_it_must_and_may() -> None:
     ):
         now += pause
         assert bool(telling.marks(9, time, state, now)) is tells
+    assert telling.marks(9, 90, State.LIVE, now + 59_999) == []
+    assert telling.marks(9, 90, State.LIVE, now + 60_000) != []  # who was restarted knows the least of all only
+    now += 60_000
     assert telling.marks(9, 200, State.LIVE, now) == []
     assert telling.marks(9, 200, State.LIVE, now, at_once=True) != []
 
