@@ -70,6 +70,7 @@ def gone_deletions(seed: int) -> Trouble:
         trouble,
         program=FORGETTING,
         former="",
+        static=False,
         guarantee="exactly_once",
         chances={kind: 0.0 if kind in still else likely for kind, likely in trouble.chances.items()}
         | {"compact": 0.05, "kill": 0.01, "start": 0.02},
