@@ -125,8 +125,8 @@ class Settings:
         64 << 20,
         FLOW,
         kinds.size(at_least=1 << 20),
-        "Memory for records that were fetched and wait to be processed, in one worker. Partitions that would exceed it "
-        "are paused.",
+        "Memory for records that were fetched and wait to be processed, in one worker, as Python holds them. "
+        "Partitions that hold more than their share of it are paused.",
     )
     idle: int = declare(
         10_000,
@@ -278,7 +278,7 @@ class Settings:
         300_000,
         TOPICS,
         kinds.duration(),
-        "How long to go on trying when Kafka cannot be reached in mid-run.",
+        "How long to go on trying when Kafka cannot be reached in mid-run, whether or not there is anything to do.",
     )
     librdkafka: Mapping[str, str] = dataclasses.field(
         default_factory=dict[str, str],
