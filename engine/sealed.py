@@ -31,12 +31,14 @@ class Sealed:
     """Which topics the offsets and changes are of."""
     authorship: Authorship = field(default_factory=Authorship)
     """Who the task is in changelogs that are written at least once."""
+    shapes: str = ""
+    """What the stores are, as metadata."""
 
     def metadata(self, key: Key) -> str:
         """What goes with the offset of an input."""
         seen = self.seen.get(key)
         text = f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
-        return text + self.topics.metadata(key[0])
+        return text + self.topics.metadata(key[0]) + self.shapes
 
     def inputs(self) -> dict[str, int]:
         """The offsets by the names that stores and changelogs know inputs by."""

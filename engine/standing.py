@@ -15,6 +15,7 @@ from ..state.inputs import other_id
 from .errors import Retryable
 from .opening import Opening
 from .remade import created_again
+from .shapes import check_shapes
 from .topic_ids import id_in, lost_store
 from .watermarks import seen_in
 
@@ -35,7 +36,7 @@ def take_up(
     """Goes on from the committed offsets of a task's inputs. Gives the inputs that have none, with the source that says
     where they begin, None for the beginning. `first` are the partition counts when the process started.
 
-    Raises Fatal or Retryable as `standing` does.
+    Raises TopologyError for a store that was something else before, Fatal or Retryable as `standing` does.
     """
     sources = dict(opening.part.inputs)
     offsets: dict[Key, int] = {}
@@ -54,6 +55,7 @@ def take_up(
             fresh[key] = node if isinstance(node, Source) and not added else None
         else:
             offsets[key], metadata = found
+            check_shapes(str(opening.task), opening.part.stores, metadata)
             opening.stream_time = max(opening.stream_time, _stream_time(metadata))
             opening.seen[key] = seen_in(metadata)
     opening.offsets = offsets

@@ -31,6 +31,7 @@ from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
 from .sealed import Sealed
+from .shapes import shapes_metadata
 from .skips import Skips
 from .task_time import TaskTime
 from .topic_ids import TopicIds
@@ -269,7 +270,8 @@ class Task:
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         seen.update(self.time.seen())
-        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, self.topics, self._authorship)
+        of = self.topics, self._authorship, shapes_metadata(self.part.stores)
+        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, *of)
         return self._sealed
 
     def settle(self, position: Position, as_of: int | None = None) -> None:

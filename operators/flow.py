@@ -21,6 +21,7 @@ from .inference import is_coroutine_function
 from .serde import Serde
 from .serde_auto import auto, auto_key
 from .serde_keys import windowed_key
+from .shapes import shape
 from .stateless import Merge, NewValues
 from .topology import Caches, Input, Node, Operator, OperatorState, Repartition, StoreView
 from .windows import Windows
@@ -231,14 +232,17 @@ def keyed_step(
     asks: Asks = "new",
     behind: int = 0,
     holds: bool = False,
+    kept: str = "",
 ) -> Flow:
     """A step with one store. `disorder` in ms is what it bears in its input before records are late; `behind` is how
-    much older than its time its results may be; `holds` is that of the node."""
+    much older than its time its results may be; `holds` is that of the node; `kept` says in a word what
+    is in the store."""
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
             operator = build(settled)
-            state = OperatorState(settled.spec(), guarded(codec(flow), settled.name), view)
+            words = shape(kind, flow.key_serde(), kept)
+            state = OperatorState(settled.spec(), guarded(codec(flow), settled.name), view, words)
             return Node(
                 settled.id,
                 settled.name,

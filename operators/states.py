@@ -21,6 +21,7 @@ from .errors import TopologyError
 from .kept import Copier
 from .serde import Serde, is_exact
 from .serde_auto import auto, auto_key
+from .shapes import of_type
 from .shelf import NO_KEY, Shelf, kept_value, slot_codec, visible
 from .topology import StoreView, check_name
 
@@ -58,6 +59,10 @@ class State:
     def view(self, key: Serde[Any]) -> StoreView:
         """How people see the store."""
         return StoreView(from_value=kept_value, visible=visible)
+
+    def holding(self) -> str:
+        """A word for what it holds."""
+        return ""
 
     def bind(self, shelf: Shelf) -> Any:
         """The same state, at work."""
@@ -100,6 +105,7 @@ class Item:
 
     def __init__(self, kind: Any) -> None:
         self._name = getattr(kind, "__name__", str(kind))
+        self.word = of_type(kind)
         plain = isinstance(kind, type) and not is_typeddict(kind) and not get_args(kind)
         self._accepted: tuple[type, ...] = (float, int) if kind is float else (kind,) if plain else (object,)
         self.copy = Copier(auto)
@@ -131,6 +137,9 @@ class ValueState(State, Generic[T]):
         super().__init__(ttl, name)
         self._item = Item(kind)
         self._default = default
+
+    def holding(self) -> str:
+        return self._item.word
 
     def get(self) -> T:
         """The value under the key at hand, or the default."""

@@ -33,6 +33,7 @@ from .processor import Processor, check_processor, has_timers
 from .serde import Serde, check_serde
 from .serde_auto import auto
 from .sessions import SessionFold, session_loop
+from .shapes import of_fold, of_windows, shape, word
 from .sinks import sink
 from .sliding import SlidingFold, sliding_loop
 from .states import declared
@@ -108,9 +109,8 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-    return replace(
-        keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build, holds=folding.holds), value=value
-    )
+    view, kept = keyed_view(folding.shown()), of_fold(folding, value)
+    return replace(keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept), value=value)
 
 
 def windowed_fold(
@@ -166,6 +166,7 @@ def windowed_fold(
         ports,
         behind=results_behind(windows, emit),
         holds=folding.holds,
+        kept=f"{of_fold(folding, value)} in {of_windows(windows)}",
     )
     if late is not None:
         sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
@@ -228,7 +229,8 @@ def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), *serde_entry(flow.value or auto))
 
-    flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build)
+    kept = word(grouping.flow.value or auto)
+    flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build, kept=kept)
     flow.step.default = name
     return flow
 
@@ -263,9 +265,12 @@ def processing(
                     settled.name, processor, bound, timers, key, sides, has_timers(cls), recurring, watermarked
                 )
 
-            stores = [(specs[name], state.codec(key), state.view(key)) for name, state in states.items()]
+            stores = [
+                (specs[name], state.codec(key), state.view(key), shape(type(state).__name__, key, state.holding()))
+                for name, state in states.items()
+            ]
             if timed:
-                stores.append((settled.spec(TIMERS), timers_codec(key), timers_view()))
+                stores.append((settled.spec(TIMERS), timers_codec(key), timers_view(), shape("timers", key)))
             return Node(
                 settled.id,
                 settled.name,
@@ -273,7 +278,9 @@ def processing(
                 settled.inputs,
                 build=build,
                 ports=("", *sides),
-                stores=tuple(OperatorState(spec, guarded(codec, spec.name), view) for spec, codec, view in stores),
+                stores=tuple(
+                    OperatorState(spec, guarded(codec, spec.name), view, words) for spec, codec, view, words in stores
+                ),
                 keyed=bool(stores),
             )
 

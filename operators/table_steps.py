@@ -17,6 +17,7 @@ from .inference import result_serde
 from .record import Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto, auto_key
+from .shapes import of_fold, shape, word
 from .table_group import GroupFold, Regroup, group_loop, undoable_columns
 from .table_join import How, TableJoin, joined_codec, joined_view, joined_with
 from .topology import Caches, Node, Operator, OperatorState
@@ -98,9 +99,8 @@ def group_fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] |
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
-    return replace(
-        keyed_step(grouping, kind, codec, keyed_view(folding.shown()), build, holds=folding.holds), value=value
-    )
+    view, kept = keyed_view(folding.shown()), of_fold(folding, value)
+    return replace(keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept), value=value)
 
 
 def joined_tables(left: Flow, right: Flow, functions: tuple[Any, ...], options: dict[str, Any], how: How) -> Flow:
@@ -133,7 +133,8 @@ def _join_by_key(left: Flow, right: Flow, function: Function, how: How, value: S
             else:
                 codec = windowed_joined_codec(flows[0].key or auto_key, left_row, right_row)
                 view = joined_view(joined, lambda slot: isinstance(slot, Windowed))
-            state = OperatorState(settled.spec(), guarded(codec, settled.name), view)
+            words = shape("join", flows[0].key_serde(), f"{word(left_row)} and {word(right_row)}")
+            state = OperatorState(settled.spec(), guarded(codec, settled.name), view, words)
 
             def build(caches: Caches) -> Operator:
                 cache, updates = caches[settled.name], settled.updates_out

@@ -98,6 +98,8 @@ class OperatorState:
     spec: StoreSpec
     codec: Codec[Any, Any]
     view: StoreView = field(default_factory=StoreView)
+    shape: str = ""
+    """What it is in a few words that must not change under its name; see `shapes.py`."""
 
 
 @dataclass(frozen=True)

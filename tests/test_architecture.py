@@ -25,7 +25,7 @@ KAFKA = {"confluent_kafka", "aiokafka"}
 PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
-    *("skips", "stalls", "standby", "topic_ids", "authorship", "versions", "watermarks"),
+    *("shapes", "skips", "stalls", "standby", "topic_ids", "authorship", "versions", "watermarks"),
     *("counted", "elsewhere", "groups", "incoming", "marking", "marks", "ordered_buffer", "telling"),
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}

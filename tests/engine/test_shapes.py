@@ -1,0 +1,106 @@
+"""A store that was something else in an earlier version of the program is refused at the start."""
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+import tidemill as tm
+from tidemill.engine.plan import partition, plan
+from tidemill.engine.shapes import check_shapes, shapes_metadata
+from tidemill.operators.topology import OperatorState
+
+
+class Row(msgspec.Struct):
+    n: int = 0
+
+
+class Wider(msgspec.Struct):
+    n: int = 0
+    more: str = ""
+
+
+def keeping(state):
+    class Keep(tm.Processor):
+        kept = state
+
+        def process(self, value, ctx):
+            yield value
+
+    return Keep
+
+
+def stores(build: Callable[[tm.App], object]) -> tuple[OperatorState, ...]:
+    app = tm.App("k")
+    build(app)
+    topology = app.topology()
+    names = [topic for source in topology.sources for topic in source.topics]
+    found = plan(partition(topology), "k", dict.fromkeys(names, 1), {})
+    return tuple(state for part in found.parts for state in part.stores)
+
+
+def grouped(build, key=tm.utf8):
+    return lambda app: build(app.stream("in", key=key, value=tm.json).group_by_key()).named("totals")
+
+
+def processor(state):
+    return lambda app: app.stream("in", key=tm.utf8, value=tm.json).process(keeping(state)).named("totals")
+
+
+def joined(value):
+    def build(app):
+        left, right = (app.table(name, key=tm.utf8, value=value) for name in ("l", "r"))
+        left.join(right, lambda a, b: a).named("totals")
+
+    return build
+
+
+COUNT = grouped(lambda g: g.count())
+WINDOWS = grouped(lambda g: g.window(tm.tumbling("1m")).count())
+COLUMNS = grouped(lambda g: g.aggregate(n=tm.count()))
+REFUSED = [
+    (COUNT, WINDOWS),
+    (COUNT, COLUMNS),
+    (COUNT, grouped(lambda g: g.count(), key=tm.int64)),
+    (WINDOWS, grouped(lambda g: g.window(tm.session(gap="1m")).count())),
+    (COLUMNS, grouped(lambda g: g.aggregate(dict, lambda a, v: a))),
+    (grouped(lambda g: g.reduce(max, value=tm.json)), grouped(lambda g: g.reduce(max, value=tm.msgpack))),
+    (processor(tm.ValueState(int)), processor(tm.ValueState(dict))),
+    (processor(tm.ValueState(int)), processor(tm.ListState(int))),
+    (joined(tm.json), joined(tm.msgpack)),
+]
+ALLOWED = [
+    (COLUMNS, grouped(lambda g: g.aggregate(n=tm.count(), total=tm.sum("n")))),
+    (WINDOWS, grouped(lambda g: g.window(tm.hopping("1h", every="1m")).count())),
+    (grouped(lambda g: g.reduce(max, value=tm.json(Row))), grouped(lambda g: g.reduce(max, value=tm.json(Wider)))),
+    (processor(tm.ValueState(int)), processor(tm.ValueState(float, default=0.0))),
+    (processor(tm.ValueState(Row)), processor(tm.ValueState(Wider, ttl="1h"))),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), [*REFUSED, *(pair[::-1] for pair in REFUSED)])
+def test_another_shape_under_the_same_name_is_refused(before, after):
+    metadata = "t=5;n=1;a=2" + shapes_metadata(stores(before))
+    with pytest.raises(tm.TopologyError, match=r"store '.*' of task 0_0 holds '.*', and is '.*'.*\.named\("):
+        check_shapes("0_0", stores(after), metadata)
+
+
+@pytest.mark.parametrize(("before", "after"), [*ALLOWED, *(pair[::-1] for pair in ALLOWED)])
+def test_changes_that_leave_entries_readable_are_allowed(before, after):
+    check_shapes("0_0", stores(after), "t=5;n=1;a=2" + shapes_metadata(stores(before)))
+
+
+def test_what_an_earlier_version_wrote_says_nothing():
+    for metadata in ("", "t=5", "t=5;n=1;a=2;i=abc"):
+        check_shapes("0_0", stores(COUNT), metadata)
+
+
+def test_metadata_has_room_for_the_rest():
+    def many(app):
+        stream = app.stream("in", key=tm.utf8, value=tm.json)
+        for number in range(100):
+            stream.group_by_key().count().named(f"count-{number}")
+
+    text = shapes_metadata(stores(many))
+    assert 800 < len(text) < 1010
+    check_shapes("0_0", stores(many), "t=5" + text)
