@@ -31,7 +31,7 @@ class Elsewhere:
         """Takes up what is told; `here` are the tasks of this process, whose times are known better."""
         slowest: dict[int, int] = {}
         for part, number, time in told:
-            if (part, number) not in here and time < slowest.get(part, time + 1):
+            if time >= 0 and (part, number) not in here and time < slowest.get(part, time + 1):
                 slowest[part] = time
         self._slowest = {
             part: known if (known := self._slowest.get(part)) is not None and known[0] == time else (time, now)
@@ -39,7 +39,7 @@ class Elsewhere:
         }
 
     def until(self, part: int, apart: int, now: int) -> int | None:
-        """Up to which event time tasks of a sub-topology may go that are to be `apart` by so much; None: no bound."""
+        """What time tasks of a sub-topology may have that are to be `apart` by so much; None: any."""
         known = self._slowest.get(part)
         if known is None or now - known[1] > self._patience:
             return None

@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from .clock import Clock
 from .elsewhere import Elsewhere
-from .flow import LATEST, horizons
+from .flow import horizons
 from .ids import TaskId
 from .task import Task
 
@@ -54,7 +54,7 @@ class Pace:
         for group in aligned.values():
             apart = group[0].part.alignment or 0
             bound = self._elsewhere.until(group[0].part.told_as, apart, now)
-            free += self._side_by_side(group, apart, LATEST if bound is None else bound)
+            free += self._side_by_side(group, apart, bound)
         return free
 
     def must_wait(self, task: Task) -> bool:
@@ -69,7 +69,7 @@ class Pace:
         for memory in (self._waiting_since, self._silent_since):
             memory.pop(task, None)
 
-    def _side_by_side(self, tasks: list[Task], apart: int, bound: int) -> list[tuple[Task, int | None]]:
+    def _side_by_side(self, tasks: list[Task], apart: int, bound: int | None) -> list[tuple[Task, int | None]]:
         times = {task.id: task.next_time() for task in tasks}
         silent = {task.id for task in tasks if times[task.id] is None and task.may_receive()}
         for task in tasks:
@@ -81,7 +81,14 @@ class Pace:
         if not all(waited):
             return []
         until = horizons(times, apart)
-        return [(task, min(until[task.id], bound)) for task in tasks if task.id in until]
+        if bound is None:
+            return [(task, until[task.id]) for task in tasks if task.id in until]
+        return [
+            (task, until[task.id] if own < 0 else min(until[task.id], bound + max(0, (times[task.id] or 0) - own)))
+            for task in tasks
+            if task.id in until
+            for own in (task.told_time(),)
+        ]
 
     def _long_enough(self, since: dict[TaskId, int], task: TaskId) -> bool:
         now = self._clock.monotonic()

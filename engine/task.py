@@ -20,7 +20,7 @@ from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing, Record
-from ..operators.topology import OperatorState, Repartition, Rows
+from ..operators.topology import Repartition, Rows
 from ..state.cache import StateCache
 from ..state.store import Corrupt, Position, Store
 from .authorship import Authorship
@@ -105,10 +105,6 @@ class Task:
         self.taken: Sequence[Record[Any, Any]] = ()
         """The records of the last run."""
         self._earlier_misses: dict[str, int] = {}
-
-    def state(self, store: str) -> OperatorState:
-        """The declaration of one of the task's stores."""
-        return self._specs[store]
 
     def offer(self, batch: Batch) -> None:
         """Takes what a partition delivered; what the task had before is left out.
@@ -231,6 +227,10 @@ class Task:
     def tell(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
         """What those that read the task's repartition topics are to know of its time now."""
         return self.time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
+
+    def told_time(self) -> int:
+        """The least that it tells of its time; -1 when that is not known."""
+        return self.time.own(self._graph, self.stream_time)
 
     @property
     def calling(self) -> int:

@@ -100,6 +100,13 @@ class TaskTime:
             seen[key] = seen.get(key, NOTHING)._replace(told=str(told))
         return seen
 
+    def own(self, graph: Graph, stream_time: int) -> int:
+        """The least that it would tell of its time; -1 when that is not known, or it tells nobody."""
+        times = (
+            stream_time if topic.grain is None else graph.time_of(node) for node, topic in self._telling.topics.items()
+        )
+        return min(times, default=-1)
+
     # What is told
 
     def tell(
