@@ -47,7 +47,9 @@ class Process:
         begin = task._buffer.end(key)
         begin = task.positions()[key] if begin is None else begin
         log = self.crew.logs[key]
-        if begin < len(log) and task.buffered()[key] < 20_000:
+        if begin < len(log):
+            if task.buffered()[key] >= 20_000:
+                return
             task.offer(batch(key, log[begin : begin + most], begin))
         if begin + most >= len(log):
             task.caught_up(key, True, len(log))

@@ -25,7 +25,7 @@ INTERNAL = ("revenue", "visits", "hours")
 def fill(stage: Stage) -> tuple[dict[tuple[str, int], tuple[int, ...]], set[object], set[object]]:
     """Writes the backlog, and records hours later that close all windows of it. Returns what is to come out."""
     orders, payments, customers, share = events(7, PARTITIONS, 60)
-    stage.topics("orders", "payments", "customers", *INTERNAL, partitions=PARTITIONS)
+    stage.topics("orders", "payments", "customers", *INTERNAL, partitions=PARTITIONS, config={"retention.ms": "-1"})
     country = [Row(key.encode(), tm.json.encode({"country": at}), timestamp=1) for key, at in [*customers, ("z", "zz")]]
     stage.send("customers", country)
     last = {"customer": "z", "amount": 0}
