@@ -20,6 +20,8 @@ from .marks import FOREVER, Told
 __all__ = ["OrderedBuffer"]
 
 Key = tuple[str, int]
+MUCH = 128 << 10
+"""Bytes; a partition is not paused before more than that waits, unless there are hundreds."""
 
 
 class OrderedBuffer(InputBuffer):
@@ -63,8 +65,21 @@ class OrderedBuffer(InputBuffer):
         count = len(chunk.records) - chunk.start
         count = self._within(best, bound, count if limit is None else min(count, limit))
         if count == 0:
-            return None
+            return self._too_much(limit, until) if wait else None
         return self._take(queue, count)
+
+    def _too_much(self, limit: int | None, until: int | None) -> Run | None:
+        """A run of an input that holds others up and of which so much waits that no more of it may be fetched: what is
+        told of its time comes after it."""
+        for queue in self._inputs:
+            if queue.size > MUCH and queue.key in self._told and self._told[queue.key].reached < FOREVER:
+                chunk = queue.chunks[0]
+                most = len(chunk.records) - chunk.start
+                most = most if limit is None else min(most, limit)
+                count = most if until is None else self._within(queue.key, until, most)
+                if count:
+                    return self._take(queue, count)
+        return None
 
     def waiting(self) -> tuple[Key, ...]:
         """The inputs that hold the others up. Each time that one of them has come on they are waited for anew."""

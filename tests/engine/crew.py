@@ -48,7 +48,7 @@ class Process:
         begin = task.positions()[key] if begin is None else begin
         log = self.crew.logs[key]
         if begin < len(log):
-            if task.buffered()[key] >= 20_000:
+            if task.buffered()[key] > 200_000:
                 return
             task.offer(batch(key, log[begin : begin + most], begin))
         if begin + most >= len(log):
