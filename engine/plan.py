@@ -107,6 +107,8 @@ class SubTopology:
     """Where its tasks are told the time, and where they tell it."""
     reads: tuple[str, ...] = ()
     """What it is written to read: topics and patterns, whatever these match at the moment."""
+    program_stores: tuple[OperatorState, ...] = ()
+    """The stores of the whole program, its own first: a store may have been another sub-topology's before."""
 
     @property
     def name(self) -> str:
@@ -265,7 +267,9 @@ def plan(
             )
         )
     found = markings(parts)
-    parts = [replace(part, marking=found[part.id]) for part in parts]
+    own_first = [sorted(parts, key=lambda other, part=part: other is not part) for part in parts]
+    stores = [tuple(state for part in ordered for state in part.stores) for ordered in own_first]
+    parts = [replace(p, marking=found[p.id], program_stores=s) for p, s in zip(parts, stores, strict=True)]
     return Plan(app_id, topology, tuple(parts), tuple(topic for topic in internal if topic.partitions))
 
 

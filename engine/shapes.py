@@ -1,8 +1,9 @@
-"""A store remembers what it is, beside the committed offsets: `s=`, for each store of the task eight digits that stand
-for its name and the words of `operators/shapes.py`.
+"""A store remembers what it is, beside the committed offsets: `s=`, for each store of the program eight digits that
+stand for its name and the words of `operators/shapes.py`.
 
-There it is known when the local state is lost, and changes with it or not at all. Metadata without it is of a version
-that did not keep it. Pure.
+There it is known when the local state is lost, and changes with it or not at all. Every task says it of all stores: a
+`group_by` that is added or removed moves a store behind another topic, of which no offset is committed yet. Metadata
+without it is of a version that did not keep it. Pure.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ MOST = 1_000
 
 
 def shapes_metadata(stores: Iterable[OperatorState]) -> str:
-    """What is added to the metadata of a task's offsets; stores for which there is no room are left out."""
+    """What is added to the metadata of a task's offsets; the last stores are left out when there is no room."""
     known: list[str] = []
     size = 0
-    for state in sorted(stores, key=lambda state: state.spec.name):
+    for state in stores:
         text = short(state.spec.name) + state.shape
         size += len(text) + 1
         if state.shape and size <= MOST:

@@ -55,7 +55,7 @@ def take_up(
             fresh[key] = node if isinstance(node, Source) and not added else None
         else:
             offsets[key], metadata = found
-            check_shapes(str(opening.task), opening.part.stores, metadata)
+            check_shapes(str(opening.task), opening.part.program_stores, metadata)
             opening.stream_time = max(opening.stream_time, _stream_time(metadata))
             opening.seen[key] = seen_in(metadata)
     opening.offsets = offsets

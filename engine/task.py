@@ -270,7 +270,7 @@ class Task:
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         seen.update(self.time.seen())
-        of = self.topics, self._authorship, shapes_metadata(self.part.stores)
+        of = self.topics, self._authorship, shapes_metadata(self.part.program_stores)
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, *of)
         return self._sealed
 

@@ -90,6 +90,24 @@ def test_changes_that_leave_entries_readable_are_allowed(before, after):
     check_shapes("0_0", stores(after), "t=5;n=1;a=2" + shapes_metadata(stores(before)))
 
 
+def moved(grouped_by):
+    app = tm.App("k")
+    grouped_by(app.stream("in", key=tm.utf8, value=tm.json)).count().named("totals")
+    return plan(partition(app.topology()), "k", {"in": 1}, {})
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_a_store_that_moves_behind_another_topic_is_known(swap):
+    """The topic that is read in both versions tells, though the store is another sub-topology's in one of them."""
+    versions = [moved(lambda s: s.group_by_key()), moved(lambda s: s.group_by(len, key=tm.int64))]
+    before, after = reversed(versions) if swap else versions
+    [reading] = [part for part in before.parts if part.name == "in"]
+    metadata = "t=5" + shapes_metadata(reading.program_stores)
+    [reading] = [part for part in after.parts if part.name == "in"]
+    with pytest.raises(tm.TopologyError, match="store 'totals' of task 0_0 holds"):
+        check_shapes("0_0", reading.program_stores, metadata)
+
+
 def test_what_an_earlier_version_wrote_says_nothing():
     for metadata in ("", "t=5", "t=5;n=1;a=2;i=abc"):
         check_shapes("0_0", stores(COUNT), metadata)
