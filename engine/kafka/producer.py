@@ -334,7 +334,7 @@ class TransactionalProducer(KafkaProducer):
     def _explained(self, told: TidemillError) -> TidemillError:
         """The reason why a record could not be delivered says more than the abort it causes."""
         error = None if told.__cause__ is None else error_of(told.__cause__)
-        if error is None:
+        if error is None or isinstance(told, Refused):
             return told
         with suppress(*CLIENT_FAILURES):  # it says the same
             self._producer.poll(0)

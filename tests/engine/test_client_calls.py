@@ -182,6 +182,17 @@ def test_what_the_client_does_not_take_is_given_back_and_the_rest_is_written(fai
     assert [refused.row for refused in one.produce(ROWS)] == [(ROWS[0], 0), (ROWS[0], 1)]
 
 
+@pytest.mark.parametrize("kind", [PlainProducer, TransactionalProducer])
+@pytest.mark.parametrize("failure", [KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)), ValueError("no such")])
+def test_state_that_the_client_does_not_take_is_named_with_its_changelog(
+    kind: type[KafkaProducer], failure: Exception
+) -> None:
+    told = raised(Client("produce", failure), kind, NOT_REPEATABLE["changelog"])
+    assert isinstance(told, Refused)
+    assert told.topic == "log"
+    assert "topic 'log'" in str(told)
+
+
 def test_a_transaction_that_was_open_for_too_long_was_not_fenced_by_anybody() -> None:
     fenced = KafkaException(KafkaError(KafkaError._FENCED, "fenced by a newer instance", True))
     client = Client("commit_transaction", fenced)
