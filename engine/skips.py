@@ -11,11 +11,13 @@ from typing import Final
 
 from ..operators.errors import RecordError
 
-__all__ = ["SkipLines", "Skips"]
+__all__ = ["LateLines", "SkipLines", "Skips"]
 
 SHOWN: Final = 5
 """Records of a step that are told of in one interval."""
 INTERVAL_MS: Final = 60_000
+BACKLOG: Final = 1_000
+"""Records that are not read yet."""
 
 
 class Skips:
@@ -71,5 +73,30 @@ class SkipLines:
                 found.append(
                     f"step {error.step!r} skips more records: they are counted (tidemill_records_dropped_total), and "
                     "the next ones are named in a minute"
+                )
+        return found
+
+
+class LateLines:
+    """What the log says of records that were late while there was a backlog: live they would hardly have been. Once a
+    step."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def lines(
+        self, dropped: Mapping[tuple[str, str], int], before: Mapping[tuple[str, str], int], behind: int
+    ) -> list[str]:
+        """The lines for what was dropped since `before`, while so many records of the inputs are not read yet."""
+        found: list[str] = []
+        for place, count in dropped.items() if behind >= BACKLOG else ():
+            step, reason = place
+            if reason == "late" and count > before.get(place, 0) and step not in self._told:
+                self._told.add(step)
+                found.append(
+                    f"step {step!r} has dropped {count:,} records as late while {behind:,} records of its inputs are "
+                    "still to be read (more are counted in tidemill_records_dropped_total): a backlog is read in "
+                    "another order than it came in. Give its sources watermark=tm.bounded(...) with a bound as long as "
+                    "records are out of order within a partition, or the step more grace"
                 )
         return found

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from ...operators.errors import RecordError
 from ..load import Sample
-from ..skips import SkipLines
+from ..skips import LateLines, SkipLines
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
@@ -169,6 +169,7 @@ class Stats:
     _sampled: frozenset[Key] = frozenset()
     _sized: int = 0
     _skip_lines: SkipLines = field(default_factory=SkipLines)
+    _late_lines: LateLines = field(default_factory=LateLines)
 
     def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
         """The main thread makes progress: called between turns, and between the runs of tasks.
@@ -203,6 +204,8 @@ class Stats:
                 if last >= 0:
                     read = position if buffered.get(key) else max(position, self._ends.get(key, 0))
                     lag[key] = max(last - read, 0)
+        for line in self._late_lines.lines(dropped, self.dropped, sum(lag.values())):
+            LOG.warning("%s", line)
         self.records_in, self.dropped, self.misses, self.lag = records_in, dropped, misses, lag
         self.stream_time = {str(task.id): task.stream_time for task in tasks if task.stream_time >= 0}
         self.running = len(tasks)

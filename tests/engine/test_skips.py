@@ -8,7 +8,7 @@ import pytest
 
 import tidemill as tm
 from tidemill.engine.serve.stats import Stats
-from tidemill.engine.skips import INTERVAL_MS, SHOWN, SkipLines, Skips
+from tidemill.engine.skips import INTERVAL_MS, SHOWN, LateLines, SkipLines, Skips
 
 
 def failed(step: str, offset: int) -> tm.RecordError:
@@ -45,3 +45,17 @@ def test_it_comes_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) ->
     with caplog.at_level(logging.WARNING, "tidemill"):
         stats.skipped([failed("parse", 7)])
     assert "step 'parse' of task 0_3 skipped a record" in caplog.text
+
+
+def test_late_records_of_a_backlog_are_told_of_once_a_step() -> None:
+    lines = LateLines()
+    late = {("w", "late"): 3, ("w", "null key"): 9}
+    assert lines.lines(late, {}, 999) == []  # live
+    [line] = lines.lines(late, {}, 5_000)
+    assert line.startswith(
+        "step 'w' has dropped 3 records as late while 5,000 records of its inputs are still to be read"
+    )
+    assert "watermark=tm.bounded(...)" in line
+    assert lines.lines({("w", "late"): 4}, late, 5_000) == []
+    assert lines.lines({("v", "late"): 4}, {("v", "late"): 4}, 5_000) == []
+    assert len(lines.lines({("v", "late"): 5}, {("v", "late"): 4}, 5_000)) == 1
