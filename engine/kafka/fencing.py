@@ -52,20 +52,29 @@ async def fence_exactly(wire: Wire, seen: Iterable[Transaction], timeout_ms: int
 
 
 async def open_transactions(wire: Wire, app_id: str) -> list[Transaction]:
-    """The open transactions of an application's processes, in the whole cluster."""
-    names: set[str] = set()
+    """The open transactions of an application's processes, in the whole cluster.
+
+    Each is described by the broker that has listed it, so that none is missed whose coordinator has moved since it was
+    last asked. Raises Retryable when a coordinator does not answer, or moves or loads just now.
+    """
+    found: list[Transaction] = []
     for broker in await wire.brokers():
         listed = await wire.send(broker, list_transactions(OPEN), SECONDS, "fencing")
-        if listed.error in LATER:
-            raise Retryable(f"open transactions cannot be listed yet: {name_of(listed.error)}")
-        if listed.error != Code.NONE:
-            raise Fatal(f"open transactions cannot be listed: {name_of(listed.error)}")
-        names.update(name for name in listed.ids if process_of(app_id, name) is not None)
-    found: list[Transaction] = []
-    for name in sorted(names):
-        broker = await wire.coordinator(name, transaction=True)
-        found.extend(await wire.send(broker, describe_transactions([name]), SECONDS, "fencing"))
-    return [t for t in found if t.error == Code.NONE and t.state in OPEN]
+        _check(listed.error, "listed")
+        names = sorted(name for name in listed.ids if process_of(app_id, name) is not None)
+        if names:
+            found += await wire.send(broker, describe_transactions(names), SECONDS, "fencing")
+    for one in found:
+        if one.error != Code.TRANSACTIONAL_ID_NOT_FOUND:
+            _check(one.error, "described")
+    return [one for one in found if one.error == Code.NONE and one.state in OPEN]
+
+
+def _check(code: int, doing: str) -> None:
+    if code in LATER:
+        raise Retryable(f"open transactions cannot be {doing} yet: {name_of(code)}")
+    if code != Code.NONE:
+        raise Fatal(f"open transactions cannot be {doing}: {name_of(code)}")
 
 
 async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction | None = None) -> None:
