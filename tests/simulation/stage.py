@@ -115,6 +115,7 @@ def quiet(program: str, partitions: int, settings: dict[str, Any]) -> Trouble:
         failures=0.0,
         corrupts=0.0,
         settings={"commit_interval": 40, "idle": 0, "retry_timeout": 60_000, **settings},
+        deletions_kept=24 * 60 * 60 * 1000,
         membership={
             "session_timeout": 10_000,
             "heartbeat_interval": 100,
