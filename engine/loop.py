@@ -166,7 +166,7 @@ class Loop:
             self._assigned(self._assignment)
             self._assignment = None
         self._look_around()
-        if self._wanted:
+        if self._wanted or self._writer.owes:
             self._writer.ensure()
         with acting("start tasks"):  # given once
             for finished in self._recovery.finished():

@@ -48,6 +48,9 @@ class Writer:
         self._checkpointer: Checkpointer | None = None
         self.epoch = -1
         self._process = ""
+        self.owes = False
+        """True while a transaction of this epoch may be open whose producer was thrown away: `ensure` ends it. Nobody
+        fences a living member, so readers would wait for `transaction_timeout`."""
         self._counted: frozenset[str] = frozenset()
         """Topics whose partition counts earlier producers needed."""
 
@@ -55,6 +58,7 @@ class Writer:
         """From now on this process writes as this incarnation. The caller has dropped the work of any other."""
         if epoch != self.epoch:
             self.discard(abort=False)
+            self.owes = False
         self.epoch, self._process = epoch, process
 
     def ensure(self) -> None:
@@ -68,6 +72,7 @@ class Writer:
             else:
                 self._checkpointer = AtLeastOnce(producer, self._group, self.epoch, self._changelog, self._timeout)
             self._producer = producer
+            self.owes = False
         if self._counted:
             self._producer.counts.learn(self._counted)
             self._counted = frozenset()
@@ -120,10 +125,13 @@ class Writer:
     def discard(self, *, abort: bool) -> None:
         """Throws the producer away. What it has open is aborted, so that no reader waits for it, or left to whoever
         registers its id next."""
+        self.owes = self.owes and not abort
         if self._producer is not None:
             if abort and isinstance(self._producer, TransactionalProducer):
                 with suppress(TidemillError):
                     self._producer.abort(ABORT_SECONDS)
+            elif isinstance(self._producer, TransactionalProducer):
+                self.owes = self._producer.open
             self._producer.close()
             self._counted |= self._producer.counts.topics
         self._producer = self._checkpointer = None

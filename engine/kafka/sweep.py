@@ -52,7 +52,7 @@ async def tidy(wire: Wire, settings: MembershipSettings, state: State) -> None:
     """
     while settings.transactions:
         await asyncio.sleep(TIDY_SECONDS)
-        if state.leader and state.phase == "stable":
+        if state.leader:
             try:
                 await fence_the_gone(wire, settings, state)
             except Retryable:
