@@ -330,6 +330,16 @@ def coordinator(bootstrap: str, group: str) -> int:
     return _ask(bootstrap, lambda c: c.describe_consumer_groups([group])).coordinator.id
 
 
+def whole(bootstrap: str, brokers: int, timeout: float = 5.0) -> bool:
+    """Whether so many brokers are in the cluster and each partition has all its replicas in sync."""
+    try:
+        found = admin(bootstrap).list_topics(timeout=timeout)
+    except KafkaException:
+        return False
+    partitions = [one for topic in found.topics.values() for one in topic.partitions.values()]
+    return len(found.brokers) == brokers and all(len(one.isrs) == len(one.replicas) for one in partitions)
+
+
 def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
     """Ask until the answer is true, and return it.
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -36,7 +37,7 @@ LONGEST_ROUND = 300.0
 @click.option("--rate", default=500, show_default=True, help="Transfers a second.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the instances.")
 @click.option("--plan", is_flag=True, help="Only prints the schedule of the first round.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Where logs go; a temporary directory if not given.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Where logs stay, also when nothing was violated.")
 def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], plan: bool, keep: Path | None) -> None:
     """Inflicts faults on an application and its brokers, and proves that nothing was lost, doubled or made up."""
     seconds = parse_duration(duration) / 1000
@@ -58,9 +59,10 @@ def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], 
             results.append(watched(console, kafka, directory / f"round-{number:03d}", order))
             if results[-1].violations:
                 break
-            shutil.rmtree(directory / f"round-{number:03d}")
+            if keep is None:
+                shutil.rmtree(directory / f"round-{number:03d}")
         failed = bool(results[-1].violations)
-        if failed:
+        if failed or keep is not None:
             for node in kafka.nodes:
                 shutil.copy(node.log, directory / f"broker-{node.bootstrap.rpartition(':')[2]}.log")
     finally:
@@ -120,17 +122,25 @@ def report(console: Console, results: list[Result]) -> None:
     for kind, count in sorted(faults.items()):
         table.add_row(kind, str(count))
     table.add_row("all", str(faults.total()), style="bold")
+    left_out = sum(result.left_out.total() for result in results)
+    table.add_row("left out, as brokers had not recovered", str(left_out))
     console.print(table)
-    longest = [max(each) for each in zip(*(result.silences for result in results if result.silences), strict=True)]
     table = Table(title="Results", show_header=False)
     table.add_row("seeds", ", ".join(str(result.order.seed) for result in results))
     table.add_row("transfers written", f"{sum(result.records for result in results):,}")
     table.add_row("receipts read, committed", f"{sum(result.outputs for result in results):,}")
     table.add_row("tasks opened", f"{sum(result.openings for result in results):,}")
-    table.add_row("longest outage by partition", ", ".join(f"{seconds:.1f} s" for seconds in longest))
+    table.add_row("longest outage by partition", longest(result.silences for result in results))
+    table.add_row("of Kafka itself, which took no input", longest(result.kafka_silences for result in results))
     table.add_row("caught up after the last fault in", f"{max(result.caught_up for result in results):.1f} s")
     table.add_row("violations", str(sum(len(result.violations) for result in results)), style="bold")
     console.print(table)
+
+
+def longest(silences: Iterable[list[float]]) -> str:
+    """The longest of all rounds, by partition."""
+    found = [max(each) for each in zip(*(each for each in silences if each), strict=True)]
+    return ", ".join(f"{seconds:.1f} s" for seconds in found)
 
 
 if __name__ == "__main__":

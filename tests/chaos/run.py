@@ -49,6 +49,8 @@ class Result:
 
     order: Order
     faults: Counter[str] = field(default_factory=Counter[str])
+    left_out: Counter[str] = field(default_factory=Counter[str])
+    """Faults of brokers for which it was too early."""
     records: int = 0
     """Transfers written."""
     outputs: int = 0
@@ -56,6 +58,8 @@ class Result:
     openings: int = 0
     silences: list[float] = field(default_factory=list[float])
     """The longest time that each partition of the receipts brought nothing, in seconds."""
+    kafka_silences: list[float] = field(default_factory=list[float])
+    """The longest time that Kafka itself took nothing for each partition of the transfers, in seconds."""
     caught_up: float = 0.0
     """Seconds from the end of the input until all of it was committed."""
     violations: list[str] = field(default_factory=list[str])
@@ -105,6 +109,7 @@ def play(
             source.stop()
             stopped = time.monotonic()
             result.silences = watch.silences(begin, stopped)
+            result.kafka_silences = source.silences(PARTITIONS, begin, stopped)
             catch_up(arena)
             result.caught_up = time.monotonic() - stopped
             arena.stop()
@@ -118,7 +123,7 @@ def play(
         result.violations.append(str(violation) or repr(violation))
         arena.ask_what_they_do()
     finally:
-        result.faults, result.openings = arena.done, arena.openings()
+        result.faults, result.left_out, result.openings = arena.done, arena.left_out, arena.openings()
         result.records, result.outputs = transfers.made, watch.records
         arena.close()
     return result

@@ -26,10 +26,15 @@ def test_a_minute_of_violence(ways: Kafka, app_id: str, tmp_path: Path, capsys: 
         print(
             f"\nseed {seed}: {result.faults.total()} faults of {len(result.faults)} kinds, {result.records} transfers, "
             f"{result.openings} openings of a task, longest outages "
-            f"{', '.join(f'{seconds:.1f}' for seconds in result.silences)} s, caught up in {result.caught_up:.1f} s"
+            f"{seconds(result.silences)} (Kafka itself {seconds(result.kafka_silences)}), caught up in "
+            f"{result.caught_up:.1f} s"
         )
     assert result.violations == [], "\n".join(
         [f"make chaos SEED={seed} DURATION={SECONDS:.0f}s", *result.violations, *lines, last_words(tmp_path / "round")]
     )
     assert result.faults.total() >= 15
     assert result.records == result.outputs
+
+
+def seconds(silences: list[float]) -> str:
+    return f"{', '.join(f'{each:.1f}' for each in silences)} s"

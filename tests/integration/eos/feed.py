@@ -10,12 +10,15 @@ import random
 import struct
 import threading
 import time
+from itertools import pairwise
 from typing import Any, Protocol
 
 from confluent_kafka import Producer
 
 LATEST = 1 << 20
 """How many values one feed can tell apart."""
+RESOLUTION_SECONDS = 0.01
+"""Of the moments at which records were delivered."""
 
 
 def encode(value: int) -> bytes:
@@ -71,6 +74,8 @@ class Feed:
         self._inputs: Records = records or Inputs(seed, keys)
         self._rate = rate
         self._failed: list[str] = []
+        self._deliveries: dict[int, list[float]] = {}
+        """When Kafka took something, by partition."""
         self._stopping = threading.Event()
         self._producer = Producer(
             {
@@ -94,6 +99,15 @@ class Feed:
     def made(self) -> int:
         """Records written so far."""
         return self._inputs.made
+
+    def silences(self, partitions: int, begin: float, end: float) -> list[float]:
+        """The longest time for which Kafka took no record of each partition, between two moments of the monotonic
+        clock, in seconds. No application can be quicker than that."""
+        found: list[float] = []
+        for number in range(partitions):
+            within = [at for at in self._deliveries.get(number, []) if begin < at < end]
+            found.append(max(two - one for one, two in pairwise([begin, *within, end])))
+        return found
 
     def stop(self) -> None:
         """Ends the input; everything that was written is on the broker when this returns."""
@@ -121,6 +135,10 @@ class Feed:
             else:
                 return
 
-    def _delivered(self, error: Any, _message: Any) -> None:
+    def _delivered(self, error: Any, message: Any) -> None:
         if error is not None:
             self._failed.append(str(error))
+            return
+        deliveries, now = self._deliveries.setdefault(message.partition(), []), time.monotonic()
+        if not deliveries or now - deliveries[-1] > RESOLUTION_SECONDS:
+            deliveries.append(now)
