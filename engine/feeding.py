@@ -5,7 +5,8 @@ and what happens to them then, is decided in `recovery.py`.
 
 A store is complete when it has been fed up to where its changelog ended at a time that is known; that time is written
 into it. A copy, which is fed without an end, is measured against a new end now and then. One that was not complete for
-longer than deletions are kept, because its process stood still or Kafka was away, has its start decided again.
+longer than deletions are kept, because its process stood still or Kafka was away, has its start decided again. So has a
+restore that takes longer than that: what it read first may have been deleted since, and the deletion be gone.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ MEASURE_MS = 60_000
 """How often the ends are asked for that copies are measured against."""
 LEAST_KEPT_MS = 10 * MEASURE_MS
 """Copies are not given up sooner, however short deletions are kept: they are read as they are written."""
+LEAST_RESTORE_MS = 60_000
+"""Restores are not begun again sooner, however short deletions are kept: Kafka compacts twice before one is gone."""
 
 
 class StartAgain(Exception):
@@ -93,6 +96,7 @@ class Feeding:
                 topic_id = opening.topic_ids.get(topic, "")
                 decision = plan_restore(store, into.position(), begin, end, committed, now, lasting, topic_id)
                 start = self._begun(opening, store, into, begin, end, decision, now)
+                last = into.position().complete.get(store, now)
                 if topic_id != into.position().topic_ids.get(store, ""):
                     into.apply((), Position(topic_ids={store: topic_id}))
                 feed = Feed(
@@ -106,7 +110,7 @@ class Feeding:
                     follows=opening.standby,
                     writer=into.position().writers.get(store),
                     asked=now,
-                    complete=into.position().complete.get(store, now),
+                    complete=last if misses_records(start, end) else now,
                     kept=lasting,
                 )
                 opening.log_size += ends[key] - begins[key]
@@ -139,9 +143,14 @@ class Feeding:
             raise StartAgain(str(failure)) from failure
         now = self._clock.now()
         for (topic, number), feed in self._feeds.items():
-            late = feed.follows and outdated(feed.complete, now, max(feed.kept, LEAST_KEPT_MS))
-            if late:
+            late = outdated(feed.complete, now, max(feed.kept, LEAST_KEPT_MS if feed.follows else LEAST_RESTORE_MS))
+            if late and feed.follows:
                 raise StartAgain(f"the copy of task {feed.task}, topic {topic!r}, partition {number}: {late}")
+            if late and not feed.done:
+                raise StartAgain(
+                    f"the restore of task {feed.task}, topic {topic!r}, partition {number} takes too long: {late}. If it "
+                    "cannot be quicker, raise delete.retention.ms of the topic"
+                )
         moved: dict[TaskId, int] = {}
         for batch in polled.batches:
             feed = self._feeds.get((batch.topic, batch.partition))
@@ -244,7 +253,7 @@ class Feeding:
                 local = stores[store].position()
                 begun = local.changelogs.get(store)
                 missing = begun is not None and misses_records(begun, ends[topic, opening.task.partition])
-                if opening.standby or (missing and store in local.complete):
+                if opening.standby or begun is None or (missing and store in local.complete):
                     needed.add(topic)
         return self._topics.deletions_kept(sorted(needed)) if needed else {}
 

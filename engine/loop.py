@@ -8,7 +8,7 @@ tasks are ours comes from the membership, what to run next from the tasks' buffe
     Refused                  the same, in small cuts, until the record to blame is found: its step's policy decides
     Unsettled                drop all tasks without a commit, a new producer, recover; until then too
     Fenced, Lost (an event)  the same; the membership joins again by itself
-    StateCorrupt             the same, after that task's store was wiped
+    Corrupt                  the same, after the damaged store of that task was wiped
     Retryable                nothing has moved: try again, until `retry_timeout` has passed without success
     anything else            discard what is not committed and stop
 """
@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Mapping
 from ..operators.calls import Calls
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing
-from ..state.store import StateError, Store
+from ..state.store import Corrupt, StateError, Store
 from .clock import Clock
 from .config import Settings
-from .errors import Fenced, Refused, Retryable, StateCorrupt, StateUnusable, TidemillError, Unsettled
+from .errors import Fenced, Refused, Retryable, StateUnusable, TidemillError, Unsettled
 from .failpoints import hit
 from .flow import commit_due, turn_ends
 from .global_tables import GlobalTables
@@ -139,13 +139,22 @@ class Loop:
                 "%s; what was processed since the last commit is undone, for the next start to do again", failure
             )
             return False
+        except Corrupt as failure:
+            LOG.warning("%s; the next start restores what is missing there from the changelog", failure)
+            return False
         return True
 
     def run_once(self) -> None:
         """One turn. Raises Retryable when Kafka has been away for `retry_timeout`, whoever has noticed."""
         self._membership.reachable(self._settings.retry_timeout)
         self._alive()
-        self._guarded(self._turn)
+        try:
+            self._guarded(self._turn)
+        except Corrupt as failure:
+            if not failure.task:
+                raise
+            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+            self._recover_all(failure.task)
 
     def _alive(self) -> None:
         """The main thread makes progress, and this is how its tasks stand."""
@@ -214,9 +223,6 @@ class Loop:
             LOG.warning("%s; dropping what is not committed and recovering", failure)
             self._recover_all()
             self._setbacks.failed(failure)
-        except StateCorrupt as failure:
-            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
-            self._recover_all(failure.task)
         except Retryable as failure:
             self._patience.failed(failure)
 

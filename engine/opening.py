@@ -131,6 +131,21 @@ class Opening:
     total: int = 0
     log_size: int = 0
 
+    def ready(self) -> Ready:
+        """The task, once its stores are up to date."""
+        self.authorship.unsure = {feed.store: feed.unsure for feed in self.feeds if feed.unsure}
+        return Ready(
+            self.task,
+            self.stores,
+            self.offsets,
+            self.fresh,
+            self.stream_time,
+            self.restored,
+            self.seen,
+            self.topic_ids,
+            self.authorship,
+        )
+
 
 def close_all(stores: Mapping[str, Store]) -> None:
     """Closes all of them, whether that works or not; a failure is told.

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from ..state.store import StateError, Store
+from ..state.store import Corrupt, StateError, Store
 from .clock import Clock
 from .copies import ask_what_is_committed
 from .errors import Retryable, StateUnusable
@@ -187,6 +187,8 @@ class Recovery:
                 LOG.warning("%s; trying again", failure)
                 self._clock.sleep(PAUSE_MS)
                 self._wake.set()
+            except Corrupt as failure:
+                self._restore_damaged(failure)
         except StateError as failure:
             self._requests.answer(StateUnusable(str(failure)))
         except BaseException as failure:  # the main thread raises it
@@ -241,7 +243,7 @@ class Recovery:
             self._identify(coming.values())
             self._find_offsets(coming.values())
             self._take_up(coming.values(), generation)
-        except Retryable:
+        except (Retryable, Corrupt):
             for opening in coming.values():
                 self._set_aside(opening)
             self._asked.update(asked)
@@ -267,7 +269,7 @@ class Recovery:
             self._identify(copies)
             if self._at_least_once:
                 ask_what_is_committed(self._group, copies)
-        except Retryable:
+        except (Retryable, Corrupt):
             for opening in copies:
                 self._set_aside(opening)
             raise
@@ -281,7 +283,7 @@ class Recovery:
             opening.topic_ids = {topic: ids[topic] for topic in opening.part.topics if topic in ids}
 
     def _take_up(self, openings: Iterable[Opening], generation: int = -1) -> None:
-        """Opens the stores and begins to feed them. After a Retryable they are set aside."""
+        """Opens the stores and begins to feed them. After a Retryable or Corrupt they are set aside."""
         openings = list(openings)
         if not openings:
             return
@@ -292,7 +294,7 @@ class Recovery:
                 tell_of_other_topics(opening)
                 self._openings[opening.task] = opening
             self._feeding.add(openings, generation)
-        except Retryable:
+        except (Retryable, Corrupt):
             for opening in openings:
                 self._set_aside(opening)
             raise
@@ -359,15 +361,23 @@ class Recovery:
         self._clock.sleep(PAUSE_MS)
         self._wake.set()
 
+    def _restore_damaged(self, failure: Corrupt) -> None:
+        """Wipes the stores of the task in which damage was found, and takes all tasks up again."""
+        if not failure.task:
+            raise failure
+        LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+        self._start_again()
+        close_all(self._handed.pop(TaskId.parse(failure.task), {}))
+        self._stores.wipe(failure.task)
+
     def _finish_if_done(self, opening: Opening) -> None:
         if opening.standby or not all(feed.done for feed in opening.feeds):
             return
-        self._feeding.remove(opening.task)
-        del self._openings[opening.task]
-        opening.authorship.unsure = {feed.store: feed.unsure for feed in opening.feeds if feed.unsure}
         if opening.restored:
             for store in opening.stores.values():
                 store.flush(wait=False)
+        self._feeding.remove(opening.task)
+        del self._openings[opening.task]
         LOG.info(
             "task %s is ready: %d changelog records replayed of %d offsets",
             opening.task,
@@ -377,20 +387,7 @@ class Recovery:
         )
         with self._lock:
             self._progress.pop(opening.task, None)
-        self._requests.ready(
-            opening.request,
-            Ready(
-                opening.task,
-                opening.stores,
-                opening.offsets,
-                opening.fresh,
-                opening.stream_time,
-                opening.restored,
-                opening.seen,
-                opening.topic_ids,
-                opening.authorship,
-            ),
-        )
+        self._requests.ready(opening.request, opening.ready())
 
     def _report(self, opening: Opening) -> None:
         if opening.standby:

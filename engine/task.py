@@ -22,11 +22,10 @@ from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing, Record
 from ..operators.topology import Repartition, Rows
 from ..state.cache import StateCache
-from ..state.store import Corrupt, Position, Store
+from ..state.store import Position, Store
 from .authorship import Authorship
 from .buffer import Run
 from .counted import summed
-from .errors import StateCorrupt
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
@@ -177,10 +176,7 @@ class Task:
         if left_out:
             records = [one for one in records if (run.topic, run.partition, one.offset) not in left_out]
         outgoing: list[Outgoing] = [] if self.time.begun else self.tell(now)
-        try:
-            outgoing += self._run(run._replace(records=records), now)
-        except Corrupt as failure:
-            raise StateCorrupt(self._name, str(failure)) from failure
+        outgoing += self._run(run._replace(records=records), now)
         if records:
             newest = max([record.timestamp for record in records])
             if newest > self.stream_time:
@@ -213,14 +209,11 @@ class Task:
     def tick(self, now: int) -> list[Outgoing]:
         """Lets steps act on wall-clock time."""
         origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition, asked=True)
-        try:
-            outgoing = self._graph.tick(now, origin)
-            time = self.time.quiet(now, self._buffer.at_end)
-            if time is not None:
-                outgoing += self._graph.advance(time, -1, now, origin)
-            outgoing += self._told_at_last(now, origin) + self.tell(now)
-        except Corrupt as failure:
-            raise StateCorrupt(self._name, str(failure)) from failure
+        outgoing = self._graph.tick(now, origin)
+        time = self.time.quiet(now, self._buffer.at_end)
+        if time is not None:
+            outgoing += self._graph.advance(time, -1, now, origin)
+        outgoing += self._told_at_last(now, origin) + self.tell(now)
         self._wrote |= bool(outgoing)
         return outgoing
 
@@ -239,11 +232,8 @@ class Task:
 
     def collect(self, now: int, limit: int | None = None) -> list[Outgoing]:
         """Processes what has come of the calls that steps have made, at most `limit` answers of a step."""
-        try:
-            origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition, asked=True)
-            outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
-        except Corrupt as failure:
-            raise StateCorrupt(self._name, str(failure)) from failure
+        origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition, asked=True)
+        outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
         self._wrote |= bool(outgoing)
         return outgoing
 

@@ -78,6 +78,7 @@ class RocksStore:
         Raises `WrongOwner`, `NewerFormat`, `Corrupt`, `Unusable` or `InUse`.
         """
         self._path = path
+        self._task = task
         self._open = True
         self._scans: WeakSet[Iterator[Any]] = WeakSet()
         self._write_options = _without_log()
@@ -249,7 +250,7 @@ class RocksStore:
         about, stores, position = raw if raw is not None else (None, None, None)
         if about is None:
             if not empty:
-                raise Corrupt(f"{self._path} has entries and does not say whose they are")
+                raise Corrupt(f"{self._path} has entries and does not say whose they are", task)
             batch = WriteBatch(raw_mode=True)
             batch.put(ABOUT, msgspec.json.encode(About(FORMAT, app_id, task)))
             self._write(batch)
@@ -270,7 +271,7 @@ class RocksStore:
             prefixes = {name: number.to_bytes(len(META), "big") for name, number in numbers.items()}
             return prefixes, Position() if position is None else msgspec.json.decode(position, type=Position)
         except (msgspec.DecodeError, OverflowError) as error:
-            raise Corrupt(f"{self._path} does not say in a legible way what it holds: {error}") from error
+            raise Corrupt(f"{self._path} does not say in a legible way what it holds: {error}", task) from error
 
     def _fail(self, doing: str, error: Exception) -> NoReturn:
         """rocksdict raises plain exceptions with RocksDB's text; what to do about them is in the text alone."""
@@ -298,7 +299,7 @@ class RocksStore:
             ) from error
         # Of files that RocksDB itself has written none may be missing.
         if text.startswith(("Corruption", "Invalid argument", "IO error: No such file or directory")):
-            raise Corrupt(message) from error
+            raise Corrupt(message, self._task) from error
         raise Unusable(message, text) from error
 
 

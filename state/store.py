@@ -57,7 +57,12 @@ class NewerFormat(StateError):
 
 
 class Corrupt(StateError):
-    """The content contradicts itself: wipe it and restore."""
+    """The content contradicts itself. `task` is the one whose store it is: wipe that and restore it; "" when it is not a
+    store's content."""
+
+    def __init__(self, message: str, task: str = "") -> None:
+        super().__init__(message)
+        self.task = task
 
 
 class Unusable(StateError):

@@ -14,7 +14,7 @@ from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.membership import Former
 from tidemill.engine.plan import SubTopology
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import Change, Position, Store
+from tidemill.state.store import Change, Corrupt, Position, Store
 
 from .world import Crashed, World
 
@@ -33,6 +33,8 @@ class Files:
         self.journal: list[tuple[tuple[Change, ...] | str, Position]] = []
         self.open: DurableStore | None = None
         self.corrupt = False
+        self.damaged = False
+        """Damage that is found the next time that anything is read or written."""
 
     def flush(self, count: int) -> None:
         """The oldest `count` writes reach the disk."""
@@ -54,9 +56,10 @@ class Files:
 class DurableStore:
     """An open store of a task."""
 
-    def __init__(self, world: World, files: Files) -> None:
+    def __init__(self, world: World, files: Files, task: str) -> None:
         assert files.open is None, "a store is opened twice"
         files.open = self
+        self._task = task
         self._world = world
         self._files = files
         self._live = MemoryStore()
@@ -78,7 +81,8 @@ class DurableStore:
         self._files.journal.append((written, position))
 
     def position(self) -> Position:
-        return self._open()._live.position()
+        assert self._files.open is self, "a closed store is used"
+        return self._live.position()
 
     def clear(self, store: str) -> None:
         self._open()._live.clear(store)
@@ -107,6 +111,8 @@ class DurableStore:
 
     def _open(self) -> DurableStore:
         assert self._files.open is self, "a closed store is used"
+        if self._files.damaged:
+            raise Corrupt(f"the files of task {self._task} are damaged", self._task)
         return self
 
 
@@ -134,13 +140,15 @@ class Disk:
             files = self._files.setdefault(task, Files())
             if files.corrupt:
                 raise StateCorrupt(str(task), "its files were damaged in a crash")
-            stores["rocksdb"] = DurableStore(self._world, files)
+            stores["rocksdb"] = DurableStore(self._world, files, str(task))
         return stores
 
     def wipe(self, *tasks: TaskId | str) -> None:
         self._alive()
-        for task in tasks:
-            self._files[TaskId.parse(str(task))] = Files()
+        for task in map(str, tasks):
+            files = self._files.get(TaskId.parse(task))
+            assert files is None or files.open is None, "a store is wiped that is open"
+            self._files[TaskId.parse(task)] = Files()
 
     def remember(self, member_id: str, process: str) -> None:
         self._alive()
@@ -153,7 +161,16 @@ class Disk:
         self._alive()
         self._who = None
 
-    # As the one who crashes it sees it
+    # As those who do harm to it see it
+
+    def damage(self) -> str:
+        """Damages the files of a task that is open, if there is one; says of which."""
+        tasks = [task for task, files in self._files.items() if files.open is not None]
+        if not tasks:
+            return ""
+        task = self._world.random.choice(tasks)
+        self._files[task].damaged = True
+        return str(task)
 
     def crash(self) -> None:
         """Loses what a crash may lose."""
@@ -164,7 +181,7 @@ class Disk:
                 files.flush(chance.randint(0, len(files.journal)))
                 files.journal.clear()
                 files.open = None
-                files.corrupt = chance.random() < self._corrupts
+                files.corrupt = files.damaged or chance.random() < self._corrupts
 
     def next_process(self) -> None:
         """Another process takes it over; whatever the last one had open is closed."""

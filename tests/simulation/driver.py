@@ -191,6 +191,8 @@ class Schedule:
             world.later(chance.choice((50, 500, 2500)), lambda: self._reconnect(process.name))
         elif kind == "remove the living":
             self.remove(process.member)
+        elif kind == "damage":
+            world.note(process.name, "damaged", process.disk.damage())
         elif kind == "jump":
             process.clock.skew = chance.randint(-100_000, 100_000)
 

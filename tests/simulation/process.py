@@ -226,6 +226,7 @@ def simulated(world: World) -> Iterator[None]:
         (consumer, "Consumer", lambda options: current(world).new_consumer(options)),
         (topics, "AdminClient", lambda options: current(world).new_admin(options)),
         (programs, "labour", lambda: world.wait(None, world.random.randint(50, 150))),
+        (feeding, "LEAST_RESTORE_MS", 0),
         (producer, "bounded", lambda call, seconds, doing: call()),  # the simulated client always comes back
         *(
             (module, "hit", lambda name: world.pause(f"failpoint {name}"))

@@ -77,6 +77,7 @@ def gone_deletions(seed: int) -> Trouble:
         hot={**trouble.hot, "freeze": 0.0},
         network=replace(trouble.network, lose_request=0.0, lose_answer=0.0, late_request=0.0, longest=20),
         deletions_kept=chance.choice((300, 500, 1000)),
+        former="",
         turns=trouble.turns * 3,
         records=trouble.records * 3,
         membership={**trouble.membership, "policy": policy},
