@@ -39,10 +39,6 @@ MOST_HELD = 50_000
 """How many records of a changelog a copy keeps in memory while it waits for their commit. More are read again later."""
 MEASURE_MS = 60_000
 """How often the ends are asked for that copies are measured against."""
-LEAST_KEPT_MS = 10 * MEASURE_MS
-"""Copies are not given up sooner, however short deletions are kept: they are read as they are written."""
-LEAST_RESTORE_MS = 60_000
-"""Restores are not begun again sooner, however short deletions are kept: Kafka compacts twice before one is gone."""
 
 
 class StartAgain(Exception):
@@ -80,7 +76,7 @@ class Feeding:
         now = self._clock.now()
         begins = self._topics.begins(keys)
         ends = self._topics.ends(keys, committed=False)
-        kept = self._kept(openings, ends)
+        kept = self._kept(openings, begins, ends)
         feeds: dict[Key, Feed] = {}
         for opening in openings:
             committed = {} if opening.standby else committed_inputs(opening.offsets, opening.topic_ids)
@@ -143,13 +139,13 @@ class Feeding:
             raise StartAgain(str(failure)) from failure
         now = self._clock.now()
         for (topic, number), feed in self._feeds.items():
-            late = outdated(feed.complete, now, max(feed.kept, LEAST_KEPT_MS if feed.follows else LEAST_RESTORE_MS))
+            late = outdated(feed.complete, now, feed.patience)
             if late and feed.follows:
                 raise StartAgain(f"the copy of task {feed.task}, topic {topic!r}, partition {number}: {late}")
             if late and not feed.done:
                 raise StartAgain(
-                    f"the restore of task {feed.task}, topic {topic!r}, partition {number} takes too long: {late}. If it "
-                    "cannot be quicker, raise delete.retention.ms of the topic"
+                    f"the restore of task {feed.task}, topic {topic!r}, partition {number} takes too long: {late}. If "
+                    "it cannot be quicker, raise delete.retention.ms of the topic"
                 )
         moved: dict[TaskId, int] = {}
         for batch in polled.batches:
@@ -244,16 +240,19 @@ class Feeding:
             feed.target, feed.asked = end, now
             self._completed(feed)
 
-    def _kept(self, openings: Iterable[Opening], ends: Mapping[Key, int]) -> Mapping[str, int]:
+    def _kept(
+        self, openings: Iterable[Opening], begins: Mapping[Key, int], ends: Mapping[Key, int]
+    ) -> Mapping[str, int]:
         """How long the changelogs keep deletions, as far as that is needed."""
         needed: set[str] = set()
         for opening in openings:
             stores = stores_of(opening)
             for store, topic in opening.part.changelogs.items():
                 local = stores[store].position()
+                key = (topic, opening.task.partition)
                 begun = local.changelogs.get(store)
-                missing = begun is not None and misses_records(begun, ends[topic, opening.task.partition])
-                if opening.standby or begun is None or (missing and store in local.complete):
+                missing = misses_records(begins[key] if begun is None else begun, ends[key])
+                if opening.standby or (missing and (begun is None or store in local.complete)):
                     needed.add(topic)
         return self._topics.deletions_kept(sorted(needed)) if needed else {}
 

@@ -151,8 +151,6 @@ class Loop:
         try:
             self._guarded(self._turn)
         except Corrupt as failure:
-            if not failure.task:
-                raise
             LOG.warning("%s; wiping it and restoring it from its changelog", failure)
             self._recover_all(failure.task)
 

@@ -21,6 +21,11 @@ __all__ = ["Closed", "Feed", "Opening", "Progress", "Ready", "close_all"]
 LOG = logging.getLogger("tidemill.recovery")
 Key = tuple[str, int]
 
+LEAST_KEPT_MS = 600_000
+"""Copies are not given up sooner, however short deletions are kept: they are read as they are written."""
+LEAST_RESTORE_MS = 60_000
+"""Restores are not begun again sooner, however short deletions are kept: Kafka compacts twice before one is gone."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -106,6 +111,14 @@ class Feed:
     @property
     def done(self) -> bool:
         return self.position >= self.target and not self.follows
+
+    @property
+    def patience(self) -> int:
+        """How long after it was complete the store may go on, in ms. Where it is not known how long deletions are kept,
+        a restore goes by Kafka's default."""
+        if self.follows:
+            return max(self.kept, LEAST_KEPT_MS)
+        return max(self.kept or TOMBSTONES_KEPT_MS, LEAST_RESTORE_MS)
 
 
 @dataclass

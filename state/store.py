@@ -57,8 +57,8 @@ class NewerFormat(StateError):
 
 
 class Corrupt(StateError):
-    """The content contradicts itself. `task` is the one whose store it is: wipe that and restore it; "" when it is not a
-    store's content."""
+    """The content contradicts itself. `task` is the one whose store is to be wiped and restored, "" where it is not the
+    content of a store."""
 
     def __init__(self, message: str, task: str = "") -> None:
         super().__init__(message)

@@ -26,7 +26,6 @@ from tidemill.engine.plan import partition, plan
 from tidemill.engine.recovery import Recovery
 from tidemill.engine.stores import TaskStores
 from tidemill.operators.record import Batch
-from tidemill.state.rocks import RocksStore
 from tidemill.state.store import TOMBSTONES_KEPT_MS, Change, Position, StateError, Store, frame
 
 Key = tuple[str, int]
@@ -385,90 +384,3 @@ def test_what_nobody_expects_is_raised_in_the_loop(process: Process) -> None:
         process.recovery.finished()
     process.recovery.cancel([TASK])
     assert Closed(TASK) not in process.recovery.finished()
-
-
-def test_a_copy_that_nothing_was_written_to_is_not_decided_again(
-    process: Process, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One offset before the end, as each is after its own commit: the marker."""
-    process.kafka.end += 1
-    process.clock.advance(25 * HOUR)
-    process.begin()
-    process.follow(8)
-    assert "deciding again" not in caplog.text
-    assert content(process.opened()) == {b"a", b"b"}
-
-
-def test_a_restore_that_takes_longer_than_deletions_are_kept_begins_again(
-    process: Process, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It has read "a", which is deleted and forgotten before it comes so far."""
-    shutil.rmtree(process.path)
-    process.begin()
-    whole, poll = process.kafka.poll, process.recovery._feeding._reader.poll
-    process.kafka.put(b"c", b"1")
-
-    def part(limit: int, timeout: float) -> Polled:
-        rows, process.kafka.rows = process.kafka.rows, process.kafka.rows[:1]
-        found = whole(limit, timeout)
-        process.kafka.rows = rows
-        process.kafka.at = {key: 1 for key in process.kafka.at}
-        return Polled(found.batches, {})
-
-    process.recovery._feeding._reader.poll = part  # type: ignore[method-assign]
-    process.recovery.open([TASK])
-    process.recovery.standby([])
-    process.recovery._step()
-    assert not process.recovery.finished()
-    process.recovery._feeding._reader.poll = poll  # type: ignore[method-assign]
-    deleted_meanwhile(process, 25 * HOUR)
-    for _ in range(6):
-        process.recovery._step()
-    [ready] = process.recovery.finished()
-    assert isinstance(ready, Ready)
-    assert content(ready) == {b"b", b"c", b"d"}
-    assert "takes too long: it was last complete 25 hours ago" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("standby", "doing"), [(False, "apply"), (True, "apply"), (False, "flush"), (False, "clear"), (True, "clear")]
-)
-def test_damage_that_is_found_in_a_replay_costs_the_stores_of_that_task(
-    process: Process, standby: bool, doing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    process.begin()
-    process.kafka.put(b"c", b"1")
-    if doing == "clear":
-        process.kafka.put(b"d", b"1")
-        process.kafka.begin = 3
-        process.kafka.rows = process.kafka.rows[3:]
-    left = {b"d"} if doing == "clear" else {b"a", b"b", b"c"}
-    real, met = getattr(RocksStore, doing), list[RocksStore]()
-
-    def damaged(self: RocksStore, *args: Any, **named: Any) -> None:
-        if not met:
-            met.append(self)
-            self._fail("written", Exception("Corruption: block checksum mismatch"))
-        real(self, *args, **named)
-
-    monkeypatch.setattr(RocksStore, doing, damaged)
-    if standby:
-        process.follow(8)
-    assert content(process.opened(8)) == left
-    assert met
-    assert "block checksum mismatch; wiping it and restoring it from its changelog" in caplog.text
-    process.end()
-    process.begin()
-    assert content(process.opened()) == left
-
-
-def test_a_full_disk_ends_the_process(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    process.begin()
-    process.kafka.put(b"c", b"1")
-
-    def full(self: RocksStore, *_: Any, **__: Any) -> None:
-        self._fail("written", Exception("IO error: No space left on device: While appending to file"))
-
-    monkeypatch.setattr(RocksStore, "apply", full)
-    with pytest.raises(StateUnusable, match="the disk is full"):
-        process.opened()

@@ -102,7 +102,7 @@ class DurableStore:
         self._world.later(self._world.random.randint(0, FLUSH_MS), reach)
 
     def size(self) -> int:
-        return self._open()._live.size()
+        return self._live.size()
 
     def close(self) -> None:
         if self._files.open is self:

@@ -177,6 +177,8 @@ class Schedule:
             for name in self.plan.parts[chance.randrange(len(self.plan.parts))].changelogs.values():
                 log = chance.choice(broker.topics[name])
                 log.compact(chance.randint(0, max(0, log.end - 1)), world.now - broker.deletions_kept)
+                if chance.random() < self.trouble.behead:
+                    log.behead()
         elif process is None or not process.alive:
             return
         elif kind == "kill":

@@ -123,6 +123,10 @@ class Partition:
             self.begin = min(offset, self.end)
             del self.entries[: bisect_left(self.entries, (self.begin,))]
 
+    def behead(self) -> None:
+        """Moves the beginning to the first record that is left; nothing but what was compacted away is before it."""
+        self.delete_before(self.entries[0].offset if self.entries else self.stable)
+
     def compact(self, below: int, forgotten: int = -1) -> None:
         """Keeps the newest committed record of each key below an offset, and everything from there on; of deletions
         those that were written after the time `forgotten`."""

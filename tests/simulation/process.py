@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tidemill.engine import checkpoint, feeding, loop
+from tidemill.engine import checkpoint, feeding, loop, opening
 from tidemill.engine.calls import EventLoopCalls
 from tidemill.engine.config import Settings
 from tidemill.engine.ids import TaskId
@@ -226,7 +226,7 @@ def simulated(world: World) -> Iterator[None]:
         (consumer, "Consumer", lambda options: current(world).new_consumer(options)),
         (topics, "AdminClient", lambda options: current(world).new_admin(options)),
         (programs, "labour", lambda: world.wait(None, world.random.randint(50, 150))),
-        (feeding, "LEAST_RESTORE_MS", 0),
+        (opening, "LEAST_RESTORE_MS", 0),
         (producer, "bounded", lambda call, seconds, doing: call()),  # the simulated client always comes back
         *(
             (module, "hit", lambda name: world.pause(f"failpoint {name}"))

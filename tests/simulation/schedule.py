@@ -50,6 +50,8 @@ class Trouble:
     membership: dict[str, Any]
     static: bool = False
     """Whether processes have an instance id, one for each directory."""
+    behead: float = 0.0
+    """The chance that a changelog that was compacted begins with its first record from then on."""
     former: str = ""
     """The program that some processes run while trouble lasts, an earlier version; "" for none."""
 
@@ -77,7 +79,6 @@ def gone_deletions(seed: int) -> Trouble:
         hot={**trouble.hot, "freeze": 0.0},
         network=replace(trouble.network, lose_request=0.0, lose_answer=0.0, late_request=0.0, longest=20),
         deletions_kept=chance.choice((300, 500, 1000)),
-        former="",
         turns=trouble.turns * 3,
         records=trouble.records * 3,
         membership={**trouble.membership, "policy": policy},
@@ -86,6 +87,19 @@ def gone_deletions(seed: int) -> Trouble:
 
 def mixed(seed: int) -> Trouble:
     """All kinds of trouble, each with some likelihood."""
+    trouble = common(seed)
+    chance = random.Random(f"disks and caches {seed}")
+    some = chance.random
+    return replace(
+        trouble,
+        behead=chance.choice((0.0, 0.5)),
+        chances=trouble.chances | {"damage": some() * 0.01 if some() < 0.15 else 0.0},
+        settings=trouble.settings | {"cache_bytes": chance.choice((0, 300, 1000, 64 << 20))},
+    )
+
+
+def common(seed: int) -> Trouble:
+    """The kinds that are most likely to lead to others."""
     chance = random.Random(seed)
     some = chance.random
 
