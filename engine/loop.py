@@ -42,6 +42,7 @@ from .plan import Plan
 from .recovery import Recovery
 from .reports import Reports
 from .serve.stats import Stats
+from .started import started
 from .task import Task
 from .watch import Seen, Watch
 from .work import Work
@@ -151,8 +152,7 @@ class Loop:
         try:
             self._guarded(self._turn)
         except Corrupt as failure:
-            LOG.warning("%s; wiping it and restoring it from its changelog", failure)
-            self._recover_all(failure.task)
+            self._damaged(failure)
 
     def _alive(self) -> None:
         """The main thread makes progress, and this is how its tasks stand."""
@@ -299,10 +299,14 @@ class Loop:
         self._drop(self._tasks)
         self._writer.discard(abort=True)  # whoever has our tasks now may not know that there is something to fence
 
+    def _damaged(self, failure: Corrupt) -> None:
+        LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+        self._recover_all(failure.task)
+
     def _recover_all(self, *corrupt: str) -> None:
         """Drops every task and opens it again from what is committed; a new producer settles what is open."""
-        again = set(self._tasks)
-        self._drop(again)
+        again = {*self._tasks, *map(TaskId.parse, corrupt)}
+        self._drop(self._tasks)
         self._identity.wipe(*corrupt)
         self._writer.discard(abort=False)
         if again:
@@ -312,20 +316,12 @@ class Loop:
         """A recovered task begins to run."""
         self._wanted.discard(ready.task)
         self._stats.ready(ready.restored)
-        task = Task(
-            ready.task,
-            self._plan.part(ready.task),
-            ready.stores,
-            ready.offsets,
-            self._policy,
-            ready.stream_time,
-            fresh=ready.fresh,
-            calls=self._calls,
-            seen=ready.seen,
-            global_tables=self._tables.rows,
-            topic_ids=ready.topic_ids,
-            authorship=ready.authorship,
-        )
+        try:
+            task = started(ready, self._plan.part(ready.task), self._policy, self._calls, self._tables.rows)
+        except Corrupt as failure:
+            ready.close()
+            self._damaged(failure)
+            return
         self._tasks[ready.task] = task
         self._intake.begin(task)
 

@@ -183,6 +183,11 @@ class Disk:
                 files.open = None
                 files.corrupt = files.damaged or chance.random() < self._corrupts
 
+    def heal(self) -> None:
+        """What is damaged and was not found to be so is well again."""
+        for files in self._files.values():
+            files.damaged = False
+
     def next_process(self) -> None:
         """Another process takes it over; whatever the last one had open is closed."""
         self.dead = False

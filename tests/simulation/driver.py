@@ -6,6 +6,7 @@ knows how the engine does its work.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from tidemill.engine.errors import Retryable, Unsettled
 from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.opening import Ready
 from tidemill.operators.policy import ErrorPolicy
+from tidemill.state.store import Corrupt
 
 from .broker import Broker
 from .check import Check
@@ -282,7 +284,8 @@ class Schedule:
         if process.member in self.broker.group.members:  # else it is not the owner any more, and has yet to hear of it
             self.problems += self._read_elsewhere(process, ready)
             if process.plan is self.plan:
-                self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
+                with contextlib.suppress(Corrupt):  # the process has yet to find it
+                    self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
 
     def _read_elsewhere(self, process: Process, ready: Ready) -> list[str]:
         """Partitions of a task that another member's task reads."""
@@ -304,6 +307,8 @@ class Schedule:
         world = self.world
         world.note("healing")
         self.broker.network = self.broker.network.healed()
+        for disk in self.disks:
+            disk.heal()
         self.broker.cut_off.clear()
         self.broker.reconnect()
         for process in self.processes:
