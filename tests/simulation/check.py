@@ -13,15 +13,18 @@ import tidemill as tm
 from tidemill.engine.ids import TaskId
 from tidemill.engine.opening import Ready
 from tidemill.engine.plan import Plan, SubTopology
+from tidemill.operators.serde_keys import windowed_key
 from tidemill.state.store import Store, unframe
 
 from .broker import Broker
 from .log import Entry
-from .programs import Program, Step, decoded, refused_echo, refused_state
+from .programs import GAP, SEEN, Program, Step, decoded, refused_echo, refused_state
+from .tables import STRANGER
 
 __all__ = ["Check"]
 
 Key = tuple[str, int]
+SESSION_KEY = windowed_key(tm.utf8, tm.session(gap=f"{GAP}ms"))
 Lists = dict[str, list[int]]
 
 
@@ -32,6 +35,20 @@ def writer_in(entry: Entry) -> tuple[int, int] | None:
             since, generation = json.loads(raw[1:])
             return since, generation
     return None
+
+
+def add_to_session(lists: Lists, gap: int, entry: Entry) -> None:
+    """Adds a record to the session that it belongs to, which it may make of several."""
+    name, one = tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")
+    start = end = entry.timestamp
+    ones = [one]
+    for other in list(lists):
+        key, first, last = other.removeprefix("Windowed(key='").replace("'", "").replace(")", "").split(", ")
+        began, ended = int(first.removeprefix("start=")), int(last.removeprefix("end="))
+        if key == name and began - gap <= entry.timestamp <= ended + gap:
+            start, end = min(start, began), max(end, ended)
+            ones += lists.pop(other)
+    lists[str(tm.Windowed(name, start, end))] = sorted(ones)
 
 
 class Check:
@@ -81,7 +98,7 @@ class Check:
 
         A program that counts by the wall clock always has something open.
         """
-        busy = self._broker.transactions.open() or self._broker.group.pending
+        busy = [one for one in self._broker.transactions.open() if one.name != STRANGER] or self._broker.group.pending
         return not (busy and not self._program.beats) and self.offsets_reached()
 
     def offsets_reached(self) -> bool:
@@ -99,7 +116,7 @@ class Check:
         self.remember()
         found: list[str] = []
         for step in self._program.steps:
-            found += self._outputs(step)
+            found += self._sessions(step) if step.gap else self._outputs(step)
         found += self._beats()
         found += self._echoes()
         for task in self._plan.tasks():
@@ -115,6 +132,43 @@ class Check:
             else:
                 found.append(f"nobody runs {task}")
         return found
+
+    def rated(self, written: set[tuple[str, int | None]]) -> list[str]:
+        """What is wrong with what was looked up in a global table that had these rows."""
+        topic = self._program.rated
+        found: list[tuple[str, int, int | None]] = []
+        for number in range(len(self._broker.topics[topic])):
+            entries = self._committed((topic, number))
+            found += [(tm.utf8.decode(entry.key or b""), *decoded(entry.value or b"")) for entry in entries]
+        ones = [one for _, one, _ in found]
+        wanted = [tm.int64.decode(entry.value or b"") for key in self._keys(SEEN) for entry in self.history[key]]
+        if sorted(ones) != sorted(wanted) if self._exactly_once else set(ones) != set(wanted):
+            return [f"{topic}: {sorted(ones)} was written of {sorted(wanted)}"]
+        return [
+            f"{topic}: {one} found {rate} under {key}, which was never there"
+            for key, one, rate in found
+            if rate is not None and (key, rate) not in written
+        ]
+
+    def _sessions(self, step: Step) -> Iterator[str]:
+        """The table that the outputs of a step with sessions amount to."""
+        if not (step.gap and self._exactly_once):
+            return
+        rows: Lists = {}
+        for number in range(len(self._broker.topics[step.writes])):
+            for entry in self._committed((step.writes, number)):
+                key = str(SESSION_KEY.decode(entry.key or b""))
+                if entry.value is None:
+                    rows.pop(key, None)
+                else:
+                    rows[key] = sorted(decoded(entry.value))
+        wanted = {
+            name: sorted(ones)
+            for number in range(len(self._broker.topics[step.reads[0]]))
+            for name, ones in self._fold(step, number, {(step.reads[0], number): 1 << 60}).items()
+        }
+        if rows != wanted:
+            yield f"{step.writes}: {rows} was written, not {wanted}"
 
     def _outputs(self, step: Step) -> Iterator[str]:
         inputs: dict[str, list[int]] = {}
@@ -196,7 +250,9 @@ class Check:
             for entry in self.history.get((topic, number), ()):
                 if not self._counts(tm.int64.decode(entry.value or b"")):
                     continue
-                if entry.offset < offsets.get((topic, number), 0):
+                if entry.offset < offsets.get((topic, number), 0) and step.gap:
+                    add_to_session(lists, step.gap, entry)
+                elif entry.offset < offsets.get((topic, number), 0):
                     rows = lists.setdefault(
                         step.key(tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")), []
                     )
@@ -210,7 +266,7 @@ class Check:
             have, want = found.get(key, []), expected.get(key, [])
             if not self._exactly_once:
                 fine = set(want) <= set(have) if self._compacted else set(want) == set(have)
-            elif len(step.reads) > 1:
+            elif len(step.reads) > 1 or step.gap:
                 fine = sorted(have) == sorted(want)
             else:
                 fine = have == want

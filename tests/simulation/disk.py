@@ -124,6 +124,7 @@ class Disk:
         self._world = world
         self._corrupts = corrupts
         self._files: dict[TaskId, Files] = {}
+        self._tables: dict[str, Files] = {}
         self._who: Former | None = None
         self.dead = False
         """True from the crash of its process until the next one has it."""
@@ -142,6 +143,14 @@ class Disk:
                 raise StateCorrupt(str(task), "its files were damaged in a crash")
             stores["rocksdb"] = DurableStore(self._world, files, str(task))
         return stores
+
+    def open_table(self, name: str) -> Store:
+        """The store of a global table."""
+        self._alive()
+        files = self._tables.setdefault(name, Files())
+        if files.corrupt:
+            files = self._tables[name] = Files()
+        return DurableStore(self._world, files, name)
 
     def wipe(self, *tasks: TaskId | str) -> None:
         self._alive()
@@ -176,7 +185,7 @@ class Disk:
         """Loses what a crash may lose."""
         self.dead = True
         chance = self._world.random
-        for files in self._files.values():
+        for files in (*self._files.values(), *self._tables.values()):
             if files.open is not None:
                 files.flush(chance.randint(0, len(files.journal)))
                 files.journal.clear()

@@ -23,8 +23,9 @@ from .broker import Broker
 from .check import Check
 from .disk import Disk
 from .process import Process, simulated
-from .programs import APP, FORMERS, PROGRAMS, encoded, planned
+from .programs import APP, FORMERS, GAP, PROGRAMS, SESSIONS, encoded, planned
 from .schedule import HOT, Trouble, drawn
+from .tables import Rates
 from .world import EPOCH, Owner, Stuck, World
 
 __all__ = ["Run", "Schedule", "Violation", "run"]
@@ -78,6 +79,7 @@ class Schedule:
         for topic in {one.name: one for plan in self.plans for one in plan.internal}.values():
             self.broker.create(topic.name, topic.partitions)
         self.broker.deletions_kept = trouble.deletions_kept
+        self.rates = Rates(self.world, self.broker, trouble.partitions) if self.program.rated else None
         self.check = Check(
             self.broker,
             self.program,
@@ -175,6 +177,8 @@ class Schedule:
             world.later(chance.randint(0, 300), self._arrived)
         elif kind == "expire":
             world.note("expired", *broker.transactions.expire(0))
+        elif kind == "compact" and self.rates is not None and chance.random() < 0.7:
+            self.rates.compact()
         elif kind == "compact":
             for name in self.plan.parts[chance.randrange(len(self.plan.parts))].changelogs.values():
                 log = chance.choice(broker.topics[name])
@@ -265,11 +269,15 @@ class Schedule:
 
     def feed(self) -> None:
         """One more input record."""
+        if self.rates is not None and self.chance.random() < 0.6:
+            self.rates.change(self.trouble.keys)
+            return
         self.written += 1
         topic = self.chance.choice(self.program.inputs)
         key = f"k{self.chance.randrange(self.trouble.keys)}".encode()
         partition = (topic, murmur2_partition(key, self.trouble.partitions))
-        self.broker.produce(None, partition, [(key, encoded(self.written), EPOCH + self.world.now, None)])
+        late = self.chance.randint(0, 4 * GAP) if self.trouble.program == SESSIONS else 0
+        self.broker.produce(None, partition, [(key, encoded(self.written), EPOCH + self.world.now - late, None)])
 
     def _look_after(self) -> None:
         """Takes processes away that have ended, as their supervisor would."""
@@ -320,6 +328,9 @@ class Schedule:
                 process.stop()
         began = world.now
         self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
+        if self.rates is not None:
+            self._until(lambda: not self._wrong_tables(), "global tables are what their topic says")
+            self.problems += self._wrong_tables()
         self.healed = world.now - began
         if self.trouble.static and not self.problems:
             self._quiet()
@@ -327,9 +338,15 @@ class Schedule:
             return
         stores = {id_: task.stores for one in self.processes for id_, task in one.tasks.items()}
         self.problems += self.check.results(stores)
+        if self.rates is not None:
+            self.problems += self.check.rated(self.rates.written())
         for process in self.processes:
             process.stop()
         self._until(lambda: not self.processes, "all processes stop", keep=False)
+
+    def _wrong_tables(self) -> list[str]:
+        assert self.rates is not None
+        return self.rates.wrong(process.tables for process in self.processes)
 
     def _quiet(self) -> None:
         """Nothing happens for a while: nobody may lose its membership, nor its place to another process."""

@@ -14,6 +14,8 @@ from typing import Any
 from tidemill.engine import checkpoint, feeding, loop, opening
 from tidemill.engine.calls import EventLoopCalls
 from tidemill.engine.config import Settings
+from tidemill.engine.global_rows import GlobalRows
+from tidemill.engine.global_tables import GlobalTables, wait_until_ready
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka import consumer, producer, topics
 from tidemill.engine.kafka.consumer import InputConsumer
@@ -42,6 +44,7 @@ from .world import Crashed, Fiber, ProcessClock, World
 __all__ = ["Process", "simulated"]
 
 
+TABLE_MEMORY = 1_000
 JOIN_MS = 3_000
 """How long the end of the recovery's thread is waited for."""
 
@@ -98,15 +101,33 @@ class Process:
         )
         self.membership = clients.membership
         self.watch = Watch(partition(plan.topology), plan, clients.topics, settings, self.clock)
+        rows = [
+            GlobalRows(node, disk.open_table(node.name), policy, TABLE_MEMORY) for node in plan.topology.global_tables
+        ]
+        reader = ChangelogReader(restore_options(settings, 1))
+        interval = settings.metadata_interval
+        self.tables = GlobalTables(rows, clients.topics, reader, self.clock, interval, settings.topic_timeout)
+        self._stats = Stats()
         self.recovery, self.loop = assemble(
-            plan, settings, clients, disk, self.clock, Stats(), policy, EventLoopCalls(), self.watch
+            plan,
+            settings,
+            clients,
+            disk,
+            self.clock,
+            self._stats,
+            policy,
+            EventLoopCalls(),
+            self.watch,
+            self.tables,
         )
         Process.starting = None
         self._watch(self.recovery)
+        self._reading = [Fiber(world, self, "tables", self.tables.run)] if rows else []
         self._fibers = [
             Fiber(world, self, "loop", self._run),
             Fiber(world, self, "recovery", self._recover),
             Fiber(world, self, "watch", self._look),
+            *self._reading,
         ]
         for fiber in self._fibers:
             world.add(self, fiber)
@@ -176,9 +197,13 @@ class Process:
     def _run(self) -> None:
         try:
             try:
-                self.membership.start()
-                self.loop.run(lambda: self.stopping)
+                if wait_until_ready(self.tables, self.clock, lambda: self.stopping, self._stats):
+                    self.membership.start()
+                    self.loop.run(lambda: self.stopping)
             finally:
+                for fiber in self._reading:
+                    fiber.kill()
+                self.tables.close()
                 self.recovery.close()
                 self._world.wait(lambda: self._fibers[1].done, JOIN_MS)
                 self.watch.close()

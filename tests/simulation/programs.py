@@ -14,9 +14,11 @@ from typing import Any, Final
 import tidemill as tm
 from tidemill.engine.plan import Plan, partition, plan
 
-__all__ = ["APP", "FORMERS", "PROGRAMS", "Program", "planned"]
+__all__ = ["APP", "FORMERS", "LOOKING_UP", "PROGRAMS", "SESSIONS", "Program", "planned"]
 
 APP: Final = "sim"
+SESSIONS: Final = "sessions"
+LOOKING_UP: Final = "looking up"
 Ids = list[int]
 
 
@@ -30,6 +32,8 @@ class Step:
     key: Callable[[str, int], str]
     most: int = 0
     """How long a list gets before it is deleted; 0 when it never is."""
+    gap: int = 0
+    """Between two sessions, where it has a list for each session of a key; 0 where it has one for each key."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,13 @@ class Program:
     """The topic of a step that writes each input record again, if there is one. Then Kafka refuses what `refused_echo`
     and `refused_state` say, and the policy is to skip."""
 
+    rated: str = ""
+    """The topic of a step that looks each input record up in a global table, if there is one."""
+
     @property
     def topics(self) -> tuple[str, ...]:
         """All that it reads and writes, without those that it makes for itself."""
-        return (*self.inputs, *(step.writes for step in self.steps), *filter(None, (self.beats, self.echo)))
+        return (*self.inputs, *(step.writes for step in self.steps), *filter(None, (self.beats, self.echo, self.rated)))
 
 
 def seen_again(so_far: Ids, one: int) -> Ids:
@@ -171,6 +178,24 @@ def refusing(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
     source.to("echo", key=tm.utf8, value=tm.int64)
 
 
+GAP = 30
+"""Between two sessions of a key, in ms."""
+
+
+def sessions(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    windows = stream(app, "in").group_by_key().window(tm.session(gap=f"{GAP}ms", grace="1d"))
+    made = windows.aggregate(list[int], add, merge=lambda one, other: sorted({*one, *other}), value=tm.json)
+    made.named("seen").to("out")
+
+
+def looking_up(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
+    source = stream(app, "in")
+    source.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
+    rates = app.global_table("rates", key=tm.utf8, value=tm.int64, name="rates")
+    both = source.join(rates, lambda one, rate: [one, rate], how="left")
+    both.to("rated", key=tm.utf8, value=tm.json)
+
+
 FULL: Final = 2
 SEEN = Step(("in",), "seen", "out", same)
 PROGRAMS: Final = {
@@ -187,6 +212,8 @@ PROGRAMS: Final = {
         ),
         Program("forgetting", ("in",), (Step(("in",), "kept", "out", same, FULL),), forgetting),
         Program("ticking", ("in",), (SEEN,), ticking, beats="beats"),
+        Program(SESSIONS, ("in",), (Step(("in",), "seen", "out", same, gap=GAP),), sessions),
+        Program(LOOKING_UP, ("in",), (SEEN,), looking_up, rated="rated"),
         Program("refusing", ("in",), (SEEN,), refusing, echo="echo"),
         Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),
     )
@@ -208,7 +235,8 @@ def planned(name: str, partitions: int, guarantee: str) -> Plan:
     app = tm.App(APP)
     program.build(app, seen_again if guarantee == "exactly_once" else seen)
     topology = app.topology()
-    counts = dict.fromkeys([*program.inputs, *(step.writes for step in program.steps)], partitions)
+    tables = ["rates"] if program.rated else []
+    counts = dict.fromkeys([*program.inputs, *tables, *(step.writes for step in program.steps)], partitions)
     return plan(partition(topology), APP, counts, {})
 
 

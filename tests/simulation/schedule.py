@@ -13,7 +13,7 @@ from typing import Any
 from tidemill.engine.assignment import Policy
 
 from .broker import Network
-from .programs import FORMERS, PROGRAMS
+from .programs import FORMERS, LOOKING_UP, PROGRAMS, SESSIONS
 
 __all__ = ["Trouble", "drawn", "gone_deletions"]
 
@@ -58,7 +58,21 @@ class Trouble:
 
 def drawn(seed: int) -> Trouble:
     """The ingredients for a seed."""
-    return gone_deletions(seed) if seed % 8 == 7 else mixed(seed)
+    if seed % 8 == 7:
+        return gone_deletions(seed)
+    if seed % 16 == 4:
+        return replace(mixed(seed), program=SESSIONS, former="")
+    if seed % 16 == 12:
+        return changing_tables(seed)
+    return mixed(seed)
+
+
+def changing_tables(seed: int) -> Trouble:
+    """A global table that changes; half of the schedules forget its deletions soon."""
+    trouble = gone_deletions(seed) if seed % 32 == 12 else mixed(seed)
+    chances = trouble.chances | {"compact": 0.05}
+    settings = trouble.settings | {"metadata_interval": 100}
+    return replace(trouble, program=LOOKING_UP, former="", chances=chances, settings=settings)
 
 
 def gone_deletions(seed: int) -> Trouble:
@@ -106,7 +120,7 @@ def common(seed: int) -> Trouble:
     def maybe(likely: float, most: float) -> float:
         return some() * most if some() < likely else 0.0
 
-    program = chance.choice(sorted(PROGRAMS.keys() - {FORGETTING}))
+    program = chance.choice(sorted(PROGRAMS.keys() - {FORGETTING, SESSIONS, LOOKING_UP}))
     processes = chance.choice((1, 2, 2, 2, 3))
     commit_interval = chance.choice((10, 20, 40, 80))
     return Trouble(
