@@ -116,10 +116,11 @@ class Settings:
         "alone fill half of it, a commit is made early.",
     )
     max_batch: int = declare(
-        10_000,
+        2_000,
         FLOW,
         kinds.integer(1, 1_000_000),
-        "Most records taken from Kafka at a time.",
+        "Maximum number of records taken from Kafka, and processed, at a time. A batch that stays in the processor's "
+        "cache is quicker than a longer one.",
     )
     max_buffer_bytes: int = declare(
         64 << 20,

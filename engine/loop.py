@@ -27,6 +27,7 @@ from .config import Settings
 from .errors import Fenced, Refused, Retryable, StateUnusable, TidemillError, Unsettled
 from .failpoints import hit
 from .flow import commit_due, turn_ends
+from .garbage import Collecting
 from .global_tables import GlobalTables
 from .housekeeping import Flushing, Purging
 from .ids import TaskId
@@ -87,6 +88,7 @@ class Loop:
         self._identity = identity
         self._purging = Purging(purge, clock, settings.purge_interval)
         self._flushing = Flushing(clock)
+        self._collecting = Collecting(clock)
         self._clock = clock
         self._stats = stats
         self._policy = policy
@@ -417,6 +419,7 @@ class Loop:
             self._stats.committed(self._clock.monotonic() - began, sealed)
         self._last_commit = self._clock.monotonic()
         self._flushing.turn(self._tasks.values())
+        self._collecting.turn()
 
     def _roll_back(self, failure: TidemillError) -> None:
         """Back to the last commit, with the same tasks where that is possible."""

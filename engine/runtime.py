@@ -25,6 +25,7 @@ from .claim import claimed
 from .clock import Clock
 from .config import Settings
 from .connect import prepare
+from .garbage import collected_rarely
 from .global_rows import GlobalRows
 from .global_tables import GlobalTables, wait_until_ready
 from .ids import transactional_id
@@ -114,6 +115,7 @@ def run(
         recovery, loop = assemble(plan, settings, clients, stores, clock, stats, policy, calls, watch, tables)
         closing.callback(recovery.close)
         closing.callback(watch.close)
+        closing.enter_context(collected_rarely())
         membership.start()
         recovery.start()
         watch.start()

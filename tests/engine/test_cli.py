@@ -182,7 +182,7 @@ def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
     app = tmp_path / "long.py"
     app.write_text(
         "import tidemill as tm\napp = tm.App('long')\n"
-        "for n in range(3_000):\n    app.stream(f'in-{n}', key=tm.utf8, value=tm.utf8).to(f'out-{n}')\n"
+        "for n in range(1_000):\n    app.stream(f'in-{n}', key=tm.utf8, value=tm.utf8).to(f'out-{n}')\n"
     )
     command = f"{sys.executable} -m tidemill topology long.py | head -1; exit ${{PIPESTATUS[0]}}"
     found = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -263,6 +263,7 @@ def test_every_setting_can_be_given_in_every_source() -> None:
         "commit_hold": "1s",
         "commit_interval": "1s",
         "standbys": "1",
+        "misplaced_keys": "warn",
         "near_leaders": "true",
         "acceptable_lag": "5",
         "warming_bytes": "1GiB",

@@ -83,6 +83,7 @@ def test_a_worker_that_does_not_stop_is_killed(run: Run) -> None:
 def test_more_workers_than_tasks_are_refused(run: Run) -> None:
     running = run("runs")
     running.both()
+    wait_for(lambda: ask(running.settings, Request()).settled)
     result = command(running, "--workers", "8")
     assert isinstance(result.exception, ConfigError)
     assert "8 workers would be more than can have work: it has 6 tasks, and this machine gives it 4 proces" in str(
