@@ -132,6 +132,11 @@ def report(console: Console, results: list[Result]) -> None:
     table.add_row("tasks opened", f"{sum(result.openings for result in results):,}")
     table.add_row("longest outage by partition", longest(result.silences for result in results))
     table.add_row("of Kafka itself, which took no input", longest(result.kafka_silences for result in results))
+    starts = [seconds for result in results for seconds in result.starts]
+    never = sum(result.never for result in results)
+    table.add_row("slowest start of an instance", f"{max(starts, default=0):.1f} s; {never} never took part")
+    recoveries = [seconds for result in results for seconds in result.recoveries]
+    table.add_row("slowest recovery of the brokers", f"{max(recoveries, default=0):.1f} s")
     table.add_row("caught up after the last fault in", f"{max(result.caught_up for result in results):.1f} s")
     table.add_row("violations", str(sum(len(result.violations) for result in results)), style="bold")
     console.print(table)

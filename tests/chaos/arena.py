@@ -11,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ APP = Path(__file__).with_name("app.py")
 PARTITIONS = 6
 REPLICAS = 3
 EXIT_SECONDS = 40.0
+LATE_SECONDS = 2.0
+"""A fault of brokers is not inflicted later than this: its end would come too soon after it."""
+RECOVERY_SECONDS = 120.0
+"""How long brokers are waited for after a fault."""
 EXIT_TOO_LATE = 130
 """The exit code after `stop_timeout`, which may be too short while brokers are away."""
 
@@ -69,6 +75,8 @@ class Arena:
         """Faults by kind."""
         self.left_out: Counter[str] = Counter()
         """Faults of brokers that were not inflicted, since an earlier one was not over."""
+        self.recoveries: list[float] = []
+        """Seconds from the end of each fault of brokers until all replicas were in sync again."""
         self._tell = tell
         self._at_brokers = ThreadPoolExecutor(1, "brokers")
         self._pending: list[Future[Any]] = []
@@ -113,7 +121,7 @@ class Arena:
             for instance in self.instances:
                 self._kill(instance)
         elif act.slot < 0:
-            self._pending.append(self._at_brokers.submit(self._on_brokers, act))
+            self._pending.append(self._at_brokers.submit(self._on_brokers, act, time.monotonic()))
         else:
             self._on_instance(self.instances[act.slot], act)
 
@@ -198,17 +206,21 @@ class Arena:
 
     # Brokers
 
-    def _on_brokers(self, act: Act) -> None:
+    def _on_brokers(self, act: Act, due: float) -> None:
         """On a thread of its own: brokers take their time, and instances are not spared meanwhile.
 
-        The schedule gives each broker time to come back before the next fault. Where it has not, on a slow machine, the
+        The schedule gives brokers time to recover before the next fault. Where they need more, on a slow machine, that
         fault is left out: without two brokers in sync Kafka takes nothing, and the outage would not be the
         application's.
         """
         if act.do == "broker-back":
+            troubled = bool(self._paused or self._down)
             self._back()
+            if troubled:
+                self._recover()
             return
-        if not client.whole(self.broker, len(self.kafka.nodes)):
+        late = time.monotonic() - due > LATE_SECONDS
+        if late or not client.whole(self.broker, len(self.kafka.nodes)):
             self.left_out[act.do] += 1
             self._tell(f"           {act.do}: left out, the brokers have not recovered from the last one")
             return
@@ -230,6 +242,13 @@ class Arena:
             node.resume()
         for node in down:
             node.start()
+
+    def _recover(self) -> None:
+        """Waits until the brokers have recovered, and keeps how long that took."""
+        began = time.monotonic()
+        with suppress(TimeoutError):  # then the next faults are left out
+            client.wait_for(lambda: client.whole(self.broker, len(self.kafka.nodes)), RECOVERY_SECONDS, "the brokers")
+        self.recoveries.append(time.monotonic() - began)
 
     def _chosen(self, role: str) -> list[Node]:
         """The brokers that have a role at the moment; some broker when nobody can be asked."""
@@ -254,9 +273,7 @@ class Arena:
     def calm(self) -> None:
         """Ends every fault that is not over: all brokers are up, all ways open, all instances run."""
         self._pending.append(self._at_brokers.submit(self._back))
-        for future in self._pending:
-            future.result(60)
-        self._pending.clear()
+        self.calm_brokers()
         self.kafka.wait_ready()
         for instance in self.instances:
             instance.standing = False
@@ -265,6 +282,12 @@ class Arena:
             self._signal(instance, signal.SIGCONT)
         if not any(instance.alive for instance in self.instances):
             self.start(self.instances[0])
+
+    def calm_brokers(self) -> None:
+        """Waits until all is done to brokers that was to be done."""
+        for future in self._pending:
+            future.result(60 + RECOVERY_SECONDS)
+        self._pending.clear()
 
     def stop(self) -> None:
         """Asks all instances to stop at once; each must end well."""
@@ -298,6 +321,25 @@ class Arena:
         self._at_brokers.shutdown(cancel_futures=True)
         for instance in self.instances:
             instance.program.close()
+
+    def starts(self) -> tuple[list[float], int]:
+        """Seconds from each start of an instance until the group gave it a plan; how many ended, or were ended, before.
+
+        On a slow machine the latter are many: then nobody was there to do the work.
+        """
+        took: list[float] = []
+        never = 0
+        for life in (life for one in self.instances for life in one.program.lives):
+            began = time.time() - (time.monotonic() - life.began)
+            plans = (
+                e["time"] for e in life.events() if e["logger"] == "tidemill.loop" and "generation" in e["message"]
+            )
+            first = next(plans, None)
+            if first is None:
+                never += 1
+            else:
+                took.append(datetime.fromisoformat(first.replace("Z", "+00:00")).timestamp() - began)
+        return took, never
 
     def openings(self) -> int:
         """How often a task was opened, over all lives."""

@@ -51,6 +51,12 @@ class Result:
     faults: Counter[str] = field(default_factory=Counter[str])
     left_out: Counter[str] = field(default_factory=Counter[str])
     """Faults of brokers for which it was too early."""
+    recoveries: list[float] = field(default_factory=list[float])
+    """Seconds that brokers needed after each fault of theirs."""
+    starts: list[float] = field(default_factory=list[float])
+    """Seconds that instances needed to take part."""
+    never: int = 0
+    """Lives of instances that ended before."""
     records: int = 0
     """Transfers written."""
     outputs: int = 0
@@ -124,6 +130,7 @@ def play(
         arena.ask_what_they_do()
     finally:
         result.faults, result.left_out, result.openings = arena.done, arena.left_out, arena.openings()
+        result.recoveries, (result.starts, result.never) = arena.recoveries, arena.starts()
         result.records, result.outputs = transfers.made, watch.records
         arena.close()
     return result
