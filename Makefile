@@ -97,6 +97,11 @@ SEED ?=
 simulate: $(VENV)/.dev ## processes, crashes and a broker in virtual time; SEEDS=5000 schedules, SEED=17 tells of one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
 
+# SEED=17 runs one seed alone and prints its programs, made small where they fail. SEEDS=20000 takes hours.
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## random programs, run in all ways that must not matter; SEEDS=5000 of them, SEED=17 shows one
+	@$(BIN)/python -m tests.random_programs $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
+
 .PHONY: bench
 bench: $(VENV)/.bench ## measure the engine; ARGS are for `python -m bench` (ARGS=--help lists them)
 	@$(BIN)/python -m bench $(ARGS)

@@ -52,6 +52,7 @@ def loop(step, records, cache, drops, emit):
                 <load>
                 if newest < timestamp:
                     newest = timestamp
+            <own>
             <update>
             <show>
             staged.append((slot, <entry>, start, shown, newest))

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from .entries import Entry, serde_entry
 from .generated import define, expanded
-from .kept import Copier, Encoded, Keeper
+from .kept import Copier, Encoded, Keeper, fresh
 from .record import Update
 from .serde import Serde
 
@@ -59,6 +59,8 @@ class Fold:
     """True when a result has values in it that the slots have as well and that may be changed in place."""
     begin: tuple[str, ...] = ()
     """Statements after the slots were set in any other way."""
+    calls: bool = False
+    """True when it gives `value` itself to a function of the user's, which may change it."""
 
     def shown(self) -> Callable[[Entry], Any]:
         """A function from an entry to its result."""
@@ -73,7 +75,9 @@ class Fold:
         `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, `<undo>` where they
         give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry. `<show>` needs the
         row as it was in `before`. After `<reset>` the slots are as they were at `<save>`. A loop that merges has
-        `<adopt>` too, after `<load>`, and `<merge>` where the slots take up those of `other`.
+        `<adopt>` too, after `<load>`, and `<merge>` where the slots take up those of `other`. Where a record counts in
+        several windows `<own>` comes before `<update>`: what a function does to the value in one of them must not show
+        in the others.
         """
         shown = f"Update(None if before is None else row_of(before), {self.result})" if updates else self.result
         made = f"(newest, {', '.join(self.slots)})"
@@ -84,12 +88,13 @@ class Fold:
             "show": [f"shown = {shown}"] if show else [],
             "adopt": self.adopt,
             "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
+            "own": ["value = own_value(record.value)"] if self.calls else [],
             "update": self.update,
             "undo": self.undo or (),
             "save": (f"saved = ({', '.join(self.slots)},)",),
             "reset": (f"{', '.join(self.slots)}, = saved", *self.begin),
         }
-        known = {**self.names, **names, "Update": Update, "row_of": self.shown()}
+        known = {**self.names, **names, "Update": Update, "own_value": fresh, "row_of": self.shown()}
         return define(what, expanded(source, blocks), known)["loop"]
 
 
@@ -206,6 +211,7 @@ def _calling(
         },
         undo=None if undoing is None else (*_called("undoing", "own(state)", "value"), KEEP),
         begin=("given = None",),
+        calls=True,
     )
 
 

@@ -56,6 +56,7 @@ def loop(step, records, cache, drops, emit):
                 if newest < timestamp:
                     newest = timestamp
             if kind != COPIED:
+                <own>
                 <update>
             <show>
             staged.append(((start, key), <entry>, start, shown, newest, before))

@@ -42,7 +42,7 @@ def versioned_rows(grouping: Grouping, history: Duration, *, name: str | None = 
                 cache = caches[settled.name]
                 return VersionedRows(
                     settled.name,
-                    Versions(cache, cache.put, key.encode, reach),
+                    Versions(cache, key.encode, reach),
                     updates=settled.updates_out,
                     every_version=bool(settled.sides),
                 )
@@ -112,7 +112,7 @@ def temporal_join(
 
             def build(caches: Caches) -> Operator:
                 cache = caches[versions.name]
-                kept = Versions(cache, cache.put, key.encode, history)
+                kept = Versions(cache, key.encode, history)
                 waiting = caches[buffer.name] if wait else None
                 left, watermarked = how == "left", settled.watermark is not None
                 return TemporalJoin(

@@ -71,7 +71,7 @@ class VersionedState(State, Generic[T]):
     def _at_work(self, shelf: Shelf) -> Versions:
         versions = self._versions
         if versions is None:
-            versions = Versions(shelf.cache, shelf.write_plain, shelf.encode_key, self._history)
+            versions = Versions(shelf.cache, shelf.encode_key, self._history, shelf.write_plain)
             self._versions = versions
         return versions
 

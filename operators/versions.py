@@ -49,20 +49,24 @@ class Version(NamedTuple):
 
 
 class Versions:
-    """The versions in one store. `write(slot, entry)` puts an entry into the cache; None deletes."""
+    """The versions in one store. `write(slot, entry)`, where given, puts an entry into the cache; None deletes."""
 
     def __init__(
         self,
         cache: StateCache[Any, Any],
-        write: Callable[[Any, Any], None],
         encode_key: Callable[[Any], bytes],
         history: int,
+        write: Callable[[Any, Any], None] | None = None,
     ) -> None:
         self._cache = cache
-        self._write = write
+        self._write = write or self._put
         self._encode_key = encode_key
         self._history = history
         self._grain = max(1, history // GRAINS)
+
+    def _put(self, slot: Any, entry: Any) -> None:
+        """Looks the method up each time: it is another one once the cache goes by bytes."""
+        self._cache.put(slot, entry)
 
     def newest(self, key: Any) -> Version | None:
         """The version of a key with the largest time; its value is None when that is a tombstone."""
@@ -206,7 +210,7 @@ def versions_view(key: Serde[Any], history: int) -> StoreView:
     """People see the newest version of each key, and what was valid at a time."""
 
     def as_of(cache: StateCache[Any, Any], wanted: Any, time: int) -> Version | None:
-        return Versions(cache, cache.put, key.encode, history).as_of(wanted, time)
+        return Versions(cache, key.encode, history).as_of(wanted, time)
 
     return StoreView(
         to_key=lambda key: (key, LATEST),

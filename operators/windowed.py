@@ -83,6 +83,7 @@ MANY_WINDOWS = """\
                 if newest < timestamp:
                     newest = timestamp
             shown = None
+            <own>
             <update>
             <show>
             staged.append((slot, <entry>, start, shown, newest, before))

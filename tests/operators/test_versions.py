@@ -28,7 +28,7 @@ class Kept:
         self.store = MemoryStore()
         self.codec = versions_codec(tm.utf8, tm.json)
         self.cache: StateCache[Any, Any] = StateCache(self.store, "s", self.codec)
-        self.versions = Versions(self.cache, self.cache.put, tm.utf8.encode, HISTORY)
+        self.versions = Versions(self.cache, tm.utf8.encode, HISTORY)
 
     def commit(self) -> None:
         self.store.apply(self.cache.drain(), Position())

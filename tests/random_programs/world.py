@@ -1,0 +1,325 @@
+"""Runs a program on the engine's own tasks: topics are lists, changelogs too, and what happens to it is called from
+outside. All tasks are of one process, whose commits are of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Any
+
+import tidemill as tm
+from tests.random_programs.answers import Answers
+from tidemill.engine.clock import ManualClock
+from tidemill.engine.feeding import Feeding
+from tidemill.engine.global_rows import GlobalRows
+from tidemill.engine.ids import TaskId
+from tidemill.engine.kafka.consumer import Polled
+from tidemill.engine.kafka.murmur2 import murmur2_partition
+from tidemill.engine.marks import is_mark
+from tidemill.engine.opening import Opening
+from tidemill.engine.plan import partition, plan
+from tidemill.engine.sealed import Sealed
+from tidemill.engine.task import Task
+from tidemill.engine.testing import StoreReader
+from tidemill.engine.watermarks import seen_in
+from tidemill.operators.policy import skip
+from tidemill.operators.record import Batch, Outgoing, Row
+from tidemill.state.changelog import encode
+from tidemill.state.memory import MemoryStore
+from tidemill.state.store import TOMBSTONES_KEPT_MS, Position
+
+__all__ = ["Changelogs", "World"]
+
+Key = tuple[str, int]
+Rows = list[tuple[int, bytes, "bytes | None", Any]]
+
+
+class Changelogs:
+    """The changelog topics, and a reader of them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Key, Rows] = {}
+        self._assigned: dict[Key, int] = {}
+
+    def write(self, sealed: Sealed, topics: Mapping[str, str], *, with_inputs: bool) -> Position:
+        """What a commit of this work writes; where the changelogs end then."""
+        ends: dict[str, int] = {}
+        for store in dict.fromkeys(change.store for change in sealed.changes):
+            if store in topics:
+                key = (topics[store], sealed.task.partition)
+                changes = [change for change in sealed.changes if change.store == store]
+                writer = sealed.authorship.writers.get(store)
+                for row in encode(changes, sealed.inputs() if with_inputs else None, writer):
+                    self.rows.setdefault(key, []).append((self._end(key), *row))
+                ends[store] = self._end(key)
+        return Position(ends)
+
+    def compact(self) -> None:
+        """Leaves the last record of each key, and of the last segment all."""
+        for key, rows in self.rows.items():
+            last = {row[1]: row[0] for row in rows}
+            self.rows[key] = [row for row in rows if last[row[1]] == row[0]]
+
+    def _end(self, key: Key) -> int:
+        rows = self.rows.get(key)
+        return rows[-1][0] + 1 if rows else 0
+
+    def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
+        return dict.fromkeys(keys, 0)
+
+    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
+        return {key: self._end(key) for key in keys}
+
+    def deletions_kept(self, names: list[str]) -> dict[str, int]:
+        return dict.fromkeys(names, TOMBSTONES_KEPT_MS)
+
+    def assign(self, offsets: Mapping[Key, int]) -> None:
+        self._assigned.update(offsets)
+
+    def unassign(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            self._assigned.pop(key, None)
+
+    def poll(self, limit: int, timeout: float) -> Polled:
+        batches: list[Batch] = []
+        for key, at in list(self._assigned.items()):
+            rows = [row for row in self.rows.get(key, []) if row[0] >= at]
+            self._assigned[key] = self._end(key)
+            if rows:
+                offsets, keys, values, headers = (list(column) for column in zip(*rows, strict=True))
+                heads = [tuple(one) if one else () for one in headers]
+                batches.append(Batch(*key, keys, values, [0] * len(rows), offsets, heads, 0))
+        return Polled(batches, {key: self._end(key) for key in self._assigned})
+
+
+class World:
+    """A program at work."""
+
+    def __init__(self, app: tm.App, partitions: int = 1, random: Random | None = None, at_least_once: bool = False):
+        topology = app.topology()
+        names = [topic for source in topology.sources for topic in source.topics]
+        self.plan = plan(partition(topology), "p", dict.fromkeys(names, partitions), {})
+        self.clock = ManualClock(1_000)
+        self.changelogs = Changelogs()
+        self.outputs: dict[tuple[str, TaskId], list[Row]] = {}
+        self._random = random
+        """Decides which task goes on; without it all do in turn."""
+        self._partitions = partitions
+        self._at_least_once = at_least_once
+        self._generation = 0
+        self._logs: dict[Key, list[Row]] = {}
+        self._counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
+        self._global = {
+            node.topics[0]: GlobalRows(node, MemoryStore(), skip, 1 << 20) for node in topology.global_tables
+        }
+        self._committed: dict[Key, tuple[int, str]] = {}
+        self._marks: dict[Any, int] = {}
+        """How long logs and outputs were at the last commit."""
+        self.tasks: dict[TaskId, Task] = {}
+        self.restore()
+        self.commit()
+
+    # What happens
+
+    def send(self, topic: str, rows: list[Row]) -> None:
+        """Records arrive, as one batch of each partition, and all that follows is done."""
+        self._deliver(topic, rows)
+        self._pump()
+
+    def advance(self, ms: int) -> None:
+        """The wall clock goes on."""
+        self.clock.advance(ms)
+        self._tick()
+
+    def commit(self) -> None:
+        """What has been done is durable."""
+        for task in self.tasks.values():
+            sealed = task.seal()
+            position = self._write(task, sealed)
+            self._committed.update({key: (at, sealed.metadata(key)) for key, at in sealed.offsets.items()})
+            task.settle(position)
+        self._marks = {id(rows): len(rows) for rows in self._all_rows()}
+
+    def trim(self) -> None:
+        """Nothing that is clean stays in memory."""
+        for task in self.tasks.values():
+            task.trim(0)
+
+    def roll_back(self, *, sealed: bool) -> None:
+        """The work since the last commit is undone, and may have been sealed already. The records since then are to be
+        sent again."""
+        for task in self.tasks.values():
+            if sealed:
+                task.seal()
+        self._undo()
+        for task in self.tasks.values():
+            for key in task.discard():
+                self._feed(key, task, task.committed()[key])
+        self._tick()
+
+    def lose_a_commit(self) -> None:
+        """The process has written its changelogs, and dies before its offsets are committed."""
+        for task in self.tasks.values():
+            self._write(task, task.seal())
+        self._undo()
+        self.restore()
+
+    def restore(self) -> None:
+        """The process is gone with its disk; another one begins with what Kafka has."""
+        self._generation += 1
+        calls = Answers()
+        tables: Any = {rows.name: rows for rows in self._global.values()}
+        for name in self.plan.tasks():
+            if name in self.tasks:
+                self.tasks[name].close()
+            part = self.plan.part(name)
+            inputs = part.task_inputs(name.partition)
+            found = {key: self._committed[key] for key in inputs if key in self._committed}
+            offsets = {key: found[key][0] if key in found else 0 for key in inputs}
+            opening = Opening(name, part, stores={"rocksdb": MemoryStore(), "memory": MemoryStore()}, offsets=offsets)
+            reader: Any = self.changelogs
+            feeding = Feeding(reader, reader, self.clock, self._at_least_once)
+            feeding.add([opening], self._generation)
+            while not all(feed.done for feed in opening.feeds):
+                feeding.step(0)
+            feeding.remove(name)
+            opening.authorship.unsure = {feed.store: feed.unsure for feed in opening.feeds if feed.unsure}
+            self.tasks[name] = Task(
+                name,
+                part,
+                opening.stores,
+                offsets,
+                skip,
+                max([stream_time(text) for _, text in found.values()], default=-1),
+                frozenset(key for key in inputs if key not in found),
+                calls=calls,
+                seen={key: seen_in(text) for key, (_, text) in found.items()},
+                global_tables=tables,
+                authorship=opening.authorship,
+            )
+        self._owner = {key: task for task in self.tasks.values() for key in task.inputs}
+        for key, task in self._owner.items():
+            self._feed(key, task, task.committed()[key])
+        self._tick()
+
+    # What came of it
+
+    def stores(self) -> dict[str, list[str]]:
+        """What users see in each store."""
+        found: dict[str, list[str]] = {}
+        for part in self.plan.parts:
+            for state in part.stores:
+                name = state.spec.name
+                caches = [self.tasks[task].caches[name] for task in part.tasks()]
+                found[name] = [repr(pair) for pair in StoreReader(caches, state.view).items()]
+        return found
+
+    def drops(self) -> dict[tuple[str, str], int]:
+        """Records that were dropped, by step and reason."""
+        total: dict[tuple[str, str], int] = {}
+        for part in (*self.tasks.values(), *self._global.values()):
+            for place, count in part.drops().items():
+                total[place] = total.get(place, 0) + count
+        return total
+
+    def close(self) -> None:
+        for task in self.tasks.values():
+            task.close()
+
+    # How
+
+    def _write(self, task: Task, sealed: Sealed) -> Position:
+        return self.changelogs.write(sealed, task.part.changelogs, with_inputs=self._at_least_once)
+
+    def _all_rows(self) -> list[list[Row]]:
+        return [*(rows for (topic, _), rows in self._logs.items() if topic not in self._global), *self.outputs.values()]
+
+    def _undo(self) -> None:
+        """What was written since the last commit, and what arrived, is gone."""
+        for rows in self._all_rows():
+            del rows[self._marks.get(id(rows), 0) :]
+
+    def _deliver(self, topic: str, rows: list[Row]) -> None:
+        groups: dict[int, list[Row]] = {}
+        for row in rows:
+            groups.setdefault(self._partition(topic, row), []).append(row)
+        for number, group in groups.items():
+            log = self._logs.setdefault((topic, number), [])
+            begin = len(log)
+            log.extend(group)
+            self._offer((topic, number), begin, group)
+
+    def _offer(self, key: Key, begin: int, rows: list[Row]) -> None:
+        headers = [tuple(row[3]) if row[3] else () for row in rows] if any(row[3] for row in rows) else None
+        keys, values, times = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
+        batch = Batch(*key, keys, values, times, list(range(begin, begin + len(rows))), headers, 0)
+        if key[0] in self._global:
+            self._global[key[0]].apply(batch)
+            return
+        self._owner[key].offer(batch)
+        self._owner[key].caught_up(key, True)
+
+    def _feed(self, key: Key, task: Task, offset: int) -> None:
+        """Gives a task again what it has not committed."""
+        rows = self._logs.get(key, [])[offset:]
+        if rows:
+            self._offer(key, offset, rows)
+        task.caught_up(key, True)
+
+    def _partition(self, topic: str, row: Row) -> int:
+        key, at = row[0], row[4]
+        count = self._counts.get(topic, self._partitions)
+        if isinstance(at, bytes):
+            return murmur2_partition(at, count)
+        return at if at >= 0 else 0 if key is None else murmur2_partition(key, count)
+
+    def _route(self, task: Task, outgoing: list[Outgoing]) -> None:
+        for out in outgoing:
+            if out.topic in self._counts:
+                self._deliver(out.topic, out.rows)
+            else:
+                self.outputs.setdefault((out.topic, task.id), []).extend(out.rows)
+
+    def _tick(self) -> None:
+        for task in self._turns():
+            self._route(task, task.tick(self.clock.now()))
+        self._pump()
+
+    def _turns(self) -> list[Task]:
+        tasks = list(self.tasks.values())
+        if self._random is not None:
+            self._random.shuffle(tasks)
+        return tasks
+
+    def _pump(self) -> None:
+        """All that can be done is done."""
+        moving = True
+        while moving:
+            moving = False
+            for task in self._turns():
+                limit = None if self._random is None else self._random.choice([None, 1, 2])
+                outgoing = task.advance(self.clock.now(), limit)
+                if outgoing is not None:
+                    moving = True
+                    self._route(task, outgoing)
+                    if self._random is not None:
+                        break
+            if not moving:
+                for task in self._turns():
+                    told = task.tell(self.clock.now(), at_once=True)
+                    moving |= bool(told)
+                    self._route(task, told)
+            for task in self._turns():
+                if task.calling:
+                    moving = True
+                    self._route(task, task.collect(self.clock.now()))
+
+
+def stream_time(metadata: str) -> int:
+    return int(metadata.partition(";")[0].partition("=")[2])
+
+
+def visible(rows: list[Row]) -> list[Row]:
+    """Without marks."""
+    return [row for row in rows if not is_mark(row[0], row[1], row[3])]
