@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...operators.record import Batch, Headers
 from ..errors import Fatal, Retryable
-from .failures import OffsetGone, explain, translate
+from .failures import OffsetGone, asking, explain, translate
 
 __all__ = ["InputConsumer", "Polled", "batch_of"]
 
@@ -90,7 +90,8 @@ class InputConsumer:
 
     def end(self, key: Key) -> int:
         """The end offset last heard of, without asking anybody; -1 when not known yet."""
-        return self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
+        with asking(f"look at the end of topic {key[0]!r}, partition {key[1]}"):
+            return self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
 
     def poll(self, limit: int, timeout: float) -> Polled:
         """Takes what is there, up to `limit` records; waits up to `timeout` seconds only when there is nothing."""

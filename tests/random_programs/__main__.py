@@ -8,6 +8,7 @@ import time
 
 from tests.random_programs.check import Violation, check
 from tests.random_programs.generate import generate
+from tests.random_programs.model import check_model, modelled
 from tests.random_programs.shrink import shrink
 from tests.random_programs.tables import check_tables
 
@@ -30,6 +31,11 @@ def main() -> int:
                 violations += 1
                 small = shrink(violation, seed, fails)
                 print(f"# seed {seed}\n{small.program.text()}\n# {small}\n", flush=True)
+        try:
+            check_model(*modelled(seed), seed)
+        except Violation as violation:
+            violations += 1
+            print(f"# seed {seed}\n{violation.program.text()}\n# {violation}\n", flush=True)
     seconds = time.monotonic() - began
     print(f"{seeds} seeds, {seconds:.0f} s: {violations or 'no'} violation{'' if violations == 1 else 's'}")
     return 1 if violations else 0

@@ -200,6 +200,8 @@ def run(program: Program, way: Way, seed: int, *, at_least_once: bool = False, d
     world = World(program.app(), at_least_once=at_least_once)
     try:
         way(world, program, Random(seed))
+        for unlike in world.unlike():
+            raise Violation(program, "codecs", unlike)
         return outcome(world, drops=drops)
     finally:
         world.close()

@@ -9,17 +9,24 @@ import pytest
 
 from tests.random_programs.check import check
 from tests.random_programs.generate import generate
+from tests.random_programs.model import check_model, modelled
 from tests.random_programs.program import Line, Program
 from tests.random_programs.shrink import shorter
 from tests.random_programs.tables import check_tables
 
-FEW, BLOCKS, BLOCK = 10, 6, 20
+MODELLED = 40
+FEW, BLOCKS, BLOCK = 8, 5, 20
 
 
 def all_hold(first: int, seeds: int) -> None:
     for seed in range(first, first + seeds):
         check(generate(seed), seed)
         check_tables(generate(seed, "tables"), seed)
+
+
+def test_what_a_model_says() -> None:
+    for seed in range(MODELLED):
+        check_model(*modelled(seed), seed)
 
 
 def test_a_few_programs() -> None:

@@ -200,6 +200,15 @@ def columns(names: str) -> dict[str, Any]:
     return {name: known[name]() for name in names.split()}
 
 
+def collected(so_far: list[Any], value: Any) -> list[Any]:
+    number(value)
+    return [*so_far, value]
+
+
+def joined(a: list[Any], b: list[Any]) -> list[Any]:
+    return [*a, *b]
+
+
 # joins
 
 

@@ -27,7 +27,7 @@ from tidemill.operators.policy import skip
 from tidemill.operators.record import Batch, Outgoing, Row
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import TOMBSTONES_KEPT_MS, Position
+from tidemill.state.store import TOMBSTONES_KEPT_MS, Position, frame, unframe
 
 __all__ = ["Changelogs", "World"]
 
@@ -205,14 +205,30 @@ class World:
 
     # What came of it
 
-    def stores(self) -> dict[str, list[str]]:
-        """What users see in each store."""
-        found: dict[str, list[str]] = {}
+    def items(self, name: str) -> list[tuple[Any, Any]]:
+        """What users see in a store."""
         for part in self.plan.parts:
             for state in part.stores:
-                name = state.spec.name
-                caches = [self.tasks[task].caches[name] for task in part.tasks()]
-                found[name] = [repr(pair) for pair in StoreReader(caches, state.view).items()]
+                if state.spec.name == name:
+                    caches = [self.tasks[task].caches[name] for task in part.tasks()]
+                    return list(StoreReader(caches, state.view).items())
+        raise KeyError(name)
+
+    def stores(self) -> dict[str, list[str]]:
+        """What users see in each store."""
+        names = [state.spec.name for part in self.plan.parts for state in part.stores]
+        return {name: [repr(pair) for pair in self.items(name)] for name in names}
+
+    def unlike(self) -> list[str]:
+        """What is in the stores and would be other bytes if it were read and written again."""
+        found: list[str] = []
+        for task in self.tasks.values():
+            for state in task.part.stores:
+                codec, store = state.codec, task.stores[state.spec.kind]
+                for raw_key, raw in store.scan(state.spec.name, b"", None):
+                    key, value = codec.decode_key(raw_key), codec.decode_value(unframe(raw))
+                    if (codec.encode_key(key), frame(codec.encode_value(value))) != (raw_key, raw):
+                        found.append(f"store {state.spec.name}: {raw_key!r} {raw!r} is {key!r} {value!r}")
         return found
 
     def drops(self) -> dict[tuple[str, str], int]:
