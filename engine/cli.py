@@ -22,7 +22,7 @@ import click
 from . import describe
 from .app import App
 from .cli_admin import reaching, reset, state, status
-from .cli_run import EPILOG, GroupedCommand, execute, given, run_program, settings_options
+from .cli_run import EPILOG, GroupedCommand, PipedGroup, execute, given, run_program, settings_options
 from .cli_scale import scale
 from .config_sources import load
 from .errors import ConfigError, TopologyError
@@ -41,7 +41,7 @@ TARGET: Final = click.argument("target", metavar="MODULE:APP")
 RENDERERS: Final = {"text": describe.as_text, "mermaid": describe.as_mermaid, "json": describe.as_json}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=PipedGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(VERSION, prog_name="tidemill")
 def cli() -> None:
     """Stream processing over Kafka.

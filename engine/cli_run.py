@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -61,7 +62,31 @@ class GroupedOption(click.Option):
         self.heading = heading
 
 
-class GroupedCommand(click.Command):
+class PipedCommand(click.Command):
+    """A command whose reader may have had enough, as `head` has: that is no failure. click makes exit code 1 of it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            if not output_is_closed():
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more as it ends
+            raise click.exceptions.Exit(0) from None
+
+
+class PipedGroup(PipedCommand, click.Group):
+    """Commands whose reader may have had enough."""
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads what is written to standard output."""
+    look = select.poll()
+    look.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
+
+
+class GroupedCommand(PipedCommand):
     """A command that lists its options under headings, in the order in which they were declared."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -35,8 +35,6 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
         case KeyboardInterrupt() | click.Abort():
             print("interrupted", file=stream)
             return EXIT_INTERRUPTED
-        case BrokenPipeError():
-            return EXIT_OK
         case SystemExit():
             return leaving(error, stream)
         case _:
@@ -56,9 +54,7 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
 
 
 def leaving(error: SystemExit, stream: TextIO) -> int:
-    """The exit code of a command that something it called has ended: 0 when the reader of its output had enough."""
-    if isinstance(error.__context__, BrokenPipeError):
-        return EXIT_OK
+    """The exit code of a command that something it called has ended."""
     if error.code is None or isinstance(error.code, int):
         return error.code or EXIT_OK
     print(error.code, file=stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -170,7 +171,6 @@ def test_last_words_by_the_kind_of_error() -> None:
     assert words(StateUnusable("in use")) == (4, "error: in use\n")
     assert words(KeyboardInterrupt()) == (130, "interrupted\n")
     assert words(click.Abort()) == (130, "interrupted\n")
-    assert words(BrokenPipeError()) == (0, "")
     assert words(SystemExit(3)) == (3, "")
     assert words(SystemExit()) == (0, "")
     assert words(SystemExit("no")) == (1, "no\n")
@@ -179,15 +179,23 @@ def test_last_words_by_the_kind_of_error() -> None:
 
 def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
     """`tidemill ... | head -1`."""
-    app = tmp_path / "long.py"
-    app.write_text(
-        "import tidemill as tm\napp = tm.App('long')\n"
-        "for n in range(1_000):\n    app.stream(f'in-{n}', key=tm.utf8, value=tm.utf8).to(f'out-{n}')\n"
+    (tmp_path / "talk.py").write_text(
+        "import sys\nimport click\nfrom tidemill.engine.cli_run import PipedGroup, execute\n"
+        "@click.group(cls=PipedGroup)\ndef talk(): pass\n"
+        "@talk.command()\ndef on():\n    for number in range(100_000):\n        click.echo(number)\n"
+        "sys.exit(execute(talk, ['on'], 'talk'))\n"
     )
-    command = f"{sys.executable} -m tidemill topology long.py | head -1; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} talk.py | head -1; exit ${{PIPESTATUS[0]}}"
     found = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert found.stderr == ""
-    assert found.returncode == 0
+    assert (found.stdout, found.stderr, found.returncode) == ("0\n", "", 0)
+
+
+def test_a_connection_that_is_closed_is_not_the_output() -> None:
+    @click.command(cls=cli_run.PipedCommand)
+    def talk() -> None:
+        raise BrokenPipeError(errno.EPIPE, "the other end of a socket")
+
+    assert cli_run.execute(talk, [], "talk") != 0
 
 
 def test_generated_code_is_no_place_to_look_at() -> None:
