@@ -20,9 +20,12 @@ from tidemill.engine.kafka.failures import TransactionAborted
 from tidemill.engine.kafka.membership import Lost, Membership
 from tidemill.engine.kafka.producer import PlainProducer
 from tidemill.engine.limits import Limit
+from tidemill.engine.loop import Loop
+from tidemill.engine.recovery import Recovery
 from tidemill.engine.requests import Requests
 from tidemill.engine.work import Work
 from tidemill.engine.writer import Writer
+from tidemill.state.store import Corrupt
 
 from .driver import Violation, run
 
@@ -95,10 +98,19 @@ def being_fenced_in_a_callback_is_not_understood(patch: pytest.MonkeyPatch) -> N
         patch.setattr(module, "CLIENT_FAILURES", (KafkaException,))
 
 
+def damage_of_a_store_ends_the_process(patch: pytest.MonkeyPatch) -> None:
+    def end(_self: object, failure: Corrupt) -> None:
+        raise failure
+
+    patch.setattr(Loop, "_damaged", end)
+    patch.setattr(Recovery, "_restore_damaged", end)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "wrong",
     [
+        damage_of_a_store_ends_the_process,
         what_kafka_refuses_is_sent_again,
         being_fenced_in_a_callback_is_not_understood,
         lost_membership_is_not_told,
