@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 from ..operators.calls import Calls
 from ..operators.errors import RecordError
-from ..operators.kept import fresh
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Outgoing, Record
+from ..operators.sharing import copying
 from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
+from ..operators.trials import trying
 from ..state.store import StateError
 from .counted import summed
 from .plan import SubTopology
@@ -56,15 +57,26 @@ class Origin(NamedTuple):
 class _Step:
     """A node at work: its operator and the slots it reads and fills."""
 
-    __slots__ = ("asked", "inputs", "node", "oldest", "operator", "output", "ports", "time", "topic", "topics")
+    __slots__ = (
+        "asked",
+        "inputs",
+        "node",
+        "oldest",
+        "operator",
+        "output",
+        "ports",
+        "process",
+        "time",
+        "topic",
+        "topics",
+    )
 
     def __init__(
         self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None, topics: str
     ) -> None:
         self.node = node
-        self.operator = operator
-        self.inputs = inputs
-        self.output = output
+        self.operator, self.process = operator, copying(node, trying(node, operator.process))
+        self.inputs, self.output = inputs, output
         self.ports = len(node.ports)
         self.topic = topic
         self.topics = topics
@@ -224,8 +236,6 @@ class Graph:
         advancing = question is not None and question.method == "advance"
         for step in steps:
             records = self._gather(step, slots)
-            if step.node.private and records:
-                records = copied(step.node, records)
             if step.writes:
                 if advancing:
                     step.time = max(step.time, min(self._times[slot] for slot in step.inputs))
@@ -304,7 +314,7 @@ class Graph:
 
     def _call(self, step: _Step, records: Records, now: int, origin: Origin) -> Any:
         try:
-            return step.operator.process(records, now)
+            return step.process(records, now)
         except RecordError as error:
             failure = error
         parts: list[Any] = []
@@ -313,7 +323,7 @@ class Graph:
             parts.append(failure.done)
             records = records[failure.index + 1 :]
             try:
-                return _joined(step, [*parts, step.operator.process(records, now)])
+                return _joined(step, [*parts, step.process(records, now)])
             except RecordError as error:
                 failure = error
 
@@ -363,18 +373,6 @@ class Graph:
                     stretch = [record for _, _, record in queue[start:index]]
                     self._write(queue[start][1], stretch, now, origin, outgoing)
                     start = index
-
-
-def copied(node: Node, records: Records) -> Records:
-    """Records with values that nobody else has, of the inputs that need it."""
-    private = node.private
-    if node.tagged:
-        return [(slot, renewed(record) if private[slot] else record) for slot, record in records]
-    return list(map(renewed, records))
-
-
-def renewed(record: Record[Any, Any]) -> Record[Any, Any]:
-    return Record(record.key, fresh(record.value), record.timestamp, record.headers, record.offset)
 
 
 def _joined(step: _Step, parts: list[Any]) -> Any:

@@ -9,13 +9,15 @@ NaN, and is skipped by `min` and `max` where there is a number. "First" and "las
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made_by
 from itertools import count as count_from
 from itertools import islice
-from typing import Any, Generic, cast
+from typing import Any, Final, Generic, cast
 
 from typing_extensions import TypeVar
 
@@ -23,6 +25,7 @@ from .errors import TopologyError
 from .fold import Fold
 from .generated import define
 from .inference import is_coroutine_function
+from .kept import is_fixed
 from .serde_auto import auto
 from .suggest import did_you_mean
 
@@ -34,6 +37,10 @@ Field = str | Callable[[Any], Any] | None
 
 WHOLE = {"collect", "first", "last", "max", "min", "top"}
 """Kinds of columns that keep values as they came."""
+NUMBERS: Final = frozenset({int, float, bool, complex, decimal.Decimal, dt.timedelta})
+"""Classes that can be added, divided by a number, and stored."""
+ADDED = {"mean", "sum"}
+"""Kinds of columns that keep a sum, in the last of their slots."""
 STARTS: dict[str, Any] = {"0": 0, "None": None, "()": ()}
 
 
@@ -171,6 +178,9 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
             if column.kind in WHOLE:
                 lines.append(f"if {x}.__class__ not in taken: tried({x})")
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
+            if column.kind in ADDED:
+                total = slots[name][-1]
+                lines.append(f"if {total}.__class__ not in numbers: check_{column.kind}({total})")
         return tuple(lines)
 
     unmergeable = [f"tm.{column.kind}" for column in columns.values() if column.merge is None]
@@ -184,7 +194,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         result=f"{{{shown}}}",
         keep=_keeper(columns, slots, every),
         restore=_restorer(columns),
-        names={**names, "taken": auto.takes, "tried": auto.encode},
+        names={**names, "taken": auto.takes, "tried": auto.encode, **CHECKS},
         holds=any(column.kind in WHOLE for column in columns.values()),
         undo=None
         if any(column.undo is None for column in columns.values())
@@ -192,6 +202,27 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         merge=None if unmergeable else _merging(columns, slots, uses),
         cannot_merge=f"{', '.join(unmergeable)} cannot: use fixed windows",
     )
+
+
+def check_sum(total: Any) -> None:
+    """Raises an error for a sum that cannot be stored, or that a step downstream could change in place."""
+    if total is not None:
+        auto.encode(total)
+        if not is_fixed(total):
+            raise TypeError(f"tm.sum adds numbers, not a {type(total).__name__}, such as {total!r}")
+
+
+def check_mean(total: Any) -> None:
+    """Raises an error for a sum that has no mean, or that cannot be stored."""
+    if total is not None:
+        check_sum(total)
+        try:
+            auto.encode(total / 1)
+        except TypeError:
+            raise TypeError(f"tm.mean is for numbers, not a {type(total).__name__}, such as {total!r}") from None
+
+
+CHECKS: Final[Mapping[str, Any]] = {"numbers": NUMBERS, "check_sum": check_sum, "check_mean": check_mean}
 
 
 def _merging(

@@ -22,6 +22,7 @@ from .fold import aggregating
 from .record import Record
 from .serde import Serde
 from .serde_auto import auto
+from .shapes import of_fold, of_windows
 from .topology import Caches, Node, Operator
 from .windows import TimeWindows
 
@@ -118,5 +119,14 @@ def cogroup_in_windows(
         return windowed_codec(flow.key_serde(), folding.keep, folding.restore)
 
     view = windowed_view(windows.end, folding.shown())
-    flow = keyed_step(Cogrouping(groupings, nulls=True), "aggregate", codec, view, build, windows.grace)
+    flow = keyed_step(
+        Cogrouping(groupings, nulls=True),
+        "aggregate",
+        codec,
+        view,
+        build,
+        windows.grace,
+        kept=f"{of_fold(folding, serde)} in {of_windows(windows)}",
+        gives=serde or auto,
+    )
     return replace(flow, value=serde, window=windows)

@@ -129,5 +129,10 @@ def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] 
 
     view = StoreView(from_value=kept_value, visible=visible)
     return keyed_step(
-        grouping, "deduplicate", lambda flow: passed_codec(flow.key_serde(), kinds=by is not None), view, build
+        grouping,
+        "deduplicate",
+        lambda flow: passed_codec(flow.key_serde(), kinds=by is not None),
+        view,
+        build,
+        kept="one time" if by is None else "times of kinds",
     )

@@ -23,6 +23,7 @@ from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
 from .sharing import private_inputs
 from .topology import Input, Node, Source, Topology, check_name
+from .trials import inputs_to_try
 from .watermark import Watermark, together
 
 __all__ = ["Asks", "Draft", "OnInvalid", "Pattern", "Settled", "Step", "StoreKind", "nothing_to_run"]
@@ -215,8 +216,10 @@ class Draft:
                 tuple(names[table.id] for table in step.reads),
             )
             nodes.append(replace(step.make(settled), policy=step.settled_policy, watermark=watermarks[step.id]))
-        private = private_inputs(nodes)
-        return Topology.of([replace(node, private=private.get(node.id, ())) for node in nodes])
+        private, tries = private_inputs(nodes), inputs_to_try(nodes)
+        return Topology.of(
+            [replace(node, private=private.get(node.id, ()), tries=tries.get(node.id, ())) for node in nodes]
+        )
 
     def _updates(self) -> list[bool]:
         """For each step, whether a step downstream wants to know what its rows were before."""

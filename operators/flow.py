@@ -233,10 +233,12 @@ def keyed_step(
     behind: int = 0,
     holds: bool = False,
     kept: str = "",
+    keeps: Serde[Any] | None = None,
+    gives: Serde[Any] | None = None,
 ) -> Flow:
     """A step with one store. `disorder` in ms is what it bears in its input before records are late; `behind` is how
-    much older than its time its results may be; `holds` is that of the node; `kept` says in a word what
-    is in the store."""
+    much older than its time its results may be; `holds` and `gives` are those of the node; `kept` says in a word what
+    is in the store, and `keeps` is the serde of values that are stored as they come."""
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
         def node(settled: Settled) -> Node:
@@ -255,6 +257,8 @@ def keyed_step(
                 disorder=disorder,
                 behind=behind,
                 holds=holds,
+                keeps=() if keeps is None else (keeps,),
+                gives=gives,
             )
 
         return node

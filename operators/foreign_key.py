@@ -25,7 +25,7 @@ import msgspec
 
 from ..state.cache import StateCache
 from ..state.keys import prefix_range
-from .kept import with_copies
+from .kept import Keeper, with_copies
 from .poison import cause_of, poison
 from .record import Record, Update
 from .updates import told
@@ -213,6 +213,7 @@ class Resolve:
         foreign_key: Function,
         function: Callable[[Any, Any], Any],
         encode_row: Callable[[Any], bytes],
+        kept: Keeper,
         *,
         left: bool,
         updates: bool,
@@ -224,6 +225,7 @@ class Resolve:
         self._encode_row = encode_row
         self._left = left
         self._updates = updates
+        self._kept = kept
 
     def process(self, records: Pairs, now: int) -> Records:
         done: Records = []
@@ -279,11 +281,13 @@ class Resolve:
             raise failure
 
     def _result(self, row: Any, right: Any) -> tuple[Any, Exception | None]:
-        """The joined row, None when there is none, and why the function failed, if it did."""
+        """The joined row, None when there is none, and why the function failed or its result cannot be kept."""
         if row is None or (right is None and not self._left):
             return None, None
         try:
-            return self._function(row, right), None
+            result = self._function(row, right)
+            self._kept.check(result)
+            return result, None
         except Exception as error:
             return None, error
 

@@ -17,9 +17,11 @@ from .errors import TopologyError
 from .flow import Flow, Grouping, check_function, keyed, plain_step, rows_of
 from .foreign_key import Match, Resolve, Resolved, Response, Subscribe, Subscription
 from .inference import result_serde
+from .kept import Keeper
 from .record import Record
 from .serde import Serde, check_serde, is_exact
 from .serde_auto import auto, auto_key
+from .shapes import shape, word
 from .topology import Caches, Node, Operator, OperatorState, Repartition, StoreView
 
 __all__ = ["join_by_foreign_key"]
@@ -84,11 +86,12 @@ def join_by_foreign_key(
     if left.draft is not right.draft:
         raise TopologyError("a join: one of its inputs is of another program")
     result = check_serde(value, "join(value=): ") or result_serde(function)
-    row = left.value or auto
+    row, kept = left.value or auto, Keeper(result or auto)
+    tried = Keeper(row).written
     foreign = right.key_serde()
 
     def subscribe(settled: Settled) -> Operator:
-        return Subscribe(settled.name, on, foreign.encode, row.encode, left=outer)
+        return Subscribe(settled.name, on, foreign.encode, tried, left=outer)
 
     asked = left.to(plain_step(left, "subscribe", subscribe, asks="old"))
     asked = replace(asked, key=right.key, window=right.window)
@@ -103,9 +106,11 @@ def join_by_foreign_key(
 
         def build(caches: Caches) -> Operator:
             cache = caches[settled.name]
-            return Resolve(settled.name, cache, on, function, row.encode, left=outer, updates=settled.updates_out)
+            return Resolve(settled.name, cache, on, function, tried, kept, left=outer, updates=settled.updates_out)
 
-        return _node(settled, "join", build, OperatorState(settled.spec(), codec, view))
+        words = shape("join", left.key_serde(), f"{word(row)} and {word(result or auto)}")
+        node = _node(settled, "join", build, OperatorState(settled.spec(), codec, view, words))
+        return replace(node, gives=result or auto)
 
     joined = keyed((Grouping(rows_of(left)), Grouping(answers)), "join", lambda _flows: resolve, roles=("", ""))
     for step, role in ((wanted.step, "subscriptions"), (match.step, "subscribers"), (answers.step, "responses")):
@@ -123,17 +128,25 @@ def _match(left: Flow, right: Flow) -> Callable[[tuple[Flow, ...]], Callable[[Se
         def build(caches: Caches) -> Operator:
             return Match(settled.name, caches[wanted.name], caches[rows.name], foreign.encode)
 
-        return _node(
+        key = left.key_serde()
+        node = _node(
             settled,
             "match",
             build,
-            OperatorState(wanted, guarded(_subscriber_codec(foreign, left.key_serde()), wanted.name), HIDDEN),
+            OperatorState(
+                wanted,
+                guarded(_subscriber_codec(foreign, key), wanted.name),
+                HIDDEN,
+                shape("subscribers", foreign, word(key)),
+            ),
             OperatorState(
                 rows,
                 guarded(keyed_codec(foreign, *serde_entry(row)), rows.name),
                 keyed_view(itemgetter(1)),
+                shape("rows", foreign, word(row)),
             ),
         )
+        return replace(node, keeps=(None, row))
 
     return lambda _flows: node
 

@@ -19,6 +19,7 @@ from .join_sides import side_codec, side_view
 from .join_windows import Within, join_window
 from .serde import Serde, check_serde, raw
 from .serde_auto import auto
+from .shapes import shape, word
 from .stream_join import StreamJoin
 from .stream_table_join import StreamTableJoin
 from .table_join import How
@@ -55,11 +56,19 @@ def join_streams(
             names = [settled.spec(name).name for name in ("left", "right", "unmatched")]
             codec = unmatched_codec(key, *values)
             states = [
-                OperatorState(settled.spec(name), guarded(side_codec(key, serde), settled.name), side_view())
+                OperatorState(
+                    settled.spec(name),
+                    guarded(side_codec(key, serde), settled.name),
+                    side_view(),
+                    shape("side", key, word(serde)),
+                )
                 for name, serde in zip(("left", "right"), values, strict=True)
             ]
             if how != "inner":
-                states.append(OperatorState(settled.spec("unmatched"), guarded(codec, settled.name), unmatched_view()))
+                words = shape("unmatched", key, " and ".join(map(word, values)))
+                states.append(
+                    OperatorState(settled.spec("unmatched"), guarded(codec, settled.name), unmatched_view(), words)
+                )
 
             def build(caches: Caches) -> Operator:
                 waiting = Unmatched(caches[names[2]], codec.encode_key) if how != "inner" else None
@@ -76,6 +85,7 @@ def join_streams(
                 stores=tuple(states),
                 keyed=True,
                 tagged=True,
+                keeps=values,
                 disorder=window.grace,
                 behind=0 if how == "inner" else max(window.before, window.after) + window.grace + 1,
             )
@@ -95,11 +105,13 @@ def join_table(
     left = how == "left"
 
     def make(flows: tuple[Flow, ...]) -> Callable[[Settled], Node]:
-        codec = keyed_codec(flows[0].key_serde(), *serde_entry(flows[0].value or auto))
+        key, row = flows[0].key_serde(), flows[0].value or auto
+        codec = keyed_codec(key, *serde_entry(row))
 
         def node(settled: Settled) -> Node:
             name = settled.spec().name
-            state = OperatorState(settled.spec(), guarded(codec, name), keyed_view(itemgetter(1)))
+            words = shape("rows", key, word(row))
+            state = OperatorState(settled.spec(), guarded(codec, name), keyed_view(itemgetter(1)), words)
             return Node(
                 settled.id,
                 settled.name,
@@ -109,6 +121,7 @@ def join_table(
                 stores=(state,),
                 keyed=True,
                 tagged=True,
+                keeps=(row, None),
                 in_order=True,
             )
 

@@ -21,7 +21,7 @@ import msgspec
 
 from .serde import Serde, taken_unseen
 
-__all__ = ["Copier", "Encoded", "Keeper", "fresh", "with_copies"]
+__all__ = ["Copier", "Encoded", "Keeper", "fresh", "is_fixed", "with_copies"]
 
 ATOMS: Final = {
     *(type(None), bool, int, float, complex, str, bytes),
@@ -51,13 +51,27 @@ class Keeper:
     def keep(self, value: Any) -> Any:
         """A value in the form in which it is kept. Raises TypeError for one that could not be read again, and what the
         serde raises for one that it cannot write."""
+        raw, again = self._tried(value)
+        return again if again.__class__ in SAME else Encoded(raw)
+
+    def written(self, value: Any) -> bytes:
+        """The bytes of a value. Raises what `keep` raises."""
+        return self._tried(value)[0]
+
+    def check(self, value: Any) -> None:
+        """Raises what `keep` raises."""
+        if value.__class__ not in self.known:
+            self._tried(value)
+
+    def _tried(self, value: Any) -> tuple[bytes, Any]:
+        """The bytes of a value, and the value as it is read again where the serde may not read what it writes."""
         raw = self._encode(value)
-        if self._typed:
-            try:
-                value = self._decode(raw)
-            except Exception as error:
-                raise TypeError(f"{self._serde!r} could not read {value!r} again: {error}") from error
-        return value if value.__class__ in SAME else Encoded(raw)
+        if not self._typed:
+            return raw, value
+        try:
+            return raw, self._decode(raw)
+        except Exception as error:
+            raise TypeError(f"{self._serde!r} could not read {value!r} again: {error}") from error
 
     def own(self, kept: Any) -> Any:
         """The value, which the caller may change."""

@@ -4,7 +4,7 @@ A serde is any object with `encode` and `decode`. It may also offer `encode_many
 where that is faster; both give up with any error, and the caller then goes one by one to find the value that is to
 blame. It may say more of itself: `exact = True`, two values are equal if, and only if, it writes the same bytes for
 them; `takes`, a set of classes of which it writes every value and reads it again as it was; `typed = True`, it may
-write what it does not read.
+write what it does not read; `closed = True`, it writes everything that it reads.
 
 This file has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding are in
 files of their own.
@@ -28,6 +28,7 @@ __all__ = [
     "column_encoder",
     "float64",
     "int64",
+    "is_closed",
     "is_exact",
     "raw",
     "taken_unseen",
@@ -53,7 +54,7 @@ class Serde(Protocol[T]):
 class Utf8:
     """Text as UTF-8."""
 
-    exact = True
+    exact = closed = True
 
     def __init__(self) -> None:
         self.decode: Callable[[bytes], str] = bytes.decode
@@ -77,7 +78,7 @@ class Utf8:
 class Raw:
     """Bytes as they are."""
 
-    exact = True
+    exact = closed = True
     takes = frozenset({bytes})
 
     def encode(self, value: bytes, /) -> bytes:
@@ -94,6 +95,8 @@ class Raw:
 
 class Packed(Generic[T]):
     """A number in a fixed count of big-endian bytes, as Kafka's own serialisers write it."""
+
+    closed = True
 
     def __init__(self, name: str, form: str, *, exact: bool) -> None:
         self.exact = exact
@@ -119,7 +122,7 @@ class Packed(Generic[T]):
 class Uuid:
     """UUIDs as text, as Kafka's own serialiser writes them."""
 
-    exact = True
+    exact = closed = True
     takes = frozenset({uuids.UUID})
 
     def encode(self, value: uuids.UUID, /) -> bytes:
@@ -161,6 +164,11 @@ def check_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
 def is_exact(serde: Serde[Any]) -> bool:
     """Whether two values are equal if, and only if, the serde writes the same bytes for them."""
     return getattr(serde, "exact", False) is True
+
+
+def is_closed(serde: Serde[Any]) -> bool:
+    """Whether the serde writes everything that it reads."""
+    return getattr(serde, "closed", False) is True
 
 
 def taken_unseen(serde: Serde[Any]) -> frozenset[type]:

@@ -182,6 +182,8 @@ def _value(tag: int, data: bytes) -> Any:
 class AutoValue:
     """Python values, exactly."""
 
+    closed = True
+
     takes = frozenset(
         {*(type(None), bool, int, float, complex, bytes), *(dt.date, dt.timedelta, decimal.Decimal, uuid.UUID)}
     )

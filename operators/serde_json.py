@@ -54,10 +54,13 @@ class Json(Generic[T]):
 
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
-        self._write: Callable[[T], bytes] = msgspec.json.Encoder(enc_hook=plain).encode
+        encoder = msgspec.json.Encoder(enc_hook=plain)
+        self._write: Callable[[T], bytes] = encoder.encode
+        self._lines: Callable[[list[T]], bytes] = encoder.encode_lines
         self.typed = model is not Any
+        self.closed = not hasattr(model, "model_validate_json")
         self.decode: Callable[[bytes], T]
-        if hasattr(model, "model_validate_json"):  # a pydantic model
+        if not self.closed:  # a pydantic model
             self.decode = model.model_validate_json
             return
         try:
@@ -73,8 +76,12 @@ class Json(Generic[T]):
         return raw
 
     def encode_many(self, values: list[T], /) -> list[bytes]:
-        raws = list(map(self._write, values))
-        if b"null" in b"\n".join(raws):
+        whole = self._lines(values)
+        raws = whole.split(b"\n")
+        raws.pop()  # what comes after the last line
+        if len(raws) != len(values):  # a `msgspec.Raw` with line breaks
+            return list(map(self.encode, values))
+        if b"null" in whole:
             for value in values:
                 check_finite(value)
         return raws

@@ -19,6 +19,8 @@ T = TypeVar("T", default=Any)
 class Msgpack(Generic[T]):
     """Msgpack of one type."""
 
+    closed = True
+
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
         self.typed = model is not Any

@@ -8,12 +8,15 @@ copies nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from .errors import RecordError
+from .kept import fresh
+from .record import Record
 from .topology import Input, Node
 
-__all__ = ["private_inputs"]
+__all__ = ["copying", "private_inputs"]
 
 QUIET: Final = frozenset({"count", "merge", "suppress", "table", "to_stream"})
 """Kinds of steps that call no function of the user's with a value."""
@@ -39,3 +42,33 @@ def private_inputs(nodes: Sequence[Node]) -> dict[int, tuple[bool, ...]]:
         if holds or (not calls and any(inputs)):
             handing_on.add(node.id)
     return found
+
+
+def copying(node: Node, process: Callable[[list[Any], int], Any]) -> Callable[[list[Any], int], Any]:
+    """A step's `process`, given records with values that nobody else has where it needs them. A record with a value
+    that cannot be copied is refused, after those before it."""
+    private, tagged = node.private, node.tagged
+    if not any(private):
+        return process
+
+    def renewed(item: Any) -> Any:
+        if tagged:
+            slot, record = item
+            return (slot, copy_of(record)) if private[slot] else item
+        return copy_of(item)
+
+    def copied(records: list[Any], now: int) -> Any:
+        done: list[Any] = []
+        try:
+            for item in records:
+                done.append(renewed(item))  # noqa: PERF401 - what was copied before a failure counts
+        except Exception as error:
+            record = records[len(done)][1] if tagged else records[len(done)]
+            raise RecordError(node.name, len(done), record, process(done, now), doing="copy") from error
+        return process(done, now)
+
+    return copied
+
+
+def copy_of(record: Record[Any, Any]) -> Record[Any, Any]:
+    return Record(record.key, fresh(record.value), record.timestamp, record.headers, record.offset)

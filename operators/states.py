@@ -93,17 +93,20 @@ class State:
             )
         return shelf, key
 
-    def _everywhere(self) -> Iterator[tuple[Any, Any]]:
-        """All slots and values of the task, in the order of encoded keys."""
+    def _everywhere(self) -> Iterator[tuple[Shelf, Any, Any]]:
+        """Where the state is kept, with each slot and value of the task, in the order of encoded keys."""
         if self._shelf is None:
             raise RuntimeError(f"state {self._name!r} can be used only while a record is processed")
-        return self._shelf.entries()
+        shelf = self._shelf
+        return ((shelf, slot, value) for slot, value in shelf.entries())
 
 
 class Item:
-    """The values a state holds: checks them on their way in, and copies what can be changed in place."""
+    """The values a state holds: checks them on their way in and out, and copies what can be changed in place."""
 
     def __init__(self, kind: Any) -> None:
+        self._seen: set[type] = set()
+        """Classes of which values that were read are what the state is for."""
         self._name = getattr(kind, "__name__", str(kind))
         self.word = of_type(kind)
         plain = isinstance(kind, type) and not is_typeddict(kind) and not get_args(kind)
@@ -115,6 +118,18 @@ class Item:
         if not isinstance(value, self._accepted):
             raise TypeError(f"state {state!r} holds values of type {self._name}, not {value!r}")
         return self.copy.taken(value)
+
+    def read(self, value: Any, shelf: Shelf) -> Any:
+        """A value that was stored; TypeError when the state is not for such, as after a change of the program."""
+        if value.__class__ not in self._seen:
+            if not isinstance(value, self._accepted):
+                raise TypeError(
+                    f"store {shelf.cache.name!r} holds a {type(value).__qualname__} of an earlier version of the "
+                    f"program, {value!r}, and the state is declared with {self._name}: give it another name, under "
+                    "which it begins empty"
+                )
+            self._seen.add(value.__class__)
+        return self.copy(value)
 
 
 class ValueState(State, Generic[T]):
@@ -145,7 +160,7 @@ class ValueState(State, Generic[T]):
         """The value under the key at hand, or the default."""
         shelf, key = self._here()
         value = shelf.read(key)
-        return self._item.copy(self._default if value is None else value)
+        return self._item.copy(self._default) if value is None else self._item.read(value, shelf)
 
     def set(self, value: T) -> None:
         """Replaces the value under the key at hand. None is the same as `clear()`."""
@@ -159,8 +174,8 @@ class ValueState(State, Generic[T]):
 
     def scan(self) -> Iterator[tuple[Any, T]]:
         """Every key of the task that has a value, and the value, in the order of encoded keys."""
-        copy = self._item.copy
-        return ((key, copy(value)) for key, value in self._everywhere())
+        read = self._item.read
+        return ((key, read(value, shelf)) for shelf, key, value in self._everywhere())
 
     def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
         return slot_codec(key.encode, key.decode, exact=is_exact(key))
@@ -174,12 +189,15 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         self._item_key = Item(kind)
         self._item = Item(item)
 
+    def holding(self) -> str:
+        return f"{self._item_key.word} to {self._item.word}"
+
     def __getitem__(self, key: K, /) -> V:
         shelf, slot = self._slot(key)
         value = shelf.read(slot)
         if value is None:
             raise KeyError(key)
-        return self._item.copy(value)
+        return self._item.read(value, shelf)
 
     def __setitem__(self, key: K, value: V, /) -> None:
         shelf, slot = self._slot(self._item_key.taken(key, self._name))
@@ -194,7 +212,8 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
         shelf.write(slot, None)
 
     def __iter__(self) -> Iterator[K]:
-        return iter([slot[1] for slot in self._slots()])
+        read, (shelf, _) = self._item_key.read, self._here()
+        return iter([read(slot[1], shelf) for slot in self._slots()])
 
     def __len__(self) -> int:
         return len(self._slots())
@@ -211,8 +230,8 @@ class MapState(State, MutableMapping[K, V], Generic[K, V]):
 
     def scan(self) -> Iterator[tuple[Any, K, V]]:
         """Every key of the task, map key and value, in the order of encoded keys."""
-        copy = self._item.copy
-        return ((outer, key, copy(value)) for (outer, key), value in self._everywhere())
+        read, read_key = self._item.read, self._item_key.read
+        return ((outer, read_key(key, shelf), read(value, shelf)) for shelf, (outer, key), value in self._everywhere())
 
     def _slot(self, key: Any) -> tuple[Shelf, tuple[Any, Any]]:
         """Where the state is kept, and the slot of a map key, which may be of any kind."""
@@ -242,6 +261,9 @@ class ListState(State, Generic[T]):
         super().__init__(ttl, name)
         self._item = Item(kind)
 
+    def holding(self) -> str:
+        return self._item.word
+
     def append(self, value: T) -> None:
         """Adds an item at the end."""
         if value is None:
@@ -262,7 +284,7 @@ class ListState(State, Generic[T]):
         begin, end = self._ends(shelf, key)
         if begin == end:
             raise IndexError(f"list state {self._name!r} is empty")
-        value: Any = shelf.read((key, begin))
+        value: Any = self._item.read(shelf.read((key, begin)), shelf)
         self._drop(shelf, key, begin, begin + 1, end)
         return value
 
@@ -274,8 +296,8 @@ class ListState(State, Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         shelf, key = self._here()
-        copy = self._item.copy
-        return iter([copy(shelf.read((key, place))) for place in range(*self._ends(shelf, key))])
+        read = self._item.read
+        return iter([read(shelf.read((key, place)), shelf) for place in range(*self._ends(shelf, key))])
 
     def __len__(self) -> int:
         shelf, key = self._here()
@@ -288,12 +310,12 @@ class ListState(State, Generic[T]):
         place = (begin if index >= 0 else end) + index
         if not begin <= place < end:
             raise IndexError(f"list state {self._name!r} has {end - begin} items, so there is none at {index}")
-        return self._item.copy(shelf.read((key, place)))
+        return self._item.read(shelf.read((key, place)), shelf)
 
     def scan(self) -> Iterator[tuple[Any, T]]:
         """Every key of the task and each of its items, in the order of encoded keys."""
-        copy = self._item.copy
-        return ((key, copy(value)) for (key, place), value in self._everywhere() if place != ENDS)
+        read = self._item.read
+        return ((key, read(value, shelf)) for shelf, (key, place), value in self._everywhere() if place != ENDS)
 
     def sweep(self, time: int) -> None:
         shelf = self._shelf

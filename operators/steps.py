@@ -110,7 +110,8 @@ def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None)
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
     view, kept = keyed_view(folding.shown()), of_fold(folding, value)
-    return replace(keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept), value=value)
+    flow = keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept, gives=value or auto)
+    return replace(flow, value=value)
 
 
 def windowed_fold(
@@ -167,6 +168,7 @@ def windowed_fold(
         behind=results_behind(windows, emit),
         holds=folding.holds,
         kept=f"{of_fold(folding, value)} in {of_windows(windows)}",
+        gives=value or auto,
     )
     if late is not None:
         sink(replace(flow, port=1), late.topic, late.key, late.value, None, None)
@@ -217,7 +219,17 @@ def suppression(flow: Flow, until: Duration, max_records: int | None, max_bytes:
         return suppress_codec(key, value)
 
     behind = length + bounds.limit
-    return keyed_step(Grouping(flow), "suppress", codec, suppress_view(), build, asks="same", behind=behind)
+    return keyed_step(
+        Grouping(flow),
+        "suppress",
+        codec,
+        suppress_view(),
+        build,
+        asks="same",
+        behind=behind,
+        kept=word(value),
+        keeps=value,
+    )
 
 
 def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
@@ -229,8 +241,8 @@ def table_rows(grouping: Grouping, *, name: str | None = None) -> Flow:
     def codec(flow: Flow) -> Codec[Any, Any]:
         return keyed_codec(flow.key_serde(), *serde_entry(flow.value or auto))
 
-    kept = word(grouping.flow.value or auto)
-    flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build, kept=kept)
+    value = grouping.flow.value or auto
+    flow = keyed_step(grouping, "table", codec, keyed_view(itemgetter(1)), build, kept=word(value), keeps=value)
     flow.step.default = name
     return flow
 

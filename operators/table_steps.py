@@ -100,7 +100,8 @@ def group_fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] |
         return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
 
     view, kept = keyed_view(folding.shown()), of_fold(folding, value)
-    return replace(keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept), value=value)
+    flow = keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept, gives=value or auto)
+    return replace(flow, value=value)
 
 
 def joined_tables(left: Flow, right: Flow, functions: tuple[Any, ...], options: dict[str, Any], how: How) -> Flow:
@@ -151,6 +152,7 @@ def _join_by_key(left: Flow, right: Flow, function: Function, how: How, value: S
                 stores=(state,),
                 keyed=True,
                 tagged=True,
+                keeps=(left_row, right_row),
             )
 
         return node

@@ -15,6 +15,7 @@ from .inference import result_serde
 from .join_steps import check_how
 from .serde import Serde, check_serde
 from .serde_auto import auto
+from .shapes import shape, word
 from .table_join import How
 from .temporal_join import TemporalJoin, VersionedRows, waiting_codec
 from .topology import Caches, Node, Operator, OperatorState, StoreView
@@ -33,10 +34,11 @@ def versioned_rows(grouping: Grouping, history: Duration, *, name: str | None = 
     reach = parse_duration(history, "history", at_least=1)
 
     def make(flow: Flow) -> Callable[[Settled], Node]:
-        key = flow.key_serde()
+        key, value = flow.key_serde(), flow.value or auto
+        words = shape("history", key, word(value))
 
         def node(settled: Settled) -> Node:
-            codec = guarded(versions_codec(key, flow.value or auto), settled.name)
+            codec = guarded(versions_codec(key, value), settled.name)
 
             def build(caches: Caches) -> Operator:
                 cache = caches[settled.name]
@@ -54,8 +56,9 @@ def versioned_rows(grouping: Grouping, history: Duration, *, name: str | None = 
                 settled.inputs,
                 build=build,
                 ports=("", *settled.sides),
-                stores=(OperatorState(settled.spec(), codec, versions_view(key, reach)),),
+                stores=(OperatorState(settled.spec(), codec, versions_view(key, reach), words),),
                 keyed=True,
+                keeps=(value,),
             )
 
         return node
@@ -104,11 +107,17 @@ def temporal_join(
             versions, buffer = settled.spec("versions"), settled.spec("waiting")
             stores = [
                 OperatorState(
-                    versions, guarded(versions_codec(key, row_serde), versions.name), versions_view(key, history)
+                    versions,
+                    guarded(versions_codec(key, row_serde), versions.name),
+                    versions_view(key, history),
+                    shape("history", key, word(row_serde)),
                 )
             ]
             if wait:
-                stores.append(OperatorState(buffer, guarded(waiting_codec(key, value_serde), buffer.name), HIDDEN))
+                words = shape("waiting", key, word(value_serde))
+                stores.append(
+                    OperatorState(buffer, guarded(waiting_codec(key, value_serde), buffer.name), HIDDEN, words)
+                )
 
             def build(caches: Caches) -> Operator:
                 cache = caches[versions.name]
@@ -128,6 +137,7 @@ def temporal_join(
                 stores=tuple(stores),
                 keyed=True,
                 tagged=True,
+                keeps=(row_serde, value_serde if wait else None),
                 in_order=True,
                 behind=wait,
             )

@@ -127,6 +127,14 @@ class Node:
     """False when it calls no function of the user's."""
     holds: bool = False
     """True for a fold that keeps, in its state, values which are in its results."""
+    keeps: tuple[Serde[Any] | None, ...] = ()
+    """For each input, the serde with which the step stores its values; None, or nothing, where it stores none."""
+    keeps_keys: Serde[Any] | None = None
+    """The serde with which it stores keys that no serde has written yet."""
+    gives: Serde[Any] | None = None
+    """A serde that can write all of its results, as far as one is known."""
+    tries: tuple[Serde[Any] | None, ...] = ()
+    """Those of `keeps` whose input may have values that the serde cannot write: see `trials.py`."""
     private: tuple[bool, ...] = ()
     """For each input, whether the operator gets copies of the values: see `sharing.py`. Empty when it gets none."""
     disorder: int | None = None

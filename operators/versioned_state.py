@@ -35,6 +35,9 @@ class VersionedState(State, Generic[T]):
         self._history = parse_duration(history, "history", at_least=1)
         self._versions: Versions | None = None
 
+    def holding(self) -> str:
+        return self._item.word
+
     def put(self, value: T | None, timestamp: int) -> int | None:
         """Sets what the value of the key at hand is from a time on, in ms: `ctx.timestamp`, as a rule.
 
@@ -66,7 +69,7 @@ class VersionedState(State, Generic[T]):
         found = versions.newest(key) if as_of is None else versions.as_of(key, as_of)
         if found is None or found.value is None:
             return None
-        return Version(found.valid_from, self._item.copy(found.value))
+        return Version(found.valid_from, self._item.read(found.value, shelf))
 
     def _at_work(self, shelf: Shelf) -> Versions:
         versions = self._versions

@@ -20,6 +20,7 @@ from .inference import result_serde
 from .pending import pending_codec, pending_view
 from .serde import Serde, check_serde
 from .serde_auto import auto
+from .shapes import shape, word
 from .topology import Caches, Node, Operator, OperatorState
 
 __all__ = ["map_async", "map_batch"]
@@ -78,7 +79,8 @@ def map_batch(
 
 def _waiting(flow: Flow, kind: str, build: Callable[[Settled, Caches], Operator]) -> Flow:
     """A step with a store of the records that wait in it."""
-    codec = pending_codec(flow.key_serde(), flow.value or auto)
+    key, value = flow.key_serde(), flow.value or auto
+    codec, words = pending_codec(key, value), shape("waiting", key, word(value))
 
     def make(settled: Settled) -> Node:
         return Node(
@@ -87,7 +89,9 @@ def _waiting(flow: Flow, kind: str, build: Callable[[Settled, Caches], Operator]
             kind,
             settled.inputs,
             build=partial(build, settled),
-            stores=(OperatorState(settled.spec(), guarded(codec, settled.name), pending_view()),),
+            stores=(OperatorState(settled.spec(), guarded(codec, settled.name), pending_view(), words),),
+            keeps=(value,),
+            keeps_keys=key if flow.rekeyed else None,
         )
 
     return flow.to(flow.draft.add(kind, (flow.input,), make, durable=True))

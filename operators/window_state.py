@@ -33,6 +33,9 @@ class WindowState(State, Generic[T]):
         super().__init__(retention, name, what="retention")
         self._item = Item(kind)
 
+    def holding(self) -> str:
+        return self._item.word
+
     def put(self, value: T | None, timestamp: int) -> None:
         """Keeps a value under the key at hand and a timestamp, in place of the one there; None deletes it.
 
@@ -59,7 +62,7 @@ class WindowState(State, Generic[T]):
         """The value under the key at hand and this timestamp, None when there is none."""
         shelf, key = self._here()
         value = shelf.read((key, timestamp))
-        return None if value is None else self._item.copy(value)
+        return None if value is None else self._item.read(value, shelf)
 
     def fetch(self, since: int, until: int) -> list[tuple[int, T]]:
         """Timestamps and values under the key at hand from `since` to `until`, both included, the oldest first."""
@@ -67,14 +70,14 @@ class WindowState(State, Generic[T]):
         since = max(since, 0)
         if until < since:
             return []
-        encoded, copy = shelf.encode_key(key), self._item.copy
+        encoded, read = shelf.encode_key(key), self._item.read
         found = shelf.entries(pack(encoded, since), pack(encoded, until + 1))
-        return [(slot[1], copy(value)) for slot, value in found]
+        return [(slot[1], read(value, shelf)) for slot, value in found]
 
     def scan(self) -> Iterator[tuple[Any, int, T]]:
         """Every key of the task, timestamp and value, in the order of encoded keys."""
-        copy = self._item.copy
-        return ((key, timestamp, copy(value)) for (key, timestamp), value in self._everywhere())
+        read = self._item.read
+        return ((key, timestamp, read(value, shelf)) for shelf, (key, timestamp), value in self._everywhere())
 
     def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
         encode, decode = key.encode, key.decode

@@ -8,7 +8,10 @@ import pytest
 import tidemill as tm
 from tidemill.engine.plan import partition, plan
 from tidemill.engine.shapes import check_shapes, shapes_metadata
+from tidemill.operators.shelf import Journal, Shelf
 from tidemill.operators.topology import OperatorState
+from tidemill.state.cache import StateCache
+from tidemill.state.memory import MemoryStore
 
 
 class Row(msgspec.Struct):
@@ -113,12 +116,87 @@ def test_what_an_earlier_version_wrote_says_nothing():
         check_shapes("0_0", stores(COUNT), metadata)
 
 
-def test_metadata_has_room_for_the_rest():
+def counts(number, count=lambda grouped: grouped.count()):
     def many(app):
         stream = app.stream("in", key=tm.utf8, value=tm.json)
-        for number in range(100):
-            stream.group_by_key().count().named(f"count-{number}")
+        for place in range(number):
+            count(stream.group_by_key()).named(f"count-{place}")
 
-    text = shapes_metadata(stores(many))
-    assert 800 < len(text) < 1010
-    check_shapes("0_0", stores(many), "t=5" + text)
+    return stores(many)
+
+
+@pytest.mark.parametrize("number", [1, 30, 35, 100, 150, 300])
+def test_metadata_has_room_for_many_stores(number):
+    before, after = counts(number), counts(number, lambda grouped: grouped.aggregate(n=tm.count()))
+    text = shapes_metadata(before)
+    assert len(text) < 1010
+    check_shapes("0_0", before, "t=5" + text)
+    check_shapes("0_0", counts(number + 7), "t=5" + text)
+    for state in after[:150] if number <= 150 else ():
+        with pytest.raises(
+            tm.TopologyError, match=f"store '{state.spec.name}' of task 0_0 holds .*, and is 'aggregate"
+        ):
+            check_shapes("0_0", (state,), "t=5" + text)
+
+
+def keyed_by(step, value):
+    """A step whose stores depend on the serde of its values."""
+
+    def build(app):
+        stream, other = (app.stream(name, key=tm.utf8, value=value) for name in ("in", "other"))
+        step(stream, other).named("totals")
+
+    return build
+
+
+STORES = {
+    "table": lambda s, o: s.to_table(),
+    "history": lambda s, o: s.to_table(history="1h"),
+    "suppress": lambda s, o: s.to_table().suppress(until="1s"),
+    "stream join": lambda s, o: s.join(o, max, within="1h"),
+    "outer join": lambda s, o: s.join(o, max, within="1h", how="outer"),
+    "table lookup": lambda s, o: s.join(o.to_table(), max),
+    "as of": lambda s, o: s.join(o.to_table(history="1h"), max, as_of=True, grace="1s"),
+    "table join": lambda s, o: s.to_table().join(o.to_table(), max),
+    "foreign key": lambda s, o: s.to_table().join(o.to_table(), on=str, function=max),
+    "batch": lambda s, o: s.map_batch(list, max_wait="1s"),
+    "cogroup": lambda s, o: s.group_by_key().cogroup(max).aggregate(int, value=s.flow.value),
+}
+
+
+@pytest.mark.parametrize("step", STORES)
+def test_every_store_says_what_it_is(step):
+    before, after = (stores(keyed_by(STORES[step], value)) for value in (tm.json, tm.msgpack))
+    assert all(state.shape for state in before)
+    metadata = "t=5" + shapes_metadata(before)
+    check_shapes("0_0", before, metadata)
+    with pytest.raises(tm.TopologyError, match="would be misread"):
+        check_shapes("0_0", after, metadata)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "method"),
+    [
+        (tm.ValueState(int, name="s"), tm.ValueState(dict, name="s"), "get"),
+        (tm.ListState(int, name="s"), tm.ListState(str, name="s"), "popleft"),
+        (tm.MapState(str, int, name="s"), tm.MapState(str, dict, name="s"), "popitem"),
+        (tm.MapState(str, int, name="s"), tm.MapState(int, int, name="s"), "__iter__"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_when_it_is_read(before, after, method):
+    at_hand = type("AtHand", (), {"key": "k", "state_time": 0})()
+    codec = before.codec(tm.utf8)
+    cache = StateCache(MemoryStore(), "s", codec)
+    first, second = (
+        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {})) for state in (before, after)
+    )
+    if isinstance(before, tm.ValueState):
+        first.set(7)
+    elif isinstance(before, tm.ListState):
+        first.append(7)
+    else:
+        first["x"] = 7
+    with pytest.raises(
+        TypeError, match=r"store 's' holds a (int|str) of an earlier version .*declared with (dict|str|int)"
+    ):
+        getattr(second, method)()

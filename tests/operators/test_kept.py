@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +105,9 @@ def test_json_refuses_what_it_does_not_have():
             tm.json.encode_many([1, value])
     assert tm.json.encode({"a": None, "null": 1.5}) == b'{"a":null,"null":1.5}'
     assert tm.json.encode_many([None, "null"]) == [b"null", b'"null"']
+    assert tm.json.encode_many([]) == []
+    for values in (["a\nb", {"a\n": [1]}], [msgspec.Raw(b"[1,\n2]"), 3], [msgspec.Raw(b"1\n"), msgspec.Raw(b"2")]):
+        assert tm.json.encode_many(values) == list(map(tm.json.encode, values))
     with pytest.raises(TypeError, match="uuid writes UUIDs, not str"):
         tm.uuid.encode(str(uuid.uuid4()))
 
