@@ -29,7 +29,7 @@ NAME, WORDS = 4, 2
 
 
 def shapes_metadata(stores: Iterable[OperatorState]) -> str:
-    """What is added to the metadata of a task's offsets; the last stores are left out when not even the short form has room."""
+    """What is added to the metadata of a task's offsets; the last stores are left out if the short form has no room."""
     known = {state.spec.name: state.shape for state in stores if state.shape}
     if not known:
         return ""
