@@ -244,9 +244,13 @@ class Arena:
             node.start()
 
     def _recover(self) -> None:
-        """Waits until the brokers have recovered, and keeps how long that took."""
+        """Waits until the brokers have recovered, and keeps how long that took.
+
+        That all of them listen comes first: that one is gone is in the metadata only some seconds after it.
+        """
         began = time.monotonic()
         with suppress(TimeoutError):  # then the next faults are left out
+            self.kafka.wait_ready(RECOVERY_SECONDS)
             client.wait_for(lambda: client.whole(self.broker, len(self.kafka.nodes)), RECOVERY_SECONDS, "the brokers")
         self.recoveries.append(time.monotonic() - began)
 

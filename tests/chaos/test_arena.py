@@ -42,6 +42,7 @@ def test_brokers_recover_before_the_next_fault(cluster: dict[str, Any], tmp_path
     do("broker-kill")
     first.kill.assert_called_once()
     do("broker-back", fault=False)
+    kafka.wait_ready.assert_called_once()
     assert len(arena.recoveries) == 1
     cluster["whole"] = False
     do("broker-kill")
