@@ -213,7 +213,7 @@ def tables_joined(random: Random, t: str, others: Others, key: str) -> Step:
     other = random.choice(others.get("table", [t]) + others.get("history", []))
     how = random.choice(["join", "left_join", "outer_join"])
     if how != "outer_join" and random.random() < 0.4:
-        return "table", f"{t}.{how}({other}, {by(key)}, {pairing(random)})"
+        return "table", f"{t}.{how}({other}, {by(key).replace('mixed', 'scalar')}, {pairing(random)})"
     return "table", f"{t}.{how}({other}, {pairing(random)})"
 
 

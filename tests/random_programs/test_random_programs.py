@@ -15,7 +15,7 @@ from tests.random_programs.shrink import shorter
 from tests.random_programs.tables import check_tables
 
 MODELLED = 40
-FEW, BLOCKS, BLOCK = 8, 5, 20
+FEW, BLOCKS, BLOCK = 5, 5, 15
 
 
 def all_hold(first: int, seeds: int) -> None:
