@@ -106,11 +106,21 @@ def test_weights_and_sizes_may_change_at_any_time(
     assert group.transfers == before
 
 
-def test_four_thousand_tasks_are_assigned_in_seconds() -> None:
-    """Forty members, four sub-topologies of a thousand partitions, weights all over the scale: at the first assignment,
-    when a member joins, and when one dies. The bound is ten times what it took when this was written."""
+def test_the_work_of_an_assignment_grows_little_faster_than_the_tasks() -> None:
+    """Forty members, four sub-topologies of 500 partitions, weights all over the scale: at the first assignment,
+    when a member joins, and when one dies. A quarter of the tasks is the measure, in the same process, so that it does
+    not matter how fast the machine is: what is quadratic takes sixteen times as long."""
+    quarter, _ = assigned(125)
+    took, group = assigned(500)
+    assert took < 12 * quarter, (took, quarter)
+    counts = [len(process.tasks) for process in group.processes.values()]
+    assert sum(counts) > 1_750
+
+
+def assigned(partitions: int) -> tuple[float, Group]:
+    """The CPU seconds that the assignments take, and the group."""
     group = Group(Policy(standbys=1))
-    knows = versions(1000, 1000, 1000, 1000)
+    knows = versions(partitions, partitions, partitions, partitions)
     chance = random.Random(1)
     for number in range(40):
         group.start(knows, f"n{number % 20}", f"r{number % 3}")
@@ -118,16 +128,13 @@ def test_four_thousand_tasks_are_assigned_in_seconds() -> None:
 
     def timed() -> float:
         began = time.process_time()
-        group.rebalance()  # assigns twice, to see that the order of members does not matter
-        return (time.process_time() - began) / 2
+        group.rebalance()
+        return time.process_time() - began
 
-    took = [timed()]
+    took = timed()
     group.settle(8)
     group.start(knows, "n99", "r1")
-    took.append(timed())
+    took += timed()
     group.settle(8)
     group.kill(next(iter(group.processes.values())))
-    took.append(timed())
-    assert max(took) < 4, took
-    counts = [len(process.tasks) for process in group.processes.values()]
-    assert sum(counts) > 3_500
+    return took + timed(), group
