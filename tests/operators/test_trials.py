@@ -77,7 +77,7 @@ STEPS: dict[str, Any] = {
     "as of": lambda s, o: o.join(s.to_table(history="1h"), pair, as_of=True),
     "as of, waiting": lambda s, o: s.join(o.to_table(history="1h"), pair, as_of=True, grace="1ms", how="left"),
     "foreign key": lambda s, o: s.to_table().left_join(o.to_table(), on=lambda row: "a", function=pair),
-    "foreign rows": lambda s, o: o.to_table().join(s.to_table(), on=lambda row: "a", function=pair),
+    "foreign rows": lambda s, o: o.to_table().join(s.to_table(), on=lambda row: "c", function=pair),
     "group of rows": lambda s, o: s.to_table().group_by(lambda row: 1).aggregate(list, added, lambda acc, row: acc[1:]),
     "batch": lambda s, o: s.map_batch(lambda values: [[v] for v in values], max_wait="1s"),
     "deduplicate": lambda s, o: s.deduplicate("1h", by=lambda v: v).to_table(),
