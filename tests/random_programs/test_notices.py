@@ -11,7 +11,7 @@ from sortedcontainers import SortedDict
 from tests.random_programs.check import Violation, check
 from tests.random_programs.generate import generate
 from tidemill.engine import graph
-from tidemill.operators import fold
+from tidemill.operators import fold, sharing
 from tidemill.operators.versions import Versions
 from tidemill.state.cache import StateCache
 
@@ -21,7 +21,7 @@ MOST = 60
 
 
 def arguments_are_not_copied_for_branches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(graph, "renewed", lambda record: record)
+    patch.setattr(sharing, "copy_of", lambda record: record)
 
 
 def windows_share_a_value(patch: pytest.MonkeyPatch) -> None:
