@@ -14,7 +14,6 @@ from .cli_run import main_of
 from .clock import SYSTEM
 from .config import Settings
 from .config_arguments import Arguments
-from .config_sources import from_arguments
 from .connect import Stopped
 from .errors import EXIT_OK, ConfigError
 from .exit import leave
@@ -32,9 +31,9 @@ class App(Builder):
     """An application: `app_id` is its consumer group and the beginning of the names of its internal topics.
 
     `on_error` says what happens to a record that a step cannot process. The other arguments are settings; they are the
-    weakest source of these, below `tidemill.toml`, `TIDEMILL_*` variables and command-line options. Raises
-    TopologyError when the id cannot be part of a topic's name, ConfigError when a setting does not exist; their values
-    are checked when the program starts.
+    weakest source of these, below `tidemill.toml`, `TIDEMILL_*` variables and command-line options, and are checked
+    with them when the program starts, or by `TopologyDriver`. Raises TopologyError when the id cannot be part of a
+    topic's name.
     """
 
     def __init__(self, app_id: str, *, on_error: ErrorPolicy = fail, **settings: Unpack[Arguments]) -> None:
@@ -42,11 +41,6 @@ class App(Builder):
         check_name(app_id, "application")
         if not isinstance(on_error, ErrorPolicy):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(f"on_error must be tm.fail or tm.skip, not {on_error!r}")
-        problems: list[str] = []
-        for _ in from_arguments(settings, problems):
-            pass
-        if problems:
-            raise ConfigError("\n".join(problems))
         self.app_id = app_id
         self.on_error = on_error
         self.arguments: Mapping[str, object] = settings

@@ -19,7 +19,7 @@ from ..operators.suggest import did_you_mean, nearest
 from .config import SETTINGS, Settings
 from .errors import ConfigError
 
-__all__ = ["CONFIG_VARIABLE", "FILE_NAME", "load", "read_client_options"]
+__all__ = ["CONFIG_VARIABLE", "FILE_NAME", "check_arguments", "load", "read_client_options"]
 
 FILE_NAME: Final = "tidemill.toml"
 PREFIX: Final = "TIDEMILL_"
@@ -75,6 +75,15 @@ def load(
     if problems:
         raise ConfigError("\n".join(problems))
     return Settings(**values)
+
+
+def check_arguments(arguments: Mapping[str, object]) -> None:
+    """Raises ConfigError when one of an application's arguments is no setting."""
+    problems: list[str] = []
+    for _ in from_arguments(arguments, problems):
+        pass
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def from_arguments(arguments: Mapping[str, object], problems: list[str]) -> Iterator[Given]:

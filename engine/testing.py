@@ -24,6 +24,7 @@ from ..state.memory import MemoryStore
 from ..state.store import Position
 from .calls import EventLoopCalls
 from .clock import ManualClock
+from .config_sources import check_arguments
 from .errors import Refused
 from .global_rows import GlobalRows
 from .ids import TaskId
@@ -110,6 +111,7 @@ class TopologyDriver:
         now: int = 0,
         max_message_bytes: int = KAFKAS_LIMIT,
     ) -> None:
+        check_arguments(getattr(app, "arguments", {}))
         topology = app.topology()
         names = [topic for source in topology.sources for topic in source.topics]
         matches = {source.pattern: () for source in topology.sources if source.pattern is not None}

@@ -266,6 +266,7 @@ def test_the_driver_says_what_is_wrong_with_what_it_is_given() -> None:
         assert str(caught.value).count("counted") == 1
 
 
-def test_a_setting_that_there_is_not_is_refused_at_once() -> None:
+def test_a_setting_that_there_is_not_is_refused_by_the_driver() -> None:
+    app = tm.App("test", comit_interval="1s")  # type: ignore[call-arg]
     with pytest.raises(tm.ConfigError, match="there is no such setting; did you mean 'commit_interval'"):
-        tm.App("test", comit_interval="1s")  # type: ignore[call-arg]
+        tm.testing.TopologyDriver(app)
