@@ -106,7 +106,7 @@ class Inquiry:
         self._named[like] = self._named.get(like, 0) + 1
         error = of_row(failure)
         if self._named[like] > MOST_NAMED:
-            raise error.at(*task.origin[1:], task.origin.task)
+            raise error.at(task.origin.topic, task.origin.partition, task.origin.task)
         task.refuse(error)
         self._rows.add(_content(out, row))
         self._cut = self._cut or WIDEST

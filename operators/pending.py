@@ -11,12 +11,12 @@ nothing.
 from __future__ import annotations
 
 from struct import Struct
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
 from ..state.cache import Codec, StateCache
-from .record import Headers, Record
+from .record import Record
 from .serde import Serde
 from .topology import StoreView
 
@@ -97,7 +97,7 @@ def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:
             None if stored.key is None else key.decode(stored.key),
             None if stored.value is None else value.decode(stored.value),
             stored.timestamp,
-            cast("Headers", stored.headers),
+            stored.headers,
             stored.offset,
         )
 

@@ -55,7 +55,7 @@ def unknown(text: str) -> list[str]:
 @pytest.mark.parametrize("texts", [in_messages, in_pages])
 def test_every_command_that_is_named_exists(texts: object) -> None:
     assert callable(texts)
-    wrong = [f"{where}: {problem}" for where, text in texts() for problem in unknown(text)]
+    wrong = [f"{where}: {problem}" for where, text in texts() for problem in unknown(text)]  # type: ignore[attr-defined]
     assert not wrong, "\n".join(wrong)
 
 

@@ -116,7 +116,7 @@ class Crew:
         """Puts records into a topic that the program reads."""
         node = self.nodes[topic]
         for record in records:
-            key, value = node.key.encode(record.key), node.value.encode(record.value)
+            key, value = node.key.encode(record.key), node.value.encode(record.value)  # type: ignore[union-attr]
             self.append(topic, (key, value, record.timestamp, None, -1 if number is None else number))
 
     def append(self, topic: str, row: Row) -> None:

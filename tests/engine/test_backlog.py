@@ -31,13 +31,13 @@ def test_any_processes_and_any_interleaving_give_what_a_batch_gives(seed: int) -
     windowed = next(sink for sink in crew.plan.topology.sinks if sink.topic == "revenue")
     found = {
         (k.key, k.start): (v["revenue"], v["orders"], v["unpaid"])
-        for k, v, _ in crew.read("revenue", windowed.key, windowed.value)
+        for k, v, _ in crew.read("revenue", windowed.key, windowed.value)  # type: ignore[arg-type]
     }
     crew.finish()
     assert crew.dropped == {}
     assert found == revenue
     windowed = next(sink for sink in crew.plan.topology.sinks if sink.topic == "visits")
-    assert {(k.key, k.start, k.end, v) for k, v, _ in crew.read("visits", windowed.key, windowed.value)} == visits
+    assert {(k.key, k.start, k.end, v) for k, v, _ in crew.read("visits", windowed.key, windowed.value)} == visits  # type: ignore[arg-type]
     assert set(crew.read("hours", tm.utf8, tm.json)) == hours
 
 
@@ -47,7 +47,7 @@ def look_ups(as_of: bool) -> tm.App:
     prices = app.stream("prices", key=tm.utf8, value=tm.json).with_key(lambda price: price["item"], key=tm.utf8)
     table = prices.to_table(history="10h" if as_of else None).named("prices-by-item")
     orders = app.stream("orders", key=tm.utf8, value=tm.json)
-    joined = orders.join(table, lambda order, price: price and price["at"], how="left", as_of=as_of)
+    joined = orders.join(table, lambda order, price: price and price["at"], how="left", as_of=as_of)  # type: ignore[arg-type, call-overload]
     joined.to("out", value=tm.json)
     return app
 

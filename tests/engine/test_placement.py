@@ -63,7 +63,7 @@ def found(running: Plan, *topics: tuple[str, Place], keys: list[bytes] = KEYS, s
             for begin in range(0, len(mine), size):
                 some: list[bytes | None] = [*mine[begin : begin + size]]
                 none = [None] * len(some)
-                batch = Batch(topic, number, some, none, [0] * len(some), list(range(len(some))), None, 0)
+                batch = Batch(topic, number, some, none, [0] * len(some), list(range(len(some))), None, 0)  # type: ignore[arg-type]
                 text = placement.look(part, batch)
                 said += [text] if text is not None else []
     return said

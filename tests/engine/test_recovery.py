@@ -122,7 +122,7 @@ class Kafka:
         if not rows:
             return Polled([], {key: self.end})
         keys, values = [row[1] for row in rows], [row[2] for row in rows]
-        batch = Batch(*key, keys, values, [0] * len(rows), [row[0] for row in rows], None, 0)
+        batch = Batch(*key, keys, values, [0] * len(rows), [row[0] for row in rows], None, 0)  # type: ignore[arg-type]
         return Polled([batch], {key: self.end})
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class Process:
     def __init__(self, kafka: Kafka, path: Path) -> None:
         self.kafka = kafka
         self.clock = ManualClock(1_700_000_000_000)
-        self.clock.sleep = lambda ms: None  # type: ignore[method-assign]
+        self.clock.sleep = lambda ms: None
         self.path = path
         self.begin()
 

@@ -56,12 +56,12 @@ def test_a_restore_that_takes_longer_than_deletions_are_kept_begins_again(
         process.kafka.at = dict.fromkeys(process.kafka.at, 1)
         return Polled(found.batches, {})
 
-    process.recovery._feeding._reader.poll = part  # type: ignore[method-assign]
+    process.recovery._feeding._reader.poll = part
     process.recovery.open([TASK])
     process.recovery.standby([])
     process.recovery._step()
     assert not process.recovery.finished()
-    process.recovery._feeding._reader.poll = poll  # type: ignore[method-assign]
+    process.recovery._feeding._reader.poll = poll
     deleted_meanwhile(process, 25 * HOUR)
     for _ in range(6):
         process.recovery._step()

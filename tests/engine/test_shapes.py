@@ -64,7 +64,7 @@ COLUMNS = grouped(lambda g: g.aggregate(n=tm.count()))
 REFUSED = [
     (COUNT, WINDOWS),
     (COUNT, COLUMNS),
-    (COUNT, grouped(lambda g: g.count(), key=tm.int64)),
+    (COUNT, grouped(lambda g: g.count(), key=tm.int64)),  # type: ignore[arg-type]
     (WINDOWS, grouped(lambda g: g.window(tm.session(gap="1m")).count())),
     (COLUMNS, grouped(lambda g: g.aggregate(dict, lambda a, v: a))),
     (grouped(lambda g: g.reduce(max, value=tm.json)), grouped(lambda g: g.reduce(max, value=tm.msgpack))),
@@ -188,7 +188,8 @@ def test_a_value_of_another_type_is_refused_when_it_is_read(before, after, metho
     codec = before.codec(tm.utf8)
     cache = StateCache(MemoryStore(), "s", codec)
     first, second = (
-        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {})) for state in (before, after)
+        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {}))  # type: ignore[arg-type]
+        for state in (before, after)
     )
     if isinstance(before, tm.ValueState):
         first.set(7)

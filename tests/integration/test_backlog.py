@@ -53,9 +53,9 @@ def check(stage: Stage, right: tuple[dict[tuple[str, int], tuple[int, ...]], set
     client.wait_for(lambda: all(len(a) >= b for a, b in zip(found(), counts, strict=True)), 120, f"{counts} results")
     time.sleep(1)
     one, two, three = found()
-    assert sorted(((k.key, k.start), tuple(v[f] for f in fields)) for k, v in one) == sorted(revenue.items())
-    assert sorted((k.key, k.start, k.end, count) for k, count in two) == sorted(visits)
-    assert sorted(three) == sorted(hours)
+    assert sorted(((k.key, k.start), tuple(v[f] for f in fields)) for k, v in one) == sorted(revenue.items())  # type: ignore[attr-defined]
+    assert sorted((k.key, k.start, k.end, count) for k, count in two) == sorted(visits)  # type: ignore[arg-type, attr-defined]
+    assert sorted(three) == sorted(hours)  # type: ignore[arg-type]
 
 
 def start(stage: Stage, count: int, workers: int = 1) -> list[Life]:
@@ -66,7 +66,7 @@ def start(stage: Stage, count: int, workers: int = 1) -> list[Life]:
             commit_interval="100ms",
             session_timeout="6s",
             state_dir=stage.directory / f"i{number}" / "state",
-            **({"workers": workers} if workers > 1 else {}),
+            **({"workers": workers} if workers > 1 else {}),  # type: ignore[arg-type]
         ).start()
         for number in range(count)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.request
 from pathlib import Path
@@ -61,9 +62,10 @@ def test_a_function_that_raises_is_named_with_its_traceback(stage: Stage) -> Non
     assert f"topic '{stage.name('orders')}', partition 0, offset 3" in said
     assert "key 'a'" in said
     assert "goes on from this record" in said
-    assert re.search(r'File ".*orders\.py", line \d+, in enrich\n\s+raise LookupError', life.log)
-    assert "Traceback" in life.log
-    assert str(Path("engine", "loop.py")) not in life.log, "the traceback begins in the user's code"
+    last = json.loads(life.log.splitlines()[-1])["message"]
+    assert re.search(r'File ".*orders\.py", line \d+, in enrich\n\s+raise LookupError', last)
+    assert "Traceback" in last
+    assert str(Path("engine", "loop.py")) not in last, "the traceback begins in the user's code"
 
 
 def test_the_program_goes_on_from_the_record_once_its_function_is_corrected(stage: Stage) -> None:
@@ -112,7 +114,7 @@ def test_a_record_that_is_too_large_is_named(stage: Stage, refused_by: str, guar
     life = program.start()
     stage.wait_for_rows("enriched", 3)
     stage.send("orders", [order("dill", "d", grows=size), order("egg", "b")])
-    assert life.exit(60) == 3
+    assert life.exit(60) == 1
     said = in_words(life.log)
     assert stage.name("enriched") in said
     assert "larger than" in said
@@ -120,7 +122,7 @@ def test_a_record_that_is_too_large_is_named(stage: Stage, refused_by: str, guar
     assert found is not None
     assert size < int(found[1].replace(",", "")) < size + 1000
     assert "max.message.bytes" in said
-    assert "b'd'" in said
+    assert "key 'd'" in said
     assert stage.committed("orders") == {0: 3}
     assert items(stage)[:3] == ["apple", "beet", "corn"]
     if guarantee == "exactly_once":

@@ -59,7 +59,7 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], Any]]] = {
         table(app).group_by(lambda v: "all", of=checked, key=tm.utf8).aggregate([], totals, without)
     ),
     "group key": lambda app: (
-        table(app).group_by(lambda v: v if v == BAD else "all", key=tm.utf8).aggregate([], totals, without)
+        table(app).group_by(lambda v: v if v == BAD else "all", key=tm.utf8).aggregate([], totals, without)  # type: ignore[arg-type]
     ),
     "group row": lambda app: (
         table(app)

@@ -135,7 +135,7 @@ def test_a_processor_with_a_coroutine_function_is_refused() -> None:
             pass
 
     with pytest.raises(tm.TopologyError, match=r"Asynchronous\.process\(\) is a coroutine function"):
-        tm.App("test").stream("a").process(Asynchronous)
+        tm.App("test").stream("a").process(Asynchronous)  # type: ignore[arg-type]
 
 
 class Yielding(tm.Processor[str, Any, Any]):
@@ -149,7 +149,7 @@ class Yielding(tm.Processor[str, Any, Any]):
         (lambda s: s.process(Yielding).to("out"), "process() yields values, not records"),
         (lambda s: s.flat_map(lambda v: "abc").to("out"), "'abc' is one"),
         (lambda s: s.with_key(lambda v: v).to("out", key=tm.utf8), "utf8 writes text, not 1, which is of type int"),
-        (lambda s: s.map_record(lambda r: tm.Record("k", 1, None)), "a record with timestamp None"),
+        (lambda s: s.map_record(lambda r: tm.Record("k", 1, None)), "a record with timestamp None"),  # type: ignore[arg-type]
         (lambda s: s.to("out", headers=lambda r: {"retry": 3}), "that of 'retry' is 3, of type int"),
         (lambda s: s.to("out", partition=lambda r: -1), "the partition function gave -1"),
         (lambda s: s.to(lambda r: "bad topic!"), "gave 'bad topic!', not the name of a topic"),

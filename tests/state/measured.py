@@ -52,7 +52,7 @@ def main(case, budget):
     stores, serde, value, write = CASES[case]
     store = Rows(lambda key: serde.encode(value(int(key[1:]))))
     codec = keyed_codec(utf8, *serde_entry(serde))
-    caches = [StateCache(store, f"s{number}", codec) for number in range(stores)]
+    caches = [StateCache(store, f"s{number}", codec) for number in range(stores)]  # type: ignore[arg-type]
     for cache in caches:
         cache.put("clock", (0, serde.decode(serde.encode(value(0)))))
     gc.collect()
@@ -69,7 +69,7 @@ def main(case, budget):
                     cache.dirty_add(key)
                 else:
                     cache[key]
-            cache.put("clock", (number, cache["clock"][1][:1] if serde is raw else None))
+            cache.put("clock", (number, cache["clock"][1][:1] if serde is raw else None))  # type: ignore[index]
             cache.drain()
             cache.settle()
             cache.trim(budget // stores)

@@ -53,8 +53,8 @@ def local(offset=None, age=0, **inputs):
         (local(90, OLD), 0, 90, {}, UseLocal(90)),
         (local(91, OLD), 0, 90, {}, Corrupt),
         # nobody knows whether they have: a store of an earlier version, or a clock that was wrong
-        (local(40, None), 0, 90, {}, Rebuild),
-        (local(89, None), 0, 90, {}, UseLocal(89)),
+        (local(40, None), 0, 90, {}, Rebuild),  # type: ignore[arg-type]
+        (local(89, None), 0, 90, {}, UseLocal(89)),  # type: ignore[arg-type]
         (local(40, -HOUR), 0, 90, {}, Rebuild),
         (local(40, -1_000), 0, 90, {}, UseLocal(40)),
     ],

@@ -15,12 +15,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-import tidemill.engine.kafka.session as session
+import tidemill.engine.kafka.leading as leading
 from tests.integration.crew import Crew
 
 bootstrap, group, *rest = sys.argv[1:]
 stall = int(rest[1]) if len(rest) > 1 else 1_000
-assign = session.assign
+assign = leading.assign
 
 
 def stalling(members: Sequence[Any], *more: Any) -> Any:
@@ -30,7 +30,7 @@ def stalling(members: Sequence[Any], *more: Any) -> Any:
     return assign(members, *more)
 
 
-session.assign = stalling
+leading.assign = stalling
 crew = Crew(bootstrap, group)
 hand = crew.add(session_timeout=int(rest[0]) if rest else 30_000, heartbeat_interval=500)
 hand.size = 0
