@@ -122,7 +122,7 @@ class Item:
     def read(self, value: Any, shelf: Shelf) -> Any:
         """A value that was stored; TypeError when the state is not for such, as after a change of the program."""
         if value.__class__ not in self._seen:
-            if not isinstance(value, self._accepted):
+            if not isinstance(value, self._accepted) and named(value.__class__) not in map(named, self._accepted):
                 raise TypeError(
                     f"store {shelf.cache.name!r} holds a {type(value).__qualname__} of an earlier version of the "
                     f"program, {value!r}, and the state is declared with {self._name}: give it another name, under "
@@ -130,6 +130,11 @@ class Item:
                 )
             self._seen.add(value.__class__)
         return self.copy(value)
+
+
+def named(kind: type) -> tuple[str, str]:
+    """A class by its name: a module that is imported again, as in a notebook, has each of its classes twice."""
+    return kind.__module__, kind.__qualname__
 
 
 class ValueState(State, Generic[T]):
