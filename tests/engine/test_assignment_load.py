@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,7 @@ def test_what_is_heavy_is_spread() -> None:
     assert abs(load_of(first, group.weights) - load_of(second, group.weights)) <= 64
 
 
+@pytest.mark.timeout(600)  # some of its histories are long, and the machine may be busy with other tests
 @given(
     shapes,
     st.lists(st.tuples(histories, st.integers(0, 2**32 - 1)), min_size=1, max_size=3),
