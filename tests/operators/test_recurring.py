@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.operators.one_processor import driver, read, rebuild
 
 
 class Clocks(tm.Processor[str, int, Any]):
@@ -27,23 +28,6 @@ class Clocks(tm.Processor[str, int, Any]):
     @tm.every(100, clock="wall")
     def wall(self, ctx: tm.Context[str]) -> Iterator[tm.Record[str, Any]]:
         yield tm.Record("wall", [ctx.timestamp, ctx.now, dict(self.count.scan())], ctx.timestamp)
-
-
-def driver(processor: Any, *, on_error: Any = tm.fail, now: int = 0) -> Any:
-    app = tm.App("test", on_error=on_error)
-    app.stream("a", key=tm.utf8, value=tm.json).process(processor).named("p").to("out")
-    return tm.testing.TopologyDriver(app, now=now)
-
-
-def read(running: Any) -> list[Any]:
-    return [record.value for record in running.read("out")]
-
-
-def rebuild(running: Any) -> None:
-    """As after a restart: everything that is not in a store is gone."""
-    for task in running._tasks.values():
-        for key in task.discard():
-            task.caught_up(key, True)
 
 
 @given(st.lists(st.integers(0, 100), min_size=1), st.booleans())

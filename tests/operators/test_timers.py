@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.operators.one_processor import driver, read, rebuild
 from tidemill.operators.processing import Timing
 
 
@@ -34,23 +35,6 @@ class Scripted(tm.Processor[str, list[Any], Any]):
             raise ValueError("bad")
         if name == "loop":
             ctx.timer("loop", after=0)
-
-
-def driver(processor: Any, *, on_error: Any = tm.fail, now: int = 0) -> Any:
-    app = tm.App("test", on_error=on_error)
-    app.stream("a", key=tm.utf8, value=tm.json).process(processor).named("p").to("out")
-    return tm.testing.TopologyDriver(app, now=now)
-
-
-def read(running: Any) -> list[Any]:
-    return [record.value for record in running.read("out")]
-
-
-def rebuild(running: Any) -> None:
-    """As after a restart: everything that is not in a store is gone."""
-    for task in running._tasks.values():
-        for key in task.discard():
-            task.caught_up(key, True)
 
 
 def test_a_timer_fires_once_when_stream_time_reaches_it() -> None:

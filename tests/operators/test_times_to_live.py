@@ -10,23 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-
-
-def driver(processor: Any, *, on_error: Any = tm.fail, now: int = 0) -> Any:
-    app = tm.App("test", on_error=on_error)
-    app.stream("a", key=tm.utf8, value=tm.json).process(processor).named("p").to("out")
-    return tm.testing.TopologyDriver(app, now=now)
-
-
-def read(running: Any) -> list[Any]:
-    return [record.value for record in running.read("out")]
-
-
-def rebuild(running: Any) -> None:
-    """As after a restart: everything that is not in a store is gone."""
-    for task in running._tasks.values():
-        for key in task.discard():
-            task.caught_up(key, True)
+from tests.operators.one_processor import driver, read, rebuild
 
 
 class Forgetful(tm.Processor[str, Any, Any]):
