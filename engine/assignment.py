@@ -191,7 +191,7 @@ class _Assignment:
         return owner
 
     def _tasks(self) -> list[TaskId]:
-        """All tasks there are. What nobody can run is forgotten: whoever runs it again fences whom it finds."""
+        """All tasks there are. A task that no member can run is forgotten; a later owner fences what it finds of it."""
         found = set(self.owner) | {task for task in self.memory.owners if task.subtopology in self.able}
         for part, able in self.able.items():
             width = max(self.members[i].knows[part].partitions for i in able)

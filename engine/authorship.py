@@ -2,9 +2,9 @@
 
 Nothing fences a producer without transactions, so two kinds of records lie in such a changelog that do not count: those
 of a commit that was lost, whose inputs were processed again, and those of a process that stood still and wrote after
-another one had taken over. Restores tell both by the records' headers. Whoever has restored the task writes the keys
-concerned again with its first commit, so that the last record of each key is right; and it notices records that are not
-its own by the offsets of those that are. Pure.
+another one had taken over. A restore recognises both by the records' headers. After it, the task writes the affected
+keys again with its first commit, so that the last record of each key is right; and it notices records that are not its
+own by the offsets of those that are. Pure.
 """
 
 from __future__ import annotations
