@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..operators.errors import RecordError
+from .counted import summed
 
 __all__ = ["LateLines", "SkipLines", "Skips"]
 
@@ -30,7 +31,7 @@ class Skips:
 
     def count(self, more: Mapping[tuple[str, str], int]) -> None:
         """Adds to the counts, which another thread may be reading: they are replaced."""
-        self.counts = {**self.counts, **{place: self.counts.get(place, 0) + number for place, number in more.items()}}
+        self.counts = summed(self.counts, more)
 
     def add(self, step: str, reason: str, error: RecordError) -> None:
         """A record was dropped because of this error."""

@@ -83,6 +83,7 @@ class Task:
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
         self._authorship = authorship or Authorship()
+        self._shapes = shapes_metadata(part.program_stores)
         self._nodes = {node.id: node for _, node in part.inputs}
         self._skips = Skips()
         self._new_graph = partial(Graph, part, self.caches, policy, calls, global_tables, task.partition, self._skips)
@@ -260,7 +261,7 @@ class Task:
             offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
         seen.update(self.time.seen())
-        of = self.topics, self._authorship, shapes_metadata(self.part.program_stores)
+        of = self.topics, self._authorship, self._shapes
         self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, *of)
         return self._sealed
 

@@ -114,11 +114,12 @@ class TaskTime:
     ) -> list[Outgoing]:
         """The marks that are due."""
         told: list[Outgoing] = []
+        live = self._state(now, at_end) if self._telling.topics else State.BEHIND
         for node, topic in self._telling.topics.items():
             if topic.grain is None:
-                time, state = graph.not_beyond_waiting(stream_time), self._state(now, at_end)
+                time, state = graph.not_beyond_waiting(stream_time), live
             else:
-                time, state = graph.time_of(node), self._state(now, at_end)
+                time, state = graph.time_of(node), live
                 if self._idle(graph, time):
                     state = State.IDLE
             told += self._telling.marks(node, time, state, now, at_once=at_once)

@@ -82,8 +82,9 @@ class Json(Generic[T]):
         if len(raws) != len(values):  # a `msgspec.Raw` with line breaks
             return list(map(self.encode, values))
         if b"null" in whole:
-            for value in values:
-                check_finite(value)
+            for raw, value in zip(raws, values, strict=True):
+                if b"null" in raw:
+                    check_finite(value)
         return raws
 
     def __repr__(self) -> str:

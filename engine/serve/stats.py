@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ...operators.errors import RecordError
+from ..counted import summed
 from ..load import Sample
 from ..skips import LateLines, SkipLines
 
@@ -188,16 +189,15 @@ class Stats:
             self.state_bytes = {str(task.id): sum(store.size() for store in task.stores.values()) for task in tasks}
 
     def _look(self, tasks: list[Watched], end: Callable[[Key], int]) -> None:
-        records_in = dict(self._earlier_in)
-        dropped = dict(self._earlier_drops)
-        add(dropped, self._table_drops)
-        misses = dict(self._earlier_misses)
+        records_in = self._earlier_in
+        dropped = summed(self._earlier_drops, self._table_drops)
+        misses = self._earlier_misses
         lag: dict[Key, int] = {}
         for task in tasks:
-            add(records_in, {str(task.id): task.records_in})
-            add(dropped, task.drops())
+            records_in = summed(records_in, {str(task.id): task.records_in})
+            dropped = summed(dropped, task.drops())
             self.skipped(task.skips())
-            add(misses, task.misses())
+            misses = summed(misses, task.misses())
             buffered = task.buffered()
             for key, position in task.positions().items():
                 last = end(key)
@@ -225,10 +225,10 @@ class Stats:
 
     def closed(self, task: Watched) -> None:
         """A task ends in this process; what it counted stays."""
-        add(self._earlier_in, {str(task.id): task.records_in})
-        add(self._earlier_drops, task.drops())
+        self._earlier_in = summed(self._earlier_in, {str(task.id): task.records_in})
+        self._earlier_drops = summed(self._earlier_drops, task.drops())
         self.skipped(task.skips())
-        add(self._earlier_misses, task.misses())
+        self._earlier_misses = summed(self._earlier_misses, task.misses())
         for key in task.positions():
             self._ends.pop(key, None)
         self._looked = 0
@@ -309,12 +309,6 @@ class Stats:
             restoring=self.restoring,
             restore_remaining=self.restore_remaining,
         )
-
-
-def add(total: dict[Any, int], more: Mapping[Any, int]) -> None:
-    """Adds counts to counts."""
-    for place, count in more.items():
-        total[place] = total.get(place, 0) + count
 
 
 @dataclass(frozen=True)
