@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from functools import partial
-from types import CodeType, FrameType
 from typing import Final, NoReturn
 
 from .threads import Thread
@@ -31,19 +30,14 @@ def leave(code: int, patience: float = PATIENCE_SECONDS) -> NoReturn:
     Nothing happens to a program that catches SystemExit and goes on.
     """
     if threading.current_thread() is threading.main_thread():
-        running = outermost(sys._getframe())  # pyright: ignore[reportPrivateUsage]
-        Thread("tidemill-exit", partial(see_to, running, code, patience)).start()
+        Thread("tidemill-exit", partial(see_to, code, patience)).start()
     sys.exit(code)
 
 
-def see_to(running: CodeType, code: int, patience: float) -> None:
-    """Ends the process `patience` seconds after the main thread has left the code that was `running` in it."""
+def see_to(code: int, patience: float) -> None:
+    """Ends the process `patience` seconds after Python has begun to end it."""
     main = threading.main_thread()
-    while main.is_alive():
-        frame = sys._current_frames().get(main.ident or 0)  # pyright: ignore[reportPrivateUsage]
-        if frame is None or outermost(frame) is not running:
-            break
-        del frame
+    while not ending() and main.is_alive():
         time.sleep(LOOK_SECONDS)
     left = [it.name for it in threading.enumerate() if it is not main and not it.daemon]
     waiting = f"waiting up to {patience:g} s for threads of the program: {', '.join(left)}"
@@ -56,8 +50,6 @@ def see_to(running: CodeType, code: int, patience: float) -> None:
     os._exit(code)
 
 
-def outermost(frame: FrameType) -> CodeType:
-    """The code at the bottom of a stack: the program's, or, once that has ended, what Python calls at the end."""
-    while frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code
+def ending() -> bool:
+    """Whether Python has begun to end: `threading` notes it before it calls and joins anything."""
+    return getattr(threading, "_SHUTTING_DOWN", False)

@@ -72,3 +72,14 @@ def test_in_another_thread_that_thread_ends_and_the_process_does_not() -> None:
     thread.start()
     thread.join()
     assert codes == [3]
+
+
+def test_a_program_whose_stack_changes_all_the_time_is_left_alone() -> None:
+    program = (
+        "import time\nfrom tidemill.engine.exit import leave\n"
+        "def deep(n): return n and deep(n - 1)\n"
+        "try:\n    leave(3, 0.0)\nexcept SystemExit:\n    end = time.monotonic() + 3\n"
+        "    while time.monotonic() < end:\n        deep(100)\n    print('went on')"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (found.returncode, found.stdout) == (0, "went on\n")
