@@ -26,7 +26,8 @@ SEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check --use-pep517
-PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup
+# A test process that dies ends the run: pytest-xdist would wait for ever for the tests that it had.
+PYTEST := $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup --max-worker-restart=0
 
 # A line for a person: bold on a terminal, plain elsewhere.
 say = if [ -t 1 ] && [ -z "$${NO_COLOR:-}" ]; then printf '\033[1m%s\033[0m\n' "$(1)"; else printf '%s\n' "$(1)"; fi
