@@ -1,11 +1,11 @@
-"""Counts by what they count, added up. Pure."""
+"""Figures by what they are of, taken together. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-__all__ = ["summed"]
+__all__ = ["largest", "summed"]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -17,3 +17,12 @@ def summed(*counts: Mapping[T, int]) -> dict[T, int]:
         for what, count in found.items():
             total[what] = total.get(what, 0) + count
     return total
+
+
+def largest(*figures: Mapping[T, int]) -> dict[T, int]:
+    """The largest figure of each."""
+    found: dict[T, int] = {}
+    for some in figures:
+        for what, figure in some.items():
+            found[what] = max(found.get(what, figure), figure)
+    return found

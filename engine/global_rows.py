@@ -14,11 +14,11 @@ from typing import Any
 
 from ..operators.edges import decoder
 from ..operators.entries import stored_entry
-from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
-from ..operators.record import Batch, Record
+from ..operators.record import Batch
 from ..operators.topology import Source
 from ..state.store import Change, Corrupt, Position, StateError, Store, Unusable, frame, unframe
+from .decoding import decoded
 from .skips import Skips
 
 __all__ = ["GlobalRows", "place"]
@@ -95,7 +95,8 @@ class GlobalRows:
         """Takes what a partition delivered. Raises RecordError for a record that cannot be read, by the policy."""
         raw = dict(zip(batch.offsets, zip(batch.keys, batch.values, strict=True), strict=True))
         changes: list[Change] = []
-        for record in self._decoded(batch):
+        now = 0  # nothing is compared with the clock, since a global table has no watermark
+        for record in decoded(self._decoder, batch, now, self._policy, self.skips):
             key, value = raw[record.offset]
             if key is None:
                 self.skips.count({(self.node.name, "null key"): 1})
@@ -140,17 +141,11 @@ class GlobalRows:
         """Keeps which topic the rows are of."""
         self.store.apply([Change(ABOUT, IDENTITY, frame(identity.encode()))], Position())
 
+    def doubts(self) -> dict[str, str]:
+        """What is to be said of times that seem to be in another unit, by step."""
+        return {} if self._decoder.doubt is None else {self.node.name: self._decoder.doubt}
+
     def drops(self) -> dict[tuple[str, str], int]:
         """Records dropped so far, by step and reason."""
         found = {(self.node.name, reason): count for reason, count in self._decoder.drops.items() if count}
         return {**self.skips.counts, **found}
-
-    def _decoded(self, batch: Batch) -> list[Record[Any, Any]]:
-        try:
-            return self._decoder.decode(batch)
-        except RecordError as error:
-            if self._policy is ErrorPolicy.FAIL:
-                raise error.at(batch.topic, batch.partition) from error.__cause__
-            self.skips.add(self.node.name, "undecodable", error.at(batch.topic, batch.partition))
-            rest = batch.after(error.index)
-            return error.done if rest is None else [*error.done, *self._decoded(rest)]

@@ -93,6 +93,7 @@ class GlobalTables:
             raise self._failure
         for rows in self.rows.values():
             stats.skipped(rows.skips.take())
+            stats.doubted(rows.doubts())
         stats.looked_up(self._lags, {where: n for rows in self.rows.values() for where, n in rows.drops().items()})
         return self._ready.is_set()
 

@@ -20,8 +20,9 @@ from ..operators.sharing import copying
 from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
 from ..operators.trials import trying
 from ..state.store import StateError
-from .counted import summed
+from .counted import largest, summed
 from .plan import SubTopology
+from .shared_sinks import shared_sinks
 from .skips import Skips
 
 __all__ = ["Graph", "Origin"]
@@ -149,7 +150,7 @@ class Graph:
         self.held = bool(self._clocks)
         """True when steps wait to be told the time, until records before them have been sent on."""
         self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
-        self._shared = _shared_sinks(steps)
+        self._shared = shared_sinks(step.node for step in steps)
         self._ways = {
             node: tuple(step for step, sources in zip(steps, reached, strict=True) if node in sources)
             for node in self._entry
@@ -217,6 +218,16 @@ class Graph:
         # a repartition may share the name of the step it serves
         counts = [(step.node.name, getattr(step.operator, "drops", NONE)) for step in self._steps]
         return summed(*({(name, why): count for why, count in drops.items() if count} for name, drops in counts))
+
+    def lateness(self) -> dict[str, int]:
+        """How far, in ms, records that were dropped as late were behind their step's time, the latest of each step."""
+        ages = [(step.node.name, getattr(step.operator, "lateness", 0)) for step in self._steps]
+        return largest(*({name: age} for name, age in ages if age))
+
+    def doubts(self) -> dict[str, str]:
+        """What is to be said of times that steps have given to records, by step."""
+        found = ((step.node.name, getattr(step.operator, "doubt", None)) for step in self._steps)
+        return {name: doubt for name, doubt in found if doubt is not None}
 
     def misses(self) -> dict[str, int]:
         """Records that looked for a row and found none, by step."""
@@ -345,7 +356,7 @@ class Graph:
         error.at(topic, origin.partition, origin.task)
         if (step.node.policy or self._policy) is ErrorPolicy.FAIL:
             raise error
-        self._skips.add(step.node.name, "error", error)
+        self._skips.add(step.node.name, error.counted, error)
 
     def refuse(self, error: RecordError, origin: Origin) -> None:
         """What a step has written is refused: counts its record, or raises the error, by the step's policy."""
@@ -382,16 +393,3 @@ def _joined(step: _Step, parts: list[Any]) -> Any:
     if step.ports == 1:
         return [record for part in parts for record in part]
     return [[record for part in parts for record in part[port]] for port in range(step.ports)]
-
-
-def _shared_sinks(steps: Sequence[_Step]) -> dict[int, int]:
-    """Sinks that may write one topic together, by node id: the number of their group. A sink alone is not listed."""
-    topics: dict[int, str | None] = {}
-    for step in steps:
-        if isinstance(step.node, Sink) and step.node.topic is not None:
-            topics[step.node.id] = step.node.topic if isinstance(step.node.topic, str) else None
-    if None in topics.values():
-        return dict.fromkeys(topics, 0) if len(topics) > 1 else {}
-    names = list(topics.values())
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if names.count(name) > 1}
-    return {node: numbers[name] for node, name in topics.items() if name in numbers}

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 
 from ..operators.record import Batch
+from .clock import Clock
 from .config_arguments import MisplacedKeys
 from .errors import TopologyError
 from .flow import valves
@@ -29,10 +30,11 @@ NAMED = 5
 class Intake:
     """The inputs of the running tasks."""
 
-    def __init__(self, consumer: InputConsumer, budget: int, misplaced: MisplacedKeys = "stop") -> None:
+    def __init__(self, consumer: InputConsumer, budget: int, clock: Clock, misplaced: MisplacedKeys = "stop") -> None:
         """`budget` is for the bytes that wait in all tasks together; `misplaced` says what to do about records that do
         not lie where those of their key do in other topics."""
         self._consumer = consumer
+        self._clock = clock
         self._misplaced: MisplacedKeys = misplaced
         self._placement = Placement()
         self._budget = budget
@@ -68,7 +70,7 @@ class Intake:
             if task is not None:
                 if self._misplaced != "ignore":
                     self._look_at(task, batch)
-                task.offer(batch)
+                task.offer(batch, self._clock.now())
                 self._stalls.heard(batch.topic, batch.partition)
         for key, end in polled.ends.items():
             task = self._owner.get(key)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ..operators.durations import rough_duration
 from ..operators.errors import RecordError
 from .counted import summed
 
-__all__ = ["LateLines", "SkipLines", "Skips"]
+__all__ = ["DoubtLines", "LateLines", "SkipLines", "Skips"]
 
 SHOWN: Final = 5
 """Records of a step that are told of in one interval."""
@@ -86,18 +87,42 @@ class LateLines:
         self._told: set[str] = set()
 
     def lines(
-        self, dropped: Mapping[tuple[str, str], int], before: Mapping[tuple[str, str], int], behind: int
+        self,
+        dropped: Mapping[tuple[str, str], int],
+        before: Mapping[tuple[str, str], int],
+        behind: int,
+        lateness: Mapping[str, int],
     ) -> list[str]:
-        """The lines for what was dropped since `before`, while so many records of the inputs are not read yet."""
+        """The lines for what was dropped since `before`, while so many records of the inputs are not read yet.
+
+        `lateness` is, by step, how far behind its time the latest of the records was, in ms.
+        """
         found: list[str] = []
         for place, count in dropped.items() if behind >= BACKLOG else ():
             step, reason = place
             if reason == "late" and count > before.get(place, 0) and step not in self._told:
                 self._told.add(step)
+                how = f", up to {rough_duration(lateness[step])} behind its time," if step in lateness else ""
                 found.append(
-                    f"step {step!r} has dropped {count:,} records as late while {behind:,} records of its inputs are "
-                    "still to be read (more are counted in tidemill_records_dropped_total): a backlog is read in "
+                    f"step {step!r} has dropped {count:,} records as late{how} while {behind:,} records of its inputs "
+                    "are still to be read (more are counted in tidemill_records_dropped_total): a backlog is read in "
                     "another order than it came in. Give its sources watermark=tm.bounded(...) with a bound as long as "
                     "records are out of order within a partition, or the step more grace"
                 )
+        return found
+
+
+class DoubtLines:
+    """What the log says of times that seem to be in another unit: each once, the first of a step."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def lines(self, doubts: Mapping[str, str]) -> list[str]:
+        """The lines for what is doubted, by step."""
+        found: list[str] = []
+        for step, doubt in doubts.items():
+            if step not in self._told:
+                self._told.add(step)
+                found.append(f"step {step!r}: {doubt}")
         return found

@@ -25,7 +25,8 @@ from ..state.cache import StateCache
 from ..state.store import Position, Store
 from .authorship import Authorship
 from .buffer import Run
-from .counted import summed
+from .counted import largest, summed
+from .decoding import decoded
 from .graph import Graph, Origin
 from .ids import TaskId
 from .plan import SubTopology
@@ -105,11 +106,12 @@ class Task:
         self.taken: Sequence[Record[Any, Any]] = ()
         """The records of the last run."""
         self._earlier_misses: dict[str, int] = {}
+        self._earlier_lateness: dict[str, int] = {}
 
-    def offer(self, batch: Batch) -> None:
+    def offer(self, batch: Batch, now: int) -> None:
         """Takes what a partition delivered; what the task had before is left out.
 
-        Raises RecordError for a record that cannot be decoded, by the policy.
+        Raises RecordError for a record that cannot be taken, by the policy.
         """
         node, reader = self._readers[batch.topic]
         key = (batch.topic, batch.partition)
@@ -122,26 +124,13 @@ class Task:
                 return
             batch = newer
         left, extra = self.time.take(key, batch) if isinstance(self._nodes[node], Repartition) else (batch, 0)
-        records = [] if left is None else self._decode(node, reader, left)
+        records = [] if left is None else self._decoded(node, reader, left, now)
         for cache in self.caches.values() if reader.odd_keys else ():
             cache.by_bytes()
         self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size + extra)
 
-    def _decode(self, node: int, reader: Decoder, batch: Batch) -> list[Any]:
-        records: list[Any] = []
-        rest: Batch | None = batch
-        while rest is not None:
-            try:
-                records += reader.decode(rest)
-                break
-            except RecordError as error:
-                error.at(batch.topic, batch.partition, self._name)
-                if self._policies[node] is ErrorPolicy.FAIL:
-                    raise
-                self._skips.add(error.step, "undecodable", error)
-                records += error.done
-                rest = rest.after(error.index)
-        return records
+    def _decoded(self, node: int, reader: Decoder, batch: Batch, now: int) -> list[Any]:
+        return decoded(reader, batch, now, self._policies[node], self._skips, self._name)
 
     def caught_up(self, key: Key, yes: bool, end: int = 0) -> None:
         """Says whether a partition has nothing more at the moment, so that it need not be waited for.
@@ -302,7 +291,7 @@ class Task:
         for cache in self.caches.values():
             cache.discard()
         self._skips.count(self._graph.drops())
-        self._earlier_misses = self.misses()
+        self._earlier_misses, self._earlier_lateness = self.misses(), self.lateness()
         self._graph.close()
         self._graph = self._new_graph()
         self.time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
@@ -385,6 +374,16 @@ class Task:
         for node, reader in self._readers.values():
             total |= {(names[node], reason): count for reason, count in getattr(reader, "drops", {}).items() if count}
         return total
+
+    def lateness(self) -> dict[str, int]:
+        """How late, in ms, records were that were dropped for it, the latest of each step."""
+        return largest(self._earlier_lateness, self._graph.lateness())
+
+    def doubts(self) -> dict[str, str]:
+        """What is to be said of times that seem to be in another unit, by step."""
+        names = {node.id: node.name for _, node in self.part.inputs}
+        found = {names[node]: reader.doubt for node, reader in self._readers.values() if reader.doubt is not None}
+        return found | self._graph.doubts()
 
     def skips(self) -> list[RecordError]:
         """The records that a policy has dropped since the last call, the first few of each step."""

@@ -7,8 +7,9 @@ and can be read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from typing_extensions import Self
 
@@ -32,10 +33,12 @@ from .inquiry import of_row
 from .kafka.murmur2 import murmur2_partition
 from .marks import is_mark
 from .plan import partition, plan
+from .skips import DoubtLines
 from .task import Task
 
 __all__ = ["StoreReader", "TopologyDriver"]
 
+LOG: Final = logging.getLogger("tidemill")
 Key = tuple[str, int]
 GLOBAL_MEMORY = 64 << 20
 """Bytes of decoded rows that are kept of a global table."""
@@ -99,8 +102,8 @@ class TopologyDriver:
     """Runs a program record by record.
 
     `partitions` is the number of partitions of each of the program's topics, or a mapping by topic; `now` is where the
-    wall clock stands at first, in ms. A record that Kafka would not take, because it is larger than `max_message_bytes`
-    or its partition does not exist, fails here as it does there.
+    wall clock stands at first, in ms, which is what `max_ahead=` of a source is counted from. A record that Kafka
+    would not take, because it is larger than `max_message_bytes` or its partition does not exist, fails here as there.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class TopologyDriver:
         self._others = partitions if isinstance(partitions, int) else None
         self._max_message_bytes = max_message_bytes
         self._calls = EventLoopCalls()
+        self._doubts = DoubtLines()
         self._ends: dict[Key, int] = {}
         self._written: dict[str, list[Row]] = {}
         self._tasks: dict[TaskId, Task] = {task: self._task(task) for task in self.plan.tasks()}
@@ -283,7 +287,7 @@ class TopologyDriver:
                 self._global[topic].apply(batch)
                 continue
             task = self._owner[key]
-            task.offer(batch)
+            task.offer(batch, self.clock.now())
             task.caught_up(key, True)
 
     def _partition(self, topic: str, row: Row) -> int:
@@ -348,6 +352,9 @@ class TopologyDriver:
         for task in self._tasks.values():
             task.seal()
             task.settle(Position())
+        for part in (*self._tasks.values(), *self._global.values()):
+            for line in self._doubts.lines(part.doubts()):
+                LOG.warning("%s", line)
 
 
 def encoded(topic: str, what: str, item: Any, serde: Serde[Any] | None) -> bytes | None:

@@ -5,10 +5,11 @@ from .builder import Builder, pattern
 from .calendars import CalendarWindows, calendar
 from .draft import Pattern
 from .errors import ConfigError, RecordError, TidemillError, TopologyError
+from .event_time import FromRecord, from_record
 from .every import Every, every
 from .policy import ErrorPolicy, fail, skip
 from .processor import Context, Processor, Side, side
-from .record import Record, Windowed
+from .record import Record, SourceRecord, Windowed
 from .serde import Serde, float64, int64, raw, utf8, uuid
 from .serde_auto import auto
 from .serde_json import json
@@ -45,6 +46,7 @@ __all__ = [
     "Context",
     "ErrorPolicy",
     "Every",
+    "FromRecord",
     "GlobalTable",
     "Grouped",
     "Handle",
@@ -60,6 +62,7 @@ __all__ = [
     "SessionWindows",
     "Side",
     "SlidingWindows",
+    "SourceRecord",
     "Stream",
     "Table",
     "TableGrouped",
@@ -86,6 +89,7 @@ __all__ = [
     "fail",
     "first",
     "float64",
+    "from_record",
     "hopping",
     "int64",
     "json",

@@ -12,8 +12,10 @@ from typing_extensions import TypeVar
 from .draft import Draft, OnInvalid, Pattern, StoreKind
 from .durations import Duration
 from .errors import TopologyError
+from .event_time import FromRecord, TimeFunction
 from .flow import Flow, Grouping
 from .join_steps import global_source
+from .record import SourceRecord
 from .serde import Serde, check_serde, raw
 from .steps import table_rows
 from .stream import GlobalTable, Stream, Table
@@ -48,7 +50,7 @@ class Builder:
         *,
         key: Serde[K] | None = None,
         value: Serde[V] | None = None,
-        timestamp: Callable[[V], Any] | None = None,
+        timestamp: Callable[[V], Any] | FromRecord[SourceRecord[K, V]] | None = None,
         on_invalid: OnInvalid = "skip",
         start: str | datetime = "earliest",
         watermark: Watermark | None = None,
@@ -57,6 +59,7 @@ class Builder:
         """The records of one or several topics. Keys and values without a serde are bytes.
 
         `timestamp` gives the event time of a value: an int of milliseconds or an aware datetime; None drops the record.
+        `tm.from_record(function)` gives it for the whole record, with its headers and Kafka's timestamp.
         With `on_invalid="partition_time"` a record whose time is None or negative is not dropped but gets the newest
         time of its partition so far, if there is one. `start` is where a new application begins to read: "earliest",
         "latest", "24h ago" or a datetime. `watermark`, such as `tm.bounded("5s", idle="30s")`, says how the time of
@@ -74,7 +77,7 @@ class Builder:
         *,
         key: Serde[K] | None = None,
         value: Serde[V] | None = None,
-        timestamp: Callable[[V], Any] | None = None,
+        timestamp: Callable[[V], Any] | FromRecord[SourceRecord[K, V]] | None = None,
         on_invalid: OnInvalid = "skip",
         history: Duration | None = None,
         name: str | None = None,
@@ -98,7 +101,7 @@ class Builder:
         *,
         key: Serde[K] | None = None,
         value: Serde[V] | None = None,
-        timestamp: Callable[[V], Any] | None = None,
+        timestamp: Callable[[V], Any] | FromRecord[SourceRecord[K, V]] | None = None,
         name: str | None = None,
     ) -> GlobalTable[K, V]:
         """A topic as a table that every instance has whole, for streams to look into by any key.
@@ -117,7 +120,7 @@ class Builder:
         topics: str | Sequence[str] | Pattern,
         key: Serde[Any] | None,
         value: Serde[Any] | None,
-        timestamp: Callable[[Any], Any] | None,
+        timestamp: TimeFunction | None,
         start: str | datetime,
         name: str | None,
         on_invalid: OnInvalid,

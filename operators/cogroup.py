@@ -58,6 +58,11 @@ class Contributing:
         self.tick = getattr(fold, "tick", None)
         self.advance = getattr(fold, "advance", None)
 
+    @property
+    def lateness(self) -> int:
+        """How far behind time the latest record was that was dropped for it, in ms."""
+        return getattr(self._fold, "lateness", 0)
+
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
         nulls = self._nulls
         contributions = [

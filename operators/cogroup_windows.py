@@ -56,7 +56,9 @@ def loop(step, records, cache, drops, emit):
             <update>
             <show>
             staged.append((slot, <entry>, start, shown, newest))
-        drops["late"] += late
+        if late:
+            drops["late"] += late
+            step.lateness = max(step.lateness, time - timestamp)
         for slot, entry, start, shown, newest in staged:
             if start >= forgotten:
                 cache[slot] = entry
@@ -96,6 +98,7 @@ class CogroupWindows:
         self.times: list[int] = []
         """The streams' times, while a batch is processed."""
         self.drops = {"null key": 0, "late": 0}
+        self.lateness = 0
 
     def process(self, records: Records, now: int) -> Records:
         before = [clock_of(self._cache[clock]) for clock in self._clocks]

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 from ..state.store import StoreSpec
 from .durations import parse_duration
 from .errors import TopologyError
+from .event_time import TimeFunction, check_time_function
 from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
 from .sharing import private_inputs
@@ -149,7 +150,7 @@ class Draft:
         topics: str | Sequence[str] | Pattern,
         key: Serde[Any] | None,
         value: Serde[Any] | None,
-        timestamp: Callable[[Any], Any] | None,
+        timestamp: TimeFunction | None,
         start: str | datetime,
         name: str | None,
         on_invalid: OnInvalid = "skip",
@@ -165,6 +166,8 @@ class Draft:
             check_name(topic, "topic")
         shown = "-".join(names) or "pattern"
         check_start(start, shown)
+        if timestamp is not None:
+            check_time_function(timestamp, f"the source {shown!r}: timestamp=")
         if on_invalid not in ("skip", "partition_time"):
             raise TopologyError(f"the source {shown!r}: on_invalid= is 'skip' or 'partition_time', not {on_invalid!r}")
         key_serde = check_serde(key, f"the key of source {shown!r}: ")

@@ -7,6 +7,7 @@ right form. Windows and settings use the same forms; this file knows neither.
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Final, TypeAlias
 
 from .errors import TidemillError, TopologyError
 
-__all__ = ["Duration", "format_duration", "parse_duration"]
+__all__ = ["Duration", "format_duration", "parse_duration", "rough_duration"]
 
 Duration: TypeAlias = str | int | timedelta
 """What a caller may give for a length of time."""
@@ -91,6 +92,19 @@ def format_duration(ms: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
+
+
+def rough_duration(ms: int) -> str:
+    """`ms` for people: the two largest units, rounded up.
+
+    >>> rough_duration(12_345_678)
+    '3h26m'
+    """
+    sizes = [size for unit, size in UNITS.items() if unit != "w"]
+    for size, below in itertools.pairwise(sizes):
+        if ms >= size:
+            return format_duration(-(-ms // below) * below)
+    return format_duration(ms)
 
 
 def from_text(text: str, what: str, error: type[TidemillError]) -> int:

@@ -14,15 +14,25 @@ from typing import Any, Final
 
 from ..state.identity import all_plain
 from .errors import RecordError
-from .event_time import check_times, milliseconds
+from .event_time import (
+    LATEST,
+    SECONDS,
+    AheadOfClock,
+    FromRecord,
+    TimeFunction,
+    check_ahead,
+    check_times,
+    in_seconds,
+    milliseconds,
+)
 from .given import given_headers, given_partition, given_topic
-from .record import Batch, Headers, Outgoing, Record, Row, Update
+from .record import Batch, Headers, Outgoing, Record, Row, SourceRecord, Update
 from .serde import Serde, column_decoder, column_encoder, is_exact
 from .serde_auto import auto, auto_key
 from .topology import Repartition, Source
 from .updates import UpdateSerde, told
 
-__all__ = ["Decoder", "Encoder", "RepartitionWriter", "SinkWriter", "decoder"]
+__all__ = ["Decoder", "Encoder", "Records", "RepartitionWriter", "SinkWriter", "decoder"]
 
 Records = list[Record[Any, Any]]
 
@@ -37,56 +47,87 @@ class Decoder:
         step: str,
         key: Serde[Any],
         value: Serde[Any],
-        timestamp: Callable[[Any], Any] | None = None,
+        timestamp: TimeFunction | None = None,
         *,
         partition_time: bool = False,
+        max_ahead: int | None = None,
     ) -> None:
         self._step = step
         self._keys = column_decoder(key)
         self._values = column_decoder(value)
         self._timestamp = timestamp
+        self._max_ahead = max_ahead
         self._exact = is_exact(key)
         self.odd_keys = False
         """True once there was a key that equals others in Python which are written otherwise."""
         self.newest: int | None = -1 if partition_time else None
         """The newest event time read so far, -1 for none, where records without a valid one get it; None elsewhere."""
         self.drops = {"negative timestamp": 0}
+        self.doubt: str | None = None
+        """What is to be said of a time that looks as if it were in another unit, of the first such time."""
 
-    def decode(self, batch: Batch) -> Records:
-        """The records of a batch; RecordError for the first that cannot be read, its index being that in the batch."""
+    def decode(self, batch: Batch, now: int) -> Records:
+        """The records of a batch; RecordError for the first that cannot be taken, its index being that in the batch.
+
+        `now` is the wall clock's time.
+        """
         try:
-            return self._decode(batch)
+            return self._decode(batch, now)
         except Exception:
-            return self._one_by_one(batch)
+            return self._one_by_one(batch, now)
 
-    def _decode(self, batch: Batch) -> Records:
+    def _decode(self, batch: Batch, now: int) -> Records:
         keys, values = self._keys(batch.keys), self._values(batch.values)
         if not (self._exact or self.odd_keys or all_plain(keys)):
             self.odd_keys = True
+        headers: Iterable[Headers] = repeat(NO_HEADERS) if batch.headers is None else batch.headers
         times = batch.timestamps
         if self._timestamp is not None:
-            times = list(map(self._timestamp, values))
-            if set(map(type, times)) != {int}:
-                times = [milliseconds(time) for time in times]
+            times = self._times(self._timestamp, batch, keys, values, headers)
         check_times(times)
-        newest = self.newest
+        newest, most = self.newest, self._max_ahead
         if newest is not None:
+            latest = LATEST if most is None else now + most
             times = list(times)
             for place, time in enumerate(times):
-                if time < 0:
+                if time < 0 or (time > latest and newest >= 0):
                     times[place] = newest
                 elif time > newest:
                     newest = time
-        headers: Iterable[Headers] = repeat(NO_HEADERS) if batch.headers is None else batch.headers
+        if most is not None:
+            check_ahead(times, now, most)
         records = list(map(Record, keys, values, times, headers, batch.offsets))
         self.newest = newest
-        if times and min(times) < 0:
-            kept = [record for record in records if record.timestamp >= 0]
-            self.drops["negative timestamp"] += len(records) - len(kept)
-            return kept
+        if times and (oldest := min(times)) < SECONDS.stop:
+            if self.doubt is None:
+                self.doubt = in_seconds(oldest, self._whose)
+            if oldest < 0:
+                kept = [record for record in records if record.timestamp >= 0]
+                self.drops["negative timestamp"] += len(records) - len(kept)
+                return kept
         return records
 
-    def _one_by_one(self, batch: Batch) -> Records:
+    @staticmethod
+    def _times(
+        function: TimeFunction, batch: Batch, keys: list[Any], values: list[Any], headers: Iterable[Headers]
+    ) -> list[int]:
+        """What a timestamp function gives for the records of a batch."""
+        times: list[Any]
+        if isinstance(function, FromRecord):
+            of, topic, partition = function.function, batch.topic, batch.partition
+            columns = zip(keys, values, batch.timestamps, headers, batch.offsets, strict=False)
+            times = [of(SourceRecord(*column, topic, partition)) for column in columns]
+        else:
+            times = list(map(function, values))
+        if set(map(type, times)) != {int}:
+            times = [milliseconds(time) for time in times]
+        return times
+
+    @property
+    def _whose(self) -> str:
+        return "Kafka's timestamp of a record is" if self._timestamp is None else "the timestamp function gave"
+
+    def _one_by_one(self, batch: Batch, now: int) -> Records:
         done: Records = []
         columns = zip(
             batch.keys,
@@ -99,10 +140,12 @@ class Decoder:
         for place, (key, value, timestamp, offset, headers) in enumerate(columns):
             single = Batch(batch.topic, batch.partition, [key], [value], [timestamp], [offset], [headers], 0)
             try:
-                done += self._decode(single)
+                done += self._decode(single, now)
             except Exception as error:
                 poison = Record(key, value, timestamp, headers, offset)
-                raise RecordError(self._step, place, poison, done, doing="decode") from error
+                ahead = isinstance(error, AheadOfClock)
+                doing, counted = ("take", "ahead of the clock") if ahead else ("decode", "undecodable")
+                raise RecordError(self._step, place, poison, done, doing=doing, counted=counted) from error
         return done
 
 
@@ -111,7 +154,8 @@ def decoder(node: Source | Repartition) -> Decoder:
     key, value = node.key or auto_key, node.value or auto
     if not isinstance(node, Source):
         return Decoder(node.name, key, value)
-    return Decoder(node.name, key, value, node.timestamp, partition_time=node.partition_time)
+    ahead = None if node.watermark is None else node.watermark.max_ahead
+    return Decoder(node.name, key, value, node.timestamp, partition_time=node.partition_time, max_ahead=ahead)
 
 
 class Encoder:

@@ -50,7 +50,16 @@ class RecordError(TidemillError):
     that could not decode a record gives the raw bytes in place of key and value.
     """
 
-    def __init__(self, step: str, index: int, record: Record[Any, Any], done: Any, *, doing: str = "process") -> None:
+    def __init__(
+        self,
+        step: str,
+        index: int,
+        record: Record[Any, Any],
+        done: Any,
+        *,
+        doing: str = "process",
+        counted: str = "error",
+    ) -> None:
         super().__init__(step, index, record, done)
         self.step = step
         self.index = index
@@ -58,6 +67,8 @@ class RecordError(TidemillError):
         self.done = done
         self.doing = doing
         """A verb for the message: what could not be done, such as "process", "decode" or "encode"."""
+        self.counted = counted
+        """The reason under which it is counted when the policy drops it."""
         self.task: str | None = None
         self.topic: str | None = None
         self.partition: int | None = None

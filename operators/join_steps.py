@@ -12,6 +12,7 @@ from .draft import Draft, Settled, nothing_to_run
 from .durations import Duration
 from .entries import guarded, keyed_codec, keyed_view, serde_entry
 from .errors import TopologyError
+from .event_time import TimeFunction, check_time_function
 from .flow import Flow, Grouping, check_function, keyed, rows_of
 from .global_join import GlobalJoin
 from .inference import result_serde
@@ -143,12 +144,14 @@ def global_source(
     topic: object,
     key: Serde[Any] | None,
     value: Serde[Any] | None,
-    timestamp: Callable[[Any], Any] | None,
+    timestamp: TimeFunction | None,
 ) -> Flow:
     """A topic that every instance reads whole, into a store that has the topic's name."""
     if not isinstance(topic, str):
         raise TopologyError(f"app.global_table() reads one topic, not {topic!r}")
     check_name(topic, "topic")
+    if timestamp is not None:
+        check_time_function(timestamp, f"the global table {topic!r}: timestamp=")
     key_serde = check_serde(key, f"the key of global table {topic!r}: ") or raw
     value_serde = check_serde(value, f"the value of global table {topic!r}: ") or raw
     codec = keyed_codec(key_serde, *serde_entry(value_serde))

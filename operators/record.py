@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias
 import msgspec
 from typing_extensions import TypeVar
 
-__all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "Update", "Windowed"]
+__all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "SourceRecord", "Update", "Windowed"]
 
 K = TypeVar("K", default=object)
 V = TypeVar("V", default=object)
@@ -34,6 +34,16 @@ class Record(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
     timestamp: int
     headers: Headers = ()
     offset: int = -1
+
+
+class SourceRecord(Record[K, V], Generic[K, V], frozen=True, gc=False):
+    """A record as it is in Kafka, with its place there: what a timestamp function made by `tm.from_record` gets.
+
+    `timestamp` is Kafka's. `key` and `value` are decoded.
+    """
+
+    topic: str = ""
+    partition: int = -1
 
 
 class Windowed(msgspec.Struct, Generic[K], frozen=True, gc=False):

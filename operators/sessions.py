@@ -58,6 +58,7 @@ def loop(step, records, cache, drops, emit):
                     end = found[-1][0]
         if end < (timestamp if timestamp > time else time) - {span}:
             drops["late"] += 1{late}
+            step.lateness = max(step.lateness, time - timestamp)
             continue
         value = record.value
         if found:

@@ -41,6 +41,7 @@ def loop(step, records, cache, drops, emit):
         timestamp = record.timestamp
         if (timestamp if timestamp > time else time) - timestamp > {span}:
             drops["late"] += 1{late}
+            step.lateness = max(step.lateness, time - timestamp)
             continue
         staged = []
         changes, late = step.changes(key, timestamp, time)
@@ -62,6 +63,7 @@ def loop(step, records, cache, drops, emit):
             staged.append(((start, key), <entry>, start, shown, newest, before))
         if late:
             drops["late"] += late{late_for_all}
+            step.lateness = max(step.lateness, time - timestamp)
         for slot, entry, start, shown, newest, before in staged:
             cache[slot] = entry
             touched(slot)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from .event_time import LATEST, SECONDS, FromRecord, TimeFunction, check_times, in_seconds, milliseconds
 from .given import given_record
 from .poison import poison
 from .record import Record, Update
@@ -30,6 +31,7 @@ __all__ = [
     "TableFilter",
     "TableMap",
     "WithKey",
+    "WithTimestamp",
 ]
 
 Records = list[Record[Any, Any]]
@@ -97,6 +99,32 @@ class WithKey(Loop):
         function, emit = self._function, done.append
         for r in records:
             emit(Record(function(r.value), r.value, r.timestamp, r.headers, r.offset))
+
+
+class WithTimestamp(Loop):
+    """Replaces event times. A record whose time is None or negative is dropped, as by a source."""
+
+    def __init__(self, step: str, function: TimeFunction) -> None:
+        self._whole = isinstance(function, FromRecord)
+        super().__init__(step, function.function if isinstance(function, FromRecord) else function)
+        self.drops = {"negative timestamp": 0}
+        self.doubt: str | None = None
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        function, whole, emit = self._function, self._whole, done.append
+        for r in records:
+            time = function(r if whole else r.value)
+            if time.__class__ is not int:
+                time = milliseconds(time)
+            if time < SECONDS.stop:
+                if time < 0:
+                    self.drops["negative timestamp"] += 1
+                    continue
+                if self.doubt is None:
+                    self.doubt = in_seconds(time, "the timestamp function gave")
+            if time > LATEST:
+                check_times((time,))
+            emit(Record(r.key, r.value, time, r.headers, r.offset))
 
 
 class MapRecord(Loop):

@@ -18,6 +18,7 @@ from .cogroup import Cogrouping, choosing, cogroup_in_windows
 from .deduplicate import deduplicated
 from .durations import Duration
 from .errors import TopologyError
+from .event_time import FromRecord, check_time_function
 from .every import Every
 from .flow import Flow, Grouping, check_function, plain_step, repartition, rows_of
 from .fold import Fold, counting
@@ -44,6 +45,7 @@ from .stateless import (
     TableFilter,
     TableMap,
     WithKey,
+    WithTimestamp,
 )
 from .steps import Late, aggregation, fold, processing, reduction, suppression, table_rows, windowed_fold
 from .table_join import How
@@ -169,6 +171,15 @@ class Stream(Handle, Generic[K, V]):
         step = plain_step(self.flow, "with_key", lambda s: WithKey(s.name, function))
         flow = replace(self._replaced(step, key, None, ".with_key"), value=self.flow.value)
         return Stream(flow)
+
+    def with_timestamp(self, function: Callable[[V], Any] | FromRecord[Record[K, V]]) -> Stream[K, V]:
+        """Replaces each event time by what the function makes of the value, or of the record (`tm.from_record`).
+
+        Times are what `timestamp=` of a source may give; None drops the record. Keys stay, so nothing is repartitioned
+        for it. Watermarks stay those of the sources: a record that is now older than they say is late downstream.
+        """
+        check_time_function(function, ".with_timestamp()")
+        return Stream(self.flow.to(plain_step(self.flow, "with_timestamp", lambda s: WithTimestamp(s.name, function))))
 
     def peek(self, function: Callable[[V], object]) -> Stream[K, V]:
         """Calls the function with each value and passes the records on."""

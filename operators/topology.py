@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from ..state.cache import Codec, StateCache
 from ..state.store import StoreSpec
 from .errors import TopologyError
+from .event_time import TimeFunction
 from .policy import ErrorPolicy
 from .record import Record
 from .serde import Serde
@@ -53,8 +54,9 @@ class Operator(Protocol):
     `(slot, Record)` pairs. An operator owns nothing that is not in its store: rebuilt between any two calls, it goes on
     as before. It may have more attributes: `placed(partition)`, called once with the number of its task's partition;
     `tick(now)`, called about every 100 ms of wall-clock time with the same kind of result; `oldest_waiting()`, the
-    event time of the oldest record that waits in it, None when none does: time does not overtake that downstream; and
-    `drops`, a `dict[str, int]` that counts the records it dropped by reason.
+    event time of the oldest record that waits in it, None when none does: time does not overtake that downstream;
+    `drops`, a `dict[str, int]` that counts the records it dropped by reason; `lateness`, how far behind its time in ms
+    the latest of those was that were late; and `doubt`, what is to be said of a time that seems to be in another unit.
     """
 
     def process(self, records: list[Any], now: int) -> Any: ...
@@ -154,8 +156,8 @@ class Source(Node):
     pattern: str | None = None
     key: Serde[Any] | None = None
     value: Serde[Any] | None = None
-    timestamp: Callable[[Any], int] | None = None
-    """From the decoded value to the event time in ms; the record's own timestamp when absent."""
+    timestamp: TimeFunction | None = None
+    """Gives the event time; it is the record's own timestamp when absent."""
     partition_time: bool = False
     """True when a record without a valid time gets the newest of its partition so far."""
     start: str | datetime = "earliest"

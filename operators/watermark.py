@@ -25,6 +25,8 @@ class Watermark:
 
     bound: int
     idle: int | None = None
+    max_ahead: int | None = None
+    """How far a record may be ahead of the wall clock; None when that is not looked at."""
 
     @property
     def grain(self) -> int:
@@ -33,22 +35,29 @@ class Watermark:
 
     def __str__(self) -> str:
         idle = "" if self.idle is None else f", idle after {format_duration(self.idle)}"
-        return f"at most {format_duration(self.bound)} out of order{idle}"
+        ahead = "" if self.max_ahead is None else f", at most {format_duration(self.max_ahead)} ahead of the wall clock"
+        return f"at most {format_duration(self.bound)} out of order{idle}{ahead}"
 
 
-def bounded(bound: Duration, *, idle: Duration | None = None) -> Watermark:
+def bounded(bound: Duration, *, idle: Duration | None = None, max_ahead: Duration | None = None) -> Watermark:
     """For `app.stream(watermark=)`: records are out of order by at most `bound` within a partition.
 
     A partition that brings nothing for `idle` of wall-clock time is not waited for. When none brings anything any more,
     time goes on by the wall clock, so that windows close. Without `idle` a silent partition holds time up for ever.
+
+    A record whose time is more than `max_ahead` ahead of the wall clock is an error, to which the source's policy
+    applies; with `on_invalid="partition_time"` it gets the newest time of its partition. Without `max_ahead` a single
+    record of a producer whose clock is wrong closes all windows, and what comes after it is late.
     """
     return Watermark(
-        parse_duration(bound, "tm.bounded()"), None if idle is None else parse_duration(idle, "idle", at_least=1)
+        parse_duration(bound, "tm.bounded()"),
+        None if idle is None else parse_duration(idle, "idle", at_least=1),
+        None if max_ahead is None else parse_duration(max_ahead, "max_ahead"),
     )
 
 
 def together(watermarks: Iterable[Watermark | None]) -> Watermark | None:
-    """What holds where several inputs meet: the most that any of them allows for."""
+    """What holds where several inputs meet: the most that any of them allows for. Wrong clocks are the sources'."""
     known = [watermark for watermark in watermarks if watermark is not None]
     if not known:
         return None

@@ -47,6 +47,7 @@ OF_CALENDAR = """\
 
 ONE_WINDOW = """\
             drops["late"] += 1{late}
+            step.lateness = max(step.lateness, time - timestamp)
             continue
         value = record.value
         slot = (start, key)
@@ -89,6 +90,7 @@ MANY_WINDOWS = """\
             staged.append((slot, <entry>, start, shown, newest, before))
         if late:
             drops["late"] += late{late_for_all}
+            step.lateness = max(step.lateness, time - timestamp)
         for slot, entry, start, shown, newest, before in staged:
             cache[slot] = entry
             touched(slot)

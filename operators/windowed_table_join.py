@@ -49,12 +49,15 @@ class WindowedTableJoin(TableJoin):
         self._ahead = AHEAD * windows.close(0 if isinstance(windows, SessionWindows) else windows.end(0))
         self._first: int | None = None  # no window that is kept ends before this; None when that is not known
         self.drops["late"] = 0
+        self.lateness = 0
 
     def join(self, slot: int, record: Record[Any, Any], done: list[Record[Any, Any]]) -> None:
         """Does what a record of a side causes."""
         end: int = record.key.end
         if end < self._over_before():
             self.drops["late"] += 1
+            newest = max(clock_of(self._cache[0]), clock_of(self._cache[1]))
+            self.lateness = max(self.lateness, newest - record.timestamp)
             return
         super().join(slot, record, done)
         if self._first is not None and end < self._first:

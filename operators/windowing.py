@@ -56,6 +56,8 @@ class Windowing:
         self.time = -1
         """Stream time, while a batch is processed."""
         self.drops = dict.fromkeys(self.reasons, 0)
+        self.lateness = 0
+        """How far behind time the latest record was that was dropped for it, in ms."""
         self.late: Callable[[Record[Any, Any]], None]
         """Where a loop puts a late record, if those are wanted."""
         self.tick: Callable[[int], Any] | None = None

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ...operators.errors import RecordError
-from ..counted import summed
+from ..counted import largest, summed
 from ..load import Sample
-from ..skips import LateLines, SkipLines
+from ..skips import DoubtLines, LateLines, SkipLines
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
@@ -60,6 +60,8 @@ class Watched(Protocol):
     def buffered(self) -> dict[Key, int]: ...
     def drops(self) -> dict[Place, int]: ...
     def skips(self) -> list[RecordError]: ...
+    def lateness(self) -> dict[str, int]: ...
+    def doubts(self) -> dict[str, str]: ...
     def misses(self) -> dict[str, int]: ...
 
 
@@ -171,6 +173,8 @@ class Stats:
     _sized: int = 0
     _skip_lines: SkipLines = field(default_factory=SkipLines)
     _late_lines: LateLines = field(default_factory=LateLines)
+    _lateness: dict[str, int] = field(default_factory=dict[str, int])
+    _doubt_lines: DoubtLines = field(default_factory=DoubtLines)
 
     def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
         """The main thread makes progress: called between turns, and between the runs of tasks.
@@ -196,7 +200,7 @@ class Stats:
         for task in tasks:
             records_in = summed(records_in, {str(task.id): task.records_in})
             dropped = summed(dropped, task.drops())
-            self.skipped(task.skips())
+            self._noticed(task)
             misses = summed(misses, task.misses())
             buffered = task.buffered()
             for key, position in task.positions().items():
@@ -204,7 +208,7 @@ class Stats:
                 if last >= 0:
                     read = position if buffered.get(key) else max(position, self._ends.get(key, 0))
                     lag[key] = max(last - read, 0)
-        for line in self._late_lines.lines(dropped, self.dropped, sum(lag.values())):
+        for line in self._late_lines.lines(dropped, self.dropped, sum(lag.values()), self._lateness):
             LOG.warning("%s", line)
         self.records_in, self.dropped, self.misses, self.lag = records_in, dropped, misses, lag
         self.stream_time = {str(task.id): task.stream_time for task in tasks if task.stream_time >= 0}
@@ -227,7 +231,7 @@ class Stats:
         """A task ends in this process; what it counted stays."""
         self._earlier_in = summed(self._earlier_in, {str(task.id): task.records_in})
         self._earlier_drops = summed(self._earlier_drops, task.drops())
-        self.skipped(task.skips())
+        self._noticed(task)
         self._earlier_misses = summed(self._earlier_misses, task.misses())
         for key in task.positions():
             self._ends.pop(key, None)
@@ -260,6 +264,17 @@ class Stats:
         """A policy has dropped these records: the log says so."""
         for line in self._skip_lines.lines(errors, self.turned) if errors else ():
             LOG.warning("%s", line)
+
+    def doubted(self, doubts: Mapping[str, str]) -> None:
+        """Times seem to be in another unit, by step: the log says so."""
+        for line in self._doubt_lines.lines(doubts) if doubts else ():
+            LOG.warning("%s", line)
+
+    def _noticed(self, task: Watched) -> None:
+        """What a task has dropped and doubts."""
+        self.skipped(task.skips())
+        self.doubted(task.doubts())
+        self._lateness = largest(self._lateness, task.lateness())
 
     def all_dropped(self) -> int:
         """How many records were dropped by tasks that are closed and by global tables: all, once no task runs."""

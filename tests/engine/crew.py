@@ -50,7 +50,7 @@ class Process:
         if begin < len(log):
             if task.buffered()[key] > 200_000:
                 return
-            task.offer(batch(key, log[begin : begin + most], begin))
+            task.offer(batch(key, log[begin : begin + most], begin), self.crew.clock.now())
         if begin + most >= len(log):
             task.caught_up(key, True, len(log))
 

@@ -106,7 +106,7 @@ class Owner:
         offsets = list(range(self.next, self.next + len(times)))
         self.next += len(times)
         values = [b"1"] * len(times)
-        self.task.offer(Batch("in", 0, [b"k"] * len(times), values, list(times), offsets, None, 0))  # type: ignore[arg-type]
+        self.task.offer(Batch("in", 0, [b"k"] * len(times), values, list(times), offsets, None, 0), 0)  # type: ignore[arg-type]
         while self.task.advance(0, None, wait=False) is not None:
             pass
 

@@ -61,7 +61,7 @@ def test_what_is_counted_is_what_is_taken(serde: Any, value: Any, batches: int, 
             payload += 0 if headers is None else size * sum(len(n) + len(c) for n, c in headers)
             times = [n * 1_000_000 for n in offsets]
             batch = Batch(*KEY, keys, values, times, offsets, carried, payload)  # type: ignore[arg-type]
-            buffer.offer(KEY, decoder.decode(batch), offsets[-1] + 1, batch.size)
+            buffer.offer(KEY, decoder.decode(batch, 0), offsets[-1] + 1, batch.size)
         del batch, keys, values, offsets, carried, times  # type: ignore[possibly-undefined]
         taken = tracemalloc.get_traced_memory()[0]
     finally:

@@ -60,6 +60,12 @@ class FakeTask:
     def skips(self) -> list[RecordError]:
         return []
 
+    def lateness(self) -> dict[str, int]:
+        return {}
+
+    def doubts(self) -> dict[str, str]:
+        return {}
+
     def misses(self) -> dict[str, int]:
         return {}
 

@@ -8,7 +8,7 @@ import pytest
 
 import tidemill as tm
 from tidemill.engine.serve.stats import Stats
-from tidemill.engine.skips import INTERVAL_MS, SHOWN, LateLines, SkipLines, Skips
+from tidemill.engine.skips import INTERVAL_MS, SHOWN, DoubtLines, LateLines, SkipLines, Skips
 
 
 def failed(step: str, offset: int) -> tm.RecordError:
@@ -50,12 +50,39 @@ def test_it_comes_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) ->
 def test_late_records_of_a_backlog_are_told_of_once_a_step() -> None:
     lines = LateLines()
     late = {("w", "late"): 3, ("w", "null key"): 9}
-    assert lines.lines(late, {}, 999) == []  # live
-    [line] = lines.lines(late, {}, 5_000)
+    behind = {"w": 12_345_678}
+    assert lines.lines(late, {}, 999, behind) == []  # live
+    [line] = lines.lines(late, {}, 5_000, behind)
     assert line.startswith(
-        "step 'w' has dropped 3 records as late while 5,000 records of its inputs are still to be read"
+        "step 'w' has dropped 3 records as late, up to 3h26m behind its time, while 5,000 records of its inputs are "
+        "still to be read"
     )
     assert "watermark=tm.bounded(...)" in line
-    assert lines.lines({("w", "late"): 4}, late, 5_000) == []
-    assert lines.lines({("v", "late"): 4}, {("v", "late"): 4}, 5_000) == []
-    assert len(lines.lines({("v", "late"): 5}, {("v", "late"): 4}, 5_000)) == 1
+    assert lines.lines({("w", "late"): 4}, late, 5_000, behind) == []
+    assert lines.lines({("v", "late"): 4}, {("v", "late"): 4}, 5_000, behind) == []
+    [line] = lines.lines({("v", "late"): 5}, {("v", "late"): 4}, 5_000, behind)
+    assert line.startswith("step 'v' has dropped 5 records as late while 5,000 records")
+
+
+def test_times_that_are_doubted_are_told_of_once_a_step() -> None:
+    lines = DoubtLines()
+    assert lines.lines({}) == []
+    assert lines.lines({"a": "why 1", "b": "why 2"}) == ["step 'a': why 1", "step 'b': why 2"]
+    assert lines.lines({"a": "why 3"}) == []
+
+
+def test_how_late_records_were_comes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """From the operator through the task, over a commit that was rolled back, to the line."""
+    app = tm.App("test")
+    app.stream("in", key=tm.utf8, value=tm.raw).group_by_key().window(tm.tumbling("1m")).count().named("w")
+    with tm.testing.TopologyDriver(app) as driver:
+        for time in (10_000_000, 5_000, 1_000):
+            driver.send("in", "k", b"", time)
+        [task] = driver._tasks.values()
+        task.discard()
+        driver.send("in", "k", b"", 3_000)
+        assert task.lateness() == {"w": 9_999_000}
+        stats = Stats()
+        with caplog.at_level(logging.WARNING, "tidemill"):
+            stats.turn([task], lambda key: 5_000, 1_000)
+    assert "step 'w' has dropped 3 records as late, up to 2h47m behind its time, while 4,996 records" in caplog.text

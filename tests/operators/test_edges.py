@@ -11,6 +11,8 @@ import tidemill as tm
 from tidemill.operators.edges import Decoder, Encoder, RepartitionWriter, SinkWriter
 from tidemill.operators.record import Batch, Headers, Outgoing
 
+NOW = 1_000
+
 
 def batch(values: list[bytes | None], *, times: list[int] | None = None, headers: list[Headers] | None = None) -> Batch:
     count = len(values)
@@ -24,17 +26,17 @@ def record(key: Any, value: Any, timestamp: int = 5, offset: int = 7, headers: H
 
 def test_a_batch_becomes_records() -> None:
     decoder = Decoder("s", tm.utf8, tm.json)
-    assert decoder.decode(batch([b"1", None], headers=[(("h", b"x"),), ()])) == [
+    assert decoder.decode(batch([b"1", None], headers=[(("h", b"x"),), ()]), NOW) == [
         tm.Record("k0", 1, 100, (("h", b"x"),), 0),
         tm.Record("k1", None, 101, (), 1),
     ]
-    assert decoder.decode(batch([])) == []
+    assert decoder.decode(batch([]), NOW) == []
 
 
 def test_a_record_that_cannot_be_read_is_found_and_what_came_before_is_kept() -> None:
     decoder = Decoder("s", tm.utf8, tm.json)
     with pytest.raises(tm.RecordError) as caught:
-        decoder.decode(batch([b"1", b"2", b"{", b"4"]))
+        decoder.decode(batch([b"1", b"2", b"{", b"4"]), NOW)
     error = caught.value
     assert (error.step, error.index, error.doing) == ("s", 2, "decode")
     assert error.record == tm.Record(b"k2", b"{", 102, (), 2)
@@ -47,13 +49,13 @@ def test_a_record_that_cannot_be_read_is_found_and_what_came_before_is_kept() ->
 )
 def test_values_that_are_json_only_together_are_refused(values: list[bytes | None]) -> None:
     with pytest.raises(tm.RecordError) as caught:
-        Decoder("s", tm.utf8, tm.json).decode(batch(values))
+        Decoder("s", tm.utf8, tm.json).decode(batch(values), NOW)
     assert caught.value.index == 0
 
 
 def test_a_negative_event_time_drops_the_record() -> None:
     decoder = Decoder("s", tm.utf8, tm.json)
-    assert [r.offset for r in decoder.decode(batch([b"1", b"2", b"3"], times=[5, -1, 0]))] == [0, 2]
+    assert [r.offset for r in decoder.decode(batch([b"1", b"2", b"3"], times=[5, -1, 0]), NOW)] == [0, 2]
     assert decoder.drops == {"negative timestamp": 1}
 
 
@@ -61,7 +63,7 @@ def test_event_time_from_the_value() -> None:
     moment = datetime(1970, 1, 1, 1, 0, 1, 999, tzinfo=timezone(timedelta(hours=1)))
     given: dict[int, Any] = {0: 77, 1: None, 2: moment, 3: -5, 4: 0}
     decoder = Decoder("s", tm.utf8, tm.json, given.__getitem__)
-    records = decoder.decode(batch([b"0", b"1", b"2", b"3", b"4"]))
+    records = decoder.decode(batch([b"0", b"1", b"2", b"3", b"4"]), NOW)
     assert [(r.value, r.timestamp) for r in records] == [(0, 77), (2, 1000), (4, 0)]
     assert decoder.drops == {"negative timestamp": 2}
 
@@ -73,7 +75,7 @@ def test_event_time_from_the_value() -> None:
 def test_what_is_no_event_time_is_an_error_of_that_record(given: Any, reason: str) -> None:
     decoder = Decoder("s", tm.utf8, tm.json, lambda value: given if value == 2 else value)
     with pytest.raises(tm.RecordError) as caught:
-        decoder.decode(batch([b"1", b"2"]))
+        decoder.decode(batch([b"1", b"2"]), NOW)
     assert caught.value.index == 1
     assert reason in str(caught.value.__cause__)
 

@@ -27,10 +27,11 @@ def source(random: Random, topic: str, key: str, kind: str, *, marked: bool) -> 
         case "global":
             return "global", f"app.global_table({serdes})"
         case _:
-            time = random.choice(["", "", "", ", timestamp=number", ', timestamp=number, on_invalid="partition_time"'])
+            time = random.choice(["", "", "", ", timestamp=number", ", timestamp=tm.from_record(moment)"])
+            time += random.choice(["", "", ', on_invalid="partition_time"']) if time else ""
             bound = random.choice([0, 3, 33])
-            idle = random.choice(["", ", idle=500"])
-            return "stream", f"app.stream({serdes}{f', watermark=tm.bounded({bound}{idle})' if marked else time})"
+            more = random.choice(["", ", idle=500"]) + random.choice(["", "", "", ', max_ahead="1h"'])
+            return "stream", f"app.stream({serdes}{f', watermark=tm.bounded({bound}{more})' if marked else time})"
 
 
 def stateful(text: str) -> bool:
@@ -78,6 +79,8 @@ def simple(random: Random, s: str, _others: Others, key: str) -> Step:
             ".flat_map(several)",
             ".map_record(later)",
             ".map_record(earlier)",
+            ".with_timestamp(number)",
+            ".with_timestamp(tm.from_record(moment))",
             ".repartition()",
             f".with_key({by(key)}, key={key})",
         ]

@@ -148,6 +148,12 @@ def earlier(record: Any) -> Any:
     return tm.Record(record.key, record.value, max(record.timestamp - number(record.value) % 30, 0))
 
 
+def moment(record: Any) -> int | None:
+    """An event time near that of the record, None for a few."""
+    n = number(record.value)
+    return None if n == 9 else record.timestamp + n % 30 - 10
+
+
 def unwindowed(record: Any) -> Any:
     return tm.Record(record.key.key, [record.key.start, record.key.end, record.value], record.timestamp)
 

@@ -273,7 +273,7 @@ class World:
         if key[0] in self._global:
             self._global[key[0]].apply(batch)
             return
-        self._owner[key].offer(batch)
+        self._owner[key].offer(batch, self.clock.now())
         self._owner[key].caught_up(key, True)
 
     def _feed(self, key: Key, task: Task, offset: int) -> None:
