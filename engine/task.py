@@ -20,7 +20,7 @@ from ..operators.edges import Decoder, decoder
 from ..operators.errors import RecordError
 from ..operators.policy import ErrorPolicy
 from ..operators.record import Batch, Outgoing, Record
-from ..operators.topology import Repartition, Rows
+from ..operators.topology import Repartition, Rows, Source
 from ..state.cache import StateCache
 from ..state.store import Position, Store
 from .authorship import Authorship
@@ -381,9 +381,9 @@ class Task:
 
     def doubts(self) -> dict[str, str]:
         """What is to be said of times that seem to be in another unit, by step."""
-        names = {node.id: node.name for _, node in self.part.inputs}
-        found = {names[node]: reader.doubt for node, reader in self._readers.values() if reader.doubt is not None}
-        return found | self._graph.doubts()
+        sources = {node.id: node.name for _, node in self.part.inputs if isinstance(node, Source)}
+        read = ((sources[node], reader.doubt) for node, reader in self._readers.values() if node in sources)
+        return {name: doubt for name, doubt in read if doubt is not None} | self._graph.doubts()
 
     def skips(self) -> list[RecordError]:
         """The records that a policy has dropped since the last call, the first few of each step."""

@@ -71,6 +71,14 @@ def test_times_that_are_doubted_are_told_of_once_a_step() -> None:
     assert lines.lines({"a": "why 3"}) == []
 
 
+def test_doubts_come_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) -> None:
+    stats = Stats()
+    with caplog.at_level(logging.WARNING, "tidemill"):
+        for _ in range(2):
+            stats.doubted({"in": "why"})
+    assert [record.getMessage() for record in caplog.records] == ["step 'in': why"]
+
+
 def test_how_late_records_were_comes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """From the operator through the task, over a commit that was rolled back, to the line."""
     app = tm.App("test")

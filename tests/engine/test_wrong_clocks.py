@@ -99,7 +99,8 @@ def test_seconds_are_told_of_once_a_source(caplog: pytest.LogCaptureFixture) -> 
     app = tm.App("test")
     for topic in "ab":
         app.stream(topic, key=tm.utf8, value=tm.json, timestamp=lambda value: value["at"]).to("out")
-    app.stream("c", key=tm.utf8, value=tm.json).with_timestamp(lambda value: value["at"]).named("timed").to("out")
+    timed = app.stream("c", key=tm.utf8, value=tm.json).with_timestamp(lambda value: value["at"]).named("timed")
+    timed.repartition().named("again").to("out")
     app.global_table("g", key=tm.utf8, value=tm.json, timestamp=lambda value: value["at"])
     with caplog.at_level(logging.WARNING, "tidemill"), tm.testing.TopologyDriver(app, partitions=2) as driver:
         for topic in "aabcg":
