@@ -1,9 +1,9 @@
 """The first record of its kind within a time: what is passed on, and for how long it is remembered.
 
 A record is a duplicate when one of its key, and with the same `by`, was passed on whose event time is at most `within`
-away, older or newer. Passed times are remembered until the step's stream time is twice that beyond them, so a record
-may be late by `within` and is still told apart; one that is later than that is passed on. Forgetting goes on little by
-little, by the index of `shelf.py`.
+away, older or newer. Passed times are remembered until the step's time (its stream time, or its watermark where it has
+one) is twice that beyond them, so a record may be late by `within` and is still told apart; one that is later than that
+is passed on. Forgetting goes on little by little, by the index of `shelf.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ANY: Final = "any"
 
 
 class Time:
-    """The step's stream time, for its shelf."""
+    """The step's time, for its shelf."""
 
     key: Any = None
     state_time = -1
@@ -42,8 +42,19 @@ class Time:
 class Deduplicate:
     """Passes on the first record of a key and kind within a time."""
 
-    def __init__(self, step: str, cache: Cache, key: Serde[Any], within: int, by: Callable[[Any], Any] | None) -> None:
+    def __init__(
+        self,
+        step: str,
+        cache: Cache,
+        key: Serde[Any],
+        within: int,
+        by: Callable[[Any], Any] | None,
+        *,
+        watermarked: bool,
+    ) -> None:
+        """When `watermarked` time is told."""
         self._step = step
+        self._watermarked = watermarked
         self._cache = cache
         self._within = within
         self._by = by
@@ -57,8 +68,7 @@ class Deduplicate:
         done: Records = []
         rest = iter(records)
         at = self._at
-        time: int | None = self._cache[CLOCK]
-        began = at.state_time = -1 if time is None else time
+        began = self._begin()
         try:
             self._run(rest, done)
         except Exception as error:
@@ -70,16 +80,33 @@ class Deduplicate:
                 self._cache.put(CLOCK, at.state_time)
         return done
 
+    def advance(self, time: int, offset: int, now: int) -> Records:
+        """Moves time. By the wall clock it moves, and is kept, only where that forgets something."""
+        before = self._begin()
+        if time > before and (offset >= 0 or self._shelf.expires_by(time)):
+            self._at.state_time = time
+            self._shelf.sweep_between(before, time)
+            self._journal.notes.clear()
+            self._cache.put(CLOCK, time)
+        return []
+
+    def _begin(self) -> int:
+        """Takes up the time as it is in the store."""
+        time: int | None = self._cache[CLOCK]
+        self._at.state_time = -1 if time is None else time
+        return self._at.state_time
+
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         shelf, at, by, within, horizon = self._shelf, self._at, self._by, self._within, self._horizon
         notes, drops, emit, cache = self._journal.notes, self.drops, done.append, self._cache
+        by_records = not self._watermarked
         for record in records:
             key, timestamp = record.key, record.timestamp
             if key is None:
                 drops["null key"] += 1
                 continue
             before = at.state_time
-            if timestamp > before:
+            if by_records and timestamp > before:
                 at.state_time = timestamp
                 shelf.sweep_between(before, timestamp)
                 notes.clear()
@@ -125,7 +152,8 @@ def deduplicated(grouping: Grouping, within: Duration, by: Callable[[Any], Any] 
     key = grouping.through().key_serde()
 
     def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        return lambda cache: Deduplicate(settled.name, cache, key, length, by)
+        watermarked = settled.watermark is not None
+        return lambda cache: Deduplicate(settled.name, cache, key, length, by, watermarked=watermarked)
 
     view = StoreView(from_value=kept_value, visible=visible)
     return keyed_step(

@@ -82,9 +82,9 @@ class Processing:
             if recurring:
                 cache.by_bytes()  # the method may use any key
             shelf = Shelf(cache, self._journal, self._context, key.encode, state.ttl, self.drops)
-            bound: State = state.bind(shelf)
+            bound: State = state.bind(shelf, watermarked=watermarked)
             setattr(processor, name, bound)
-            if state.ttl is not None:
+            if state.expires(watermarked=watermarked):
                 self._expiring.append(bound)
 
     def process(self, records: Records, now: int) -> Any:

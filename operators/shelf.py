@@ -22,7 +22,19 @@ from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
 from .serde_auto import auto
 
-__all__ = ["CLOCK", "NEWEST", "NO_KEY", "AtHand", "Cache", "Journal", "Shelf", "kept_value", "slot_codec", "visible"]
+__all__ = [
+    "CLOCK",
+    "NEWEST",
+    "NO_KEY",
+    "TOLD",
+    "AtHand",
+    "Cache",
+    "Journal",
+    "Shelf",
+    "kept_value",
+    "slot_codec",
+    "visible",
+]
 
 Cache: TypeAlias = StateCache[Any, Any]
 
@@ -46,6 +58,8 @@ CLOCK: Final = Word("CLOCK")
 """Under this a step keeps its stream time."""
 NEWEST: Final = Word("NEWEST")
 """Under this a window state keeps the newest time that was put into it."""
+TOLD: Final = Word("TOLD")
+"""Under this versions keep the time that a watermark tells."""
 NO_KEY: Final = Word("NO_KEY")
 """In place of the key at hand where there is none."""
 

@@ -64,12 +64,16 @@ class State:
         """A word for what it holds."""
         return ""
 
-    def bind(self, shelf: Shelf) -> Any:
-        """The same state, at work."""
+    def bind(self, shelf: Shelf, *, watermarked: bool) -> Any:
+        """The same state, at work. `watermarked` is whether its step goes by watermarks."""
         at_work = type(self).__new__(type(self))
         at_work.__dict__.update(self.__dict__)
         at_work._shelf = shelf
         return at_work
+
+    def expires(self, *, watermarked: bool) -> bool:
+        """Whether it forgets as its step's time goes on."""
+        return self.ttl is not None
 
     def sweep(self, time: int) -> None:
         """Deletes what has expired by this stream time."""

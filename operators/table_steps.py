@@ -141,7 +141,10 @@ def _join_by_key(left: Flow, right: Flow, function: Function, how: How, value: S
                 cache, updates = caches[settled.name], settled.updates_out
                 if windows is None:
                     return TableJoin(settled.name, cache, how, joined, updates=updates)
-                return WindowedTableJoin(settled.name, cache, how, joined, windows, updates=updates)
+                watermarked = settled.watermark is not None
+                return WindowedTableJoin(
+                    settled.name, cache, how, joined, windows, updates=updates, watermarked=watermarked
+                )
 
             return Node(
                 settled.id,

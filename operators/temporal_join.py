@@ -79,6 +79,12 @@ class VersionedRows:
             raise failure from cause_of(failure, error)
         return ports
 
+    def advance(self, time: int, offset: int, now: int) -> Any:
+        """Moves the time from which the history goes back."""
+        if offset >= 0:
+            self._versions.move(time)
+        return [[], []] if self._every_version else []
+
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
     """Where a record waits: equal to no key of a user's."""
@@ -175,6 +181,8 @@ class TemporalJoin:
     def advance(self, time: int, offset: int, now: int) -> Records:
         """Moves stream time. By the wall clock it moves, and is kept, only where a record has waited long enough."""
         buffer, done = self._buffer, list[Record[Any, Any]]()
+        if offset >= 0:
+            self._versions.move(time)
         if buffer is None:
             return done
         before, number = buffer[CLOCK] or (-1, 0)

@@ -38,13 +38,13 @@ def versioned_rows(grouping: Grouping, history: Duration, *, name: str | None = 
         words = shape("history", key, word(value))
 
         def node(settled: Settled) -> Node:
-            codec = guarded(versions_codec(key, value), settled.name)
+            codec, watermarked = guarded(versions_codec(key, value), settled.name), settled.watermark is not None
 
             def build(caches: Caches) -> Operator:
                 cache = caches[settled.name]
                 return VersionedRows(
                     settled.name,
-                    Versions(cache, key.encode, reach),
+                    Versions(cache, key.encode, reach, watermarked=watermarked),
                     updates=settled.updates_out,
                     every_version=bool(settled.sides),
                 )
@@ -56,7 +56,9 @@ def versioned_rows(grouping: Grouping, history: Duration, *, name: str | None = 
                 settled.inputs,
                 build=build,
                 ports=("", *settled.sides),
-                stores=(OperatorState(settled.spec(), codec, versions_view(key, reach), words),),
+                stores=(
+                    OperatorState(settled.spec(), codec, versions_view(key, reach, watermarked=watermarked), words),
+                ),
                 keyed=True,
                 keeps=(value,),
             )
@@ -105,11 +107,12 @@ def temporal_join(
 
         def node(settled: Settled) -> Node:
             versions, buffer = settled.spec("versions"), settled.spec("waiting")
+            watermarked = settled.watermark is not None
             stores = [
                 OperatorState(
                     versions,
                     guarded(versions_codec(key, row_serde), versions.name),
-                    versions_view(key, history),
+                    versions_view(key, history, watermarked=watermarked),
                     shape("history", key, word(row_serde)),
                 )
             ]
@@ -121,11 +124,10 @@ def temporal_join(
 
             def build(caches: Caches) -> Operator:
                 cache = caches[versions.name]
-                kept = Versions(cache, key.encode, history)
+                kept = Versions(cache, key.encode, history, watermarked=watermarked)
                 waiting = caches[buffer.name] if wait else None
-                left, watermarked = how == "left", settled.watermark is not None
                 return TemporalJoin(
-                    settled.name, kept, function, waiting, left=left, grace=wait, watermarked=watermarked
+                    settled.name, kept, function, waiting, left=how == "left", grace=wait, watermarked=watermarked
                 )
 
             return Node(

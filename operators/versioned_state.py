@@ -26,8 +26,11 @@ TOO_OLD = "older than the history"
 class VersionedState(State, Generic[T]):
     """The versions of one value for each key, each valid from its own time until that of the next.
 
-    `history` is how far back, before the newest version of all keys, versions are taken and found.
+    `history` is how far back, before the newest version of all keys, versions are taken and found; behind a watermark
+    it goes back from what that tells, where there are newer versions.
     """
+
+    _watermarked = False
 
     def __init__(self, kind: type[T], *, history: Duration, name: str | None = None) -> None:
         super().__init__(None, name)
@@ -74,12 +77,29 @@ class VersionedState(State, Generic[T]):
     def _at_work(self, shelf: Shelf) -> Versions:
         versions = self._versions
         if versions is None:
-            versions = Versions(shelf.cache, shelf.encode_key, self._history, shelf.write_plain)
+            versions = Versions(
+                shelf.cache, shelf.encode_key, self._history, shelf.write_plain, watermarked=self._watermarked
+            )
             self._versions = versions
         return versions
+
+    def bind(self, shelf: Shelf, *, watermarked: bool) -> Any:
+        at_work = super().bind(shelf, watermarked=watermarked)
+        at_work._watermarked = watermarked
+        return at_work
+
+    def expires(self, *, watermarked: bool) -> bool:
+        return watermarked
+
+    def sweep(self, time: int) -> None:
+        if self._shelf is not None:
+            self._at_work(self._shelf).move(time)
+
+    def expires_by(self, time: int) -> bool:
+        return False
 
     def codec(self, key: Serde[Any]) -> Codec[Any, Any]:
         return versions_codec(key, auto)
 
     def view(self, key: Serde[Any]) -> StoreView:
-        return versions_view(key, self._history)
+        return versions_view(key, self._history, watermarked=False)

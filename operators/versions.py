@@ -7,10 +7,13 @@ history is refused, and a look-up that goes back further finds the newest versio
 tombstone that takes back the newest version, with its very time, leaves things as they were before that
 (`RocksDBVersionedStore`).
 
+Behind a watermark the history goes back from the newest version that the watermark has passed: from the time that it
+tells where there are newer versions.
+
 Versions that no look-up can find any more are deleted a little later: an index in the same store, in the order of time,
 says which keys may have some, a note a key and eighth of the history.
 
-    encoded key:                00 the clock   |   00 01 the newest time
+    encoded key:                00 the clock   |   00 01 the newest time   |   00 02 the watermark
                                 01 + key + time, a version   |   02 + time + key, the index
     encoded value of a version: 8 bytes of time, 1 byte for a value or 0 for a tombstone, the value
 """
@@ -24,7 +27,7 @@ from typing import Any, Final, NamedTuple
 from ..state.cache import Codec, StateCache
 from ..state.keys import pack, unpack
 from .serde import Serde, is_exact
-from .shelf import CLOCK, NEWEST, Due
+from .shelf import CLOCK, NEWEST, TOLD, Due
 from .topology import StoreView
 
 __all__ = ["REFUSED", "Version", "Versions", "versions_codec", "versions_view"]
@@ -34,7 +37,9 @@ LATEST: Final = (1 << 63) - 1
 REFUSED: Final = -1
 """In place of the time until which a version is valid: it is too old to be kept."""
 
-CLOCK_KEY, TIME_KEY, ENTRY, INDEX = b"\x00", b"\x00\x01", b"\x01", b"\x02"
+WORDS: Final = {CLOCK: b"\x00", NEWEST: b"\x00\x01", TOLD: b"\x00\x02"}
+WORD_OF: Final = {data: word for word, data in WORDS.items()}
+ENTRY, INDEX = b"\x01", b"\x02"
 GRAINS = 8
 
 _HEAD = Struct(">q?")
@@ -49,7 +54,11 @@ class Version(NamedTuple):
 
 
 class Versions:
-    """The versions in one store. `write(slot, entry)`, where given, puts an entry into the cache; None deletes."""
+    """The versions in one store.
+
+    `write(slot, entry)`, where given, puts an entry into the cache; None deletes. When `watermarked` `move` tells the
+    time.
+    """
 
     def __init__(
         self,
@@ -57,8 +66,11 @@ class Versions:
         encode_key: Callable[[Any], bytes],
         history: int,
         write: Callable[[Any, Any], None] | None = None,
+        *,
+        watermarked: bool = False,
     ) -> None:
         self._cache = cache
+        self._watermarked = watermarked
         self._write = write or self._put
         self._encode_key = encode_key
         self._history = history
@@ -67,6 +79,18 @@ class Versions:
     def _put(self, slot: Any, entry: Any) -> None:
         """Looks the method up each time: it is another one once the cache goes by bytes."""
         self._cache.put(slot, entry)
+
+    def move(self, time: int) -> None:
+        """The watermark has come to a time."""
+        told, newest = self._cache[TOLD], self._cache[NEWEST]
+        self._write(TOLD, time)
+        if newest is not None:
+            self._forget_between(min(newest, -1 if told is None else told), min(newest, time))
+
+    def _reached(self, newest: int) -> int:
+        """From where the history goes back, when this is the newest time."""
+        told: int | None = self._cache[TOLD] if self._watermarked else newest
+        return -1 if told is None else min(newest, told)
 
     def newest(self, key: Any) -> Version | None:
         """The version of a key with the largest time; its value is None when that is a tombstone."""
@@ -79,7 +103,7 @@ class Versions:
             return None
         if newest.valid_from <= time:
             return None if newest.value is None else newest
-        if time < 0 or time < (self._cache[NEWEST] or 0) - self._history:
+        if time < 0 or time < self._reached(self._cache[NEWEST] or 0) - self._history:
             return None
         raw = self._encode_key(key)
         for _, version in self._cache.scan(ENTRY + pack(raw, 0), ENTRY + pack(raw, time + 1), reverse=True):
@@ -96,9 +120,9 @@ class Versions:
         latest = cache[NEWEST]
         if latest is None or time > latest:
             write(NEWEST, time)
-            if latest is not None and time // self._grain > latest // self._grain:
-                self._forget(time - self._history)
-        elif time < latest - self._history:
+            if latest is not None:
+                self._forget_between(self._reached(latest), self._reached(time))
+        elif time < self._reached(latest) - self._history:
             return REFUSED
         newest: Version | None = cache[key, LATEST]
         version = Version(time, value)
@@ -152,6 +176,11 @@ class Versions:
         if self._cache[due] is None:
             self._write(due, True)
 
+    def _forget_between(self, before: int, time: int) -> None:
+        """Deletes what a history that goes back from a time does not reach, when it went back from `before`."""
+        if time // self._grain > before // self._grain:
+            self._forget(time - self._history)
+
     def _forget(self, before: int) -> None:
         """Deletes versions that ended by this time, of the keys that the index says may have some."""
         if before < 0:
@@ -179,7 +208,7 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
             return ENTRY + pack(key.encode(slot[0]), slot[1])
         if slot.__class__ is Due:
             return INDEX + pack(slot.at, key.encode(slot.slot))
-        return CLOCK_KEY if slot is CLOCK else TIME_KEY
+        return WORDS[slot]
 
     def decode_key(data: bytes) -> Any:
         kind = data[:1]
@@ -189,7 +218,7 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         if kind == INDEX:
             at, raw = unpack(data[1:], int, bytes)
             return Due(at, key.decode(raw))
-        return CLOCK if data == CLOCK_KEY else NEWEST
+        return WORD_OF[data]
 
     def encode_value(entry: Any) -> bytes:
         if entry.__class__ is Version:
@@ -206,11 +235,11 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
     return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
 
 
-def versions_view(key: Serde[Any], history: int) -> StoreView:
+def versions_view(key: Serde[Any], history: int, *, watermarked: bool) -> StoreView:
     """People see the newest version of each key, and what was valid at a time."""
 
     def as_of(cache: StateCache[Any, Any], wanted: Any, time: int) -> Version | None:
-        return Versions(cache, key.encode, history).as_of(wanted, time)
+        return Versions(cache, key.encode, history, watermarked=watermarked).as_of(wanted, time)
 
     return StoreView(
         to_key=lambda key: (key, LATEST),

@@ -1,7 +1,9 @@
 """State by key and event time: what a processor keeps of the last while, as in a window store of Kafka Streams.
 
-The state has a time of its own: the newest timestamp that was ever put into it, by whatever key. What is older than
-that by the retention or more is neither taken nor seen, and is deleted little by little as that time goes on.
+Without a watermark the state has a time of its own: the newest timestamp that was ever put into it, by whatever key.
+Behind a watermark its time is that of values with a time to live: what the watermark says, or the time of the record at
+hand where that is newer. What is older than that by the retention or more is neither taken nor seen, and is deleted
+little by little as that time goes on.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class WindowState(State, Generic[T]):
     """For each key, values by timestamp, kept for `retention`."""
 
     _newest: Newest | None = None
+    """The state's own time, None behind a watermark."""
 
     def __init__(self, kind: type[T], *, retention: Duration, name: str | None = None) -> None:
         super().__init__(retention, name, what="retention")
@@ -39,7 +42,7 @@ class WindowState(State, Generic[T]):
     def put(self, value: T | None, timestamp: int) -> None:
         """Keeps a value under the key at hand and a timestamp, in place of the one there; None deletes it.
 
-        A timestamp that is older than the newest one put so far by the retention or more is ignored.
+        A timestamp that is older than the state's time by the retention or more is ignored.
         """
         if type(timestamp) is not int or not 0 <= timestamp <= LATEST:
             raise ValueError(
@@ -47,11 +50,10 @@ class WindowState(State, Generic[T]):
             )
         shelf, key = self._here()
         item = None if value is None else self._item.taken(value, self._name)
-        newest = self._newest
-        assert newest is not None
-        newest.move(timestamp, shelf)
+        if self._newest is not None:
+            self._newest.move(timestamp, shelf)
         until = timestamp + (self.ttl or 0)
-        if until <= newest.state_time:
+        if until <= shelf.at_hand.state_time:
             return
         if item is None:
             shelf.write((key, timestamp), None)
@@ -88,17 +90,20 @@ class WindowState(State, Generic[T]):
 
         return slot_codec(lambda slot: pack(encode(slot[0]), slot[1]), decode_slot, exact=is_exact(key))
 
-    def bind(self, shelf: Shelf) -> Any:
+    def bind(self, shelf: Shelf, *, watermarked: bool) -> Any:
+        if watermarked:
+            return super().bind(shelf, watermarked=True)
         newest = Newest(shelf.cache, shelf.at_hand)
-        at_work = super().bind(shelf.by(newest))
+        at_work = super().bind(shelf.by(newest), watermarked=False)
         at_work._newest = newest
         return at_work
 
     def sweep(self, time: int) -> None:
-        """The step's stream time deletes nothing: the state has its own."""
+        if self._newest is None:
+            super().sweep(time)
 
     def expires_by(self, time: int) -> bool:
-        return False
+        return self._newest is None and super().expires_by(time)
 
 
 class Newest:

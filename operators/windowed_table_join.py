@@ -2,9 +2,10 @@
 
 Tables by window forget a window without saying so, so the join does as well. A window is over when both tables have
 passed its close, or one of them is ahead of it by ten times the span of a window: what comes from the other then is
-dropped and counted as late. A table's time is the largest of its rows'.
+dropped and counted as late. A table's time is the largest of its rows'. Behind a watermark a window is over when that
+has passed its close.
 
-    encoded key: 00 + side, that table's time   |   01 + end + start + key of the window
+    encoded key: 00 + side, that table's time   |   00 02, the watermark   |   01 + end + start + key of the window
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ __all__ = ["WindowedTableJoin", "windowed_joined_codec"]
 AHEAD: Final = 10
 """How many spans of a window one table may be ahead before it waits for the other no more."""
 NEVER: Final = (1 << 63) - 1
+TOLD: Final = 2
+"""Under this the time is kept that a watermark tells."""
 
 ENTRY = b"\x01"
 
@@ -43,8 +46,11 @@ class WindowedTableJoin(TableJoin):
         windows: Windows,
         *,
         updates: bool,
+        watermarked: bool,
     ) -> None:
+        """When `watermarked` time is told."""
         super().__init__(step, cache, how, joined, updates=updates)
+        self._watermarked = watermarked
         self._grace = windows.close(0)
         self._ahead = AHEAD * windows.close(0 if isinstance(windows, SessionWindows) else windows.end(0))
         self._first: int | None = None  # no window that is kept ends before this; None when that is not known
@@ -62,13 +68,27 @@ class WindowedTableJoin(TableJoin):
         super().join(slot, record, done)
         if self._first is not None and end < self._first:
             self._first = end
-        if record.timestamp > clock_of(self._cache[slot]):
+        if not self._watermarked and record.timestamp > clock_of(self._cache[slot]):
             before = self._over_before()
             self._cache.put(slot, (record.timestamp,))
             self._forget(before, self._over_before())
 
+    def advance(self, time: int, offset: int, now: int) -> list[Record[Any, Any]]:
+        """Moves time. By the wall clock it moves, and is kept, only where that forgets a window."""
+        before = clock_of(self._cache[TOLD])
+        if time > before and (offset >= 0 or self._forgets_by(time - self._grace)):
+            self._cache.put(TOLD, (time,))
+            self._forget(before - self._grace, time - self._grace)
+        return []
+
+    def _forgets_by(self, limit: int) -> bool:
+        first = next((windowed.end for windowed, _ in self._cache.scan(ENTRY, None)), NEVER)
+        return first < limit
+
     def _over_before(self) -> int:
         """Windows that end before this are over."""
+        if self._watermarked:
+            return clock_of(self._cache[TOLD]) - self._grace
         left, right = clock_of(self._cache[0]), clock_of(self._cache[1])
         return max(min(left, right), max(left, right) - self._ahead) - self._grace
 

@@ -188,7 +188,7 @@ def test_a_value_of_another_type_is_refused_when_it_is_read(before, after, metho
     codec = before.codec(tm.utf8)
     cache = StateCache(MemoryStore(), "s", codec)
     first, second = (
-        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {}))  # type: ignore[arg-type]
+        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {}), watermarked=False)  # type: ignore[arg-type]
         for state in (before, after)
     )
     if isinstance(before, tm.ValueState):
