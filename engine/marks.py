@@ -125,12 +125,10 @@ class _Sum(NamedTuple):
     idle: bool
 
 
-def _sum_of(told: Collection[tuple[int, State]]) -> _Sum:
+def _sum_of(told: Collection[tuple[int, State]], newest: int) -> _Sum:
     active = [time for time, state in told if state is not State.IDLE]
     behind = [time for time, state in told if state is State.BEHIND]
-    return _Sum(
-        min(active) if active else max([time for time, _ in told]), min(behind) if behind else FOREVER, not active
-    )
+    return _Sum(min(active) if active else newest, min(behind) if behind else FOREVER, not active)
 
 
 class Told:
@@ -145,9 +143,10 @@ class Told:
         self._part = producers.part
         self._width = producers.width
         self._told: dict[int, tuple[int, State]] = {}
+        self._newest = -1
         self._kept: str | None = kept
         if kept:
-            self._told = {number: told for number, told in _kept(kept, self._part) if number < self._width}
+            self._told, self._newest = _kept(kept, self._part, self._width)
             self._kept = None
         self._summed: _Sum | None = None
 
@@ -159,6 +158,7 @@ class Told:
         known = self._told.get(mark.number)
         time = mark.time if known is None else max(known[0], mark.time)
         self._told[mark.number] = time, mark.state
+        self._newest = max(self._newest, time)
         self._kept = self._summed = None
         return True
 
@@ -179,7 +179,7 @@ class Told:
 
     @property
     def time(self) -> int:
-        """Nothing older comes any more from those that are not idle; of idle ones alone the newest; -1 when unknown."""
+        """Nothing older comes any more from those that are not idle; the newest when all are; -1 when unknown."""
         return self._sum().time
 
     @property
@@ -189,7 +189,7 @@ class Told:
 
     def _sum(self) -> _Sum:
         if self._summed is None:
-            self._summed = _sum_of(self._told.values()) if self.complete else _Sum(-1, -1, False)
+            self._summed = _sum_of(self._told.values(), self._newest) if self.complete else _Sum(-1, -1, False)
         return self._summed
 
     def behind(self) -> Iterator[tuple[int, int, int]]:
@@ -197,19 +197,33 @@ class Told:
         return ((self._part, number, time) for number, (time, state) in self._told.items() if state is State.BEHIND)
 
     def __str__(self) -> str:
-        """As text that can be kept with an offset: the least time, as if all had told that, and who waits for what."""
+        """As text that can be kept with an offset.
+
+        The least time, as if all had told that, who waits for what, and the newest time, which counts when all are
+        idle: those that are do not tell it again.
+        """
         if self._kept is None:
             told = self._told
             letters = [LETTERS[told[number][1]] if number in told else UNKNOWN for number in range(self._width)]
-            self._kept = f"{self._part:x}.{self.time}.{''.join(letters)}" if len(letters) <= MOST else ""
+            newest = "" if self._newest == self.time else f".{self._newest}"
+            text = f"{self._part:x}.{self.time}.{''.join(letters)}{newest}"
+            self._kept = text if len(letters) <= MOST else ""
         return self._kept
 
 
-def _kept(text: str, part: int) -> Iterator[tuple[int, tuple[int, State]]]:
-    """What each task had told, as far as it was kept; nothing when it is of another sub-topology."""
-    name, _, rest = text.partition(".")
-    time, _, states = rest.partition(".")
-    if name == f"{part:x}" and time.removeprefix("-").isdecimal():
-        for number, letter in enumerate(states):
-            if letter in LETTERS:
-                yield number, (int(time), State(LETTERS.index(letter)))
+def _kept(text: str, part: int, width: int) -> tuple[dict[int, tuple[int, State]], int]:
+    """What each task had told, and the newest time, as far as it was kept; nothing of another sub-topology."""
+    name, least, states, newest = (*text.split("."), "", "", "", "")[:4]
+    if name != f"{part:x}" or not _is_time(least):
+        return {}, -1
+    time = int(least)
+    told = {
+        number: (time, State(LETTERS.index(letter)))
+        for number, letter in enumerate(states[:width])
+        if letter in LETTERS
+    }
+    return told, int(newest) if _is_time(newest) else time
+
+
+def _is_time(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()

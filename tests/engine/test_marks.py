@@ -87,6 +87,19 @@ def test_what_was_told_is_kept_beside_an_offset(part: int, kept: Any, more: int)
     assert str(Told(Producers(part, 4_000), text)) in (text, "")
 
 
+def test_the_newest_time_outlives_a_restart_though_those_that_told_it_are_idle_and_tell_it_no_more() -> None:
+    """The time that was kept is that of a task that had nothing to read yet, and then was idle as well."""
+    told = Told(PART)
+    for one in (mark(0, 90, State.IDLE), mark(1, 70, State.LIVE), mark(2, -1)):
+        told.take(one)
+    again = Told(PART, str(told))
+    assert (again.time, again.idle) == (-1, False)
+    again.take(mark(2, -1, State.IDLE))
+    again.take(mark(1, 70, State.IDLE))
+    assert (again.time, again.idle) == (90, True)
+    assert Told(PART, str(again)).time == 90
+
+
 def test_a_task_tells_of_itself_as_often_as_it_must_and_may() -> None:
     telling = Telling(1, 3, 40, {9: Topic("r", 50, 10)})
     pause = 1_000 * 40 * 50 // MARKS_A_SECOND
