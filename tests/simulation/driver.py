@@ -14,7 +14,6 @@ from typing import Any
 
 from tidemill.engine.config import Settings
 from tidemill.engine.errors import Retryable, Unsettled
-from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.opening import Ready
 from tidemill.operators.policy import ErrorPolicy
 from tidemill.state.store import Corrupt
@@ -22,16 +21,20 @@ from tidemill.state.store import Corrupt
 from .broker import Broker
 from .check import Check
 from .disk import Disk
+from .inputs import Inputs
 from .process import Process, simulated
-from .programs import APP, FORMERS, GAP, PROGRAMS, SESSIONS, encoded, planned
+from .programs import APP, FORMERS, PROGRAMS, planned
 from .schedule import HOT, Trouble, drawn
 from .tables import Rates
-from .world import EPOCH, Owner, Stuck, World
+from .timed_check import TELLING_MS, TimedCheck
+from .world import Owner, Stuck, World
 
 __all__ = ["Run", "Schedule", "Violation", "run"]
 
 HEALING_MS = 30_000
 """How long it may take until everything is processed once all trouble is over."""
+PATIENCE_MS = 300
+"""How long after a process has stopped at most the group throws it out."""
 QUIET_MS = 15_000
 """For how long nothing happens then where members are static: longer than the leader waits between two looks."""
 ALLOWED = (Retryable, Unsettled)
@@ -80,7 +83,8 @@ class Schedule:
             self.broker.create(topic.name, topic.partitions)
         self.broker.deletions_kept = trouble.deletions_kept
         self.rates = Rates(self.world, self.broker, trouble.partitions) if self.program.rated else None
-        self.check = Check(
+        self.inputs = Inputs(self.world, self.broker, self.program, trouble.partitions, trouble.keys)
+        self.check = (TimedCheck if self.program.results else Check)(
             self.broker,
             self.program,
             self.plan,
@@ -94,7 +98,6 @@ class Schedule:
         self.processes: list[Process] = []
         self.disks: list[Disk] = []
         self.problems = self.broker.group.problems
-        self.written = 0
         self.numbers = 0
         self.healed = 0
         self._verdict: tuple[Owner, str] | None = None
@@ -242,7 +245,7 @@ class Schedule:
         self.world.note(process.name, "frozen")
         member = process.member
         if self.chance.random() < 0.5:
-            self.world.later(self.chance.randint(0, 300), lambda: self.remove(member))
+            self.world.later(self.chance.randint(0, PATIENCE_MS), lambda: self.remove(member))
         self.world.later(self.chance.choice((5, 50, 500, 2500)), lambda: self._thaw(process))
 
     def remove(self, member: str) -> None:
@@ -272,12 +275,7 @@ class Schedule:
         if self.rates is not None and self.chance.random() < 0.6:
             self.rates.change(self.trouble.keys)
             return
-        self.written += 1
-        topic = self.chance.choice(self.program.inputs)
-        key = f"k{self.chance.randrange(self.trouble.keys)}".encode()
-        partition = (topic, murmur2_partition(key, self.trouble.partitions))
-        late = self.chance.randint(0, 4 * GAP) if self.trouble.program == SESSIONS else 0
-        self.broker.produce(None, partition, [(key, encoded(self.written), EPOCH + self.world.now - late, None)])
+        self.inputs.write()
 
     def _look_after(self) -> None:
         """Takes processes away that have ended, as their supervisor would."""
@@ -319,18 +317,23 @@ class Schedule:
             disk.heal()
         self.broker.cut_off.clear()
         self.broker.reconnect()
-        for process in self.processes:
-            if process.frozen:
-                self._thaw(process)
+        for process in [one for one in self.processes if one.frozen]:
+            self._thaw(process)
         self.plans = [self.plan]
-        for process in self.processes:
-            if process.plan is not self.plan:
-                process.stop()
+        for process in [one for one in self.processes if one.plan is not self.plan]:
+            process.stop()
         began = world.now
         self._until(lambda: self.check.drained() and self._all_running(), "everything is processed and committed")
         if self.rates is not None:
             self._until(lambda: not self._wrong_tables(), "global tables are what their topic says")
             self.problems += self._wrong_tables()
+        if isinstance(self.check, TimedCheck):
+            for number in self.check.rounds():
+                if number < 4 and self.chance.random() < 0.4:
+                    self.kill(self.chance.choice(self.processes))
+                    self.start()
+                self.check.let_time_pass(self.processes, number)
+                self._go_on(TELLING_MS)
         self.healed = world.now - began
         if self.trouble.static and not self.problems:
             self._quiet()
@@ -344,12 +347,18 @@ class Schedule:
             process.stop()
         self._until(lambda: not self.processes, "all processes stop", keep=False)
 
+    def _go_on(self, ms: int) -> None:
+        """Goes on for a while, and until everything is processed."""
+        end = self.world.now + ms
+        self._until(lambda: self.world.now > end and self.check.drained() and self._all_running(), "all is processed")
+
     def _wrong_tables(self) -> list[str]:
         assert self.rates is not None
         return self.rates.wrong(process.tables for process in self.processes)
 
     def _quiet(self) -> None:
         """Nothing happens for a while: nobody may lose its membership, nor its place to another process."""
+        self._go_on(PATIENCE_MS)  # by then a process that stood still before all healed is thrown out
         epochs = {process.name: process.membership.status.epoch for process in self.processes}
         end = self.world.now + QUIET_MS
         while self.world.now < end and not self.problems:

@@ -14,6 +14,8 @@ from typing import Any, Final
 import tidemill as tm
 from tidemill.engine.plan import Plan, partition, plan
 
+from .timed import TIMED, Result
+
 __all__ = ["APP", "FORMERS", "LOOKING_UP", "PROGRAMS", "SESSIONS", "Program", "planned"]
 
 APP: Final = "sim"
@@ -54,10 +56,14 @@ class Program:
     rated: str = ""
     """The topic of a step that looks each input record up in a global table, if there is one."""
 
+    results: tuple[Result, ...] = ()
+    """Where results depend on event time: what they must be. Then `timed_check.py` has the check."""
+
     @property
     def topics(self) -> tuple[str, ...]:
         """All that it reads and writes, without those that it makes for itself."""
-        return (*self.inputs, *(step.writes for step in self.steps), *filter(None, (self.beats, self.echo, self.rated)))
+        writes = (*(step.writes for step in self.steps), *(result.topic for result in self.results))
+        return (*self.inputs, *writes, *filter(None, (self.beats, self.echo, self.rated)))
 
 
 def seen_again(so_far: Ids, one: int) -> Ids:
@@ -216,6 +222,7 @@ PROGRAMS: Final = {
         Program(LOOKING_UP, ("in",), (SEEN,), looking_up, rated="rated"),
         Program("refusing", ("in",), (SEEN,), refusing, echo="echo"),
         Program("merged", ("in", "more"), (Step(("in", "more"), "seen", "out", same),), merged),
+        *(Program(name, ("in", "more"), (), build, results=results) for name, (build, results) in TIMED.items()),
     )
 }
 

@@ -14,9 +14,12 @@ from tidemill.engine.assignment import Policy
 
 from .broker import Network
 from .programs import FORMERS, LOOKING_UP, PROGRAMS, SESSIONS
+from .timed import TIMED
 
-__all__ = ["Trouble", "drawn", "gone_deletions"]
+__all__ = ["TIMED_SEEDS", "Trouble", "drawn", "gone_deletions"]
 
+TIMED_SEEDS = range(10, 1 << 30, 16)
+"""The seeds of schedules whose results depend on event time."""
 FORGETTING = "forgetting"
 """The program that deletes keys: for schedules of a kind of their own."""
 HOT = ("commit", "abort", "send offsets", "add offsets", "init", "failpoint", "list offsets", "flush")
@@ -64,6 +67,8 @@ def drawn(seed: int) -> Trouble:
         return replace(mixed(seed), program=SESSIONS, former="")
     if seed % 16 == 12:
         return changing_tables(seed)
+    if seed in TIMED_SEEDS:
+        return timed(seed)
     return mixed(seed)
 
 
@@ -73,6 +78,24 @@ def changing_tables(seed: int) -> Trouble:
     chances = trouble.chances | {"compact": 0.05}
     settings = trouble.settings | {"metadata_interval": 100}
     return replace(trouble, program=LOOKING_UP, former="", chances=chances, settings=settings)
+
+
+def timed(seed: int) -> Trouble:
+    """Results that depend on event time. The wall clock tells when an input is idle, so it does not jump.
+
+    Tasks have many records and stores, so commits are not held up for as long as elsewhere.
+    """
+    trouble = mixed(seed)
+    chance = random.Random(f"time {seed}")
+    return replace(
+        trouble,
+        program=chance.choice(sorted(TIMED)),
+        former="",
+        guarantee="exactly_once",
+        chances=trouble.chances | {"jump": 0.0},
+        records=trouble.records * 2,
+        network=replace(trouble.network, marker_longest=min(trouble.network.marker_longest, 100)),
+    )
 
 
 def gone_deletions(seed: int) -> Trouble:
@@ -120,7 +143,7 @@ def common(seed: int) -> Trouble:
     def maybe(likely: float, most: float) -> float:
         return some() * most if some() < likely else 0.0
 
-    program = chance.choice(sorted(PROGRAMS.keys() - {FORGETTING, SESSIONS, LOOKING_UP}))
+    program = chance.choice(sorted(PROGRAMS.keys() - {FORGETTING, SESSIONS, LOOKING_UP, *TIMED}))
     processes = chance.choice((1, 2, 2, 2, 3))
     commit_interval = chance.choice((10, 20, 40, 80))
     return Trouble(

@@ -1,0 +1,135 @@
+"""The simulation notices wrong time behind a repartition: each test breaks the engine until a schedule fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tidemill.engine import graph, incoming
+from tidemill.engine.marks import Told, is_mark
+from tidemill.engine.watermarks import Watermarks
+from tidemill.operators.deduplicate import Deduplicate
+from tidemill.operators.window_state import WindowState
+from tidemill.operators.windowed_table_join import WindowedTableJoin
+
+from .driver import Violation, run
+from .log import Entry, Partition
+from .schedule import TIMED_SEEDS
+from .stage import Stage, stage
+from .test_notices import Break
+from .timed import TIMED
+
+MOST = 300
+"""Schedules that are tried after the one in which it showed last."""
+
+
+def a_task_that_has_told_nothing_yet_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Told, "complete", property(lambda self: bool(self._told)))
+
+
+def what_was_told_is_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(incoming, "Told", lambda producers, _kept: Told(producers))
+
+
+def time_is_told_before_the_records_it_covers(patch: pytest.MonkeyPatch) -> None:
+    """A task tells the time of its inputs, whatever waits in its steps."""
+    patch.setattr(graph.Graph, "time_of", lambda self, _node: max(self._times[slot] for slot in self._clocks))
+
+
+def a_mark_counts_when_it_arrives(patch: pytest.MonkeyPatch) -> None:
+    """And not only when the records before it are processed."""
+    patch.setattr(incoming.Incoming, "processed", incoming.Incoming.arrived)
+
+
+def the_fastest_task_tells_the_time(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Told, "time", property(lambda self: max((time for time, _ in self._told.values()), default=-1)))
+
+
+def the_slower_input_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Watermarks, "_least", lambda self, _but: max(seen.newest for seen in self._seen.values()) - 20_000)
+
+
+def by_the_newest_record(kind: Any, patch: pytest.MonkeyPatch) -> None:
+    """A step forgets by the newest record, though it has a watermark."""
+    begin = kind.__init__
+
+    def begin_without(self: Any, *arguments: Any, watermarked: bool, **options: Any) -> None:
+        begin(self, *arguments, watermarked=False, **options)
+
+    patch.setattr(kind, "__init__", begin_without)
+
+
+def duplicates_are_forgotten_by_the_newest_record(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(Deduplicate, patch)
+
+
+def joined_windows_are_forgotten_by_the_newest_record(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(WindowedTableJoin, patch)
+
+
+def window_states_are_forgotten_by_the_newest_record(patch: pytest.MonkeyPatch) -> None:
+    bind = WindowState.bind
+    patch.setattr(WindowState, "bind", lambda self, shelf, *, watermarked: bind(self, shelf, watermarked=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "last"),
+    [
+        (a_task_that_has_told_nothing_yet_is_not_waited_for, 58),
+        (what_was_told_is_forgotten_at_a_restart, 266),
+        (time_is_told_before_the_records_it_covers, 490),
+        (a_mark_counts_when_it_arrives, 1546),
+        (the_fastest_task_tells_the_time, 58),
+        (the_slower_input_is_not_waited_for, 122),
+        (duplicates_are_forgotten_by_the_newest_record, 10),
+        (joined_windows_are_forgotten_by_the_newest_record, 26),
+        (window_states_are_forgotten_by_the_newest_record, 10),
+    ],
+    ids=lambda value: value.__name__.replace("_", " ") if callable(value) else "",
+)
+def test_it_is_noticed_when(wrong: Break, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong(monkeypatch)
+    for seed in (last, *TIMED_SEEDS[:MOST]):
+        try:
+            run(seed)
+        except (Violation, AssertionError):
+            return
+    pytest.fail(f"{MOST} schedules went well")
+
+
+SLOW = {"commit_interval": 1_000}
+
+
+def dies_with_marks_in_its_transaction(play: Stage) -> None:
+    """What a process has told in a transaction that is aborted says nothing of what the next one writes."""
+    for _ in range(40):
+        play.feed()
+    first = play.new()
+    play.until(lambda: len(first.tasks) == len(play.plan.tasks()), 2_000, "its tasks run")
+    play.go_on(300)
+    play.dies(first)
+    play.new()
+    play.settled(20_000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("program", sorted(TIMED))
+def test_a_task_goes_by_what_was_committed(seed: int, program: str) -> None:
+    with stage(seed, program=program, settings=SLOW) as play:
+        dies_with_marks_in_its_transaction(play)
+
+
+def test_that_is_noticed_when_marks_of_an_aborted_transaction_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Partition.read
+
+    def with_aborted(self: Partition, offset: int, end: int, *, committed: bool) -> Iterator[Entry]:
+        for entry in read(self, offset, end, committed=False):
+            if entry.committed or not committed or is_mark(entry.key, entry.value, entry.headers):
+                yield entry
+
+    monkeypatch.setattr(Partition, "read", with_aborted)
+    with pytest.raises(Violation, match="closed: lacks"), stage(0, program="alone", settings=SLOW) as play:
+        dies_with_marks_in_its_transaction(play)

@@ -1,0 +1,89 @@
+"""What must be true of the programs in `timed.py`: in the end their results are those of a batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import tidemill as tm
+from tidemill.engine.ids import TaskId
+from tidemill.engine.marks import is_mark
+from tidemill.engine.opening import Ready
+from tidemill.state.store import Store
+
+from .check import Check
+from .process import Process
+from .timed import IDLE_MS, Input, Result, read
+
+__all__ = ["TELLING_MS", "TimedCheck"]
+
+TELLING_MS = 500
+"""Within this tasks have told each other that time has gone on."""
+SLOWLY, MOST = 8, 14
+"""How often clocks are set ahead at most until all is closed."""
+
+
+class TimedCheck(Check):
+    """Results that depend on event time. Stores are not looked at: what they hold depends on how far time has come."""
+
+    def opened(self, ready: Ready) -> list[str]:
+        return []
+
+    def remember(self) -> None:
+        """What is deleted of repartition topics is not looked at."""
+
+    def offsets_reached(self) -> bool:
+        group, plan = self._broker.group, self._plan
+        inputs = {key for task in plan.tasks() for key in plan.part(task).task_inputs(task.partition)}
+        return all(group.offsets.get(key, (-1, ""))[0] >= self._broker.partition(key).end for key in inputs)
+
+    def results(self, stores: Mapping[TaskId, Mapping[str, Store]]) -> list[str]:
+        self._done = True
+        return self.wrong()
+
+    def rounds(self) -> Iterator[int]:
+        """1, 2, 3 and so on, until what is open has been closed."""
+        for number in range(1, MOST + 1):
+            if not self.wrong():
+                return
+            yield number
+
+    @staticmethod
+    def let_time_pass(processes: Iterable[Process], number: int) -> None:
+        """Sets all clocks ahead, so that inputs are idle, and then a little further each time.
+
+        In the end far enough for inputs that have brought nothing since a process was restarted meanwhile.
+        """
+        for process in processes:
+            process.clock.skew = IDLE_MS + 25_000 * number if number <= SLOWLY else 2 * IDLE_MS * (number - SLOWLY + 1)
+
+    def wrong(self) -> list[str]:
+        """What is not as a batch has it."""
+        inputs = [
+            Input(topic, tm.int64.decode(entry.value or b""), entry.timestamp)
+            for topic in self._program.inputs
+            for number in range(len(self._broker.topics[topic]))
+            for entry in self._committed((topic, number))
+        ]
+        found: list[str] = []
+        for result in self._program.results:
+            came, wanted = Counter(self._rows(result)), Counter(result.model(inputs))
+            if came != wanted:
+                found.append(f"{result.topic}: lacks {sorted_rows(wanted - came)}, has {sorted_rows(came - wanted)}")
+        return found
+
+    def _rows(self, result: Result) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        newest: dict[Any, tuple[Any, ...]] = {}
+        for number in range(len(self._broker.topics[result.topic])):
+            for entry in self._committed((result.topic, number)):
+                assert not is_mark(entry.key, entry.value, entry.headers)
+                key, row = read(result, entry.key, entry.value, entry.timestamp)
+                rows.append(row)
+                newest[key] = row
+        return list(newest.values()) if result.upserts else rows
+
+
+def sorted_rows(rows: Counter[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    return sorted(rows.elements(), key=repr)
