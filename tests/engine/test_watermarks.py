@@ -95,3 +95,8 @@ def test_what_holds_where_inputs_meet() -> None:
     assert together([Watermark(5, 10), None, Watermark(7, 20)]) == Watermark(7, 20)
     assert together([Watermark(5, 10), Watermark(7)]) == Watermark(7, None)
     assert str(tm.bounded("5s", idle="1m")) == "at most 5s out of order, idle after 1m"
+    ahead = tm.bounded("5s", max_ahead="1h")
+    assert str(ahead) == "at most 5s out of order, at most 1h ahead of the wall clock"
+    assert together([ahead, Watermark(5, 10)]) == Watermark(5_000)  # the clocks are the sources' own
+    with pytest.raises(tm.TopologyError, match="max_ahead"):
+        tm.bounded("5s", max_ahead="-1h")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.operators.durations import LONGEST, UNITS, format_duration, parse_duration
+from tidemill.operators.durations import LONGEST, UNITS, format_duration, parse_duration, rough_duration
 from tidemill.operators.errors import ConfigError, TopologyError
 
 RIGHT = {
@@ -109,3 +109,19 @@ def test_no_text_leads_to_another_error(text: str) -> None:
     with suppress(TopologyError):
         ms = parse_duration(text)
         assert parse_duration(format_duration(ms)) == ms
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0s"),
+        (999, "999ms"),
+        (1_001, "1s1ms"),
+        (61_001, "1m2s"),
+        (12_345_678, "3h26m"),
+        (3_599_999, "1h"),
+        (333_333_333_333, "3858d1h"),
+    ],
+)
+def test_roughly(ms: int, text: str) -> None:
+    assert rough_duration(ms) == text
