@@ -113,7 +113,7 @@ class Plan:
     pending: bool = False
     """True while some member has to release a task."""
     orphans: frozenset[TaskId] = frozenset()
-    """Tasks of what runs that no living member can run."""
+    """Tasks that no living member can run: of what runs, and of what has run until this generation."""
     waiting: frozenset[int] = frozenset()
     """Sub-topologies that this member knows in another version than what runs."""
     note: str = ""
@@ -330,6 +330,12 @@ class _Assignment:
                 chain = (*chain, FORGOTTEN)
         return tuple(dict.fromkeys(p for p in chain if p and p not in self.living))
 
+    def _left_behind(self) -> frozenset[TaskId]:
+        """Tasks that ran until now, of sub-topologies that no member knows any more: said once, then forgotten."""
+        return frozenset(
+            task for task, chain in self.memory.owners.items() if chain[0] and task.subtopology not in self.able
+        )
+
     def _written(
         self,
         active: Mapping[TaskId, int],
@@ -344,7 +350,7 @@ class _Assignment:
             holder = active.get(task, self.owner.get(task))
             chains[task] = ("" if holder is None else names[holder], *self._former(task))
         owners = {task: chain[0] for task, chain in chains.items() if chain[0]}
-        orphans = frozenset(task for task in self.tasks if task not in owners)
+        orphans = frozenset(task for task in self.tasks if task not in owners) | self._left_behind()
         kept = self.able.keys() | {task.subtopology for task in chains}
         weights = {task: weight for task, weight in self.weights.items() if task.subtopology in kept}
         sizes = {task: size for task, size in self.sizes.items() if task.subtopology in kept}

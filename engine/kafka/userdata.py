@@ -301,9 +301,18 @@ class Catalogue:
         )
 
     def _note(self, plan: Plan) -> str:
-        """Tasks that nobody can run, by names that every member understands."""
-        lost = [f"{self.names[part]} ({', '.join(map(str, row))})" for part, row in numbered(plan.orphans).items()]
-        return f"no living member can run what reads {', '.join(lost)}" if lost else plan.note
+        """Tasks that no member can run, by names that every member understands.
+
+        Not those of a sub-topology that no member knows any more when another one reads its topic now.
+        """
+        known = [part for report in self._reports.values() for part in report.parts]
+        taken_over = {topic for part in known for topic in part.topics} - {part.name for part in known}
+        lost = [
+            f"{self.names[part]} ({', '.join(map(str, row))})"
+            for part, row in numbered(plan.orphans).items()
+            if self.names[part] not in taken_over
+        ]
+        return f"no living member can run what reads {', '.join(lost)}" if lost else ""
 
     def _assignment(self, member: str, plan: Plan, seats: list[Seat], shared: bytes) -> bytes:
         """Kafka's own part names the partitions read, so that its tools show them."""

@@ -356,7 +356,7 @@ def test_tasks_that_nobody_can_run_though_they_know_the_step_are_named() -> None
     assert "0_1" in next(iter(plans.values())).note
 
 
-def test_what_no_member_knows_any_more_is_forgotten() -> None:
+def test_what_no_member_knows_any_more_is_named_once_and_forgotten() -> None:
     """A step that was removed, or an upgrade that was taken back."""
     group = Group(Policy())
     one = group.start({0: Version("a", 1), 1: Version("b", 1)})
@@ -367,6 +367,8 @@ def test_what_no_member_knows_any_more_is_forgotten() -> None:
     other = group.start({0: Version("a", 1)})
     group.rebalance()
     group.kill(one)
+    [plan] = group.rebalance().values()
+    assert plan.orphans == {TaskId(1, 0)}, "it is named once"
     [plan] = group.rebalance().values()
     assert not plan.orphans
     assert not plan.note

@@ -288,3 +288,18 @@ def test_a_plan_says_what_waits_for_members_with_another_version_to_go() -> None
     plan = decode_plan(led.assignments["n"], new).plan
     assert plan.waiting == {4}
     assert plan.active == {TaskId(5, 0)}
+
+
+def test_what_nobody_reads_any_more_is_named_once_unless_another_step_reads_it() -> None:
+    one = (Part(0, "a", "v1", {"a": 1}), Part(1, "b", "v1", {"b": 1}), Part(2, "c", "v1", {"c": 1}))
+    other = (Part(0, "a", "v2", {"a": 1, "b": 1}),)
+    first = lead(
+        Joined(0, 1, "o", "o", [("o", subscription(one, Report("o", parts_on_wire(one)), b""))]), Policy(), one
+    )
+    shared, notes = decode_plan(first.assignments["o"], one).shared, list[str]()
+    for generation in (2, 3):
+        told = [("n", subscription(other, Report("n", parts_on_wire(other)), shared))]
+        led = lead(Joined(0, generation, "n", "n", told), Policy(), other)
+        received = decode_plan(led.assignments["n"], other)
+        shared, notes = received.shared, [*notes, received.plan.note]
+    assert notes == ["no living member can run what reads c (0)", ""]

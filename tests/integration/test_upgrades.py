@@ -65,7 +65,7 @@ def test_versions_that_are_rolled_out_and_back(stage: Stage) -> None:
     # A step back in the middle: what nobody can run is named, and goes on when somebody comes who can.
     assert first.stop() == 0
     name = stage.name("more")
-    second.wait_for(rf"no living member can run what reads {name} \(0, 1, 2, 3\): it waits until a process")
+    second.wait_for(rf"no living member can run what reads {name} \(0, 1, 2, 3\): it waits for a process")
     feed.round("more")
     feed.round()
     feed.counted()
