@@ -7,7 +7,8 @@ the window holding it had already. Records younger than 0 + size share a window 
 and what counts as late, is that of Kafka Streams (KStreamSlidingWindowAggregate).
 
 A key's windows are found by a list of their starts, kept in the same store, so nothing is searched. The oldest start in
-the store says when there is something to send or to forget.
+the store says when there is something to send or to forget. A window is forgotten when one begins so much later that no
+record which is not late can need it, or, behind a watermark, when time has come as far.
 """
 
 from __future__ import annotations
@@ -115,9 +116,12 @@ class SlidingFold(Windowing):
 
     reasons = ("null key", "null value", "late")
 
-    def __init__(self, making: Making, cache: StateCache[Any, Any], windows: SlidingWindows) -> None:
+    def __init__(
+        self, making: Making, cache: StateCache[Any, Any], windows: SlidingWindows, *, watermarked: bool
+    ) -> None:
         super().__init__(making, cache)
         self._windows = windows
+        self._watermarked = watermarked
         self._newest = -1
         self._sent_before = 0  # on close, windows that start before this were sent
         self._unsent = self._oldest = LOWEST  # no window that is not sent, and none at all, starts before these
@@ -179,7 +183,7 @@ class SlidingFold(Windowing):
 
     def _closes_by(self, time: int) -> bool:
         if not self._emit.on_close:
-            return False  # windows are forgotten as newer ones begin
+            return self._first_start(LOWEST) <= time - self._windows.kept
         return next(self._scan(self._sent_before, time - self._windows.span), None) is not None
 
     def _begin(self) -> None:
@@ -194,7 +198,8 @@ class SlidingFold(Windowing):
 
     def _kept_from(self) -> int:
         """Windows that start before this are not found any more, and can be forgotten: on close one later."""
-        return self._newest - self._windows.kept + (not self._emit.on_close)
+        newest = self.time if self._watermarked else self._newest
+        return newest - self._windows.kept + (not self._emit.on_close)
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
         """The entries of windows that start from `first` on and before `after`."""

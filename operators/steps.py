@@ -144,7 +144,7 @@ def windowed_fold(
             operator = partial(SessionFold, windows=windows)
         elif isinstance(windows, SlidingWindows):
             loop = sliding_loop(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
-            operator = partial(SlidingFold, windows=windows)
+            operator = partial(SlidingFold, windows=windows, watermarked=watermarked)
         else:
             loop = windowed_loop(folding, windows, emit, updates=updates, late=wanted, watermarked=watermarked)
             operator = partial(WindowedFold, windows=windows)

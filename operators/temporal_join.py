@@ -179,11 +179,14 @@ class TemporalJoin:
                 buffer.put(CLOCK, (time, number))
 
     def advance(self, time: int, offset: int, now: int) -> Records:
-        """Moves stream time. By the wall clock it moves, and is kept, only where a record has waited long enough."""
+        """Moves stream time. By the wall clock it moves, and is kept, only where a record has waited long enough.
+
+        The history moves on after the records that are joined now, so that they find it as far back as they are.
+        """
         buffer, done = self._buffer, list[Record[Any, Any]]()
-        if offset >= 0:
-            self._versions.move(time)
         if buffer is None:
+            if offset >= 0:
+                self._versions.move(time)
             return done
         before, number = buffer[CLOCK] or (-1, 0)
         if time > before and (offset >= 0 or self._releases_by(buffer, time - self._grace)):
@@ -193,6 +196,8 @@ class TemporalJoin:
             self._release(buffer, before - self._grace, offset, done)
         except WaitingFailed as failed:
             raise RecordError(self._step, -1, failed.record, done, doing="join") from failed.__cause__
+        if offset >= 0:
+            self._versions.move(time)
         return done
 
     def _releases_by(self, buffer: Cache, until: int) -> bool:

@@ -111,6 +111,21 @@ def test_what_the_watermark_has_passed_is_forgotten(step: str, silent: bool) -> 
             assert not list(driver.store(STEPS[step][1]).items())
 
 
+def test_sliding_windows_of_the_slower_input_are_whole() -> None:
+    """They are what they would be if all records came in order."""
+    quick, slow = [1_000, 1_020, 1_045, 9_000], [1_010, 1_030, 1_060]
+    found: list[dict[Any, int]] = []
+    for order in ([*quick, *slow], sorted([*quick, *slow])):
+        app = tm.App("test")
+        a, b = (app.stream(topic, key=tm.utf8, value=tm.json, watermark=tm.bounded(10)) for topic in "ab")
+        a.merge(b).group_by_key().window(tm.sliding(50)).count().named("w").to("out")
+        with tm.testing.TopologyDriver(app) as driver:
+            for time in order:
+                driver.send("a" if time in quick else "b", "k", 1, time)
+            found.append({record.key: record.value for record in driver.read("out")})
+    assert found[0] == found[1]
+
+
 def entries(driver: tm.testing.TopologyDriver, store: str) -> Any:
     """All that a store holds."""
     return next(task.caches[store].scan(b"", None) for task in driver._tasks.values() if store in task.caches)

@@ -11,6 +11,7 @@ from tests.random_programs.generate import generate
 from tests.random_programs.model import check_model, modelled
 from tests.random_programs.shrink import shrink
 from tests.random_programs.tables import check_tables
+from tests.random_programs.timed import check_timed, timed
 
 
 def main() -> int:
@@ -31,11 +32,12 @@ def main() -> int:
                 violations += 1
                 small = shrink(violation, seed, fails)
                 print(f"# seed {seed}\n{small.program.text()}\n# {small}\n", flush=True)
-        try:
-            check_model(*modelled(seed), seed)
-        except Violation as violation:
-            violations += 1
-            print(f"# seed {seed}\n{violation.program.text()}\n# {violation}\n", flush=True)
+        for judged in (lambda seed: check_model(*modelled(seed), seed), lambda seed: check_timed(timed(seed), seed)):
+            try:
+                judged(seed)
+            except Violation as violation:
+                violations += 1
+                print(f"# seed {seed}\n{violation.program.text()}\n# {violation}\n", flush=True)
     seconds = time.monotonic() - began
     print(f"{seeds} seeds, {seconds:.0f} s: {violations or 'no'} violation{'' if violations == 1 else 's'}")
     return 1 if violations else 0

@@ -10,9 +10,17 @@ from sortedcontainers import SortedDict
 
 from tests.random_programs.check import Violation, check
 from tests.random_programs.generate import generate
+from tests.random_programs.timed import check_timed, timed
 from tidemill.engine import graph
 from tidemill.operators import fold, sharing
+from tidemill.operators.deduplicate import Deduplicate
+from tidemill.operators.sliding import SlidingFold
+from tidemill.operators.stream_join import StreamJoin
+from tidemill.operators.suppress import Suppress
+from tidemill.operators.temporal_join import TemporalJoin
 from tidemill.operators.versions import Versions
+from tidemill.operators.window_state import WindowState
+from tidemill.operators.windowed_table_join import WindowedTableJoin
 from tidemill.state.cache import StateCache
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -48,8 +56,8 @@ def a_scan_misses_what_is_not_committed(patch: pytest.MonkeyPatch) -> None:
 def a_store_keeps_the_methods_it_began_with(patch: pytest.MonkeyPatch) -> None:
     begin = Versions.__init__
 
-    def bound(self: Versions, cache: Any, *arguments: Any) -> None:
-        begin(self, cache, *arguments)
+    def bound(self: Versions, cache: Any, *arguments: Any, **options: Any) -> None:
+        begin(self, cache, *arguments, **options)
         self._write = cache.put
 
     patch.setattr(Versions, "__init__", bound)
@@ -88,3 +96,81 @@ def test_it_is_noticed_when(wrong: Break, monkeypatch: pytest.MonkeyPatch) -> No
         except Violation:
             return
     pytest.fail(f"{MOST} programs run as if nothing were wrong")
+
+
+def by_the_newest_record(kind: Any, patch: pytest.MonkeyPatch) -> None:
+    """A step forgets by the newest record, though it has a watermark."""
+    begin = kind.__init__
+
+    def begin_without(self: Any, *arguments: Any, watermarked: bool, **options: Any) -> None:
+        begin(self, *arguments, watermarked=False, **options)
+
+    patch.setattr(kind, "__init__", begin_without)
+
+
+def records_move_the_time_of_a_join(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(StreamJoin, patch)
+
+
+def records_move_the_time_of_suppress(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(Suppress, patch)
+
+
+def records_move_the_time_of_an_as_of_join(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(TemporalJoin, patch)
+
+
+def a_history_goes_back_from_the_newest_row(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(Versions, patch)
+
+
+def a_history_moves_on_before_the_records_that_look_into_it(patch: pytest.MonkeyPatch) -> None:
+    advance = TemporalJoin.advance
+
+    def early(self: TemporalJoin, time: int, offset: int, now: int) -> Any:
+        self._versions.move(time)
+        return advance(self, time, offset, now)
+
+    patch.setattr(TemporalJoin, "advance", early)
+
+
+def duplicates_are_forgotten_by_the_newest_record(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(Deduplicate, patch)
+
+
+def sliding_windows_are_forgotten_by_the_newest(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(SlidingFold, patch)
+
+
+def joined_windows_are_forgotten_by_the_newest_record(patch: pytest.MonkeyPatch) -> None:
+    by_the_newest_record(WindowedTableJoin, patch)
+
+
+def a_window_state_goes_by_the_newest_put(patch: pytest.MonkeyPatch) -> None:
+    bind = WindowState.bind
+    patch.setattr(WindowState, "bind", lambda self, shelf, *, watermarked: bind(self, shelf, watermarked=False))
+
+
+TIMED_BREAKS = [
+    records_move_the_time_of_a_join,
+    records_move_the_time_of_suppress,
+    records_move_the_time_of_an_as_of_join,
+    a_history_goes_back_from_the_newest_row,
+    a_history_moves_on_before_the_records_that_look_into_it,
+    duplicates_are_forgotten_by_the_newest_record,
+    sliding_windows_are_forgotten_by_the_newest,
+    joined_windows_are_forgotten_by_the_newest_record,
+    a_window_state_goes_by_the_newest_put,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", TIMED_BREAKS, ids=lambda wrong: wrong.__name__.replace("_", " "))
+def test_a_batch_tells_when(wrong: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong(monkeypatch)
+    for seed in range(2 * MOST):
+        try:
+            check_timed(timed(seed), seed)
+        except Violation:
+            return
+    pytest.fail(f"{2 * MOST} programs give what a batch gives")

@@ -13,8 +13,10 @@ from tests.random_programs.model import check_model, modelled
 from tests.random_programs.program import Line, Program
 from tests.random_programs.shrink import shorter
 from tests.random_programs.tables import check_tables
+from tests.random_programs.timed import check_timed, timed
 
 MODELLED = 40
+TIMED = 100
 FEW, BLOCKS, BLOCK = 5, 5, 15
 
 
@@ -27,6 +29,11 @@ def all_hold(first: int, seeds: int) -> None:
 def test_what_a_model_says() -> None:
     for seed in range(MODELLED):
         check_model(*modelled(seed), seed)
+
+
+def test_results_that_depend_on_event_time_are_those_of_a_batch() -> None:
+    for seed in range(TIMED):
+        check_timed(timed(seed), seed)
 
 
 def test_a_few_programs() -> None:

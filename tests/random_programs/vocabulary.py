@@ -239,7 +239,38 @@ def both(left: Any, right: Any) -> Any:
     return [left, right]
 
 
+def bucket(value: int) -> str:
+    """A key that twins have in common."""
+    return f"g{value // 2 % 3}"
+
+
+def twin(value: int) -> int:
+    return value // 2
+
+
 # processors
+
+
+class Reckoning(tm.Processor[Any, Any, Any]):
+    """At the end of each 20 ms: the values that came in them, and those that are remembered by either kind of state."""
+
+    came = tm.MapState(int, int)
+    times = tm.MapState(int, int, ttl=12)
+    last = tm.WindowState(int, retention=12)
+
+    def process(self, value: int, ctx: Any) -> None:
+        self.came[value] = self.times[value] = ctx.timestamp
+        self.last.put(value, ctx.timestamp)
+        start = ctx.timestamp // 20 * 20
+        ctx.timer(str(start), at=start + 20)
+
+    def on_timer(self, name: str, ctx: Any) -> Iterator[Any]:
+        start, end = int(name), int(name) + 20
+        came = sorted(value for value, time in self.came.items() if start <= time < end)
+        alive = sorted(value for value, time in self.times.items() if start <= time < end)
+        for value in came:
+            del self.came[value]
+        yield [start, came, alive, sorted(value for _, value in self.last.fetch(start, end - 1))]
 
 
 class Keeping(tm.Processor[Any, Any, Any]):
