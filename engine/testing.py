@@ -18,6 +18,7 @@ from ..operators.given import given_headers
 from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
 from ..operators.serde import Serde
+from ..operators.serde_hashable import hashable
 from ..operators.suggest import did_you_mean
 from ..operators.topology import Repartition, Source, StoreView, Topology
 from ..state.identity import all_plain
@@ -76,7 +77,7 @@ class StoreReader:
 
     def get(self, key: Any, *, as_of: int | None = None) -> Any:
         """The value under a key, None when there is none; in a store with a history also what it was at a time."""
-        find = self._view.as_of
+        key, find = hashable(key), self._view.as_of
         if as_of is not None and find is None:
             raise TypeError("this store has no history, so it cannot tell what was as_of a time")
         for part in self._parts:

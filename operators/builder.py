@@ -17,6 +17,7 @@ from .flow import Flow, Grouping
 from .join_steps import global_source
 from .record import SourceRecord
 from .serde import Serde, check_serde, raw
+from .serde_hashable import check_key_serde
 from .steps import table_rows
 from .stream import GlobalTable, Stream, Table
 from .temporal_steps import versioned_rows
@@ -128,4 +129,6 @@ class Builder:
         for_table: bool = False,
     ) -> Flow:
         step = self._draft.source(topics, key, value, timestamp, start, name, on_invalid, for_table=for_table)
-        return Flow(self._draft, step, key=check_serde(key, "key=") or raw, value=check_serde(value, "value=") or raw)
+        return Flow(
+            self._draft, step, key=check_key_serde(key, "key=") or raw, value=check_serde(value, "value=") or raw
+        )

@@ -22,6 +22,7 @@ from .errors import TopologyError
 from .event_time import TimeFunction, check_time_function
 from .policy import ErrorPolicy
 from .serde import Serde, check_serde, raw
+from .serde_hashable import check_key_serde
 from .sharing import private_inputs
 from .topology import Input, Node, Source, Topology, check_name
 from .trials import inputs_to_try
@@ -170,7 +171,7 @@ class Draft:
             check_time_function(timestamp, f"the source {shown!r}: timestamp=")
         if on_invalid not in ("skip", "partition_time"):
             raise TopologyError(f"the source {shown!r}: on_invalid= is 'skip' or 'partition_time', not {on_invalid!r}")
-        key_serde = check_serde(key, f"the key of source {shown!r}: ")
+        key_serde = check_key_serde(key, f"the key of source {shown!r}: ")
         value_serde = check_serde(value, f"the value of source {shown!r}: ")
 
         def make(settled: Settled) -> Node:

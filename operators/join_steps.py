@@ -20,6 +20,7 @@ from .join_sides import side_codec, side_view
 from .join_windows import Within, join_window
 from .serde import Serde, check_serde, raw
 from .serde_auto import auto
+from .serde_hashable import check_key_serde
 from .shapes import shape, word
 from .stream_join import StreamJoin
 from .stream_table_join import StreamTableJoin
@@ -152,7 +153,7 @@ def global_source(
     check_name(topic, "topic")
     if timestamp is not None:
         check_time_function(timestamp, f"the global table {topic!r}: timestamp=")
-    key_serde = check_serde(key, f"the key of global table {topic!r}: ") or raw
+    key_serde = check_key_serde(key, f"the key of global table {topic!r}: ") or raw
     value_serde = check_serde(value, f"the value of global table {topic!r}: ") or raw
     codec = keyed_codec(key_serde, *serde_entry(value_serde))
 

@@ -96,7 +96,7 @@ class Raw:
 class Packed(Generic[T]):
     """A number in a fixed count of big-endian bytes, as Kafka's own serialisers write it."""
 
-    closed = True
+    closed = hashable = True
 
     def __init__(self, name: str, form: str, *, exact: bool) -> None:
         self.exact = exact

@@ -205,6 +205,8 @@ class AutoKey:
     text as its text, a time as UTC. (True and 1 are the exception: a step must not be given both.)
     """
 
+    hashable = True
+
     def encode(self, value: Any, /) -> bytes:
         if isinstance(value, str):
             return str.encode(value)

@@ -58,6 +58,7 @@ class Json(Generic[T]):
         self._write: Callable[[T], bytes] = encoder.encode
         self._lines: Callable[[list[T]], bytes] = encoder.encode_lines
         self.typed = model is not Any
+        self.model = model
         self.closed = not hasattr(model, "model_validate_json")
         self.decode: Callable[[bytes], T]
         if not self.closed:  # a pydantic model

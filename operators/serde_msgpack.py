@@ -24,6 +24,7 @@ class Msgpack(Generic[T]):
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
         self.typed = model is not Any
+        self.model = model
         if isinstance(model, type) and hasattr(model, "model_validate"):
             raise TopologyError(f"tm.msgpack does not read pydantic models such as {name}; tm.json does")
         try:

@@ -30,6 +30,7 @@ from .processor import Processor
 from .record import Record, Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto
+from .serde_hashable import check_key_serde
 from .sinks import effect, sink
 from .stateless import (
     Call,
@@ -239,7 +240,7 @@ class Stream(Handle, Generic[K, V]):
     def group_by(self, function: Callable[[V], K2 | None], *, key: Serde[K2] | None = None) -> Grouped[K2, V]:
         """Groups by what the function makes of the value; records for which that is None are dropped and counted."""
         check_function(function, ".group_by()")
-        return Grouped(Grouping(self.flow, function, check_serde(key, ".group_by(key=): ")))
+        return Grouped(Grouping(self.flow, function, check_key_serde(key, ".group_by(key=): ")))
 
     def group_by_key(self) -> Grouped[K, V]:
         """Groups by the key the records have."""
@@ -465,7 +466,7 @@ class Stream(Handle, Generic[K, V]):
     def _replaced(self, step: Any, key: Serde[Any] | None, value: Serde[Any] | None, what: str) -> Flow:
         return replace(
             self.flow.to(step),
-            key=check_serde(key, f"{what}(key=): "),
+            key=check_key_serde(key, f"{what}(key=): "),
             value=check_serde(value, f"{what}(value=): "),
             window=None,
             rekeyed=True,

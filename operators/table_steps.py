@@ -17,6 +17,7 @@ from .inference import result_serde
 from .record import Windowed
 from .serde import Serde, check_serde
 from .serde_auto import auto, auto_key
+from .serde_hashable import check_key_serde
 from .shapes import of_fold, shape, word
 from .table_group import GroupFold, Regroup, group_loop, undoable_columns
 from .table_join import How, TableJoin, joined_codec, joined_view, joined_with
@@ -38,7 +39,7 @@ def grouped_rows(
         check_function(of, ".group_by(of=)")
     elif value is not None:
         raise TopologyError(".group_by(value=) is the serde of what of= gives, and there is no of=")
-    group = check_serde(key, ".group_by(key=): ")
+    group = check_key_serde(key, ".group_by(key=): ")
     row = flow.value if of is None else check_serde(value, ".group_by(value=): ") or result_serde(of)
     encode = (group or auto_key).encode
     step = plain_step(flow, "group_by", lambda settled: Regroup(settled.name, by, of, encode), asks="old")

@@ -16,7 +16,7 @@ class Side(Enum):
     LEFT = 1
 
 
-JSON = st.sampled_from([1, 1.0, True, 0, 0.0, -0.0, False, "1", 2.5, "a"])
+JSON = st.sampled_from([1, 1.0, True, 0, 0.0, -0.0, False, "1", 2.5, "a", [1, "a"], [1.0, "a"], {"id": [1]}])
 ANY = st.sampled_from([1, 1.0, True, -0.0, Decimal("1.0"), Decimal("1.5"), 1.5, (1, "a"), (True, "a"), Side.LEFT, "1"])
 FLOATS = st.sampled_from([0.0, -0.0, 1.0, math.inf, math.nan])
 
