@@ -81,8 +81,8 @@ def test_a_static_member_that_restarts_moves_nothing(stage: Stage) -> None:
         again = two.start()
         assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
         assert readied(first) == opened, "the other member has opened tasks"
-        since = generations(first)[heard:]
-        assert not [line for line in since if "handed over" in line or "to open" in line], "tasks of the other have moved"
+        moves = [line for line in generations(first)[heard:] if "handed over" in line or "to open" in line]
+        assert moves == [], "tasks of the other have moved"
         assert sorted(readied(again)) == sorted(set(readied(second))), "it did not get its own tasks back"
         fleet.stop([first, again])
         fleet.judge()
