@@ -68,15 +68,20 @@ class Log:
         return Polled([batch], {LOG: self.end})
 
 
-def restored(
+def restored(log: Log, *, committed: int, **more: Any) -> dict[bytes, bytes]:
+    """The content of a store that was replayed at least once."""
+    return replayed(log, committed=committed, **more)[0]
+
+
+def replayed(
     log: Log,
     *,
     committed: int,
     store: MemoryStore | None = None,
     topic_id: str = "",
     ids: Mapping[str, str] | None = None,
-) -> dict[bytes, bytes]:
-    """The content of a store that was replayed at least once."""
+) -> tuple[dict[bytes, bytes], int]:
+    """The content of a store that was replayed at least once, and how many records were said to be."""
     store = store or MemoryStore()
     part = SimpleNamespace(
         changelogs={"seen": LOG[0]}, stores=[SimpleNamespace(spec=SimpleNamespace(name="seen", kind="memory"))]
@@ -90,9 +95,9 @@ def restored(
     )
     feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), ManualClock(0), at_least_once=True)
     feeding.add([opening])
-    feeding.step(0)
+    records = feeding.step(0)[TASK]
     assert all(feed.done for feed in opening.feeds)
-    return dict(store.scan("seen", b"", None))
+    return dict(store.scan("seen", b"", None)), records
 
 
 @pytest.fixture
@@ -111,6 +116,13 @@ def test_changes_beyond_the_committed_offsets_are_left_out(log: Log) -> None:
 def test_all_changes_count_once_what_they_replaced_is_compacted_away(log: Log) -> None:
     log.compact()
     assert restored(log, committed=2) == {b"a": frame(b"2"), b"b": frame(b"1")}
+
+
+def test_offsets_without_a_record_are_not_counted_as_replayed(log: Log) -> None:
+    """Those of transactions that were aborted, and their markers."""
+    log.end = 500
+    log.write(b"c", b"1", 4)
+    assert replayed(log, committed=4)[1] == 4
 
 
 def test_a_changelog_that_was_created_again_is_not_the_one_that_the_store_is_of(log: Log) -> None:
