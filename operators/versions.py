@@ -121,7 +121,10 @@ class Versions:
         if latest is None or time > latest:
             write(NEWEST, time)
             if latest is not None:
-                self._forget_between(self._reached(latest), self._reached(time))
+                if self._watermarked:
+                    self._forget_between(self._reached(latest), self._reached(time))
+                elif time // self._grain > latest // self._grain:
+                    self._forget(time - self._history)
         elif time < self._reached(latest) - self._history:
             return REFUSED
         newest: Version | None = cache[key, LATEST]

@@ -48,6 +48,30 @@ def as_of(app: tm.App) -> None:
     marked(app).join(rows, both, as_of=True, how="left", grace=4).named("j").to("out")
 
 
+def tables_by_window(app: tm.App) -> None:
+    first, second = (marked(app, topic, bound) for topic, bound in (("a", 3), ("b", 6)))
+    one, other = (
+        stream.group_by_key().window(tm.tumbling(10)).count().named(name)
+        for stream, name in ((first, "n1"), (second, "n2"))
+    )
+    one.outer_join(other, lambda left, right: [left, right]).named("j").to("out")
+
+
+def history(app: tm.App) -> None:
+    rows = marked(app, "b", 6).to_table(history=12).named("t")
+    marked(app).join(rows, lambda left, right: [left, right], as_of=True, how="left", grace=4).named("j").to("out")
+
+
+class Versioned(tm.Processor[str, Any, Any]):
+    """What was valid a moment ago."""
+
+    values = tm.VersionedState(int, history=12)
+
+    def process(self, value: Any, ctx: tm.Context[str]) -> Any:
+        self.values.put(value and checked(value), ctx.timestamp)
+        return [[self.values.get(), self.values.get(ctx.timestamp - 3), self.values.get(ctx.timestamp - 11)]]
+
+
 class Timed(tm.Processor[str, Any, Any]):
     """Timers, and state that is forgotten."""
 
@@ -79,5 +103,12 @@ PROGRAMS: Final[dict[str, Callable[[tm.App], Any]]] = {
     "watermark, cogroup": cogrouped,
     "watermark, timers": lambda app: marked(app).process(Timed).named("p").to("out"),
     "watermark, recurring methods": lambda app: marked(app).process(Recurring).named("p").to("out"),
+    "watermark, sliding windows on update": windowed(tm.sliding(6), "update"),
+    "watermark, deduplicate": lambda app: (
+        marked(app).merge(marked(app, "b", 6)).deduplicate(7, by=lambda v: v and checked(v) % 2).named("d").to("out")
+    ),
+    "watermark, tables by window": tables_by_window,
+    "watermark, history of a stream": history,
+    "watermark, versions": lambda app: marked(app).merge(marked(app, "b", 6)).process(Versioned).named("p").to("out"),
     "watermark, window state": lambda app: marked(app).process(Fetching).named("p").to("out"),
 }
