@@ -81,6 +81,9 @@ class Task:
         self.caches: dict[str, StateCache[Any, Any]] = {
             state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
         }
+        kin = tuple(self.caches[state.spec.name] for state in part.stores if not state.codec.exact)
+        for cache in self.caches.values():
+            cache.kin = kin
         self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
         self.topics = TopicIds(topic_ids, part.changelogs)
         self._authorship = authorship or Authorship()

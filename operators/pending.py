@@ -42,6 +42,7 @@ class Pending:
     def __init__(self, cache: StateCache[int, Waiting]) -> None:
         self._cache = cache
         self.records: dict[int, Waiting] = dict(cache.scan(b"", None))
+        cache.found(record.key for record in self.records.values())
         self._next = next(reversed(self.records), -1) + 1
         self._oldest: int | None = None  # None when it has to be looked for
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from sortedcontainers import SortedDict
@@ -34,7 +34,7 @@ SIDES = {RIGHT: b"\x00", LEFT: b"\x01"}
 ENDS = {RIGHT: b"\x01", LEFT: b"\x02"}
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """Records of one side, time and key that wait for a match."""
 
     timestamp: int

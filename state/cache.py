@@ -5,7 +5,8 @@ encodes each written entry once a commit. The store underneath holds committed s
 This file decides what is dirty, what a scan sees and what may be dropped; it does not decide when to commit.
 
 A key is its bytes. As long as all keys are such that Python's equality says the same (`identity.py`), they are the
-dict's keys themselves; `by_bytes` puts their bytes in place of them, before the first other key comes.
+dict's keys themselves; `by_bytes` puts their bytes in place of them, before the first other key comes. Such a key may
+come with an input, or out of a store: what one cache of a task finds there its `kin` may get as well.
 
                 put, delete, touch                drain                     settle
     clean ───────────────────────────▶ dirty ─────────────▶ sealed ───────────────────▶ clean
@@ -15,7 +16,7 @@ dict's keys themselves; `by_bytes` puts their bytes in place of them, before the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -65,6 +66,7 @@ class StateCache(dict[K, "V | None"]):
         "_encode_key",
         "_index",
         "_indexed",
+        "_looks",
         "_mean",
         "_sample_at",
         "_sealed",
@@ -73,6 +75,7 @@ class StateCache(dict[K, "V | None"]):
         "_watches",
         "dirty",
         "dirty_add",
+        "kin",
         "name",
     )
 
@@ -86,7 +89,10 @@ class StateCache(dict[K, "V | None"]):
         self._codec = codec
         self._encode_key = codec.encode_key
         self._store = store
+        self.kin: Sequence[StateCache[Any, Any]] = ()
+        """The caches of the same task that may have to go by bytes."""
         self._watches = not codec.exact  # for the first key that is no plain one
+        self._looks = not codec.exact  # at the keys that come out of the store
         self._born: set[K] = set()  # dirty keys that the store does not have
         self._sealed: dict[K, int] = {}  # with the encoded sizes
         self._recent = Sizes()
@@ -245,6 +251,13 @@ class StateCache(dict[K, "V | None"]):
         self._watches = False
         self._index = None
 
+    def found(self, keys: Iterable[Any]) -> None:
+        """Keys have come out of the store: if one of them is no plain one, all caches of the task go by bytes."""
+        if not all_plain(keys):
+            self._looks = False
+            for cache in (self, *self.kin):
+                cache.by_bytes()
+
     def _kept(self) -> tuple[dict[Any, Any], ...]:
         return self, self.dirty, self._sealed, self._recent
 
@@ -291,8 +304,8 @@ class StateCache(dict[K, "V | None"]):
                 mine = next(written, None)
             else:
                 key = decode_key(raw_key)
-                if self._watches and not all_plain((key,)):
-                    self.by_bytes()
+                if self._looks:
+                    self.found((key,))
                     shown = self._shown
             value = self[key] if key in self else decode_value(unframe(raw))
             if value is not None:

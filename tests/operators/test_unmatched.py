@@ -75,5 +75,9 @@ def test_however_many_are_listed(steps: list[tuple[str, Any]]) -> None:
             side, time, key = what
             model.pop(Waiting(time, side, key), None)
         elif kind == "look":
-            old = [slot for slot in sorted(model, key=lambda s: (*s[:2], s.key)) if slot.timestamp < what[slot.side]]
+            old = [
+                slot
+                for slot in sorted(model, key=lambda s: (s.timestamp, s.side, s.key))
+                if slot.timestamp < what[slot.side]
+            ]
             assert [(slot, entry[1]) for slot, entry in first[0]] == [(slot, model.pop(slot)) for slot in old]
