@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
 from ..operators.calls import Calls
@@ -21,6 +21,7 @@ from ..operators.topology import Caches, Node, Operator, Repartition, Rows, Sink
 from ..operators.trials import trying
 from ..state.store import StateError
 from .counted import largest, summed
+from .merging import gathered, in_one
 from .plan import SubTopology
 from .shared_sinks import shared_sinks
 from .skips import Skips
@@ -28,7 +29,6 @@ from .skips import Skips
 __all__ = ["Graph", "Origin"]
 
 Records = list[Any]
-by_offset = attrgetter("offset")
 by_first = itemgetter(0)
 FOREVER = 1 << 62
 NONE: Mapping[str, int] = {}
@@ -180,6 +180,16 @@ class Graph:
         self.held = False
         return self._ask(Question("advance", (time, offset, now)), now, origin)
 
+    def resume(self, time: int) -> None:
+        """Takes up a time that the steps were told before they were rebuilt: they have done what it means to them."""
+        for slot in self._clocks:
+            self._times[slot] = time
+        self.held = False
+        for step in self._steps:
+            self._reach(step)
+            if not step.writes:
+                self._pass_on(step)
+
     def collect(self, now: int, limit: int | None, origin: Origin) -> list[Outgoing]:
         """Walks what has come of the calls that steps have made, at most `limit` answers of a step."""
         return self._ask(Question("collect", (now, limit)), now, origin)
@@ -246,10 +256,10 @@ class Graph:
         delayed: list[tuple[int, _Step, Records]] = []
         advancing = question is not None and question.method == "advance"
         for step in steps:
-            records = self._gather(step, slots)
+            records = gathered(step.inputs, slots, tagged=step.node.tagged)
             if step.writes:
                 if advancing:
-                    step.time = max(step.time, min(self._times[slot] for slot in step.inputs))
+                    self._reach(step)
                 if records:
                     group = self._shared.get(step.node.id)
                     if group is None:
@@ -259,7 +269,7 @@ class Graph:
                 continue
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
-            if question is not None and (not advancing or self._moves(step)):
+            if question is not None and (not advancing or self._reach(step)):
                 method = step.asked[question.method]
                 if method is not None:
                     arguments = (step.time, *question.arguments[1:]) if advancing else question.arguments
@@ -270,8 +280,8 @@ class Graph:
             self._write_shared(delayed, now, origin, outgoing)
         return outgoing
 
-    def _moves(self, step: _Step) -> bool:
-        """Whether the time of a step moves on."""
+    def _reach(self, step: _Step) -> bool:
+        """Moves the time of a step as far as its inputs have come; whether it moves on."""
         time = min(self._times[slot] for slot in step.inputs)
         if step.time < time < FOREVER:
             step.time = time
@@ -290,28 +300,6 @@ class Graph:
         for port in range(step.ports):
             slot = step.output + port
             self._times[slot] = max(self._times[slot], time, -1)
-
-    @staticmethod
-    def _gather(step: _Step, slots: list[Records | None]) -> Records | None:
-        inputs = step.inputs
-        if len(inputs) == 1:
-            records = slots[inputs[0]]
-            if records and step.node.tagged:
-                return [(0, record) for record in records]
-            return records
-        full = [(slot, records) for slot, index in enumerate(inputs) if (records := slots[index])]
-        if not full:
-            return None
-        if step.node.tagged:
-            pairs = [(slot, record) for slot, records in full for record in records]
-            if len(full) > 1:
-                pairs.sort(key=lambda pair: pair[1].offset)
-            return pairs
-        if len(full) == 1:
-            return full[0][1]
-        merged = [record for _, records in full for record in records]
-        merged.sort(key=by_offset)
-        return merged
 
     @staticmethod
     def _fill(step: _Step, slots: list[Records | None], results: Any) -> None:
@@ -334,7 +322,7 @@ class Graph:
             parts.append(failure.done)
             records = records[failure.index + 1 :]
             try:
-                return _joined(step, [*parts, step.process(records, now)])
+                return in_one(step.ports, [*parts, step.process(records, now)])
             except RecordError as error:
                 failure = error
 
@@ -343,7 +331,7 @@ class Graph:
         parts: list[Any] = []
         while True:
             try:
-                return _joined(step, [*parts, answer()])
+                return in_one(step.ports, [*parts, answer()])
             except RecordError as error:
                 self._skip(error, step, origin)
                 parts.append(error.done)
@@ -384,12 +372,3 @@ class Graph:
                     stretch = [record for _, _, record in queue[start:index]]
                     self._write(queue[start][1], stretch, now, origin, outgoing)
                     start = index
-
-
-def _joined(step: _Step, parts: list[Any]) -> Any:
-    """What a step gave in several calls, as if in one."""
-    if len(parts) == 1:
-        return parts[0]
-    if step.ports == 1:
-        return [record for part in parts for record in part]
-    return [[record for part in parts for record in part[port]] for port in range(step.ports)]

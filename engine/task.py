@@ -97,6 +97,7 @@ class Task:
         self._committed: dict[Key, int] = dict(offsets)
         self._committed_seen: dict[Key, Seen] = dict(seen or {})
         self.time = TaskTime(part, task.partition, self.inputs, self._committed_seen)
+        self.time.resume(self._graph)
         self._buffer = self.time.buffer(part)
         self._newest = self._newest_of(self._committed_seen)
         self._next: dict[Key, int] = {}
@@ -298,6 +299,7 @@ class Task:
         self._graph.close()
         self._graph = self._new_graph()
         self.time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
+        self.time.resume(self._graph)
         self._buffer = self.time.buffer(self.part)
         self._next.clear()
         self._newest = self._newest_of(self._committed_seen)

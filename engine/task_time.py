@@ -44,6 +44,11 @@ class TaskTime:
         self._telling = Telling(part.told_as, number, part.partitions, topics)
         self._live_until = -1
 
+    def resume(self, graph: Graph) -> None:
+        """Lets steps that have just been built know what their predecessors were told."""
+        if self._watermarks is not None and self._watermarks.resumed >= 0:
+            graph.resume(self._watermarks.resumed)
+
     # What comes in
 
     def take(self, key: Key, batch: Batch) -> tuple[Batch | None, int]:

@@ -33,10 +33,13 @@ class Seen(NamedTuple):
     arrived: int
     told: str = ""
     """What the tasks that write it have told: see `marks.Told`."""
+    time: int = -1
+    """What the steps of the task were told the time is."""
 
     def __str__(self) -> str:
         told = f";p={self.told}" if self.told else ""
-        return f"n={self.newest};a={self.arrived}{told}"
+        time = f";w={self.time}" if self.time >= 0 else ""
+        return f"n={self.newest};a={self.arrived}{time}{told}"
 
 
 NOTHING = Seen(-1, -1)
@@ -55,12 +58,14 @@ class Watermarks:
         self._delays = {key: 0 if key in self._told else mark.bound for key, mark in inputs.items()}
         self._grain = min(watermark.grain for watermark in inputs.values())
         self._idle: set[Key] = {key for key, by in self._told.items() if by.idle}
-        self.time = -1
-        self.time = max(-1, self._least(None))
+        self.resumed = self.time = max((one.time for one in self._seen.values()), default=-1)
+        """What the steps were told before; -1 when that is not known."""
+        if self.time < 0:
+            self.time = max(-1, self._least(None))
 
     def seen(self) -> dict[Key, Seen]:
         """What was seen of each input."""
-        return dict(self._seen)
+        return {key: seen._replace(time=self.time) for key, seen in self._seen.items()}
 
     def cut(self, key: Key, records: Records, now: int) -> Iterator[tuple[Records, int | None]]:
         """The records of a run in stretches, each with the time that the steps are to be told after it, if any."""
@@ -109,7 +114,7 @@ class Watermarks:
     def quiet(self, now: int, at_end: Callable[[Key], bool]) -> int | None:
         """The time to tell the steps because inputs are quiet, if it goes on."""
         for key, watermark in self._inputs.items():
-            newest, arrived, _ = self._seen[key]
+            newest, arrived, *_ = self._seen[key]
             if arrived < 0:
                 self._seen[key] = Seen(newest, now)
             elif key in self._told:
@@ -135,7 +140,7 @@ class Watermarks:
         reached = [self._seen[key].newest - delay for key, delay in self._delays.items() if self._seen[key].newest >= 0]
         if not reached:
             return -1
-        return max(reached) + now - max(arrived for _, arrived, _ in self._seen.values())
+        return max(reached) + now - max(seen.arrived for seen in self._seen.values())
 
     def _least(self, but: Key | None) -> int:
         """The time that the inputs which are not idle allow, but for one of them; no bound when there is no other."""
@@ -159,5 +164,6 @@ def seen_in(metadata: str) -> Seen:
     for part in metadata.split(";"):
         name, _, text = part.partition("=")
         fields[name] = text
-    newest, arrived = (int(text) if (text := fields.get(name, "")).isdecimal() else -1 for name in ("n", "a"))
-    return Seen(newest, arrived, fields.get("p", ""))
+    times = (int(text) if (text := fields.get(name, "")).isdecimal() else -1 for name in ("n", "a", "w"))
+    newest, arrived, time = times
+    return Seen(newest, arrived, fields.get("p", ""), time)

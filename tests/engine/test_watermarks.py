@@ -77,6 +77,19 @@ def test_when_all_is_quiet_time_goes_on_by_the_wall_clock() -> None:
     assert again.quiet(1_400, lambda key: True) == 500 - 16 + 390
 
 
+def test_a_restart_goes_on_with_what_was_told_in_a_pause() -> None:
+    marks = Watermarks({A: Watermark(0, 100)}, {})
+    [*_] = marks.cut(A, [record(500)], 1_000)
+    assert marks.quiet(1_200, lambda key: True) == 700
+    assert [time for _, time in marks.cut(A, [record(600)], 1_210)] == [None]
+    metadata = f"t=600;{marks.seen()[A]}"
+    again = Watermarks({A: Watermark(0, 100)}, {A: seen_in(metadata)})
+    assert again.time == again.resumed == 700
+    assert [time for _, time in again.cut(A, [record(650), record(701)], 1_220)] == [701]
+    older = Watermarks({A: Watermark(0, 100)}, {A: seen_in(metadata.replace(";w=700", ""))})
+    assert (older.time, older.resumed) == (600, -1)  # by a version that did not write it
+
+
 def test_without_an_idle_time_silence_holds_time_up() -> None:
     marks = Watermarks({A: Watermark(10, 100), B: Watermark(10)}, {A: Seen(500, 0), B: Seen(300, 0)})
     assert marks.time == 290
