@@ -176,7 +176,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
             x = inputs[column.field]
             statement = template(column).format(*slots[name], x=x, **uses[name])
             if column.kind in WHOLE:
-                lines.append(f"if {x}.__class__ not in taken: tried({x})")
+                lines.append(f"if {x}.__class__ not in taken: tried({x}); {x} = own_value({x})")
             lines.append(statement if column.every_record else f"if {x} is not None: {statement}")
             if column.kind in ADDED:
                 total = slots[name][-1]
@@ -274,7 +274,7 @@ class LookUp:
 
 
 def _reading(inputs: Mapping[Field, str]) -> list[str]:
-    """Statements that read each field once."""
+    """Statements that read each field once. A function gets a value of its own: the next one sees nothing of it."""
     named = {field: x for field, x in inputs.items() if isinstance(field, str)}
     lines: list[str] = []
     if named:
@@ -287,7 +287,9 @@ def _reading(inputs: Mapping[Field, str]) -> list[str]:
             lines += [f"        {x} = value.{field}" for field, x in named.items()]
             lines += ["    except AttributeError:", f"        {asked}"]
         lines += ["else:", f"    {asked}"]
-    lines += [f"{x} = None if value is None else f_{x}(value)" for field, x in inputs.items() if callable(field)]
+    lines += [
+        f"{x} = None if value is None else f_{x}(own_value(value))" for field, x in inputs.items() if callable(field)
+    ]
     return lines
 
 

@@ -17,9 +17,10 @@ from typing import Any, TypeAlias
 from ..state.cache import StateCache
 from .calls import Answer, Call, CallOptions, Calls, Line
 from .errors import RecordError
-from .kept import fresh
+from .kept import Keeper
 from .pending import Pending
 from .record import Record
+from .serde import Serde
 
 __all__ = ["AsyncMap"]
 
@@ -34,12 +35,15 @@ class AsyncMap:
         step: str,
         cache: StateCache[int, Record[Any, Any]],
         function: Callable[[Any], Any],
+        value: Serde[Any],
         options: CallOptions,
         *,
         in_flight: int,
         ordered: bool,
     ) -> None:
+        """`value` is the serde of the values that wait."""
         self._step = step
+        self._again = Keeper(value).again
         self._function = function
         self._options = options
         self._in_flight = in_flight
@@ -104,9 +108,14 @@ class AsyncMap:
         uncalled, records = self._uncalled, self._pending.records
         free = min(self._in_flight - self._under_way, len(uncalled))
         if free > 0:
-            self._under_way += free
-            numbers = [uncalled.popleft() for _ in range(free)]
-            self._working().start([Call(number, fresh(records[number].value)) for number in numbers])
+            calls: list[Call] = []
+            for number in [uncalled.popleft() for _ in range(free)]:
+                try:
+                    calls.append(Call(number, self._again(records[number].value)))
+                except Exception as error:
+                    self._answered[number] = Answer(number, None, error)
+            self._under_way += len(calls)
+            self._working().start(calls)
 
     def _working(self) -> Line:
         assert self._line is not None, "nobody makes the calls of this step"

@@ -3,6 +3,8 @@
 A batch is what there is, at most `max_size` records. With `max_wait` it may wait to fill up: the records are then in
 the step's store, so that a commit in between covers them. Where a batch fails it is cut in two, and so on, until the
 record that fails is alone; the records before it keep their results, those after it are a batch again.
+
+Results of records that have waited carry the offset of the last of their batch: it is what they come with.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from typing import Any, TypeAlias
 
 from ..state.cache import StateCache
 from .errors import RecordError, TopologyError
-from .kept import fresh
+from .kept import Keeper
 from .pending import Pending
 from .record import Record
+from .serde import Serde
 
 __all__ = ["BatchMap", "WaitingBatchMap"]
 
@@ -52,10 +55,13 @@ class WaitingBatchMap:
         step: str,
         cache: StateCache[int, Record[Any, Any]],
         function: Function,
+        value: Serde[Any],
         max_size: int,
         max_wait: int,
     ) -> None:
+        """`value` is the serde of the values that wait."""
         self._step = step
+        self._again = Keeper(value).again
         self._function = function
         self._max_size = max_size
         self._max_wait = max_wait
@@ -92,13 +98,25 @@ class WaitingBatchMap:
         pending = self._pending
         numbers = list(islice(pending.records, self._max_size))
         batch = [pending.records[number] for number in numbers]
-        results, error = results_of(self._step, self._function, [fresh(record.value) for record in batch])
+        values, unreadable = self._values(batch)
+        results, error = results_of(self._step, self._function, values) if values else ([], None)
+        error = error or unreadable
         for number in numbers[: len(results) + (error is not None)]:
             pending.remove(number)
             self._came.pop(number, None)
-        done += renewed(batch, results)
+        done += renewed(batch, results, batch[-1].offset)
         if error is not None:
             raise RecordError(self._step, index, batch[len(results)], done) from error
+
+    def _values(self, batch: Sequence[Record[Any, Any]]) -> tuple[list[Any], Exception | None]:
+        """The values of the records before the first whose value cannot be read again, and why that one's cannot."""
+        values: list[Any] = []
+        try:
+            for record in batch:
+                values.append(self._again(record.value))  # noqa: PERF401 - what was read before a failure counts
+        except Exception as error:
+            return values, error
+        return values, None
 
 
 def results_of(step: str, function: Function, values: list[Any]) -> tuple[list[Any], Exception | None]:
@@ -126,9 +144,9 @@ def results_of(step: str, function: Function, values: list[Any]) -> tuple[list[A
     return results, None
 
 
-def renewed(batch: Sequence[Record[Any, Any]], results: list[Any]) -> Records:
-    """The first records of a batch, with these values."""
+def renewed(batch: Sequence[Record[Any, Any]], results: list[Any], offset: int | None = None) -> Records:
+    """The first records of a batch, with these values, and with this offset in place of their own."""
     return [
-        Record(record.key, result, record.timestamp, record.headers, record.offset)
+        Record(record.key, result, record.timestamp, record.headers, record.offset if offset is None else offset)
         for record, result in zip(batch, results, strict=False)
     ]

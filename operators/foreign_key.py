@@ -25,7 +25,7 @@ import msgspec
 
 from ..state.cache import StateCache
 from ..state.keys import prefix_range
-from .kept import Keeper, with_copies
+from .kept import Keeper, with_copies, with_copy
 from .poison import cause_of, poison
 from .record import Record, Update
 from .updates import told
@@ -100,7 +100,7 @@ class Subscribe:
         left: bool,
     ) -> None:
         self._step = step
-        self._foreign_key = foreign_key
+        self._foreign_key = with_copy(foreign_key)
         self._encode_foreign = encode_foreign
         self._encode_row = encode_row
         self._left = left
@@ -220,7 +220,7 @@ class Resolve:
     ) -> None:
         self._step = step
         self._cache = cache
-        self._foreign_key = foreign_key
+        self._foreign_key = with_copy(foreign_key)
         self._function = with_copies(function)
         self._encode_row = encode_row
         self._left = left

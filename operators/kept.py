@@ -21,7 +21,7 @@ import msgspec
 
 from .serde import Serde, taken_unseen
 
-__all__ = ["Copier", "Encoded", "Keeper", "fresh", "is_fixed", "with_copies"]
+__all__ = ["Copier", "Encoded", "Keeper", "fresh", "is_fixed", "with_copies", "with_copy"]
 
 ATOMS: Final = {
     *(type(None), bool, int, float, complex, str, bytes),
@@ -76,6 +76,10 @@ class Keeper:
     def own(self, kept: Any) -> Any:
         """The value, which the caller may change."""
         return self._decode(kept.raw) if kept.__class__ is Encoded else kept
+
+    def again(self, value: Any) -> Any:
+        """The value as it is after a restart, which the caller may change."""
+        return value if value.__class__ in self.known else self._decode(self._encode(value))
 
     def stored(self, entry: tuple[Any, ...]) -> bytes:
         """The bytes of an entry's one slot."""
@@ -141,6 +145,11 @@ def with_copies(function: Callable[[Any, Any], Any], *, first: bool = True) -> C
     return of_both if first else of_second
 
 
+def with_copy(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of a value that a step keeps or sends on, which gets a copy of it."""
+    return lambda value: function(fresh(value))
+
+
 def _dict(value: dict[Any, Any]) -> dict[Any, Any]:
     copied = value.copy()
     for key, item in value.items():
@@ -161,6 +170,14 @@ def _set(value: set[Any]) -> set[Any]:
     return set(value)  # what is in a set cannot be changed, or it would not be there
 
 
+def _memoryview(value: memoryview) -> memoryview:
+    if value.obj.__class__ is bytes:
+        return value  # nobody can change it
+    if (value.format, value.ndim) != ("B", 1):
+        raise TypeError(f"a memoryview of format {value.format!r} and {value.ndim} dimensions cannot be copied")
+    return memoryview(value.tobytes())
+
+
 def _struct(value: Any) -> Any:
     parts = [(name, part) for name in value.__struct_fields__ if (part := getattr(value, name)).__class__ not in ATOMS]
     if not parts and value.__struct_config__.frozen:
@@ -171,4 +188,10 @@ def _struct(value: Any) -> Any:
     return copied
 
 
-_COPIERS: Final[dict[type, Callable[[Any], Any]]] = {dict: _dict, list: _list, tuple: _tuple, set: _set}
+_COPIERS: Final[dict[type, Callable[[Any], Any]]] = {
+    dict: _dict,
+    list: _list,
+    tuple: _tuple,
+    set: _set,
+    memoryview: _memoryview,
+}

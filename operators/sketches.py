@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from .aggregators import Aggregator, field_of
 from .errors import TopologyError
+from .kept import fresh
 from .serde_auto import auto
 
 __all__ = ["count_distinct", "quantile", "top"]
@@ -120,7 +121,8 @@ def top(n: int, *, by: Field, field: Field | None = None) -> Aggregator[list[Any
         raise TopologyError("tm.top: by= is a field's name or a function of the value")
 
     def listed(value: Any) -> Any:
-        return value if field is None else field_of(value, field) if isinstance(field, str) else field(value)
+        value = fresh(value)
+        return value if field is None else field_of(value, field) if isinstance(field, str) else fresh(field(value))
 
     def add(ranked: Any, rank: Any, value: Any) -> Any:
         if rank != rank or (len(ranked) == n and not rank > ranked[-1][0]):

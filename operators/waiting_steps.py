@@ -48,8 +48,10 @@ def map_async(
     )
 
     def build(settled: Settled, caches: Caches) -> Operator:
-        return AsyncMap(settled.name, caches[settled.name], function, options, in_flight=in_flight, ordered=ordered)
+        cache = caches[settled.name]
+        return AsyncMap(settled.name, cache, function, waiting, options, in_flight=in_flight, ordered=ordered)
 
+    waiting = flow.value or auto
     serde = check_serde(value, ".map_async(value=): ") or result_serde(function)
     return replace(_waiting(flow, "map_async", build), value=serde)
 
@@ -72,7 +74,7 @@ def map_batch(
         return replace(flow.to(step), value=serde)
 
     def build(settled: Settled, caches: Caches) -> Operator:
-        return WaitingBatchMap(settled.name, caches[settled.name], function, max_size, wait)
+        return WaitingBatchMap(settled.name, caches[settled.name], function, flow.value or auto, max_size, wait)
 
     return replace(_waiting(flow, "map_batch", build), value=serde)
 

@@ -57,7 +57,7 @@ class Bench:
     def __init__(self, *, in_flight: int = 3, ordered: bool = True) -> None:
         self.store = MemoryStore()
         self.cache = StateCache(self.store, "s", pending_codec(auto, auto))
-        self._make = partial(AsyncMap, "s", self.cache, str, OPTIONS, in_flight=in_flight, ordered=ordered)
+        self._make = partial(AsyncMap, "s", self.cache, str, auto, OPTIONS, in_flight=in_flight, ordered=ordered)
         self.build()
 
     def build(self) -> None:

@@ -113,7 +113,8 @@ def test_a_record_waits_as_long_as_it_may_and_no_shorter(moves: list[tuple[int, 
         sent.append(values)
         return values
 
-    step = WaitingBatchMap("s", StateCache(MemoryStore(), "s", pending_codec(tm.json, tm.json)), model, 4, 1_000)
+    cache = StateCache(MemoryStore(), "s", pending_codec(tm.json, tm.json))
+    step = WaitingBatchMap("s", cache, model, tm.json, 4, 1_000)
     for after, count in [(60_000 * quiet, 0), *moves, (1_000, 0)]:
         now += after
         step.tick(now)
@@ -159,3 +160,83 @@ def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], compl
     function = options.pop("function", list)
     with pytest.raises(TopologyError, match=complaint):
         tm.App("t").stream("a").map_batch(function, **options)
+
+
+class Fickle:
+    """A serde that cannot read everything that it writes."""
+
+    def encode(self, value: Any) -> bytes:
+        return bytes([value])
+
+    def decode(self, data: bytes) -> int:
+        if data == b"\x02":
+            raise ValueError("2")
+        return data[0]
+
+
+@pytest.mark.parametrize("kind", ["map_batch", "map_async"])
+def test_what_cannot_be_read_again_goes_by_the_policy(kind: str) -> None:
+    async def called(value: int) -> int:
+        return value * 10
+
+    app = tm.App("k", on_error=tm.skip)
+    fickle: Any = Fickle()
+    numbers = app.stream("in", key=tm.utf8, value=tm.json).map(lambda value: value, value=fickle)
+    if kind == "map_batch":
+        made = numbers.map_batch(lambda values: [value * 10 for value in values], max_size=2, max_wait="1s")
+    else:
+        made = numbers.map_async(called)
+    made.named("step").to("out", value=tm.json)
+    with tm.testing.TopologyDriver(app) as driver:
+        for value in range(5):
+            driver.send("in", "k", value)
+        driver.advance_wall_clock("1s")
+        assert [record.value for record in driver.read("out")] == [0, 10, 30, 40]
+        assert driver.dropped == {("step", "error"): 1}
+
+
+@pytest.mark.parametrize("kind", ["map_batch", "map_async"])
+def test_a_value_that_waits_is_what_it_is_after_a_restart(kind: str) -> None:
+    async def named(value: Any) -> str:
+        return type(value).__name__
+
+    app = tm.App("k")
+    views = app.stream("in", key=tm.utf8, value=tm.raw).map(memoryview)
+    if kind == "map_batch":
+        made = views.map_batch(lambda values: [type(one).__name__ for one in values], max_size=2, max_wait="1s")
+    else:
+        made = views.map_async(named)
+    made.to("out", value=tm.utf8)
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("in", "k", b"1")
+        driver.advance_wall_clock("1s")
+        assert [record.value for record in driver.read("out")] == ["bytes"]
+
+
+def test_results_that_are_views_go_to_several_steps() -> None:
+    app = tm.App("k")
+    views = app.stream("in", key=tm.utf8, value=tm.raw).map_batch(
+        lambda values: [memoryview(bytearray(value)) for value in values], max_size=2, max_wait="1s"
+    )
+    views.map(bytes).to("out", value=tm.raw)
+    views.map(len).to("lengths", value=tm.int64)
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("in", "k", b"12")
+        driver.advance_wall_clock("1s")
+        assert [record.value for record in driver.read("out")] == [b"12"]
+        assert [record.value for record in driver.read("lengths")] == [2]
+
+
+def test_results_that_waited_meet_others_in_the_same_place_however_the_input_is_cut() -> None:
+    def met(*sizes: int) -> list[Any]:
+        app = tm.App("k")
+        numbers = app.stream("in", key=tm.utf8, value=tm.json)
+        numbers.merge(numbers.map_batch(Model(), max_size=3, max_wait="1s")).to("out")
+        sent = [tm.Record("k", value, value) for value in range(6)]
+        with tm.testing.TopologyDriver(app) as driver:
+            for size in sizes:
+                driver.send_all("in", sent[:size])
+                del sent[:size]
+            return [record.value for record in driver.read("out")]
+
+    assert met(6) == met(1, 1, 1, 1, 1, 1) == met(2, 4) == [0, 1, 2, 0, 10, 20, 3, 4, 5, 30, 40, 50]
