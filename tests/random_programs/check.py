@@ -84,7 +84,9 @@ def cut(world: World, program: Program, random: Random) -> None:
 
 def in_pieces(world: World, program: Program, random: Random) -> Iterator[list[Event]]:
     """From commit to commit: records alone where it matters which come together."""
-    return pieces(program, random if ordered(world) and not told(program.text(), world) else None)
+    text = program.text()
+    together = ordered(world) and not told(text, world) and "map_async" not in text
+    return pieces(program, random if together else None)
 
 
 def trimmed(world: World, program: Program, random: Random) -> None:
@@ -163,13 +165,22 @@ def left_out(program: Program, way: str, world: World) -> str:
         return "a step reads two ways from one topic: which record comes first there depends on batches"
     if way in ("cut", "rolled back", "commits lost") and told(text, world):
         return "behind a repartition time comes with marks: where they are among the records depends on batches"
+    if way in ("cut", "rolled back", "commits lost") and "map_async" in text and meeting(text):
+        return "the answer to a call comes when it comes: what it meets there depends on batches"
     if way in ("rolled back", "commits lost") and "global_table" in text:
         return "a global table is not rolled back: docs/joins.md"
     if way in ("rebuilt", "restored", "rolled back", "commits lost") and "max_wait" in text:
         return "the wait of a batch begins again with the task"
+    if way in ("rebuilt", "restored") and "Keeping" in text and any(part.marking.tells for part in world.plan.parts):
+        return "a task that is rebuilt tells its time again, which shows in the offsets behind a repartition"
     if way == "commits lost" and (len(world.plan.parts) > 1):
         return "behind a repartition, records count again at least once: docs/guarantees.md"
     return ""
+
+
+def meeting(text: str) -> bool:
+    """Whether records of several ways meet in a step, or time goes on beside them."""
+    return any(word in text for word in ("merge(", "join(", "cogroup(", "watermark"))
 
 
 def told(text: str, world: World) -> bool:

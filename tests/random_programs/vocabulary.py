@@ -20,11 +20,18 @@ COPYING = False
 def changing(function: Any) -> Any:
     """Marks a function that changes its arguments."""
 
+    def given(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return copy.deepcopy(arguments) if COPYING else arguments
+
     @wraps(function)
     def called(*arguments: Any) -> Any:
-        return function(*(copy.deepcopy(arguments) if COPYING else arguments))
+        return function(*given(arguments))
 
-    return called
+    @wraps(function)
+    async def awaited(*arguments: Any) -> Any:
+        return await function(*given(arguments))
+
+    return awaited if asyncio.iscoroutinefunction(function) else called
 
 
 def number(value: Any) -> int:
