@@ -26,7 +26,8 @@ PURE_FILES = (
     "alignment",
     *("assignment", "autoscale", "balance", "buffer", "flow", "ids", "limits", "load", "ownership", "plan"),
     *("shapes", "skips", "stalls", "standby", "topic_ids", "authorship", "versions", "watermarks"),
-    *("counted", "elsewhere", "groups", "incoming", "marking", "marks", "ordered_buffer", "shared_sinks", "telling"),
+    *("counted", "elsewhere", "groups", "incoming", "marking", "marks", "merging", "ordered_buffer", "shared_sinks"),
+    "telling",
 )
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""
