@@ -108,25 +108,26 @@ def damage_of_a_store_ends_the_process(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "last"),
     [
-        damage_of_a_store_ends_the_process,
-        what_kafka_refuses_is_sent_again,
-        being_fenced_in_a_callback_is_not_understood,
-        lost_membership_is_not_told,
-        offsets_are_read_though_a_transaction_is_open,
-        an_answer_counts_though_its_request_was_taken_back,
-        an_unknown_outcome_is_taken_for_an_abort,
-        inputs_are_not_rewound_after_an_abort,
-        a_partition_stays_paused_when_it_is_unassigned,
-        the_first_run_of_a_task_is_long,
-        offsets_are_committed_before_outputs_are_delivered,
+        (damage_of_a_store_ends_the_process, 0),
+        (what_kafka_refuses_is_sent_again, 9),
+        (being_fenced_in_a_callback_is_not_understood, 544),
+        (lost_membership_is_not_told, 213),
+        (offsets_are_read_though_a_transaction_is_open, 1318),
+        (an_answer_counts_though_its_request_was_taken_back, 62),
+        (an_unknown_outcome_is_taken_for_an_abort, 0),
+        (inputs_are_not_rewound_after_an_abort, 9),
+        (a_partition_stays_paused_when_it_is_unassigned, 9),
+        (the_first_run_of_a_task_is_long, 29),
+        (offsets_are_committed_before_outputs_are_delivered, 3),
     ],
-    ids=lambda wrong: wrong.__name__.replace("_", " "),
+    ids=lambda value: value.__name__.replace("_", " ") if callable(value) else "",
 )
-def test_it_is_noticed_when(wrong: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_noticed_when(wrong: Break, last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`last` is the seed in which it showed last."""
     wrong(monkeypatch)
-    for seed in range(MOST):
+    for seed in (last, *range(MOST)):
         try:
             run(seed)
         except (Violation, AssertionError):

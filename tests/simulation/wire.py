@@ -62,11 +62,15 @@ class SimulatedWire(Wire):
             world.note(name, NAMES[request.key])
             serve(cluster, request, answer)
 
+        def arrive_late() -> None:
+            if cluster.network.late_request:  # once all has healed nothing is on its way any more
+                arrive()
+
         if lost or cluster.network.down:
             world.later(cluster.delay(), broken)
         elif late:
             world.later(cluster.delay(), broken)
-            world.later(world.random.randint(1, cluster.network.longest), arrive)
+            world.later(world.random.randint(1, cluster.network.longest), arrive_late)
         else:
             world.later(cluster.delay(), arrive)
         try:
