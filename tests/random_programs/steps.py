@@ -11,6 +11,7 @@ Step = tuple[str, str]
 """What kind of thing it makes ("stream", "table", "windowed", "global") and the text."""
 
 COLUMNS = ["n", "items", "get", "values", "least", "most", "first", "last", "all", "top", "mean", "function"]
+COLUMNS += ["ruined", "grown", "whole"]
 
 
 def source(random: Random, topic: str, key: str, kind: str, *, marked: bool) -> Step:

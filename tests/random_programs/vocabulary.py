@@ -200,6 +200,13 @@ def merged(a: list[Any], b: list[Any]) -> list[Any]:
     return [*a, *b][-4:]
 
 
+@changing
+def ruined(value: Any) -> int:
+    n = number(value)
+    ruin(value)
+    return n
+
+
 def columns(names: str) -> dict[str, Any]:
     """Columns on fields with awkward names."""
     known: dict[str, Callable[[], Any]] = {
@@ -215,6 +222,9 @@ def columns(names: str) -> dict[str, Any]:
         "top": lambda: tm.top(2, by="x"),
         "mean": lambda: tm.mean("x"),
         "function": lambda: tm.sum(number),
+        "ruined": lambda: tm.sum(ruined),
+        "grown": lambda: tm.last(grown),
+        "whole": tm.first,
     }
     return {name: known[name]() for name in names.split()}
 
