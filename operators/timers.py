@@ -54,7 +54,7 @@ class Timers:
         self._cache = cache
         self._journal = journal
         self._next = {EVENT: -1, WALL: -1}  # no timer is due before this
-        self._lengths: dict[Duration, int] = {}
+        self._lengths: dict[str, int] = {}
         self.firing: Timer | None = None
 
     def set(
@@ -103,6 +103,8 @@ class Timers:
         return first if first is not None and first.due <= until else None
 
     def _length(self, after: Duration) -> int:
+        if not isinstance(after, str):
+            return parse_duration(after, "after")  # True is no duration, and equal to one
         known = self._lengths.get(after)
         if known is None:
             known = self._lengths[after] = parse_duration(after, "after")

@@ -185,6 +185,13 @@ def test_mistakes(processor: Any, value: Any, reason: str) -> None:
         running.send("a", "k", value, 0)
 
 
+def test_what_equals_a_duration_is_none_whatever_came_before() -> None:
+    with driver(At, on_error=tm.skip) as running:
+        for after in (1, True, 1.0):
+            running.send("a", "k", {"after": after}, 0)
+        assert running.dropped == {("p", "error"): 2}
+
+
 def test_a_state_cannot_be_called_like_the_store_of_timers() -> None:
     with pytest.raises(tm.TopologyError, match=r"CalledTimers\.timers: the store of that name is for the timers"):
         driver(CalledTimers)
