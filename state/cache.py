@@ -254,9 +254,9 @@ class StateCache(dict[K, "V | None"]):
     def found(self, keys: Iterable[Any]) -> None:
         """Keys have come out of the store: if one of them is no plain one, all caches of the task go by bytes."""
         if not all_plain(keys):
-            self._looks = False
             for cache in (self, *self.kin):
                 cache.by_bytes()
+                cache._looks = False
 
     def _kept(self) -> tuple[dict[Any, Any], ...]:
         return self, self.dirty, self._sealed, self._recent
