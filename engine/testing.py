@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from ..operators.durations import Duration, parse_duration
 from ..operators.given import given_headers
+from ..operators.kept import fresh
 from ..operators.policy import ErrorPolicy, fail
 from ..operators.record import Batch, Headers, Outgoing, Record, Row
 from ..operators.serde import Serde
@@ -84,7 +85,7 @@ class StoreReader:
             if not all_plain((key,)):
                 getattr(part, "by_bytes", lambda: None)()
             value = part[self._view.to_key(key)] if as_of is None or find is None else find(part, key, as_of)
-            if value is not None and (shown := self._view.from_value(value)) is not None:
+            if value is not None and (shown := self._shown(value)) is not None:
                 return shown
         return None
 
@@ -92,8 +93,12 @@ class StoreReader:
         """All entries, in the order of their encoded keys within a task."""
         for part in self._parts:
             for key, value in part.scan(b"", None):
-                if self._view.visible(key) and (shown := self._view.from_value(value)) is not None:
+                if self._view.visible(key) and (shown := self._shown(value)) is not None:
                     yield self._view.from_key(key), shown
+
+    def _shown(self, value: Any) -> Any:
+        """What users see of a value, as an object of their own."""
+        return fresh(self._view.from_value(value))
 
     def __len__(self) -> int:
         return sum(1 for _ in self.items())

@@ -94,3 +94,24 @@ def test_a_function_that_finds_a_foreign_key_changes_no_row():
             assert dict(driver.store("w").items()) == {"k": [rows, "one"]}
         driver.send("b", "1", "two")
         assert dict(driver.store("w").items()) == {"k": [[3, 1], "two"]}
+
+
+STORES = {
+    "table": lambda s: s.to_table(),
+    "history": lambda s: s.to_table(history=10),
+    "columns": lambda s: s.group_by_key().aggregate(a=tm.last("n"), b=tm.first()),
+    "held back": lambda s: s.to_table().suppress(until=10),
+}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_what_a_test_does_to_what_it_reads_changes_no_state(name):
+    app = tm.App("p")
+    STORES[name](app.stream("a", key=tm.utf8, value=tm.json)).named("w")
+    with tm.testing.TopologyDriver(app) as driver:
+        driver.send("a", "k", {"n": [1]}, timestamp=5)
+        for read in (lambda: driver.store("w").get("k"), lambda: dict(driver.store("w").items())["k"]):
+            right = repr(read())
+            for part in read().values():
+                part.clear()
+            assert repr(read()) == right
