@@ -163,7 +163,7 @@ def assemble(
     loop = Loop(
         plan,
         settings,
-        Intake(clients.consumer, settings.max_buffer_bytes, clock, settings.misplaced_keys),
+        Intake(clients.consumer, settings.max_buffer_bytes // 2, clock, settings.misplaced_keys),
         writer,
         clients.membership,
         recovery,

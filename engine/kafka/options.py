@@ -14,13 +14,18 @@ from ..config import Settings
 __all__ = ["admin_options", "consumer_options", "group_options", "producer_options", "restore_options"]
 
 CLIENT_LOG = logging.getLogger("tidemill.kafka")
+LEAST_SHARE = 64 << 10
+"""Bytes that the client may hold of a partition, however many there are."""
 CONSUMER_ONLY = ("fetch.", "queued.", "check.crcs", "client.rack")
 PRODUCER_ONLY = ("linger.ms", "queue.buffering.", "batch.", "compression.", "message.max.bytes", "sticky.")
 
 
 def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
-    """For the consumer of the inputs, of which there are `partitions` in all: they share the buffer's memory."""
-    share = min(16 << 20, max(256 << 10, settings.max_buffer_bytes // max(1, partitions)))
+    """For the consumer of the inputs, of which there are `partitions` in all.
+
+    They share half of the buffer's memory: the other half is for records that the client has handed out.
+    """
+    share = min(16 << 20, max(LEAST_SHARE, settings.max_buffer_bytes // 2 // max(1, partitions)))
     return {
         **_common(settings, "reader"),
         "group.id": settings.app_id,

@@ -30,6 +30,7 @@ class Life:
         self.child = child
         self.number = number
         self.began = time.monotonic()
+        self.started = time.time()
 
     @property
     def log(self) -> str:

@@ -7,6 +7,7 @@ sequence, record for record; under *at least once* it may go back and repeat, bu
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -234,13 +235,15 @@ class Replay(NamedTuple):
     """Records applied."""
     length: int
     """Offsets there were, from the first to the last."""
+    lasted: float = math.inf
+    """Seconds from when the task was ready to the start of the next life."""
 
 
-def tails_only(replays: Iterable[Replay], lives: int = 3) -> list[str]:
+def tails_only(replays: Iterable[Replay], lives: int = 3, lasting: float = 2.0) -> list[str]:
     """A start replays no more of a task than its last few lives wrote, however long the changelogs are.
 
-    `replays` in the order of lives. A life that got a task ready had all before it on disk but for the last moments, so
-    one life would be the bound if no death came within those.
+    `replays` in the order of lives. A life that got a task ready has all before it on disk some moments later: those
+    that ended within `lasting` seconds, which a busy machine may need for it, do not count as one of the few.
     """
     findings: list[str] = []
     lengths: dict[str, list[int]] = defaultdict(list)
@@ -252,7 +255,8 @@ def tails_only(replays: Iterable[Replay], lives: int = 3) -> list[str]:
                 f"life {replay.life} replayed {replay.replayed} records of task {replay.task}, of {replay.length} in "
                 f"all: its last {lives} lives wrote {written} offsets"
             )
-        before.append(replay.length)
+        if replay.lasted >= lasting:
+            before.append(replay.length)
     return findings
 
 

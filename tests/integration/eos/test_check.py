@@ -233,6 +233,12 @@ def test_a_whole_replay_is_found() -> None:
     assert 0.1 < check.replayed_share(tails) < 0.2
 
 
+def test_lives_that_end_at_once_have_nothing_on_disk_yet() -> None:
+    lives = [Replay(life, "0_0", 0, life * 100, 0.5 if life > 2 else 9.0) for life in range(1, 8)]
+    assert check.tails_only([*lives, Replay(8, "0_0", 600, 800)]) == []
+    assert check.tails_only([*lives, Replay(8, "0_0", 801, 800)]) != []
+
+
 def test_inputs_are_random_and_tell_themselves_apart() -> None:
     inputs = feed.Inputs(7, keys=50)
     made = [inputs.next() for _ in range(5000)]

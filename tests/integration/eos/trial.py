@@ -6,10 +6,12 @@ its earlier lives left, and is stopped in full flow; then the verifier has the w
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 from tests.brokers import client
@@ -85,9 +87,11 @@ class Trial:
 
     def replays(self) -> list[Replay]:
         """What each start replayed, by task."""
+        lives = self.program.lives
+        ends = [life.started for life in lives[1:]] + [math.inf]
         return [
-            Replay(life.number, event["task"], event["replayed"], event["changelog"])
-            for life in self.program.lives
+            Replay(life.number, event["task"], event["replayed"], event["changelog"], end - moment(event["time"]))
+            for life, end in zip(lives, ends, strict=True)
             for event in life.events()
             if "replayed" in event
         ]
@@ -142,6 +146,11 @@ def seeded() -> tuple[int, random.Random]:
     """A seed to print, and the chance that comes from it."""
     seed = random.SystemRandom().getrandbits(32)
     return seed, random.Random(seed)
+
+
+def moment(time: str) -> float:
+    """The time of a line of a log, in seconds since 1970."""
+    return datetime.fromisoformat(time.replace("Z", "+00:00")).timestamp()
 
 
 def replay_figures(replays: Sequence[Replay]) -> str:
