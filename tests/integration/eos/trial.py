@@ -55,7 +55,7 @@ class Trial:
         life.wait_for(WORKS)
         return life
 
-    def catch_up(self, life: Life, timeout: float = 60.0) -> None:
+    def catch_up(self, life: Life, timeout: float = 150.0) -> None:
         """Waits until all is committed that was in the input at the time of the call."""
         topic = self.stage.name(INPUT)
         goal = client.wait_for(lambda: client.end_offsets(self.stage.broker, topic), timeout, f"the end of {topic}")
