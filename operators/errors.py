@@ -12,13 +12,15 @@ the task's policy.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from operator import length_hint
 from typing import Any
 
 from typing_extensions import Self
 
 from .record import Record
 
-__all__ = ["ConfigError", "RecordError", "TidemillError", "TopologyError"]
+__all__ = ["ConfigError", "RecordError", "TidemillError", "TopologyError", "cause_of", "poison"]
 
 NO_VALUE = (AttributeError, TypeError)
 """What a function raises that takes None for a value."""
@@ -132,3 +134,26 @@ class RecordError(TidemillError):
 def shortened(text: str) -> str:
     """`text`, cut where a message would become unreadable."""
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def poison(step: str, records: Sequence[Record[Any, Any]], rest: Iterator[Any], done: Any) -> RecordError:
+    """The error for the record before `rest`, which is what is left of the iterator over `records`.
+
+    Called while the exception is handled, which goes on if it came before the first record: then none is to blame.
+    """
+    index = len(records) - length_hint(rest) - 1
+    if index < 0:
+        raise  # noqa: PLE0704
+    return RecordError(step, index, records[index], done)
+
+
+def cause_of(failure: RecordError, error: Exception) -> Exception:
+    """The error itself, or one that says more when the record's key can be no key of a keyed step."""
+    try:
+        hash(failure.key)
+    except TypeError:
+        return TypeError(
+            f"the key is a {type(failure.key).__name__}, which can be changed in place, so nothing can be kept under "
+            "it: use text, a number, a tuple or a frozen struct as the key"
+        )
+    return error

@@ -4,7 +4,7 @@ A `StateCache` is a dict, so that a hit costs what a dict costs; it decodes on a
 encodes each written entry once a commit. The store underneath holds committed state only, so rollback is forgetting.
 This file decides what is dirty, what a scan sees and what may be dropped; it does not decide when to commit.
 
-A key is its bytes. As long as all keys are such that Python's equality says the same (`identity.py`), they are the
+A key is its bytes. As long as all keys are such that Python's equality says the same (`key_equality.py`), they are the
 dict's keys themselves; `by_bytes` puts their bytes in place of them, before the first other key comes. Such a key may
 come with an input, or out of a store: what one cache of a task finds there its `kin` may get as well.
 
@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 from sortedcontainers import SortedDict
 
 from .footprint import Sizes
-from .identity import all_plain
+from .key_equality import all_plain
 from .store import VERSION, Change, Store, unframe
 
 __all__ = ["Codec", "StateCache"]

@@ -74,7 +74,7 @@ def plan_restore(
 ) -> Decision:
     """Decides for one store.
 
-    `committed` are the task's input offsets by name (`inputs.py`); inputs that it does not name are no longer the
+    `committed` are the task's input offsets by name (`input_names.py`); inputs that it does not name are no longer the
     task's and count for nothing. `log_end` is the end as an uncommitted reader sees it. `now` is the wall clock's time.
     `topic_id` is the id of the changelog topic, "" where it is not known.
     """

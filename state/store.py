@@ -138,7 +138,7 @@ class Position(msgspec.Struct, frozen=True, omit_defaults=True):
     changelogs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
     """Next offsets of the changelogs, by store."""
     inputs: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
-    """Next offsets of the inputs, by the names of `inputs.py`."""
+    """Next offsets of the inputs, by the names of `input_names.py`."""
     complete: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])
     """When each store was last known to have everything that its changelog held, in ms since 1970 by the wall clock."""
     topic_ids: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])

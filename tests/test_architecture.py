@@ -1,7 +1,7 @@
 """The shape of the code, read from its syntax trees: who may import whom, what is banned where, how long a file may be.
 
 The arrows point one way: state <- operators <- engine <- examples. Modules are named by their place under the package
-(`engine.kafka.wire`); what they import is named the same way, whether it was imported relatively or not.
+(`engine.kafka.connections`); what they import is named the same way, whether it was imported relatively or not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tidemill
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("operators", "state", "engine")
 LONGEST = 400
-LONGER: dict[str, int] = {"engine/loop.py": 440, "operators/stream.py": 925}
+LONGER: dict[str, int] = {"engine/runtime/loop.py": 440, "operators/dsl/stream.py": 925}
 """Files that may be longer, with a limit of their own, because they hold one concept that has no second half."""
 
 KAFKA = {"confluent_kafka", "aiokafka"}
@@ -32,10 +32,16 @@ PURE_FILES = (
 PURE = {f"engine.{name}" for name in PURE_FILES}
 """Decisions as functions on values: no other part of the engine, no clock, no thread, no Kafka."""
 
-TASK = ("engine.decoding", "engine.graph", "engine.sealed", "engine.task", "engine.task_time")
+TASK = (
+    "engine.tasks.decoding",
+    "engine.tasks.operator_graph",
+    "engine.tasks.prepared_commit",
+    "engine.tasks.task",
+    "engine.tasks.task_time",
+)
 """A task: its steps, its time, and what it gives to a commit. It knows decisions, and no other part of the engine."""
 
-BELOW_OPERATORS = ("state.store", "state.keys", "state.cache", "state.identity")
+BELOW_OPERATORS = ("state.store", "state.keys", "state.cache", "state.key_equality")
 VALUES = {f"operators.{name}" for name in ("durations", "errors", "record", "topology", "watermark")} | {
     "state.footprint",
     "state.store",
@@ -43,9 +49,9 @@ VALUES = {f"operators.{name}" for name in ("durations", "errors", "record", "top
 BANNED = {"time", "random", "threading", "asyncio", "os", "logging"}
 NOW = {(of, name) for of in ("datetime", "date", "dt") for name in ("now", "utcnow", "today")}
 WALL = {("time", "time"), ("time", "time_ns")}
-THREADS = {"engine.threads", "engine.kafka.bounded"}
+THREADS = {"engine.threads", "engine.kafka.deadline"}
 """Where threads are made; the second hands over whatever its thread ends with."""
-WORDS = {"operators.durations", "operators.suggest"}
+WORDS = {"operators.time.durations", "operators.suggest"}
 """How people write things; neither knows what an operator is."""
 
 SHARED = {"engine.errors", "engine.failpoints", "engine.version"}
@@ -99,7 +105,7 @@ def may_import(module: str, name: str) -> bool:
     if module in TASK:
         return top not in BANNED and (not within(name, "engine") or within(name, *PURE, *SHARED, *TASK))
     if within(module, "engine.kafka"):
-        return not within(name, "engine.task", "engine.loop") and (
+        return not within(name, "engine.tasks.task", "engine.runtime.loop") and (
             not within(name, "operators") or within(name, "operators.record", *WORDS)
         )
     return True
@@ -254,23 +260,23 @@ def test_modules_say_what_they_decide() -> None:
         ("state.keys", "from ..operators.record import Record", "operators.record"),
         ("state.memory", "import rocksdict", "rocksdict"),
         ("state.rocks", "import confluent_kafka.admin", "confluent_kafka"),
-        ("operators.keyed", "from ..state.rocks import RocksStore", "state.rocks"),
-        ("operators.keyed", "from ..engine.clock import Clock", "engine.clock"),
-        ("operators.keyed", "import os.path", "os.path"),
-        ("operators.keyed", "from time import sleep", "time"),
-        ("operators.keyed", "import datetime as dt\nx = dt.datetime.now()", "asks the clock"),
-        ("engine.plan", "from .task import Task", "engine.task"),
-        ("engine.plan", "import msgspec", "msgspec"),
-        ("engine.plan", "import logging", "logging"),
-        ("engine.task", "from .clock import Clock", "engine.clock"),
-        ("engine.task", "import threading", "threading"),
-        ("engine.loop", "from confluent_kafka import Producer", "confluent_kafka"),
-        ("engine.loop", "import time\nnow = time.time()", "wall clock"),
-        ("engine.kafka.consumer", "from .. import task", "engine.task"),
-        ("engine.kafka.consumer", "from ..loop import Loop", "engine.loop"),
-        ("engine.kafka.consumer", "from ...operators.topology import Node", "operators.topology"),
-        ("engine.app", "def f():\n    import json", "inside the function f"),
-        ("engine.app", "from typing import TYPE_CHECKING", "TYPE_CHECKING"),
+        ("operators.aggregates.keyed", "from ..state.rocks import RocksStore", "state.rocks"),
+        ("operators.aggregates.keyed", "from ..engine.clock import Clock", "engine.clock"),
+        ("operators.aggregates.keyed", "import os.path", "os.path"),
+        ("operators.aggregates.keyed", "from time import sleep", "time"),
+        ("operators.aggregates.keyed", "import datetime as dt\nx = dt.datetime.now()", "asks the clock"),
+        ("engine.plan.plan", "from .task import Task", "engine.tasks.task"),
+        ("engine.plan.plan", "import msgspec", "msgspec"),
+        ("engine.plan.plan", "import logging", "logging"),
+        ("engine.tasks.task", "from .clock import Clock", "engine.clock"),
+        ("engine.tasks.task", "import threading", "threading"),
+        ("engine.runtime.loop", "from confluent_kafka import Producer", "confluent_kafka"),
+        ("engine.runtime.loop", "import time\nnow = time.time()", "wall clock"),
+        ("engine.kafka.consumer", "from .. import task", "engine.tasks.task"),
+        ("engine.kafka.consumer", "from ..loop import Loop", "engine.runtime.loop"),
+        ("engine.kafka.consumer", "from ...operators.topology import Node", "operators.graph.topology"),
+        ("app", "def f():\n    import json", "inside the function f"),
+        ("app", "from typing import TYPE_CHECKING", "TYPE_CHECKING"),
     ],
 )
 def test_each_rule_bites(module: str, source: str, complaint: str) -> None:
@@ -280,12 +286,12 @@ def test_each_rule_bites(module: str, source: str, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("operators.keyed", "from ..state.cache import StateCache\nimport msgspec"),
+        ("operators.aggregates.keyed", "from ..state.cache import StateCache\nimport msgspec"),
         ("state.rocks", "from rocksdict import Rdict\nfrom .store import Store"),
-        ("engine.plan", "from ..operators.topology import Node\nfrom .ids import TaskId\nimport hashlib"),
-        ("engine.task", "from ..state.cache import StateCache\nfrom .plan import SubTopology"),
+        ("engine.plan.plan", "from ..operators.topology import Node\nfrom .ids import TaskId\nimport hashlib"),
+        ("engine.tasks.task", "from ..state.cache import StateCache\nfrom .plan import SubTopology"),
         ("engine.kafka.consumer", "from confluent_kafka import Consumer\nfrom ...operators.record import Record"),
-        ("engine.loop", "from .kafka.consumer import InputConsumer\nfrom .task import Task"),
+        ("engine.runtime.loop", "from .kafka.consumer import InputConsumer\nfrom .task import Task"),
     ],
 )
 def test_what_is_allowed_passes(module: str, source: str) -> None:

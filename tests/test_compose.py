@@ -17,7 +17,7 @@ import yaml
 from tests.brokers import client, compose, jars
 from tests.brokers.kafka import Kafka
 from tests.brokers.settings import NodeAddress
-from tidemill.engine.config import SETTINGS
+from tidemill.engine.config.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docker-compose.yml"

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...operators.record import Batch, Headers
 from ..errors import Fatal, Retryable
-from .failures import OffsetGone, asking, explain, translate
+from .errors import OffsetGone, asking, explain, translate
 
 __all__ = ["InputConsumer", "Polled", "batch_of"]
 

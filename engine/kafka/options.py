@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ..config import Settings
+from ..config.settings import Settings
 
 __all__ = ["admin_options", "consumer_options", "group_options", "producer_options", "restore_options"]
 

@@ -26,9 +26,8 @@ from ...operators.record import Outgoing, Row
 from ...state.changelog import ChangelogRecord
 from ..errors import Fatal, Fenced, Refused, Retryable, TidemillError, Unsettled
 from ..failpoints import hit
-from .bounded import bounded
-from .counts import PartitionCounts
-from .failures import (
+from .deadline import bounded
+from .errors import (
     CLIENT_FAILURES,
     HOPELESS,
     MISSING,
@@ -40,7 +39,8 @@ from .failures import (
     explain,
     translate,
 )
-from .refused import REFUSALS, refusal
+from .partition_counts import PartitionCounts
+from .rejected_records import REFUSALS, refusal
 
 __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 

@@ -1,8 +1,9 @@
 """The few requests of Kafka's protocol that the control plane speaks.
 
-Values in, values out: a `Request` is an encoded body and the function that reads its answer; `wire.py` sends it. Each
-request is written in one fixed version, new enough for static members and stable offsets, old enough for every broker
-from 2.5 on (ListTransactions and DescribeTransactions: 3.0). Error codes are Kafka's numbers; `name_of` names them.
+Values in, values out: a `Request` is an encoded body and the function that reads its answer; `connections.py` sends it.
+Each request is written in one fixed version, new enough for static members and stable offsets, old enough for every
+broker from 2.5 on (ListTransactions and DescribeTransactions: 3.0). Error codes are Kafka's numbers; `name_of` names
+them.
 """
 
 from __future__ import annotations

@@ -28,9 +28,9 @@ from confluent_kafka.admin import (
 
 from ...state.store import TOMBSTONES_KEPT_MS
 from ..errors import Fatal, Retryable, TopologyError
-from ..plan import ANY_TIME, InternalTopic
-from ..topic_settings import bounds_of_time, misfits
-from .failures import error_of, explain, translate
+from ..plan.plan import ANY_TIME, InternalTopic
+from ..plan.topic_settings import bounds_of_time, misfits
+from .errors import error_of, explain, translate
 
 __all__ = ["Described", "Topics"]
 

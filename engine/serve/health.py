@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...operators.durations import format_duration
+from ...operators.time.durations import format_duration
 from .stats import Stats
 
 __all__ = ["Health", "live", "ready"]

@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from ..load import load_of
+from .load import load_of
 from .stats import Histogram, Stats
 
 __all__ = ["CATALOGUE", "Described", "MetricName", "StatsCollector", "family", "registry_of"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ...operators.errors import RecordError
-from ..counted import largest, summed
-from ..load import Sample
-from ..skips import DoubtLines, LateLines, SkipLines
+from ..counters import largest, summed
+from ..dropped_records import DoubtLines, LateLines, SkipLines
+from .load import Sample
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from tests.brokers.choice import choose
 from tests.brokers.kafka import Kafka
-from tidemill.operators.durations import parse_duration
+from tidemill.operators.time.durations import parse_duration
 
 from .run import Glance, Order, Result, last_words, play
 from .schedule import SLOTS, plain

@@ -16,7 +16,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tidemill.engine.config_sources import load
+from tidemill.engine.config.sources import load
 from tidemill.engine.serve.metrics import CATALOGUE
 from tidemill.engine.serve.web import pages
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
-from tidemill.engine.cli import cli
+from tidemill.engine.cli.main import cli
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 NAMED = re.compile(r"(?:`|\$ |^)tidemill ([a-z][^`\n]*)", re.MULTILINE)
 PLACEHOLDER = "x"
 

@@ -12,9 +12,9 @@ from typing import Any
 import click
 import pytest
 
-from tidemill.engine.cli import cli
-from tidemill.engine.cli_run import settings_options
-from tidemill.engine.config_sources import load
+from tidemill.engine.cli.main import cli
+from tidemill.engine.cli.run import settings_options
+from tidemill.engine.config.sources import load
 
 from .snippets import LANGUAGES, ROOT, Snippet, commands, files, pages, programs, snippets
 

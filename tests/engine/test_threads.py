@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 import pytest
 
 from tidemill.engine.errors import Fatal, Retryable
-from tidemill.engine.kafka.background import Background
+from tidemill.engine.group.background import Background
 from tidemill.engine.threads import Thread
 
 SECONDS = 5.0

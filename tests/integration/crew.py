@@ -13,9 +13,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidemill.engine.assignment import Policy
+from tidemill.engine.assignment.assignment import Policy
+from tidemill.engine.group.membership import Assigned, Event, Failed, Lost, Membership, MembershipSettings, Part
 from tidemill.engine.ids import TaskId
-from tidemill.engine.kafka.membership import Assigned, Event, Failed, Lost, Membership, MembershipSettings, Part
 
 
 @dataclass

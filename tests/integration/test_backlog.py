@@ -10,7 +10,7 @@ import tidemill as tm
 from tests.backlogs import HOUR, START, events, expected
 from tests.brokers import client
 from tests.brokers.client import Row
-from tidemill.operators.serde_keys import windowed_key
+from tidemill.operators.serdes.keys import windowed_key
 
 from .program import Life
 from .stage import Stage

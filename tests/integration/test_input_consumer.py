@@ -9,7 +9,7 @@ import pytest
 
 from tests.brokers import client
 from tests.brokers.kafka import Kafka
-from tidemill.engine.config import Settings
+from tidemill.engine.config.settings import Settings
 from tidemill.engine.errors import Fatal
 from tidemill.engine.kafka.consumer import InputConsumer
 from tidemill.engine.kafka.options import consumer_options

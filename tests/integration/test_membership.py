@@ -17,11 +17,11 @@ from tests.brokers.client import members, wait_for
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import spawn
 from tests.integration.crew import Crew
-from tidemill.engine.assignment import Policy
+from tidemill.engine.assignment.assignment import Policy
 from tidemill.engine.errors import ConfigError, Fatal, Fenced, Retryable
+from tidemill.engine.group.membership import Former, Membership, Part
+from tidemill.engine.group.removal import remove_members
 from tidemill.engine.ids import TaskId
-from tidemill.engine.kafka.membership import Former, Membership, Part
-from tidemill.engine.kafka.removal import remove_members
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from tests.brokers.kafka import Kafka
 from tests.brokers.process import spawn
 from tests.integration.crew import Crew
 from tidemill.engine.errors import Fatal, Retryable
+from tidemill.engine.kafka.connections import Wire
 from tidemill.engine.kafka.security import connection
-from tidemill.engine.kafka.wire import Wire
 
 pytestmark = pytest.mark.kafka
 

@@ -16,13 +16,13 @@ from tests.brokers.client import transactional_producer, undecided
 from tests.brokers.kafka import Kafka
 from tests.integration.crew import Crew, Hand
 from tidemill.engine.errors import Fenced, Retryable
+from tidemill.engine.group.group_metadata import group_metadata
+from tidemill.engine.group.membership import Assigned, Membership
 from tidemill.engine.ids import incarnation, transactional_id
+from tidemill.engine.kafka.connections import Wire
 from tidemill.engine.kafka.encoding import Request
-from tidemill.engine.kafka.groupmetadata import group_metadata
-from tidemill.engine.kafka.membership import Assigned, Membership
 from tidemill.engine.kafka.protocol import Joined, commit_offsets, join_group, sync_group
 from tidemill.engine.kafka.security import connection
-from tidemill.engine.kafka.wire import Wire
 
 
 @pytest.fixture

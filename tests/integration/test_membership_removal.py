@@ -11,7 +11,7 @@ import pytest
 
 from tests.brokers.kafka import Kafka
 from tests.integration.crew import Crew, Hand
-from tidemill.engine.kafka.membership import Former
+from tidemill.engine.group.membership import Former
 
 pytestmark = pytest.mark.timeout(120)
 

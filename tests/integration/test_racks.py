@@ -12,7 +12,7 @@ from confluent_kafka.admin import NewTopic
 from tests.brokers import client
 from tests.brokers.client import Row
 from tests.brokers.kafka import Kafka
-from tidemill.engine.config import Settings
+from tidemill.engine.config.settings import Settings
 from tidemill.engine.kafka.consumer import InputConsumer
 from tidemill.engine.kafka.options import consumer_options, restore_options
 

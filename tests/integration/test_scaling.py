@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import client
-from tidemill.engine.kafka.groups import Groups
+from tidemill.engine.group.inspect import Groups
 
 from .eos import check, feed, read
 from .program import Life

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tests.operators.programs import PROGRAMS
+from tests.support.programs import PROGRAMS
 
 
 class Sent(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.serde_auto import auto, auto_key
+from tidemill.operators.serdes.auto import auto, auto_key
 
 
 class Side(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tidemill.operators.calls import Answer, Call, CallOptions
+from tidemill.operators.graph.calls import Answer, Call, CallOptions
 
 __all__ = ["Answers"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import tidemill as tm
 from tests.random_programs import steps
 from tests.random_programs.program import NAMES, Advance, Event, Line, Program, Send
-from tidemill.operators.event_time import LATEST
+from tidemill.operators.time.event_time import LATEST
 
 __all__ = ["generate"]
 

@@ -11,16 +11,17 @@ from sortedcontainers import SortedDict
 from tests.random_programs.check import Violation, check
 from tests.random_programs.generate import generate
 from tests.random_programs.timed import check_timed, timed
-from tidemill.engine import graph
-from tidemill.operators import fold, sharing
-from tidemill.operators.deduplicate import Deduplicate
-from tidemill.operators.sliding import SlidingFold
-from tidemill.operators.stream_join import StreamJoin
-from tidemill.operators.suppress import Suppress
-from tidemill.operators.temporal_join import TemporalJoin
-from tidemill.operators.versions import Versions
-from tidemill.operators.window_state import WindowState
-from tidemill.operators.windowed_table_join import WindowedTableJoin
+from tidemill.engine.tasks import operator_graph
+from tidemill.operators.aggregates import fold
+from tidemill.operators.aggregates.deduplicate import Deduplicate
+from tidemill.operators.graph import input_copies
+from tidemill.operators.joins.stream_join import StreamJoin
+from tidemill.operators.joins.temporal_join import TemporalJoin
+from tidemill.operators.joins.windowed_table_join import WindowedTableJoin
+from tidemill.operators.processors.window_state import WindowState
+from tidemill.operators.stores.versions import Versions
+from tidemill.operators.tables.suppress import Suppress
+from tidemill.operators.windows.sliding import SlidingFold
 from tidemill.state.cache import StateCache
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -29,7 +30,7 @@ MOST = 60
 
 
 def arguments_are_not_copied_for_branches(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sharing, "copy_of", lambda record: record)
+    patch.setattr(input_copies, "copy_of", lambda record: record)
 
 
 def windows_share_a_value(patch: pytest.MonkeyPatch) -> None:
@@ -65,12 +66,12 @@ def a_store_keeps_the_methods_it_began_with(patch: pytest.MonkeyPatch) -> None:
 
 def a_failure_ends_its_batch(patch: pytest.MonkeyPatch) -> None:
     """What comes after a bad record in its batch is dropped with it."""
-    skip = graph.Graph._call
+    skip = operator_graph.Graph._call
 
     def once(self: Any, step: Any, records: Any, now: int, origin: Any) -> Any:
         return skip(self, step, records[:1] if len(records) > 4 else records, now, origin)
 
-    patch.setattr(graph.Graph, "_call", once)
+    patch.setattr(operator_graph.Graph, "_call", once)
 
 
 BREAKS = [

@@ -16,7 +16,7 @@ from tests.random_programs.check import Violation, deliver, pieces
 from tests.random_programs.program import Advance, Event, Line, Program, Send
 from tests.random_programs.vocabulary import bucket, twin
 from tests.random_programs.world import World, visible
-from tidemill.operators.serde_auto import auto
+from tidemill.operators.serdes.auto import auto
 
 __all__ = ["Timed", "check_timed", "timed"]
 

@@ -11,23 +11,23 @@ from typing import Any
 import tidemill as tm
 from tests.random_programs.answers import Answers
 from tidemill.engine.clock import ManualClock
-from tidemill.engine.feeding import Feeding
-from tidemill.engine.global_rows import GlobalRows
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.consumer import Polled
 from tidemill.engine.kafka.murmur2 import murmur2_partition
-from tidemill.engine.marks import is_mark
-from tidemill.engine.opening import Opening
-from tidemill.engine.plan import partition, plan
-from tidemill.engine.sealed import Sealed
-from tidemill.engine.task import Task
-from tidemill.engine.testing import StoreReader
-from tidemill.engine.watermarks import seen_in
+from tidemill.engine.plan.plan import partition, plan
+from tidemill.engine.restore.global_rows import GlobalRows
+from tidemill.engine.restore.opening import Opening
+from tidemill.engine.restore.replay import Feeding
+from tidemill.engine.tasks.prepared_commit import Sealed
+from tidemill.engine.tasks.task import Task
+from tidemill.engine.watermarks.records import is_mark
+from tidemill.engine.watermarks.watermarks import seen_in
 from tidemill.operators.policy import skip
 from tidemill.operators.record import Batch, Outgoing, Row
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import TOMBSTONES_KEPT_MS, Position, frame, unframe
+from tidemill.testing import StoreReader
 
 __all__ = ["Changelogs", "World"]
 

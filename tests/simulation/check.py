@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import tidemill as tm
 from tidemill.engine.ids import TaskId
-from tidemill.engine.opening import Ready
-from tidemill.engine.plan import Plan, SubTopology
-from tidemill.operators.serde_keys import windowed_key
+from tidemill.engine.plan.plan import Plan, SubTopology
+from tidemill.engine.restore.opening import Ready
+from tidemill.operators.serdes.keys import windowed_key
 from tidemill.state.store import Store, unframe
 
 from .broker import Broker

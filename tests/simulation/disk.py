@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from tidemill.engine.errors import StateCorrupt
+from tidemill.engine.group.membership import Former
 from tidemill.engine.ids import TaskId
-from tidemill.engine.kafka.membership import Former
-from tidemill.engine.plan import SubTopology
+from tidemill.engine.plan.plan import SubTopology
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Change, Corrupt, Position, Store
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tidemill.engine.config import Settings
+from tidemill.engine.config.settings import Settings
 from tidemill.engine.errors import Retryable, Unsettled
-from tidemill.engine.opening import Ready
+from tidemill.engine.restore.opening import Ready
 from tidemill.operators.policy import ErrorPolicy
 from tidemill.state.store import Corrupt
 

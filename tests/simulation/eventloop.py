@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any, TypeVar, cast
 
 from tidemill.engine.errors import Retryable
-from tidemill.engine.kafka.background import Background
+from tidemill.engine.group.background import Background
 from tidemill.engine.threads import Failure
 
 from .world import World

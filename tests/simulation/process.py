@@ -1,4 +1,5 @@
-"""One process of the application: the engine's own parts, put together as `runtime.py` does, over simulated clients.
+"""One process of the application: the engine's own parts, put together as `engine/runtime/process.py` does, over
+simulated clients.
 
 The loop, the recovery and the membership each get turns of their own. A process can be stopped cleanly, frozen and
 thawed, cut off, and killed between any two things that others can see.
@@ -11,25 +12,26 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tidemill.engine import checkpoint, feeding, loop, opening
-from tidemill.engine.calls import EventLoopCalls
-from tidemill.engine.config import Settings
-from tidemill.engine.global_rows import GlobalRows
-from tidemill.engine.global_tables import GlobalTables, wait_until_ready
+from tidemill.engine.config.settings import Settings
+from tidemill.engine.group.membership import Membership
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka import consumer, producer, topics
+from tidemill.engine.kafka.changelog_reader import ChangelogReader
 from tidemill.engine.kafka.consumer import InputConsumer
-from tidemill.engine.kafka.membership import Membership
 from tidemill.engine.kafka.options import admin_options, consumer_options, restore_options
-from tidemill.engine.kafka.restorer import ChangelogReader
 from tidemill.engine.kafka.topics import Topics
-from tidemill.engine.opening import Closed, Ready
-from tidemill.engine.plan import Plan, partition
-from tidemill.engine.recovery import Recovery
-from tidemill.engine.runtime import Clients, assemble, leave, membership_settings, producers
+from tidemill.engine.plan.plan import Plan, partition
+from tidemill.engine.restore import opening, replay
+from tidemill.engine.restore.global_rows import GlobalRows
+from tidemill.engine.restore.global_tables import GlobalTables, wait_until_ready
+from tidemill.engine.restore.opening import Closed, Ready
+from tidemill.engine.restore.recovery import Recovery
+from tidemill.engine.runtime import checkpoint, loop
+from tidemill.engine.runtime.async_calls import EventLoopCalls
+from tidemill.engine.runtime.process import Clients, assemble, leave, membership_settings, producers
 from tidemill.engine.serve.stats import Stats
-from tidemill.engine.task import Task
-from tidemill.engine.watch import Watch
+from tidemill.engine.tasks.task import Task
+from tidemill.engine.topics.watcher import Watch
 from tidemill.operators.policy import ErrorPolicy
 
 from . import programs
@@ -255,7 +257,7 @@ def simulated(world: World) -> Iterator[None]:
         (producer, "bounded", lambda call, seconds, doing: call()),  # the simulated client always comes back
         *(
             (module, "hit", lambda name: world.pause(f"failpoint {name}"))
-            for module in (loop, checkpoint, feeding, producer)
+            for module in (loop, checkpoint, replay, producer)
         ),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in places]

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 import tidemill as tm
-from tidemill.engine.plan import Plan, partition, plan
+from tidemill.engine.plan.plan import Plan, partition, plan
 
 from .timed import TIMED, Result
 

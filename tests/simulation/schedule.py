@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tidemill.engine.assignment import Policy
+from tidemill.engine.assignment.assignment import Policy
 
 from .broker import Network
 from .programs import FORMERS, LOOKING_UP, PROGRAMS, SESSIONS

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tidemill.engine.assignment import Policy
+from tidemill.engine.assignment.assignment import Policy
 
 from .broker import Network
 from .disk import Disk

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import tidemill as tm
-from tidemill.engine.global_tables import GlobalTables
+from tidemill.engine.restore.global_tables import GlobalTables
 
 from .broker import Broker
 from .log import Entry, Refused

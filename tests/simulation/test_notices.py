@@ -12,19 +12,20 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
 from tidemill.engine.errors import Unsettled
-from tidemill.engine.inquiry import Inquiry
-from tidemill.engine.intake import Intake
-from tidemill.engine.kafka import failures, offsets, producer
+from tidemill.engine.group import offsets
+from tidemill.engine.group.membership import Lost, Membership
+from tidemill.engine.kafka import errors, producer
 from tidemill.engine.kafka.consumer import InputConsumer
-from tidemill.engine.kafka.failures import TransactionAborted
-from tidemill.engine.kafka.membership import Lost, Membership
+from tidemill.engine.kafka.errors import TransactionAborted
 from tidemill.engine.kafka.producer import PlainProducer
-from tidemill.engine.limits import Limit
-from tidemill.engine.loop import Loop
-from tidemill.engine.recovery import Recovery
-from tidemill.engine.requests import Requests
-from tidemill.engine.work import Work
-from tidemill.engine.writer import Writer
+from tidemill.engine.restore.recovery import Recovery
+from tidemill.engine.restore.requests import Requests
+from tidemill.engine.runtime.bisection import Inquiry
+from tidemill.engine.runtime.intake import Intake
+from tidemill.engine.runtime.loop import Loop
+from tidemill.engine.runtime.run_size import Limit
+from tidemill.engine.runtime.task_executor import Work
+from tidemill.engine.runtime.writer import Writer
 from tidemill.state.store import Corrupt
 
 from .driver import Violation, run
@@ -94,7 +95,7 @@ def what_kafka_refuses_is_sent_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def being_fenced_in_a_callback_is_not_understood(patch: pytest.MonkeyPatch) -> None:
-    for module in (failures, producer):
+    for module in (errors, producer):
         patch.setattr(module, "CLIENT_FAILURES", (KafkaException,))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.engine.kafka.membership import Membership
+from tidemill.engine.group.membership import Membership
 from tidemill.engine.kafka.topics import Topics
 
 from .driver import Violation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.engine.kafka import leading
+from tidemill.engine.group import leader
 
 from .driver import QUIET_MS, Violation
 from .stage import Stage, stage
@@ -84,7 +84,7 @@ def meets_an_odd_error(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
 
     play.new()
     play.settled()
-    monkeypatch.setattr(leading, "assign", odd)
+    monkeypatch.setattr(leader, "assign", odd)
     play.new()
     play.go_on(2000)
 

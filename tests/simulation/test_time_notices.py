@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tidemill.engine import graph, incoming
-from tidemill.engine.marks import Told, is_mark
-from tidemill.engine.watermarks import Watermarks
-from tidemill.operators.deduplicate import Deduplicate
-from tidemill.operators.window_state import WindowState
-from tidemill.operators.windowed_table_join import WindowedTableJoin
+from tidemill.engine.tasks import operator_graph
+from tidemill.engine.watermarks import inputs
+from tidemill.engine.watermarks.records import Told, is_mark
+from tidemill.engine.watermarks.watermarks import Watermarks
+from tidemill.operators.aggregates.deduplicate import Deduplicate
+from tidemill.operators.joins.windowed_table_join import WindowedTableJoin
+from tidemill.operators.processors.window_state import WindowState
 
 from .driver import Violation, run
 from .log import Entry, Partition
@@ -30,17 +31,17 @@ def a_task_that_has_told_nothing_yet_is_not_waited_for(patch: pytest.MonkeyPatch
 
 
 def what_was_told_is_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(incoming, "Told", lambda producers, _kept: Told(producers))
+    patch.setattr(inputs, "Told", lambda producers, _kept: Told(producers))
 
 
 def time_is_told_before_the_records_it_covers(patch: pytest.MonkeyPatch) -> None:
     """A task tells the time of its inputs, whatever waits in its steps."""
-    patch.setattr(graph.Graph, "time_of", lambda self, _node: max(self._times[slot] for slot in self._clocks))
+    patch.setattr(operator_graph.Graph, "time_of", lambda self, _node: max(self._times[slot] for slot in self._clocks))
 
 
 def a_mark_counts_when_it_arrives(patch: pytest.MonkeyPatch) -> None:
     """And not only when the records before it are processed."""
-    patch.setattr(incoming.Incoming, "processed", incoming.Incoming.arrived)
+    patch.setattr(inputs.Incoming, "processed", inputs.Incoming.arrived)
 
 
 def the_fastest_task_tells_the_time(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, Final, NamedTuple
 
 import tidemill as tm
-from tidemill.operators.serde_keys import windowed_key
+from tidemill.operators.serdes.keys import windowed_key
 
 __all__ = ["IDLE_MS", "TIMED", "Clocks", "Input", "Result", "read"]
 

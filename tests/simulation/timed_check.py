@@ -8,8 +8,8 @@ from typing import Any
 
 import tidemill as tm
 from tidemill.engine.ids import TaskId
-from tidemill.engine.marks import is_mark
-from tidemill.engine.opening import Ready
+from tidemill.engine.restore.opening import Ready
+from tidemill.engine.watermarks.records import is_mark
 from tidemill.state.store import Store
 
 from .check import Check

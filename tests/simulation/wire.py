@@ -1,4 +1,5 @@
-"""The control plane's requests as bytes, answered by the in-memory Kafka: decodes what `protocol.py` writes.
+"""The control plane's requests as bytes, answered by the in-memory Kafka: decodes what `engine/kafka/protocol.py`
+writes.
 
 A request and its answer travel apart, each with its own delay, and either may be lost; a JoinGroup or a SyncGroup is
 answered when the group says so.
@@ -11,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tidemill.engine.errors import Retryable
+from tidemill.engine.kafka.connections import Wire
 from tidemill.engine.kafka.encoding import Reader, Request, Writer
 from tidemill.engine.kafka.protocol import Broker as Address
-from tidemill.engine.kafka.wire import Wire
 
 from .broker import Broker
 from .log import Refused, Transactional

@@ -11,9 +11,9 @@ import sys
 
 import psutil
 
-from tidemill.operators.entries import keyed_codec, serde_entry
-from tidemill.operators.serde import raw, utf8
-from tidemill.operators.serde_json import json
+from tidemill.operators.serdes.base import raw, utf8
+from tidemill.operators.serdes.json import json
+from tidemill.operators.stores.entries import keyed_codec, serde_entry
 from tidemill.state.cache import StateCache
 from tidemill.state.store import frame
 

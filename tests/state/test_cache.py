@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tidemill.state.cache import Codec, StateCache
-from tidemill.state.identity import all_plain
+from tidemill.state.key_equality import all_plain
 from tidemill.state.keys import split_window_key, window_key
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import VERSION, Change, NewerFormat, Position, frame, unframe

@@ -102,7 +102,7 @@ def recomputed(stage: Stage, app: tm.App, committed: Mapping[int, int]) -> Resul
 
 def program(stage: Stage) -> ModuleType:
     """The module of the program, for this stage's topics."""
-    path = Path(__file__).parents[1] / "programs" / EveryOperator.module
+    path = Path(__file__).parent.parent / "programs" / EveryOperator.module
     spec = importlib.util.spec_from_file_location("every_operator_program", path)
     assert spec is not None
     assert spec.loader is not None

@@ -15,7 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-import tidemill.engine.kafka.leading as leading
+import tidemill.engine.group.leader as leading
 from tests.integration.crew import Crew
 
 bootstrap, group, *rest = sys.argv[1:]

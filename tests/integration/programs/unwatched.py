@@ -3,7 +3,7 @@
 import os
 
 import tidemill as tm
-from tidemill.engine.kafka.peers import Peers
+from tidemill.engine.group.liveness import Peers
 
 Peers.watch = lambda self, seats: None  # the only way a death is seen is that somebody says so
 

@@ -1,0 +1,67 @@
+"""Amounts of bytes as people write them, to ints and back: "64MiB", "1.5GiB", "500kB", or an int of bytes."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from ..errors import ConfigError
+
+__all__ = ["Size", "format_size", "parse_size"]
+
+Size: TypeAlias = str | int
+"""What a caller may give for an amount of bytes."""
+
+BINARY: Final = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
+DECIMAL: Final = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3}
+UNITS: Final = {**BINARY, **DECIMAL, "B": 1}
+
+STRICT: Final = re.compile(rf"([0-9]+(?:\.[0-9]+)?)({'|'.join(UNITS)})")
+LOOSE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?(?:b|bytes?)?", re.IGNORECASE)
+
+
+def parse_size(value: Size | object, what: str = "the size", *, at_least: int = 0) -> int:
+    """Bytes of `value`; raises ConfigError with a message that begins with `what` when it is not an amount of bytes.
+
+    >>> parse_size("64MiB")
+    67108864
+    """
+    match value:
+        case str():
+            found = STRICT.fullmatch(value)
+            if found is None:
+                raise ConfigError(f"{what}: {value!r} is not a size; {advice(value)}")
+            exact = Decimal(found[1]) * UNITS[found[2]]
+            size = int(exact)
+            if exact != size:
+                raise ConfigError(f"{what}: {value!r} is not a whole number of bytes")
+        case int() if not isinstance(value, bool):
+            size = value
+        case _:
+            raise ConfigError(f"{what}: {value!r} is not a size; write text such as '64MiB' or an int (bytes)")
+    if size < at_least:
+        raise ConfigError(f"{what}: {value!r} is less than the least, {format_size(at_least)!r}")
+    return size
+
+
+def format_size(size: int) -> str:
+    """The shortest right form of `size`; the inverse of `parse_size`.
+
+    >>> format_size(67_108_864)
+    '64MiB'
+    """
+    for units in (BINARY, DECIMAL):
+        for unit, factor in units.items():
+            if size and size % factor == 0:
+                return f"{size // factor}{unit}"
+    return f"{size}B"
+
+
+def advice(text: str) -> str:
+    """What to write in place of `text`, as well as it can be guessed."""
+    found = LOOSE.fullmatch(text.strip())
+    if found is None:
+        return "write a number and a unit, such as '64MiB' or '1GiB'"
+    number, letter = found[1], found[2].upper()
+    return f"write '{number}{letter}iB'" if letter else f"write '{number}B' or '{number}MiB'"

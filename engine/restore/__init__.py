@@ -1,0 +1,1 @@
+"""Opening tasks: stores, replay of changelogs, and global tables."""

@@ -1,0 +1,1 @@
+"""A running process: start-up, the loop, the checkpoint, and what goes on beside it."""

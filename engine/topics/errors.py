@@ -1,0 +1,50 @@
+"""What people are told when a topic is gone, or is another one under the same name: both ids, and the ways out."""
+
+from __future__ import annotations
+
+from ..errors import Fatal
+
+__all__ = ["created_again", "deleted"]
+
+
+def created_again(app_id: str, kind: str, topic: str, known: str, found: str) -> Fatal:
+    """A topic is another one than the committed offsets or the state are of."""
+    if kind == "changelog":
+        return Fatal(
+            f"the changelog topic {topic!r} was deleted and created again: the state was written to the topic with id "
+            f"{known or 'unknown'}, the topic of this name has id {found}. To process the inputs again from their "
+            f"beginning, stop all instances and run `tidemill reset {app_id}`. To go on with the state that the new "
+            f"topic holds, run `tidemill reset {app_id} --topic {topic}`"
+        )
+    return Fatal(
+        f"the {kind} topic {topic!r} was deleted and created again: the committed offsets are of the topic with id "
+        f"{known}, the topic of this name has id {found}. To read the new topic from its beginning and keep the state, "
+        f"stop all instances and run `tidemill reset {app_id} --topic {topic}`. To process all inputs again from their "
+        f"beginning, run `tidemill reset {app_id}`"
+    )
+
+
+def deleted(app_id: str, kind: str, topic: str, known: str) -> Fatal:
+    """A topic that the program needs is gone while it runs."""
+    what = f"the {kind} topic {topic!r}{f' (id {known})' if known else ''} does not exist any more"
+    reset = f"run `tidemill reset {app_id}`"
+    match kind:
+        case "output":
+            return Fatal(f"{what}. Create it again and start the program: what was not committed is processed again")
+        case "repartition":
+            return Fatal(
+                f"{what}: it was deleted while the program ran, and records in it that were not processed yet are "
+                f"lost. To process the inputs again from their beginning, stop all instances and {reset}. The next "
+                "start without it creates the topic again and goes on without those records"
+            )
+        case "changelog":
+            return Fatal(
+                f"{what}: it was deleted while the program ran, and the state in it is lost. To build it again from "
+                f"the inputs, stop all instances and {reset}"
+            )
+        case _:
+            return Fatal(
+                f"{what}. Create it again, or take it out of the program. Then, to read the new topic from its "
+                f"beginning and keep the state, stop all instances and run `tidemill reset {app_id} --topic {topic}`; "
+                f"to process all inputs again from their beginning, {reset}"
+            )

@@ -1,0 +1,1 @@
+"""Event time across tasks: watermarks, and the records by which tasks send theirs downstream. Pure."""

@@ -1,0 +1,1 @@
+"""Steps that keep one value per key: count, reduce, aggregate, deduplicate."""

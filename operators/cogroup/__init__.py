@@ -1,0 +1,1 @@
+"""Several grouped streams into one aggregate."""

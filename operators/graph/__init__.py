@@ -1,0 +1,1 @@
+"""The finished topology: a frozen graph of nodes, and the codecs where bytes enter and leave it."""

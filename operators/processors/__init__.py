@@ -1,0 +1,1 @@
+"""The user's own steps: `Processor`, its states and timers."""

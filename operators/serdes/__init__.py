@@ -1,0 +1,1 @@
+"""Bytes to keys and values, and back."""

@@ -1,0 +1,128 @@
+"""Keys that are looked up: what a serde reads as a list, dict or set can be the key of a store.
+
+JSON keys are often objects (Debezium writes `{"id": 7}`). Python's lists, dicts and sets have no hash, so a step with a
+store could not use them; here they become lists, dicts and sets that have one, are equal to the plain ones, are written
+alike, and cannot be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast
+
+import msgspec
+
+from ..errors import TopologyError
+from .base import Serde, check_serde, is_closed, is_exact, taken_unseen
+
+__all__ = ["HashableDict", "HashableKeys", "HashableList", "check_key_serde", "hashable"]
+
+T = TypeVar("T")
+CHANGING: Final = {
+    list: "append clear extend insert pop remove reverse sort __delitem__ __iadd__ __imul__ __setitem__",
+    dict: "clear pop popitem setdefault update __delitem__ __ior__ __setitem__",
+}
+BARE: Final = frozenset({list, dict, set, tuple})
+
+
+class Fixed:
+    """What lists and dicts that cannot be changed have in common."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Any:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Any:
+        return self
+
+
+class HashableList(Fixed, list[Any]):
+    """A list in a key."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return hash(tuple(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HashableList, (list(self),)
+
+
+class HashableDict(Fixed, dict[Any, Any]):
+    """A dict in a key."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return HashableDict, (dict(self),)
+
+
+def refuse(self: object, *arguments: object, **named: object) -> NoReturn:
+    raise TypeError("a key cannot be changed: make a copy of it with list() or dict()")
+
+
+for kind in (HashableList, HashableDict):
+    for name in CHANGING[kind.__mro__[2]].split():
+        setattr(kind, name, refuse)
+
+
+def hashable(key: Any) -> Any:
+    """The same key, with lists, dicts and sets that have a hash in place of those that have none."""
+    if isinstance(key, list):
+        return HashableList(map(hashable, cast("list[Any]", key)))
+    if isinstance(key, dict):
+        return HashableDict({name: hashable(part) for name, part in cast("dict[Any, Any]", key).items()})
+    if isinstance(key, set):
+        return frozenset(cast("set[Any]", key))
+    if type(key) is tuple:
+        return tuple(map(hashable, cast("tuple[Any, ...]", key)))
+    return key
+
+
+class HashableKeys(Generic[T]):
+    """Reads what another serde reads, made hashable; writes as it does."""
+
+    def __init__(self, inner: Serde[T]) -> None:
+        self.inner = inner
+        self.closed = is_closed(inner)
+        self.takes = taken_unseen(inner)
+        self.typed: bool = getattr(inner, "typed", False)
+        self.encode: Callable[[T], bytes] = inner.encode
+        many = getattr(inner, "encode_many", None)
+        if many is not None:
+            self.encode_many: Callable[[list[T]], list[bytes]] = many
+
+    def decode(self, data: bytes, /) -> T:
+        key = self.inner.decode(data)
+        return hashable(key) if type(key) in BARE else key
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+
+def has_hash(model: type[Any]) -> bool:
+    """Whether objects of a class can be looked up in a dict."""
+    if issubclass(model, msgspec.Struct):  # which has a method that raises
+        return model.__struct_config__.frozen or not model.__struct_config__.eq
+    return getattr(model, "__hash__", None) is not None
+
+
+def check_key_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
+    """The serde for keys that may be those of a store; raises TopologyError when it is no serde, or reads objects of a
+    class without a hash."""
+    if check_serde(serde, what) is None or serde is None:
+        return None
+    if is_exact(serde) or getattr(serde, "hashable", False) or isinstance(serde, HashableKeys):
+        return serde
+    model = getattr(serde, "model", None)
+    if isinstance(model, type) and model not in BARE and not has_hash(cast("type[Any]", model)):
+        raise TopologyError(
+            f"{what}{serde!r} reads objects that cannot be looked up, since {model.__name__} has no hash: declare the "
+            "class frozen (a dataclass or msgspec.Struct with frozen=True, a pydantic model with "
+            "model_config = ConfigDict(frozen=True)), or give key=tm.json for plain objects"
+        )
+    return HashableKeys(serde)

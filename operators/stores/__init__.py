@@ -1,0 +1,1 @@
+"""What steps keep: entries with event times, entries that expire, rows with their history."""

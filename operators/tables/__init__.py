@@ -1,0 +1,1 @@
+"""Steps of tables: rows from a topic, groups of rows, rows held back."""

@@ -1,0 +1,1 @@
+"""Arithmetic of time: durations, windows, calendars, watermarks."""

@@ -1,0 +1,67 @@
+"""Partitions that have records and deliver none are found; those that have none, or are paused on purpose, are not."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidemill.engine.runtime.stalled_partitions import SILENT_MS, Reading, Stalls
+
+A, B = ("a", 0), ("b", 3)
+
+
+def looks(stalls: Stalls, reading: Reading, seconds: int, begin: int = 0) -> dict[tuple[str, int], str]:
+    """What is found within so many seconds."""
+    found: dict[tuple[str, int], str] = {}
+    for second in range(seconds + 1):
+        found = found or stalls.look({A: reading}, begin + second * 1000)
+    return found
+
+
+def test_a_silent_partition_with_records_is_found_after_a_minute() -> None:
+    unread = Reading(5, 12, waits=False)
+    assert not looks(Stalls(), unread, SILENT_MS // 1000 - 1)
+    found = looks(Stalls(), unread, SILENT_MS // 1000)
+    assert found == {A: "topic 'a', partition 0: nothing came for 60 s at offset 5, though 7 records are unread"}
+    assert "though its end is not known" in looks(Stalls(), Reading(5, -1001, waits=False), 60)[A]
+
+
+def test_a_partition_without_records_is_not() -> None:
+    assert not looks(Stalls(), Reading(12, 12, waits=False), 600)
+    assert not looks(Stalls(), Reading(5, 12, waits=True), 600)
+    stalls = Stalls()
+    stalls.ended({A: 12})  # offsets 5 to 11 are markers and aborted records
+    assert not looks(stalls, Reading(5, 12, waits=False), 600)
+
+
+def test_what_comes_begins_the_minute_again() -> None:
+    stalls, unread = Stalls(), Reading(5, 12, waits=False)
+    for begin in range(0, 500_000, 51_000):
+        assert not looks(stalls, unread, 50, begin)
+        stalls.heard(*A)
+    assert not looks(stalls, unread, 50, 600_000)
+    stalls.ended({A: 4})
+    assert not looks(stalls, unread, 50, 660_000)
+    stalls.forget([A])
+    assert not looks(stalls, unread, 50, 720_000)
+
+
+def test_a_process_that_stood_still_heard_nothing_and_blames_nobody() -> None:
+    stalls, unread = Stalls(), Reading(5, 12, waits=False)
+    stalls.look({A: unread}, 0)
+    assert not stalls.look({A: unread}, 3_600_000)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.booleans(), st.integers(-1, 9), st.integers(0, 9)), max_size=200))
+def test_nobody_is_blamed_who_was_heard_or_has_nothing_within_a_minute(
+    steps: list[tuple[int, bool, int, int]],
+) -> None:
+    stalls, now, since = Stalls(), 0, 0
+    for passed, heard, end, position in steps:
+        now += passed
+        if heard:
+            stalls.heard(*B)
+        if heard or 0 <= end <= position:
+            since = now
+        if stalls.look({B: Reading(position, end, waits=False)}, now):
+            assert now - since >= SILENT_MS - 5000
