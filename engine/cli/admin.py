@@ -18,7 +18,6 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from ...app import App
 from ..config.settings import Settings
 from ..config.sources import load
 from ..errors import ConfigError, Fatal, Retryable
@@ -29,7 +28,7 @@ from ..plan.describe import counted
 from ..workers.control import Request, ask, line_of
 from . import local_state
 from .reset import by_form, by_program, described, one_topic
-from .run import GroupedCommand, given, settings_options
+from .run import GroupedCommand, Program, given, settings_options
 from .target import find
 
 __all__ = ["reaching", "reset", "settings_of", "state", "status"]
@@ -45,11 +44,11 @@ def is_program(target: str) -> bool:
     return ":" in target or target.endswith(".py")
 
 
-def settings_of(target: str, options: dict[str, Any]) -> tuple[Settings, App | None]:
+def settings_of(target: str, options: dict[str, Any]) -> tuple[Settings, Program | None]:
     """The settings of a program, or those for an application id, and the program if there is one."""
     if not is_program(target):
         return load(target, {}, options=given(options), config=options["config"]), None
-    app = find(target, App)
+    app = find(target, Program)
     return load(app.app_id, app.arguments, options=given(options), config=options["config"]), app
 
 
@@ -270,7 +269,7 @@ def get(target: str, store: str, key: str, **options: Any) -> None:
 
 def store_of(target: str, store: str, options: dict[str, Any]) -> tuple[Settings, Any]:
     """The settings of a program, and one of its stores, which is looked for on this machine."""
-    app = find(target, App)
+    app = find(target, Program)
     settings = load(app.app_id, app.arguments, options=given(options), config=options["config"])
     declared = local_state.state_of(app.topology(), store)
     if not local_state.worker_dirs(settings):

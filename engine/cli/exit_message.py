@@ -21,7 +21,8 @@ from .target import ProgramFailed
 __all__ = ["place_of", "report"]
 
 PACKAGE: Final = Path(__file__).parents[2]
-OWN: Final = tuple(str(PACKAGE / part) for part in ("operators", "state", "engine", "__init__.py", "__main__.py"))
+FRONT_DOOR: Final = ("__init__.py", "__main__.py", "app.py", "testing.py")
+OWN: Final = tuple(str(PACKAGE / part) for part in ("operators", "state", "engine", *FRONT_DOOR))
 
 
 def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -> int:

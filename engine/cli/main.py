@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import click
 
-from ...app import App
 from ..config.sources import load
 from ..errors import ConfigError, TopologyError
 from ..exit import leave
@@ -31,7 +30,7 @@ from ..plan.plan import partition, plan
 from ..serve.web import listen
 from ..version import VERSION
 from .admin import reaching, reset, state, status
-from .run import EPILOG, GroupedCommand, PipedGroup, execute, given, run_program, settings_options
+from .run import EPILOG, GroupedCommand, PipedGroup, Program, execute, given, run_program, settings_options
 from .scale import scale
 from .target import find
 
@@ -56,7 +55,7 @@ def cli() -> None:
 @settings_options()
 def run(target: str, **options: Any) -> int:
     """Runs a program until it is told to stop."""
-    return run_program(find(target, App), options)
+    return run_program(find(target, Program), options)
 
 
 @cli.command(cls=GroupedCommand)
@@ -79,11 +78,11 @@ def run(target: str, **options: Any) -> int:
 @settings_options("app_id", "broker", "connect_timeout")
 def topology(target: str, stage: str, form: str, **options: Any) -> None:
     """Shows a program: its steps, topics and stores."""
-    app = find(target, App)
+    app = find(target, Program)
     click.echo(RENDERERS[form](picture_of(app, stage, options)))
 
 
-def picture_of(app: App, stage: str, options: dict[str, Any]) -> describe.Picture:
+def picture_of(app: Program, stage: str, options: dict[str, Any]) -> describe.Picture:
     """A program at a stage of its planning; the last one asks Kafka about the topics."""
     settings = load(app.app_id, app.arguments, options=given(options), config=options["config"])
     written = app.topology()

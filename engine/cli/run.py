@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from io import StringIO
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 
 import click
 
@@ -43,6 +43,7 @@ CONNECTION: Final = ("app_id", "broker", "connect_timeout")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@runtime_checkable
 class Program(Protocol):
     """What can be run: an `App`."""
 

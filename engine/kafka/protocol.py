@@ -2,8 +2,7 @@
 
 Values in, values out: a `Request` is an encoded body and the function that reads its answer; `connections.py` sends it.
 Each request is written in one fixed version, new enough for static members and stable offsets, old enough for every
-broker from 2.5 on (ListTransactions and DescribeTransactions: 3.0). Error codes are Kafka's numbers; `name_of` names
-them.
+broker from 2.5 on (ListTransactions and DescribeTransactions: 3.0). `name_of` names Kafka's error codes.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ class Opening:
     seen: dict[Key, Seen] = field(default_factory=dict[Key, Seen])
     feeds: list[Feed] = field(default_factory=list[Feed])
     covered: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Under at-least-once, how far the inputs of a copy's task are committed, by the names of `state/input_names.py`."""
+    """Under at-least-once, how far a copy's inputs are committed, by the names of `state/input_names.py`."""
     authorship: Authorship = field(default_factory=Authorship)
     restored: int = 0
     total: int = 0

@@ -2,8 +2,8 @@
 with a repartition where one is needed.
 
 A `Flow` is the step and port that a handle reads and what is known of keys and values there. A `Grouping` is a flow
-whose records are to meet by key. What a step does is in the operators' own files, and which stores it has in `steps.py`
-and its like.
+whose records are to meet by key. What a step does is in the operators' own files, and which stores it has in the
+`steps.py` beside them.
 """
 
 from __future__ import annotations

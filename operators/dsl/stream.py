@@ -2,7 +2,7 @@
 
 Each method adds one step to the program and returns a handle on what comes out of it; handles are values and can be
 used any number of times. They are in one file because each gives the next. Nothing here runs: the wiring is in
-`building/flow.py`, `steps.py` and `building/sinks.py`, what a step does in the operators' files.
+`building/` and in the `steps.py` of each package, what a step does in the operators' files.
 """
 
 from __future__ import annotations

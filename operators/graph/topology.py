@@ -138,7 +138,7 @@ class Node:
     tries: tuple[Serde[Any] | None, ...] = ()
     """Those of `keeps` whose input may have values that the serde cannot write: see `value_checks.py`."""
     private: tuple[bool, ...] = ()
-    """For each input, whether the operator gets copies of the values: see `input_copies.py`. Empty when it gets none."""
+    """For each input, whether the operator gets copies of values: see `input_copies.py`. Empty when it gets none."""
     disorder: int | None = None
     """How many ms its input may be out of order before records are dropped as late; None when none ever is."""
     in_order: bool = False

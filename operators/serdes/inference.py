@@ -1,4 +1,4 @@
-"""What can be told of a function without calling it: the serde of its results, whether it is a coroutine function.
+"""The serde of what a function returns, by its annotation.
 
 An annotation may be a little wrong, as `-> int` for a sum of floats. So what is written by it, to a store or an
 internal topic, is read once at that very moment: an error then is that of the record.

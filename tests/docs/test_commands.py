@@ -19,7 +19,8 @@ PLACEHOLDER = "x"
 
 def in_messages() -> Iterator[tuple[str, str]]:
     """The texts in the code, with what is filled in replaced by a word."""
-    for path in (path for folder in ("engine", "operators", "state") for path in (ROOT / folder).rglob("*.py")):
+    inside = (path for folder in ("engine", "operators", "state") for path in (ROOT / folder).rglob("*.py"))
+    for path in (*ROOT.glob("*.py"), *inside):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield str(path.relative_to(ROOT)), node.value

@@ -65,7 +65,7 @@ def test_a_function_that_raises_is_named_with_its_traceback(stage: Stage) -> Non
     last = json.loads(life.log.splitlines()[-1])["message"]
     assert re.search(r'File ".*orders\.py", line \d+, in enrich\n\s+raise LookupError', last)
     assert "Traceback" in last
-    assert str(Path("engine", "loop.py")) not in last, "the traceback begins in the user's code"
+    assert str(Path("engine", "runtime", "loop.py")) not in last, "the traceback begins in the user's code"
 
 
 def test_the_program_goes_on_from_the_record_once_its_function_is_corrected(stage: Stage) -> None:

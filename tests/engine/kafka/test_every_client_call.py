@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import tidemill.engine.kafka
+import tidemill.engine
 
-FOLDER = Path(tidemill.engine.kafka.__file__).parent
+ENGINE = Path(tidemill.engine.__file__).parent
 CLIENTS = {"_producer", "_admin", "_consumer"}
-OURS = {"restorer.py"}
+OURS = {"changelog_reader.py"}
 """Where `_consumer` is the engine's own, whose errors are translated."""
 SILENT = {"_consumer.close", "_admin.poll"}
 """Methods of the client that raise nothing of Kafka."""
@@ -105,7 +105,7 @@ def uncalled(value: ast.AST) -> list[ast.AST]:
 def files() -> list[Path]:
     return [
         path
-        for path in sorted(FOLDER.glob("*.py"))
+        for path in sorted([*(ENGINE / "kafka").glob("*.py"), *(ENGINE / "group").rglob("*.py")])
         if path.name not in OURS and any(f"{client}." in path.read_text() for client in CLIENTS)
     ]
 
