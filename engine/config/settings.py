@@ -126,8 +126,8 @@ class Settings:
         64 << 20,
         FLOW,
         kinds.size(at_least=1 << 20),
-        "Memory for records that were fetched and wait to be processed, in one worker, as Python holds them. "
-        "Partitions that hold more than their share of it are paused.",
+        "Memory for records that wait to be processed, in one worker: half of it in the Kafka client (at least 64 KiB "
+        "a partition), half as Python holds them. Partitions that hold more than their share are paused.",
     )
     idle: int = declare(
         10_000,

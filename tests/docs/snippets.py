@@ -40,7 +40,7 @@ class Snippet:
 
 def pages() -> list[Path]:
     """README.md and everything in docs/."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def snippets(page: Path) -> Iterator[Snippet]:
