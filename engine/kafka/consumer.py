@@ -13,6 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ...operators.record import Batch, Headers
 from ..errors import Fatal, Retryable
+from ..threads import Thread
 from .errors import OffsetGone, asking, explain, translate
 
 __all__ = ["InputConsumer", "Polled", "batch_of"]
@@ -36,15 +37,14 @@ class InputConsumer:
     """A librdkafka consumer with manual assignment."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._consumer = Consumer(
-            {
-                **options,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "error",
-            }
-        )
+        self._options = {
+            **options,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+        self._consumer = Consumer(self._options)
         self._paused: set[Key] = set()
         self.gone: set[str] = set()
         """Topics that the client does not find any more, since this was emptied."""
@@ -74,6 +74,16 @@ class InputConsumer:
     def rewind(self, offsets: Mapping[Key, int]) -> None:
         """Reads these partitions again from these offsets, paused or not."""
         self.unassign(offsets)
+        self.assign(offsets)
+
+    def replace(self, offsets: Mapping[Key, int]) -> None:
+        """Goes on with a new client, which reads these partitions from these offsets, none of them paused.
+
+        The old one is closed beside the main thread, since it may be one that hangs.
+        """
+        old, self._consumer = self._consumer, Consumer(self._options)
+        self._paused.clear()
+        Thread("tidemill-close", old.close).start()
         self.assign(offsets)
 
     def pause(self, keys: Collection[Key]) -> None:

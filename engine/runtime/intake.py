@@ -103,7 +103,8 @@ class Intake:
         self._consumer.resume(resume)
 
     def restart_stalled(self, now: int) -> None:
-        """Reads partitions again that have records and deliver none, from where they are. `now` in ms."""
+        """Reads partitions again that have records and deliver none, from where they are; with a new client when that
+        has not helped. `now` in ms."""
         if not self._stalls.due(now):
             return
         paused = self._consumer.paused
@@ -115,9 +116,16 @@ class Intake:
                     waits = buffered[key] > 0 or key in paused
                     readings[key] = Reading(positions[key], self._consumer.end(key), waits)
         stalled = self._stalls.look(readings, now)
-        if stalled:
+        if not stalled:
+            return
+        if self._stalls.given_up(stalled):
+            LOG.warning("%s; reading again has not helped: a new Kafka client takes over", told(stalled.values()))
+            self._consumer.replace({key: one.position for key, one in readings.items()})
+            self._stalls.forget(readings)
+        else:
             LOG.warning("%s; the client is told to read again from there", told(stalled.values()))
             self.rewind({key: readings[key].position for key in stalled})
+        self._stalls.read_again(stalled)
 
     def log_end(self, key: Key) -> int:
         """The end offset of a partition as last heard of; -1 when not known."""

@@ -30,7 +30,12 @@ def in_messages() -> Iterator[tuple[str, str]]:
 
 
 def in_pages() -> Iterator[tuple[str, str]]:
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]:
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "deploy").rglob("*.md"),
+    ]:
         yield str(path.relative_to(ROOT)), path.read_text()
 
 

@@ -75,3 +75,13 @@ def test_what_the_client_refuses_names_the_partition(reader: InputConsumer, app_
         reader.assign({(app_id, 1): 0})
     with pytest.raises(Fatal, match=r"could not stop reading topic 'unknown', partition 7: .*"):
         reader.unassign([("unknown", 7)])
+
+
+def test_a_new_client_reads_on_where_it_is_told_paused_or_not(reader: InputConsumer, app_id: str) -> None:
+    assert read(reader, 0)
+    reader.pause([(app_id, 1)])
+    reader.replace({(app_id, 0): 7, (app_id, 1): 9})
+    assert not reader.paused
+    assert read(reader, 0)[0] == 7
+    reader.rewind({(app_id, 1): 9})
+    assert read(reader, 1)[0] == 9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.runtime.stalled_partitions import SILENT_MS, Reading, Stalls
+from tidemill.engine.runtime.stalled_partitions import AGAIN_MS, SILENT_MS, Reading, Stalls
 
 A, B = ("a", 0), ("b", 3)
 
@@ -44,6 +44,19 @@ def test_what_comes_begins_the_minute_again() -> None:
     assert not looks(stalls, unread, 50, 660_000)
     stalls.forget([A])
     assert not looks(stalls, unread, 50, 720_000)
+
+
+def test_a_partition_that_was_read_again_in_vain_is_given_up_until_something_comes() -> None:
+    stalls, unread = Stalls(), Reading(5, 12, waits=False)
+    assert not stalls.given_up(looks(stalls, unread, 60))
+    stalls.forget([A])
+    stalls.read_again([A])
+    found = looks(stalls, unread, AGAIN_MS // 1000, 61_000)
+    assert "nothing came for 30 s" in found[A]
+    assert stalls.given_up(found)
+    stalls.heard(*A)
+    assert not looks(stalls, unread, 50, 120_000)
+    assert not stalls.given_up([A])
 
 
 def test_a_process_that_stood_still_heard_nothing_and_blames_nobody() -> None:
