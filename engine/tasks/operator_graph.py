@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ...operators.errors import RecordError
 from ...operators.graph.calls import Calls
 from ...operators.graph.input_copies import copying
-from ...operators.graph.topology import Caches, Node, Operator, Repartition, Rows, Sink
+from ...operators.graph.operator import Operator
+from ...operators.graph.topology import Caches, Node, Repartition, Rows, Sink
 from ...operators.graph.value_checks import trying
 from ...operators.policy import ErrorPolicy
 from ...operators.record import Outgoing, Record
@@ -31,7 +32,7 @@ __all__ = ["Graph", "Origin"]
 Records = list[Any]
 by_first = itemgetter(0)
 FOREVER = 1 << 62
-NONE: Mapping[str, int] = {}
+Asked: TypeAlias = Literal["tick", "advance", "collect"]
 
 
 class Question(NamedTuple):
@@ -40,7 +41,7 @@ class Question(NamedTuple):
     What the time means to it, by the wall clock or by watermarks, or what has come of the calls it makes.
     """
 
-    method: Literal["tick", "advance", "collect"]
+    method: Asked
     arguments: tuple[int | None, ...]
 
 
@@ -82,14 +83,18 @@ class _Step:
         self.topic = topic
         self.topics = topics
         """The inputs that its records come from."""
-        self.asked: dict[str, Callable[..., Any] | None] = {
-            question: getattr(operator, question, None) for question in ("tick", "advance", "collect")
+        asked: dict[Asked, Callable[..., Any]] = {
+            "tick": operator.tick,
+            "advance": operator.advance,
+            "collect": operator.collect,
         }
-        self.oldest: Callable[[], int | None] | None = getattr(operator, "oldest_waiting", None)
+        if node.watermark is None:
+            del asked["advance"]
+        self.asked = {method: call for method, call in asked.items() if operator.handles(method)}
+        """The calls that the operator gets in a walk, beside its records."""
+        self.oldest = operator.oldest_waiting if operator.handles("oldest_waiting") else None
         self.time = -1
         """What it was last told the time is, where it goes by watermarks."""
-        if node.watermark is None:
-            self.asked["advance"] = None
 
     @property
     def writes(self) -> bool:
@@ -133,11 +138,9 @@ class Graph:
                     origins[output + port] = sources
             mine: dict[str, Any] = {state.spec.name: caches[state.spec.name] for state in node.stores}
             mine.update((name, global_tables[name]) for name in node.reads)
-            operator: Any = node.build(mine)
-            if hasattr(operator, "attach"):
-                operator.attach(calls)
-            if hasattr(operator, "placed"):
-                operator.placed(partition)
+            operator = node.build(mine)
+            operator.attach(calls)
+            operator.placed(partition)
             topics = " or ".join([topic for topic, source in part.inputs if source.id in sources])
             steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id), topics))
             reached.append(sources)
@@ -155,10 +158,10 @@ class Graph:
             node: tuple(step for step, sources in zip(steps, reached, strict=True) if node in sources)
             for node in self._entry
         }
-        self._asked = {question for step in steps for question, method in step.asked.items() if method is not None}
+        self._asked = {method for step in steps for method in step.asked}
         if any(step.writes and step.node.watermark is not None for step in steps):
             self._asked.add("advance")
-        self._calling: tuple[Any, ...] = tuple(step.operator for step in steps if step.asked["collect"] is not None)
+        self._calling = tuple(step.operator for step in steps if "collect" in step.asked)
 
     def run(self, source: int, records: list[Record[Any, Any]], now: int, origin: Origin) -> list[Outgoing]:
         """Walks records of one source through all steps it reaches."""
@@ -202,7 +205,8 @@ class Graph:
     @property
     def room(self) -> int | None:
         """How many records the steps that make calls can take, None when there is no such step."""
-        return min((operator.room for operator in self._calling), default=None)
+        rooms = (operator.room for operator in self._calling)
+        return min((room for room in rooms if room is not None), default=None)
 
     def close(self) -> None:
         """Cancels the calls that steps have made."""
@@ -226,22 +230,22 @@ class Graph:
     def drops(self) -> dict[tuple[str, str], int]:
         """Records that operators have dropped by themselves so far, by step and reason."""
         # a repartition may share the name of the step it serves
-        counts = [(step.node.name, getattr(step.operator, "drops", NONE)) for step in self._steps]
+        counts = [(step.node.name, step.operator.drops) for step in self._steps]
         return summed(*({(name, why): count for why, count in drops.items() if count} for name, drops in counts))
 
     def lateness(self) -> dict[str, int]:
         """How far, in ms, records that were dropped as late were behind their step's time, the latest of each step."""
-        ages = [(step.node.name, getattr(step.operator, "lateness", 0)) for step in self._steps]
+        ages = [(step.node.name, step.operator.lateness) for step in self._steps]
         return largest(*({name: age} for name, age in ages if age))
 
     def doubts(self) -> dict[str, str]:
         """What is to be said of times that steps have given to records, by step."""
-        found = ((step.node.name, getattr(step.operator, "doubt", None)) for step in self._steps)
+        found = ((step.node.name, step.operator.doubt) for step in self._steps)
         return {name: doubt for name, doubt in found if doubt is not None}
 
     def misses(self) -> dict[str, int]:
         """Records that looked for a row and found none, by step."""
-        counts = [(step.node.name, getattr(step.operator, "misses", 0)) for step in self._steps]
+        counts = [(step.node.name, step.operator.misses) for step in self._steps]
         return summed(*({name: count} for name, count in counts if count))
 
     def _walk(
@@ -270,7 +274,7 @@ class Graph:
             if records:
                 self._fill(step, slots, self._call(step, records, now, origin))
             if question is not None and (not advancing or self._reach(step)):
-                method = step.asked[question.method]
+                method = step.asked.get(question.method)
                 if method is not None:
                     arguments = (step.time, *question.arguments[1:]) if advancing else question.arguments
                     self._fill(step, slots, self._answer(step, partial(method, *arguments), origin))

@@ -377,7 +377,7 @@ class Task:
         total = summed(self._skips.counts, self._graph.drops())
         names = {node.id: node.name for _, node in self.part.inputs}
         for node, reader in self._readers.values():
-            total |= {(names[node], reason): count for reason, count in getattr(reader, "drops", {}).items() if count}
+            total |= {(names[node], reason): count for reason, count in reader.drops.items() if count}
         return total
 
     def lateness(self) -> dict[str, int]:

@@ -17,7 +17,8 @@ from ...state.keys import pack, unpack
 from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, check_function, keyed_step
 from ..errors import cause_of, poison
-from ..graph.topology import Operator, StoreView
+from ..graph.operator import Operator
+from ..graph.topology import StoreView
 from ..record import Record
 from ..serdes.auto import auto_key
 from ..serdes.base import Serde, is_exact
@@ -39,7 +40,7 @@ class Time:
     state_time = -1
 
 
-class Deduplicate:
+class Deduplicate(Operator):
     """Passes on the first record of a key and kind within a time."""
 
     def __init__(

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...state.cache import StateCache
 from ..errors import cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record, Update
 from .fold import Fold, Loop
 
@@ -49,7 +50,7 @@ def keyed_loop(fold: Fold, *, updates: bool) -> Loop:
     return fold.loop("aggregate", LOOP, show=True, updates=updates, Record=Record)
 
 
-class KeyedFold:
+class KeyedFold(Operator):
     """A fold a key. Null values are dropped as null keys are."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:
@@ -69,7 +70,7 @@ class KeyedFold:
         return done
 
 
-class TableRows:
+class TableRows(Operator):
     """The newest value a key, by offset. A null value deletes."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], *, updates: bool) -> None:

@@ -10,7 +10,7 @@ from ...state.cache import Codec, StateCache
 from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, check_function, keyed_step
 from ..errors import TopologyError
-from ..graph.topology import Operator
+from ..graph.operator import Operator
 from ..serdes.auto import auto
 from ..serdes.base import Serde, check_serde
 from ..serdes.inference import result_serde

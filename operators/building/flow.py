@@ -15,7 +15,8 @@ from typing import Any
 from ...state.cache import Codec, StateCache
 from ..errors import TopologyError
 from ..graph.codecs import Encoder, RepartitionWriter
-from ..graph.topology import Caches, Input, Node, Operator, OperatorState, Repartition, StoreView
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Input, Node, OperatorState, Repartition, StoreView
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde
 from ..serdes.keys import windowed_key

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import TopologyError
 from ..graph.codecs import Encoder, SinkWriter
-from ..graph.topology import Caches, Node, Operator, Sink, check_name
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, Sink, check_name
 from ..record import Record
 from ..serdes.auto import auto_key
 from ..serdes.base import Serde, check_serde, float64, int64, raw, utf8, uuid

@@ -17,7 +17,8 @@ from ..aggregates.fold import aggregating, of_fold
 from ..building.draft import Asks, Settled
 from ..building.flow import Flow, Grouping, keyed, keyed_step
 from ..errors import RecordError
-from ..graph.topology import Caches, Node, Operator
+from ..graph.operator import Operator, OptionalCall
+from ..graph.topology import Caches, Node
 from ..record import Record
 from ..serdes.auto import auto
 from ..serdes.base import Serde
@@ -48,20 +49,25 @@ def choosing(functions: Sequence[Function]) -> Function:
     return contribute
 
 
-class Contributing:
+class Contributing(Operator):
     """A fold of several streams. Null values reach it as values where `nulls` says so."""
 
     def __init__(self, fold: Operator, *, nulls: bool) -> None:
         self._fold = fold
         self._nulls = nulls
-        self.drops: dict[str, int] = getattr(fold, "drops", {})
-        self.tick = getattr(fold, "tick", None)
-        self.advance = getattr(fold, "advance", None)
+        self.drops = fold.drops
 
-    @property
-    def lateness(self) -> int:
-        """How far behind time the latest record was that was dropped for it, in ms."""
-        return getattr(self._fold, "lateness", 0)
+    def handles(self, call: OptionalCall) -> bool:
+        """What the fold handles."""
+        return super().handles(call) and self._fold.handles(call)
+
+    def tick(self, now: int) -> Any:
+        """Passes the call on to the fold."""
+        return self._fold.tick(now)
+
+    def advance(self, time: int, offset: int, now: int) -> Any:
+        """Passes the call on to the fold."""
+        return self._fold.advance(time, offset, now)
 
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
         nulls = self._nulls
@@ -80,6 +86,8 @@ class Contributing:
         except RecordError as error:
             error.record = records[error.index][1]
             raise
+        finally:
+            self.lateness = self._fold.lateness
 
 
 class Cogrouping(Grouping):

@@ -14,6 +14,7 @@ from ...state.cache import StateCache
 from ...state.keys import window_key
 from ..aggregates.fold import Fold, Loop
 from ..errors import cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record, Update, Windowed
 from ..stores.entries import clock_of, stream_clock
 from ..time.windows import TimeWindows
@@ -84,7 +85,7 @@ def cogroup_loop(fold: Fold, windows: TimeWindows, *, updates: bool, watermarked
     )
 
 
-class CogroupWindows:
+class CogroupWindows(Operator):
     """A fold a key and window of the contributions of several streams."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop, windows: TimeWindows, streams: int) -> None:

@@ -29,6 +29,7 @@ from ..time.event_time import (
     in_seconds,
     milliseconds,
 )
+from .operator import Operator
 from .output_checks import given_headers, given_partition, given_topic
 from .topology import Repartition, Source
 
@@ -207,7 +208,7 @@ class Encoder:
         return list(zip(keys, values, [record.timestamp for record in records], headers, partitions, strict=False))
 
 
-class SinkWriter:
+class SinkWriter(Operator):
     """Writes one topic, or the topic that a function chooses for each record."""
 
     def __init__(self, step: str, topic: str | Callable[[Record[Any, Any]], str], encoder: Encoder) -> None:
@@ -231,7 +232,7 @@ class SinkWriter:
         return [Outgoing(name, self._encoder.rows(group), group) for name, group in groups.items()]
 
 
-class RepartitionWriter:
+class RepartitionWriter(Operator):
     """Writes the internal topic; with `by`, under the key that the function gives for the value.
 
     Records without a key are dropped and counted, or with `null_keys` written to any partition.

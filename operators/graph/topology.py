@@ -24,12 +24,12 @@ from ..record import Record
 from ..serdes.base import Serde
 from ..time.event_time import TimeFunction
 from ..time.watermark import Watermark
+from .operator import Operator
 
 __all__ = [
     "Caches",
     "Input",
     "Node",
-    "Operator",
     "OperatorState",
     "Repartition",
     "Rows",
@@ -44,22 +44,6 @@ Caches = Mapping[str, StateCache[Any, Any]]
 """The caches of a step's stores, by store name."""
 
 LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,180}")
-
-
-class Operator(Protocol):
-    """A step at work on one task.
-
-    `process(records, now)` takes the records of one run in order and returns what they cause: a list of records, or one
-    list a port for a node with several ports, or a list of `Outgoing` for a sink. A node with `tagged` inputs gets
-    `(slot, Record)` pairs. An operator owns nothing that is not in its store: rebuilt between any two calls, it goes on
-    as before. It may have more attributes: `placed(partition)`, called once with the number of its task's partition;
-    `tick(now)`, called about every 100 ms of wall-clock time with the same kind of result; `oldest_waiting()`, the
-    event time of the oldest record that waits in it, None when none does: time does not overtake that downstream;
-    `drops`, a `dict[str, int]` that counts the records it dropped by reason; `lateness`, how far behind its time in ms
-    the latest of those was that were late; and `doubt`, what is to be said of a time that seems to be in another unit.
-    """
-
-    def process(self, records: list[Any], now: int) -> Any: ...
 
 
 class Rows(Protocol):

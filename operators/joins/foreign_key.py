@@ -26,6 +26,7 @@ import msgspec
 from ...state.cache import StateCache
 from ...state.keys import prefix_range
 from ..errors import cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record, Update
 from ..serdes.updates import told
 from ..serdes.value_copies import Keeper, with_copies, with_copy
@@ -87,7 +88,7 @@ def version_of(row: Any, encode: Callable[[Any], bytes]) -> bytes:
     return blake2b(encode(row), digest_size=16).digest()
 
 
-class Subscribe:
+class Subscribe(Operator):
     """From updates of left rows to subscriptions, keyed by foreign key."""
 
     def __init__(
@@ -152,7 +153,7 @@ class Subscribe:
         done.append(Record(foreign, wanted, record.timestamp, record.headers, record.offset))
 
 
-class Match:
+class Match(Operator):
     """Answers subscriptions, input 0, with right rows, input 1."""
 
     def __init__(self, step: str, subscribers: Cache, rows: Cache, encode_foreign: Callable[[Any], bytes]) -> None:
@@ -203,7 +204,7 @@ class Match:
             done.append(Record(key, response, record.timestamp, record.headers, record.offset))
 
 
-class Resolve:
+class Resolve(Operator):
     """Joins left rows, input 0, with the responses for them, input 1."""
 
     def __init__(

@@ -14,7 +14,8 @@ from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, check_function, keyed, plain_step
 from ..errors import TopologyError
 from ..graph.codecs import Encoder, RepartitionWriter
-from ..graph.topology import Caches, Node, Operator, OperatorState, Repartition, StoreView
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, OperatorState, Repartition, StoreView
 from ..record import Record
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, check_serde, is_exact

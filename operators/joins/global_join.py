@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import poison
+from ..graph.operator import Operator
 from ..graph.topology import Rows
 from ..record import Record
 from ..serdes.value_copies import with_copies
@@ -16,7 +17,7 @@ from ..serdes.value_copies import with_copies
 __all__ = ["GlobalJoin"]
 
 
-class GlobalJoin:
+class GlobalJoin(Operator):
     """Looks records up. Without `on` the key is the record's own."""
 
     def __init__(

@@ -11,7 +11,8 @@ from ...state.store import StoreSpec
 from ..building.draft import Draft, Settled, nothing_to_run
 from ..building.flow import Flow, Grouping, check_function, keyed
 from ..errors import TopologyError
-from ..graph.topology import Caches, Node, Operator, OperatorState, Source, check_name
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, OperatorState, Source, check_name
 from ..serdes.auto import auto
 from ..serdes.base import Serde, check_serde, raw
 from ..serdes.hashable import check_key_serde

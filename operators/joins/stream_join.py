@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ...state.cache import StateCache
 from ..errors import RecordError, cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.value_copies import with_copies
 from ..time.join_windows import JoinWindow
@@ -58,7 +59,7 @@ class UnmatchedFailed(Exception):
         self.record = record
 
 
-class StreamJoin:
+class StreamJoin(Operator):
     """A join of two streams. Input 0 is the left one."""
 
     def __init__(

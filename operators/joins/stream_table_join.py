@@ -12,13 +12,14 @@ from typing import Any
 
 from ...state.cache import StateCache
 from ..errors import cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.value_copies import with_copies
 
 __all__ = ["StreamTableJoin"]
 
 
-class StreamTableJoin:
+class StreamTableJoin(Operator):
     """Input 0 is the table, input 1 the stream."""
 
     def __init__(

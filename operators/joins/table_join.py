@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from ...state.cache import Codec, StateCache
 from ..errors import cause_of, poison
+from ..graph.operator import Operator
 from ..graph.topology import StoreView
 from ..record import Record, Update
 from ..serdes.base import Serde, is_exact
@@ -52,7 +53,7 @@ def joined_with(how: How, function: Joiner) -> Joiner:
     return {"inner": inner, "left": left, "outer": outer}[how]
 
 
-class TableJoin:
+class TableJoin(Operator):
     """Joins two tables; input 0 is the left one."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], how: How, joined: Joiner, *, updates: bool) -> None:

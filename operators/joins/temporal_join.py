@@ -20,6 +20,7 @@ import msgspec
 from ...state.cache import Codec, StateCache
 from ...state.keys import pack, unpack
 from ..errors import RecordError, cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record, Update
 from ..serdes.auto import auto
 from ..serdes.base import Serde, is_exact
@@ -40,7 +41,7 @@ _CLOCK = Struct(">qq")
 _LENGTH = Struct(">I")
 
 
-class VersionedRows:
+class VersionedRows(Operator):
     """A table with a history. Its changes are those of the newest rows; its other output has every version."""
 
     def __init__(self, step: str, versions: Versions, *, updates: bool, every_version: bool) -> None:
@@ -101,7 +102,7 @@ class WaitingFailed(Exception):
         self.record = record
 
 
-class TemporalJoin:
+class TemporalJoin(Operator):
     """Joins a stream, input 1, with the versions of a table, input 0."""
 
     def __init__(

@@ -9,7 +9,8 @@ from typing import Any
 from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, check_function, keyed
 from ..errors import TopologyError
-from ..graph.topology import Caches, Node, Operator, OperatorState, StoreView
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, OperatorState, StoreView
 from ..serdes.auto import auto
 from ..serdes.base import Serde, check_serde
 from ..serdes.inference import result_serde

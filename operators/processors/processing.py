@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from ...state.cache import StateCache
 from ..errors import RecordError, cause_of, poison
+from ..graph.operator import Operator
 from ..graph.output_checks import given_record
 from ..record import Record
 from ..serdes.base import Serde
@@ -45,7 +46,7 @@ class CallFailed(Exception):
         self.before_record = before_record
 
 
-class Processing:
+class Processing(Operator):
     """A processor without timers."""
 
     def __init__(

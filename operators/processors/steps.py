@@ -9,7 +9,8 @@ from typing import Any
 from ..building.draft import Settled
 from ..building.flow import Flow, Grouping
 from ..errors import TopologyError
-from ..graph.topology import Caches, Node, Operator, OperatorState
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, OperatorState
 from ..stores.entries import guarded
 from ..stores.schema import shape
 from ..time.every import scheduled

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from ...state.cache import StateCache
 from ..errors import RecordError
 from ..graph.calls import Answer, Call, CallOptions, Calls, Line
+from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.base import Serde
 from ..serdes.value_copies import Keeper
@@ -27,7 +28,7 @@ __all__ = ["AsyncMap"]
 Records: TypeAlias = list[Record[Any, Any]]
 
 
-class AsyncMap:
+class AsyncMap(Operator):
     """A step that waits for others."""
 
     def __init__(

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from ...state.cache import StateCache
 from ..errors import RecordError, TopologyError
+from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.base import Serde
 from ..serdes.value_copies import Keeper
@@ -26,7 +27,7 @@ Records: TypeAlias = list[Record[Any, Any]]
 Function: TypeAlias = Callable[[list[Any]], Any]
 
 
-class BatchMap:
+class BatchMap(Operator):
     """Batches of what one run brings."""
 
     def __init__(self, step: str, function: Function, max_size: int) -> None:
@@ -47,7 +48,7 @@ class BatchMap:
         return done
 
 
-class WaitingBatchMap:
+class WaitingBatchMap(Operator):
     """Batches that wait to fill up."""
 
     def __init__(

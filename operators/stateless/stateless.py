@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import poison
+from ..graph.operator import Operator
 from ..graph.output_checks import given_record
 from ..record import Record, Update
 from ..serdes.updates import told
@@ -41,7 +42,7 @@ WHOLE: Final = frozenset({str, bytes})
 """Classes of values that could be iterated over, but are one."""
 
 
-class Loop:
+class Loop(Operator):
     """A step that goes through the records once. Subclasses say what they add to `done` for each."""
 
     def __init__(self, step: str, function: Function) -> None:
@@ -173,14 +174,14 @@ class CallRecord(Loop):
             function(record)
 
 
-class Merge:
+class Merge(Operator):
     """Several streams as one: the task has already put their records in order."""
 
     def process(self, records: Records, now: int) -> Records:
         return records
 
 
-class Split:
+class Split(Operator):
     """Each record to the port of the first predicate that holds, the last port being for the rest, if there is one."""
 
     def __init__(self, step: str, predicates: list[Function], *, rest: bool) -> None:
@@ -208,7 +209,7 @@ class Split:
         return ports
 
 
-class NewValues:
+class NewValues(Operator):
     """A table's updates as a stream of what the rows are now."""
 
     def process(self, records: Records, now: int) -> Records:

@@ -12,7 +12,8 @@ from ..building.draft import Settled
 from ..building.flow import Flow, check_function, plain_step
 from ..errors import TopologyError
 from ..graph.calls import CallOptions
-from ..graph.topology import Caches, Node, Operator, OperatorState
+from ..graph.operator import Operator
+from ..graph.topology import Caches, Node, OperatorState
 from ..serdes.auto import auto
 from ..serdes.base import Serde, check_serde
 from ..serdes.inference import result_serde

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..building.draft import Settled
 from ..building.flow import Flow, plain_step
-from ..graph.topology import Operator
+from ..graph.operator import Operator
 from .stateless import Merge, NewValues
 
 __all__ = ["rows_of"]

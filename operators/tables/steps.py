@@ -13,7 +13,7 @@ from ..aggregates.keyed import TableRows
 from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, check_function, keyed_step, plain_step
 from ..errors import TopologyError
-from ..graph.topology import Operator
+from ..graph.operator import Operator
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, check_serde
 from ..serdes.hashable import check_key_serde

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from ...state.cache import Codec, StateCache
 from ...state.keys import split_window_key, window_key
 from ..errors import poison
+from ..graph.operator import Operator
 from ..graph.topology import StoreView
 from ..record import Headers, Record, Update
 from ..serdes.auto import auto
@@ -55,7 +56,7 @@ class Held(NamedTuple):
     """What was sent of it before it entered."""
 
 
-class Suppress:
+class Suppress(Operator):
     """A buffer of rows."""
 
     def __init__(

@@ -19,6 +19,7 @@ from ...state.cache import StateCache
 from ..aggregates.aggregators import Aggregator, columns_fold
 from ..aggregates.fold import Fold, Loop
 from ..errors import TopologyError, cause_of, poison
+from ..graph.operator import Operator
 from ..record import Record, Update
 from ..serdes.updates import told
 
@@ -31,7 +32,7 @@ NOWHERE: Final = (None, None, None)
 """Group, value and encoded group of a row that is in no group."""
 
 
-class Regroup:
+class Regroup(Operator):
     """From updates of rows to updates of groups, keyed by group; `of` chooses what of a row is grouped."""
 
     def __init__(self, step: str, by: Function, of: Function | None, encode: Callable[[Any], bytes]) -> None:
@@ -140,7 +141,7 @@ def group_loop(fold: Fold, *, updates: bool) -> Loop:
     return fold.loop("aggregate of groups", LOOP, show=True, updates=updates, Record=Record)
 
 
-class GroupFold:
+class GroupFold(Operator):
     """A fold a group."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:

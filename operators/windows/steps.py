@@ -13,7 +13,7 @@ from ..building.draft import Settled
 from ..building.flow import Flow, Grouping, keyed_step
 from ..building.sinks import sink
 from ..errors import TopologyError
-from ..graph.topology import Operator
+from ..graph.operator import Operator
 from ..serdes.auto import auto
 from ..serdes.base import Serde
 from ..stores.entries import session_codec, session_view, windowed_codec, windowed_view

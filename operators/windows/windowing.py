@@ -14,6 +14,7 @@ from typing import Any
 from ...state.cache import StateCache
 from ..aggregates.fold import Loop
 from ..errors import cause_of, poison
+from ..graph.operator import Operator, OptionalCall
 from ..record import Record, Update
 from ..stores.entries import CLOCK, Entry, clock_of
 from ..time.windows import Emit
@@ -44,7 +45,7 @@ def moves(watermarked: bool) -> str:
     return "False" if watermarked else "timestamp > time"
 
 
-class Windowing:
+class Windowing(Operator):
     """A fold a key and window. Subclasses have the loop's calls."""
 
     reasons: tuple[str, ...] = ("null key", "late")
@@ -60,15 +61,18 @@ class Windowing:
         """How far behind time the latest record was that was dropped for it, in ms."""
         self.late: Callable[[Record[Any, Any]], None]
         """Where a loop puts a late record, if those are wanted."""
-        self.tick: Callable[[int], Any] | None = None
-        self.oldest_waiting: Callable[[], int | None] | None = None
+        self._throttled: Waiting | None = None
+        """The results that wait, where they are sent at intervals."""
         every = making.emit.every
         if every is not None:
-            self._waiting = Waiting(cache, every, making.shown, self._windowed, updates=making.updates)
-            self.note = self._waiting.note
-            self.gone = self._waiting.gone
-            self.tick = self._tick
-            self.oldest_waiting = self._waiting.oldest_waiting
+            waiting = self._throttled = Waiting(cache, every, making.shown, self._windowed, updates=making.updates)
+            self.note, self.gone = waiting.note, waiting.gone
+
+    def handles(self, call: OptionalCall) -> bool:
+        """Results wait, and ticks send them, only where they are sent at intervals."""
+        if self._throttled is None and call in ("tick", "oldest_waiting"):
+            return False
+        return super().handles(call)
 
     def process(self, records: Records, now: int) -> Any:
         """One list of records, or two where late records are wanted."""
@@ -79,8 +83,8 @@ class Windowing:
         ports = [done, []] if making.late else [done]
         if making.late:
             self.late = ports[1].append
-        if self.tick is not None:
-            self._waiting.now = now
+        if self._throttled is not None:
+            self._throttled.now = now
         rest = iter(records)
         try:
             making.loop(self, rest, cache, self.drops, done.append)
@@ -100,12 +104,22 @@ class Windowing:
         done: Records = []
         if time > before and (offset >= 0 or self._closes_by(time)):
             self.time = time
-            if self.tick is not None:
-                self._waiting.now = now
+            if self._throttled is not None:
+                self._throttled.now = now
             self._move(before, offset, done.append)
             self._cache.put(CLOCK, (time,))
             self._end()
         return [done, []] if self._making.late else done
+
+    def tick(self, now: int) -> Any:
+        """Sends the results that waited long enough."""
+        self._begin()
+        sent = [] if self._throttled is None else self._throttled.sent(now, self._forget_sent)
+        return [sent, []] if self._making.late else sent
+
+    def oldest_waiting(self) -> int | None:
+        """The event time of the oldest change whose result waits."""
+        return None if self._throttled is None else self._throttled.oldest_waiting()
 
     def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
         """Does what is to be done now that time has moved."""
@@ -114,12 +128,6 @@ class Windowing:
     def _closes_by(self, time: int) -> bool:
         """Whether the store has a window that closes or expires by this time."""
         raise NotImplementedError
-
-    def _tick(self, now: int) -> Any:
-        """Sends the results that waited long enough."""
-        self._begin()
-        sent = self._waiting.sent(now, self._forget_sent)
-        return [sent, []] if self._making.late else sent
 
     def _begin(self) -> None:
         """Reads the books."""
@@ -136,7 +144,7 @@ class Windowing:
 
     def _waits(self, slot: Any) -> bool:
         """Whether a slot that could be forgotten has a result that waits: then it is forgotten when that is sent."""
-        return self.tick is not None and self._waiting.has(slot)
+        return self._throttled is not None and self._throttled.has(slot)
 
     def _windowed(self, slot: Any) -> Any:
         """The key of a result."""
