@@ -69,6 +69,10 @@ class Contributing(Operator):
         """Passes the call on to the fold."""
         return self._fold.advance(time, offset, now)
 
+    def oldest_waiting(self) -> int | None:
+        """Passes the call on to the fold."""
+        return self._fold.oldest_waiting()
+
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
         nulls = self._nulls
         contributions = [

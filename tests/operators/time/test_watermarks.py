@@ -18,6 +18,10 @@ def values(driver: tm.testing.TopologyDriver, topic: str = "out") -> list[Any]:
     return [record.value for record in driver.read(topic)]
 
 
+def one_more(count: int, value: Any) -> int:
+    return count + 1
+
+
 def windowed(stream: tm.Stream[str, Any]) -> None:
     stream.group_by_key().window(tm.tumbling(1_000)).emit("close").count().named("w").to("out")
 
@@ -222,12 +226,14 @@ def test_what_is_sent_late_by_design_is_not_late_downstream() -> None:
     """Results of windows on close, at intervals, of suppress and of joins that give up are older than their time."""
     app = tm.App("test")
     stream, other = source(app, watermark=tm.bounded(0)), source(app, "b", watermark=tm.bounded(0))
+    both = stream.group_by_key().cogroup(one_more).cogroup(other.group_by_key(), one_more)
     ways = {
         "close": stream.group_by_key().window(tm.tumbling(50)).emit("close").count().named("one").to_stream(),
         "calendar": stream.group_by_key().window(tm.calendar("hour")).emit("close").count().named("two").to_stream(),
         "session": stream.group_by_key().window(tm.session(gap=20)).emit("close").count().named("three").to_stream(),
         "sliding": stream.group_by_key().window(tm.sliding(20)).emit("close").count().named("four").to_stream(),
         "every": stream.group_by_key().window(tm.tumbling(50)).emit(tm.every("1s")).count().named("five").to_stream(),
+        "several": both.window(tm.tumbling(50)).emit(tm.every("1s")).aggregate(0).named("seven").to_stream(),
         "suppress": stream.group_by_key().count().named("six").suppress(until=30).to_stream(),
         "join": stream.join(other, lambda a, b: 1, within=30, how="left"),
     }
