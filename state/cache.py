@@ -166,6 +166,7 @@ class StateCache(dict[K, "V | None"]):
             if self[key] is None:
                 del self.dirty[key]
                 self._gone(key)
+                self._index = None
         self._born.clear()
         for key in self.dirty:
             value = self[key]

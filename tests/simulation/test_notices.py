@@ -117,7 +117,7 @@ def damage_of_a_store_ends_the_process(patch: pytest.MonkeyPatch) -> None:
         (lost_membership_is_not_told, 213),
         (offsets_are_read_though_a_transaction_is_open, 1318),
         (an_answer_counts_though_its_request_was_taken_back, 62),
-        (an_unknown_outcome_is_taken_for_an_abort, 0),
+        (an_unknown_outcome_is_taken_for_an_abort, 913),
         (inputs_are_not_rewound_after_an_abort, 9),
         (a_partition_stays_paused_when_it_is_unassigned, 9),
         (the_first_run_of_a_task_is_long, 29),

@@ -389,3 +389,11 @@ def test_a_value_of_a_later_version_is_refused():
     with pytest.raises(NewerFormat, match="version byte 02, this Tidemill knows 01"):
         make(store)[1, "a"]
     assert unframe(VERSION + b"x") == b"x"
+
+
+def test_what_was_created_and_deleted_between_two_drains_is_out_of_the_index():
+    cache = make()
+    cache.create((0, "a"), [1])
+    cache.delete((0, "a"))
+    assert list(cache.scan(b"", None)) == cache.drain() == []
+    assert list(cache.scan(b"", None)) == []
