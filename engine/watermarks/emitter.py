@@ -17,7 +17,7 @@ __all__ = ["Telling", "Topic"]
 
 AGAIN_MS = 60_000
 """After so long a task that others wait for tells its time again: who was restarted knows the least of all only."""
-MARKS_A_SECOND = 2_000
+MARKS_A_SECOND = 1_000
 """All tasks of a sub-topology together write about so many marks to a topic at most."""
 
 
