@@ -28,6 +28,8 @@ __all__ = ["JsonFormatter", "Repeats", "Summary", "TextFormatter", "coloured", "
 
 LOGGERS: Final = ("tidemill", "aiokafka")
 COLOURS: Final = {logging.DEBUG: "2", logging.INFO: "36", logging.WARNING: "33", logging.ERROR: "31"}
+OWN: Final = "tidemill"
+"""The name of the handler that `setup` adds, which tells it from those of the program."""
 STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "taskName", "asctime"}
 """Attributes of every log record; what else is there was given as `extra`."""
 
@@ -83,10 +85,6 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
-class OwnHandler(logging.StreamHandler[TextIO]):
-    """The handler that `setup` adds, told from those of the program."""
-
-
 def setup(
     settings: Settings,
     worker: int | None = None,
@@ -98,7 +96,8 @@ def setup(
     `worker` is the number of a process that is one of several; each of its lines says it.
     """
     target = sys.stderr if stream is None else stream
-    handler = OwnHandler(target)
+    handler = logging.StreamHandler(target)
+    handler.set_name(OWN)
     if settings.log_format == "json":
         handler.setFormatter(JsonFormatter(app=settings.app_id, worker=worker))
     else:
@@ -106,11 +105,11 @@ def setup(
         handler.setFormatter(TextFormatter(colour=colour, worker=worker))
     level = settings.log_level.upper()
     root = logging.getLogger()
-    if settings.log_format == "json" and all(isinstance(it, OwnHandler) for it in root.handlers):
+    if settings.log_format == "json" and all(it.name == OWN for it in root.handlers):
         root.handlers[:] = [handler]
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.handlers[:] = [*(it for it in logger.handlers if not isinstance(it, OwnHandler)), handler]
+        logger.handlers[:] = [*(it for it in logger.handlers if it.name != OWN), handler]
         logger.propagate = False
         logger.setLevel(level)
     client = logging.getLogger("tidemill.kafka")
