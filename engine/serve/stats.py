@@ -193,15 +193,12 @@ class Stats:
             self.state_bytes = {str(task.id): sum(store.size() for store in task.stores.values()) for task in tasks}
 
     def _look(self, tasks: list[Watched], end: Callable[[Key], int]) -> None:
-        records_in = self._earlier_in
-        dropped = summed(self._earlier_drops, self._table_drops)
-        misses = self._earlier_misses
+        records_in = summed(self._earlier_in, *({str(task.id): task.records_in} for task in tasks))
+        dropped = summed(self._earlier_drops, self._table_drops, *(task.drops() for task in tasks))
+        misses = summed(self._earlier_misses, *(task.misses() for task in tasks))
         lag: dict[Key, int] = {}
         for task in tasks:
-            records_in = summed(records_in, {str(task.id): task.records_in})
-            dropped = summed(dropped, task.drops())
             self._noticed(task)
-            misses = summed(misses, task.misses())
             buffered = task.buffered()
             for key, position in task.positions().items():
                 last = end(key)
