@@ -11,7 +11,7 @@ from typing import Any
 
 from ..config.settings import Settings
 
-__all__ = ["admin_options", "consumer_options", "group_options", "producer_options", "restore_options"]
+__all__ = ["admin_options", "client_buffer", "consumer_options", "group_options", "producer_options", "restore_options"]
 
 CLIENT_LOG = logging.getLogger("tidemill.kafka")
 LEAST_SHARE = 64 << 10
@@ -20,12 +20,17 @@ CONSUMER_ONLY = ("fetch.", "queued.", "check.crcs", "client.rack")
 PRODUCER_ONLY = ("linger.ms", "queue.buffering.", "batch.", "compression.", "message.max.bytes", "sticky.")
 
 
+def client_buffer(settings: Settings) -> int:
+    """Bytes of `max_buffer_bytes` that are for the client's queues; the rest is for records that it has handed out."""
+    return settings.max_buffer_bytes // 2
+
+
 def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
     """For the consumer of the inputs, of which there are `partitions` in all.
 
-    They share half of the buffer's memory: the other half is for records that the client has handed out.
+    They share the client's part of the buffer's memory.
     """
-    share = min(16 << 20, max(LEAST_SHARE, settings.max_buffer_bytes // 2 // max(1, partitions)))
+    share = min(16 << 20, max(LEAST_SHARE, client_buffer(settings) // max(1, partitions)))
     return {
         **_common(settings, "reader"),
         "group.id": settings.app_id,

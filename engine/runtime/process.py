@@ -27,7 +27,14 @@ from ..ids import transactional_id
 from ..kafka.changelog_reader import ChangelogReader
 from ..kafka.consumer import InputConsumer
 from ..kafka.option_checks import check_own_options
-from ..kafka.options import admin_options, consumer_options, group_options, producer_options, restore_options
+from ..kafka.options import (
+    admin_options,
+    client_buffer,
+    consumer_options,
+    group_options,
+    producer_options,
+    restore_options,
+)
 from ..kafka.producer import PlainProducer, TransactionalProducer
 from ..kafka.topics import Topics
 from ..plan.alignment import unaligned
@@ -163,7 +170,7 @@ def assemble(
     loop = Loop(
         plan,
         settings,
-        Intake(clients.consumer, settings.max_buffer_bytes // 2, clock, settings.misplaced_keys),
+        Intake(clients.consumer, settings.max_buffer_bytes - client_buffer(settings), clock, settings.misplaced_keys),
         writer,
         clients.membership,
         recovery,
