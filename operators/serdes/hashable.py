@@ -8,7 +8,7 @@ alike, and cannot be changed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, NoReturn, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, TypeVar, cast, get_origin
 
 import msgspec
 
@@ -119,7 +119,8 @@ def check_key_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
     if is_exact(serde) or getattr(serde, "hashable", False) or isinstance(serde, HashableKeys):
         return serde
     model = getattr(serde, "model", None)
-    if isinstance(model, type) and model not in BARE and not has_hash(cast("type[Any]", model)):
+    plain = model in BARE or get_origin(model) in BARE  # list[int] is a type, too, for Python 3.10
+    if not plain and isinstance(model, type) and not has_hash(cast("type[Any]", model)):
         raise TopologyError(
             f"{what}{serde!r} reads objects that cannot be looked up, since {model.__name__} has no hash: declare the "
             "class frozen (a dataclass or msgspec.Struct with frozen=True, a pydantic model with "
