@@ -1,6 +1,8 @@
 """Stream processing over Kafka: topologies in Python, keyed state, exactly once."""
 
-from . import testing
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from .app import App
 from .engine.errors import (
     ConfigError,
@@ -13,29 +15,45 @@ from .engine.errors import (
     TidemillError,
     TopologyError,
 )
+from .engine.history.history import history
+from .engine.lake.delta import delta
+from .engine.lake.iceberg import iceberg
+from .engine.lake.parquet import parquet
+from .engine.registry.registry import SchemaRegistry
+from .engine.targets.postgres import postgres
+from .engine.targets.redis import redis
 from .engine.version import VERSION as __version__
 from .operators.aggregates.aggregators import Aggregator, collect, count, first, last, max, mean, min, sum
 from .operators.aggregates.sketches import count_distinct, quantile, top
-from .operators.building.draft import Pattern
+from .operators.building.sources import Pattern
+from .operators.changes.change import RowChange
+from .operators.changes.debezium import debezium, debezium_key
 from .operators.dsl.builder import Builder, pattern
-from .operators.dsl.stream import (
-    Cogrouped,
-    GlobalTable,
-    Grouped,
-    Handle,
-    Joined,
-    Processed,
-    Stream,
-    Table,
-    TableGrouped,
-    WindowedCogrouped,
-    WindowedStream,
-    WindowedTable,
+from .operators.dsl.cogrouped import Cogrouped, WindowedCogrouped
+from .operators.dsl.grouped import Grouped, TableGrouped
+from .operators.dsl.handle import Handle
+from .operators.dsl.stream import Joined, Processed, Stream
+from .operators.dsl.table import GlobalTable, Table, WindowedTable
+from .operators.dsl.windowed import WindowedStream
+from .operators.events.cloud_event import CloudEvent
+from .operators.events.cloudevents import cloudevents
+from .operators.graph.calls import CallContext
+from .operators.graph.circuit_breaker import CircuitBreaker
+from .operators.graph.history import History
+from .operators.graph.target import (
+    RecordsRefused,
+    Target,
+    TargetFenced,
+    TargetInput,
+    TargetSession,
+    TargetTask,
+    TargetUnavailable,
 )
 from .operators.graph.topology import Topology
 from .operators.policy import ErrorPolicy, fail, skip
+from .operators.processors.list_state import ListState
 from .operators.processors.processor import Context, Processor, Side, side
-from .operators.processors.states import ListState, MapState, ValueState
+from .operators.processors.states import MapState, ValueState
 from .operators.processors.versioned_state import VersionedState
 from .operators.processors.window_state import WindowState
 from .operators.record import Record, SourceRecord, Windowed
@@ -50,11 +68,17 @@ from .operators.time.every import Every, every
 from .operators.time.watermark import Watermark, bounded
 from .operators.time.windows import SessionWindows, SlidingWindows, TimeWindows, hopping, session, sliding, tumbling
 
+if _TYPE_CHECKING:
+    from . import testing
+
 __all__ = [
     "Aggregator",
     "App",
     "Builder",
     "CalendarWindows",
+    "CallContext",
+    "CircuitBreaker",
+    "CloudEvent",
     "Cogrouped",
     "ConfigError",
     "Context",
@@ -66,6 +90,7 @@ __all__ = [
     "GlobalTable",
     "Grouped",
     "Handle",
+    "History",
     "Joined",
     "ListState",
     "MapState",
@@ -74,7 +99,10 @@ __all__ = [
     "Processor",
     "Record",
     "RecordError",
+    "RecordsRefused",
     "Retryable",
+    "RowChange",
+    "SchemaRegistry",
     "Serde",
     "SessionWindows",
     "Side",
@@ -85,6 +113,12 @@ __all__ = [
     "Stream",
     "Table",
     "TableGrouped",
+    "Target",
+    "TargetFenced",
+    "TargetInput",
+    "TargetSession",
+    "TargetTask",
+    "TargetUnavailable",
     "TidemillError",
     "TimeWindows",
     "Topology",
@@ -102,15 +136,21 @@ __all__ = [
     "auto",
     "bounded",
     "calendar",
+    "cloudevents",
     "collect",
     "count",
     "count_distinct",
+    "debezium",
+    "debezium_key",
+    "delta",
     "every",
     "fail",
     "first",
     "float64",
     "from_record",
+    "history",
     "hopping",
+    "iceberg",
     "int64",
     "json",
     "last",
@@ -118,9 +158,12 @@ __all__ = [
     "mean",
     "min",
     "msgpack",
+    "parquet",
     "pattern",
+    "postgres",
     "quantile",
     "raw",
+    "redis",
     "session",
     "side",
     "skip",
@@ -132,3 +175,10 @@ __all__ = [
     "utf8",
     "uuid",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load `tm.testing` when it is first used: it loads the engine."""
+    if name == "testing":
+        return _import_module(f"{__name__}.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

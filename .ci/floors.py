@@ -1,4 +1,4 @@
-"""Prints the oldest version of each dependency that pyproject.toml allows, as constraints for pip."""
+"""Print the oldest allowed version of each dependency, as constraints for pip."""
 
 from __future__ import annotations
 

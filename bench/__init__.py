@@ -1,4 +1,4 @@
-"""The benchmark: the same jobs on Tidemill and on its peers, over a real Kafka, with one command (`python -m bench`).
+"""The benchmark: the same jobs on Tidemill and other engines, over a real Kafka.
 
-What a run means is in bench/README.md. Nothing here is part of the installed package.
+Run it with `python -m bench`; bench/README.md describes the method. It is not part of the installed package.
 """

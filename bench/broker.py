@@ -1,7 +1,7 @@
-"""The Kafka of a run: one given by address, or one started for the run and thrown away.
+"""The Kafka cluster of a run: an existing one, or a temporary one that is started for it.
 
-It is the tests' real Apache Kafka with their settings, yet with the JVM's own defaults: the tests' JVM is tuned for
-a quick start, this one for work.
+It is the Apache Kafka of the tests with their broker settings, but with the default settings of the JVM: those of the
+tests are tuned for a short startup time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SETTINGS = {
 
 @contextmanager
 def running(address: str | None) -> Iterator[tuple[Cluster, str]]:
-    """The cluster and what it is. One that was started ends with the block."""
+    """Yield the cluster and its description; stop the cluster at the end if it was started here."""
     if address is not None:
         yield Cluster(address, listener_pid(address)), f"the Kafka at {address.partition(':')[0]}"
         return

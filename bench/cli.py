@@ -1,4 +1,4 @@
-"""The command line: which jobs, which engines, which settings; runs them in turn and writes the results."""
+"""The command line: runs the selected jobs on the selected engines and writes the results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -31,7 +32,7 @@ _EVERY_JOB = (*JOBS, "latency", "recovery")
 
 
 class _Words(click.ParamType):
-    """Several words of a known set, separated by commas."""
+    """A comma-separated list of allowed words."""
 
     name = "list"
 
@@ -49,58 +50,66 @@ class _Words(click.ParamType):
 
 
 class _Interval(click.ParamType):
-    """`100ms` or `1s`, in ms."""
+    """A duration such as `100ms` or `1s`, converted to ms."""
 
     name = "duration"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        for ending, factor in (("ms", 1), ("s", 1000)):
-            if value.endswith(ending) and value.removesuffix(ending).replace(".", "", 1).isdigit():
-                return round(float(value.removesuffix(ending)) * factor)
+        for unit, factor in (("ms", 1), ("s", 1000)):
+            if value.endswith(unit) and value.removesuffix(unit).replace(".", "", 1).isdigit():
+                return round(float(value.removesuffix(unit)) * factor)
         return self.fail(f"{value!r} is not a duration such as 100ms or 1s", param, ctx)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--jobs", type=_Words(_EVERY_JOB), default="J1,J2,J3", show_default=True, help="Of " + ", ".join(_EVERY_JOB)
+    "--jobs",
+    type=_Words(_EVERY_JOB),
+    default="J1,J2,J3",
+    show_default=True,
+    help="Comma-separated: " + ", ".join(_EVERY_JOB),
 )
 @click.option(
-    "--engines", type=_Words(tuple(ENGINES)), default="tidemill", show_default=True, help="Of " + ", ".join(ENGINES)
+    "--engines",
+    type=_Words(tuple(ENGINES)),
+    default="tidemill",
+    show_default=True,
+    help="Comma-separated: " + ", ".join(ENGINES),
 )
-@click.option("--records", default=2_000_000, show_default=True, help="Records of the input of the jobs J1 to J4.")
-@click.option("--keys", default=20_000, show_default=True, help="Users among them.")
+@click.option("--records", default=2_000_000, show_default=True, help="Records of the input of the jobs J1 to J7.")
+@click.option("--keys", default=20_000, show_default=True, help="Distinct keys of the input.")
 @click.option("--guarantee", type=_Words(("exactly_once", "at_least_once")), default="exactly_once", show_default=True)
-@click.option("--commit-interval", type=_Interval(), default="1s", show_default=True, help="100ms, 1s, ...")
+@click.option("--commit-interval", type=_Interval(), default="1s", show_default=True, help="For example 100ms or 1s.")
 @click.option(
     "--outputs",
     type=_Words(("update", "commit")),
     default="update",
     show_default=True,
-    help="One output an input, or one a key and commit.",
+    help="One output per input, or one per key and commit.",
 )
-@click.option("--rounds", default=1, show_default=True, help="How often each; the engines take turns in every round.")
-@click.option("--rate", default=5_000, show_default=True, help="Records a second of the latency job.")
-@click.option("--seconds", default=20, show_default=True, help="How long the latency job measures.")
+@click.option("--rounds", default=1, show_default=True, help="Runs of each job; engines alternate within a round.")
+@click.option("--rate", default=5_000, show_default=True, help="Records per second of the latency job.")
+@click.option("--seconds", default=20, show_default=True, help="Duration of the measurement of the latency job.")
 @click.option("--recovery-keys", default=1_000_000, show_default=True, help="Keys of the recovery job.")
 @click.option(
     "--client",
     "client_settings",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A setting of the engines' Kafka clients, as session.timeout.ms=10000.",
+    help="A setting of the engines' Kafka clients, such as session.timeout.ms=10000.",
 )
-@click.option("--broker", help="A running Kafka, host:port. Without it one is started and thrown away.")
-@click.option("--out", type=click.Path(path_type=Path), default=_RESULTS, help="The folder of the results.")
-@click.option("--name", default="", help="What the results are called; the jobs by default.")
+@click.option("--broker", help="The host:port of a running Kafka. Default: start a temporary one.")
+@click.option("--out", type=click.Path(path_type=Path), default=_RESULTS, help="The folder for the results.")
+@click.option("--name", default="", help="The name of the results. Default: the names of the jobs.")
 @click.option("--save/--no-save", default=True, help="Whether to write the results to files.")
 def main(
     jobs: list[str], engines: list[str], records: int, keys: int, guarantee: list[str], commit_interval: int,
     outputs: list[str], rounds: int, rate: int, seconds: int, recovery_keys: int, client_settings: tuple[str, ...],
     broker: str | None, out: Path, name: str, save: bool,
 ) -> None:  # fmt: skip
-    """Runs jobs on engines over a real Kafka, checks what they wrote and says how fast they were."""
+    """Run jobs on engines over a real Kafka, verify their outputs and report measurements."""
     console = Console(stderr=True)
     commands = _prepare(console, engines)
     kafka = dict(setting.split("=", 1) for setting in client_settings)
@@ -113,29 +122,33 @@ def main(
             bench_input.ensure(cluster.broker, shape)
             answers = {job: expected(shape, job) for job in jobs if job in JOBS}
         turns = itertools.product(range(1, rounds + 1), jobs, outputs, guarantee, commands)
-        for number, job, kind, promise, name_of_engine in turns:
-            engine = ENGINES[name_of_engine]
+        for number, job, kind, level, engine_name in turns:
+            engine = ENGINES[engine_name]
             inner = {"latency": "J2", "recovery": "profiles"}.get(job, job)
-            setup = Setup(inner, promise, commit_interval, kind, kafka)
-            if not engine.can(setup.job, promise, kind):
+            setup = Setup(inner, level, commit_interval, kind, kafka)
+            if not engine.supports(setup.job, level, kind):
                 continue
-            with console.status(f"{engine.title}, {job}, {promise}, round {number} ..."):
+            outcomes: list[tuple[Throughput | Latency | Recovery | None, str]] = []
+            with console.status(f"{engine.title}, {job}, {level}, round {number} ..."):
                 try:
-                    result: Throughput | Latency | Recovery | None
+                    found: Iterable[Throughput | Latency | Recovery]
                     if job == "latency":
-                        result = latency.run(cluster, commands[engine.name], setup, rate, seconds, keys)
+                        found = [latency.run(cluster, commands[engine.name], setup, rate, seconds, keys)]
                     elif job == "recovery":
-                        result = recovery.run(
-                            cluster, commands[engine.name], setup, recovery_keys, engine.says_replayed
-                        )
+                        patterns = (engine.replayed_pattern, engine.snapshot_pattern)
+                        found = recovery.run(cluster, commands[engine.name], setup, recovery_keys, *patterns)
                     else:
-                        result = throughput.run(cluster, commands[engine.name], setup, shape, answers[job])
-                    error = ""
+                        command, right = commands[engine.name], answers[job]
+                        found = [
+                            throughput.run(cluster, command, setup, shape, right, repartitions=engine.repartitions)
+                        ]
+                    outcomes.extend((result, "") for result in found)
                 except (Died, Wrong) as problem:
-                    result, error = None, f"{type(problem).__name__}: {problem}"
-            run = Run(engine.name, engine.version(), job, promise, commit_interval, kind, number, result, error)
-            runs.append(run)
-            console.print(report.line(run), soft_wrap=True)
+                    outcomes.append((None, f"{type(problem).__name__}: {problem}"))
+            for result, error in outcomes:
+                run = Run(engine.name, engine.version(), job, level, commit_interval, kind, number, result, error)
+                runs.append(run)
+                console.print(report.line(run), soft_wrap=True)
     made = _report(description, shape, kafka, runs)
     sheet = Console() if sys.stdout.isatty() else Console(width=140)
     for table in report.tables(made):
@@ -150,17 +163,21 @@ def main(
 
 
 def _prepare(console: Console, engines: list[str]) -> dict[str, list[str]]:
-    """The command of each engine that can be had; says why of the others. Raises ClickException when none can."""
+    """Return the command of each available engine and print why others are not available.
+
+    Raises:
+        ClickException: No engine is available.
+    """
     commands: dict[str, list[str]] = {}
     for name in engines:
         engine: Engine = ENGINES[name]
-        with console.status(f"Getting {engine.title} {engine.version()} ..."):
+        with console.status(f"Installing {engine.title} {engine.version()} ..."):
             try:
                 commands[name] = engine.prepare()
             except Unavailable as reason:
-                console.print(f"{engine.title} is left out: {reason}")
+                console.print(f"{engine.title} is not available: {reason}")
     if not commands:
-        raise click.ClickException("no engine is left to measure")
+        raise click.ClickException("none of the selected engines is available")
     return commands
 
 

@@ -1,7 +1,6 @@
-"""The engines: what each can do, how it is got, and the command that runs one job in it.
+"""The engines: the jobs that each supports, its installation, and its command.
 
-Everything got or built lies in the user's cache directory, outside the work tree. An engine that cannot be had on
-this machine says why.
+Downloads and builds are kept in the user's cache directory, outside the work tree.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.events import JOBS, SAME_EITHER_WAY
+
 __all__ = ["ENGINES", "Engine", "Unavailable", "cache_directory"]
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -22,18 +23,18 @@ _PEERS = _ROOT / "bench" / "peers"
 
 
 class Unavailable(Exception):
-    """Why an engine cannot be had here."""
+    """The engine cannot be installed on this machine; the message says why."""
 
 
 def cache_directory() -> Path:
-    """Where the bench keeps what it downloads and builds."""
+    """Return the directory for downloads and builds."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "tidemill" / "bench"
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`prepare` gets what is needed and returns the command to which a job's arguments are added."""
+    """An engine; `prepare` installs it and returns its command, without the arguments of a job."""
 
     name: str
     title: str
@@ -42,14 +43,18 @@ class Engine:
     jobs: frozenset[str]
     guarantees: frozenset[str] = frozenset({"exactly_once", "at_least_once"})
     outputs: frozenset[str] = frozenset({"update"})
-    """`update`: one output an input. `commit`: one output a key and commit, as a record cache does it."""
-    says_replayed: str = "(?!)"
-    """What its log says of records replayed at a start: an expression that finds the number, or never matches."""
+    """`update`: one output per input. `commit`: one output per key and commit, from a record cache."""
+    repartitions: bool = True
+    """Whether J4 goes through a topic, as whose halves its progress is seen, or an exchange of its own."""
+    replayed_pattern: str = "(?!)"
+    """A regular expression for the log that captures the number of records replayed at a start."""
+    snapshot_pattern: str = ""
+    """A regular expression for the log that captures the task of a snapshot; empty without snapshots."""
 
-    def can(self, job: str, guarantee: str, outputs: str) -> bool:
-        """Whether it has this job, in this way."""
-        same_either_way = job == "J1"  # there is nothing to hold back
-        return job in self.jobs and guarantee in self.guarantees and (outputs in self.outputs or same_either_way)
+    def supports(self, job: str, guarantee: str, outputs: str) -> bool:
+        """Return whether the engine has this job with this guarantee and kind of output."""
+        supported = outputs in self.outputs or job in SAME_EITHER_WAY
+        return job in self.jobs and guarantee in self.guarantees and supported
 
 
 def _run(argv: Sequence[str | Path], cwd: Path | None = None) -> None:
@@ -67,7 +72,7 @@ def _run(argv: Sequence[str | Path], cwd: Path | None = None) -> None:
 
 
 def _script(name: str, requirements: Sequence[str]) -> Callable[[], list[str]]:
-    """A script in a virtual environment of its own, made anew when the requirements are not those it was made with."""
+    """Run a script in a separate virtual environment, recreated when the requirements change."""
 
     def prepare() -> list[str]:
         home = cache_directory() / name
@@ -84,34 +89,70 @@ def _script(name: str, requirements: Sequence[str]) -> Callable[[], list[str]]:
 
 
 def _here(script: str) -> Callable[[], list[str]]:
-    """A script in the environment of the bench itself."""
+    """Run a script in the environment of the benchmark."""
     return lambda: [sys.executable, str(_PEERS / script)]
 
 
-def _kafka_streams() -> list[str]:
-    java, maven = shutil.which("java"), shutil.which("mvn")
+def _java() -> str:
+    java = shutil.which("java")
     if java is None:
         raise Unavailable("Java is not installed")
-    home = cache_directory() / "kafka-streams"
-    sources = _PEERS / "kafka_streams"
+    return java
+
+
+def _packaged(name: str, folder: str, *files: str, **properties: str) -> Path:
+    """Build a Maven project in a folder of peers, and return where it is.
+
+    It is built again if one of these files or the properties have changed.
+    """
+    home, sources = cache_directory() / name, _PEERS / folder
+    given = [f"-D{key}={value}" for key, value in properties.items()]
     stamp = home / "made-from"
-    wanted = "\n".join(path.read_text() for path in (sources / "pom.xml", sources / "src/main/java/bench/Jobs.java"))
+    wanted = "\n".join((*((sources / path).read_text() for path in ("pom.xml", *files)), *given))
     if not stamp.exists() or stamp.read_text() != wanted:
+        maven = shutil.which("mvn")
         if maven is None:
-            raise Unavailable("Maven is not installed and the Kafka Streams jobs are not built yet")
+            raise Unavailable(f"Maven is not installed and {name} is not built yet")
         shutil.rmtree(home, ignore_errors=True)
-        _run([maven, "-B", "-q", "package", f"-Dout={home}"], cwd=sources)
+        _run([maven, "-B", "-q", "package", f"-Dout={home}", *given], cwd=sources)
         stamp.write_text(wanted)
+    return home
+
+
+def _java_jobs(name: str, *options: str) -> list[str]:
+    """Return the command of a Java program in a folder of peers."""
+    java = _java()
+    home = _packaged(name, name.replace("-", "_"), "src/main/java/bench/Jobs.java")
     classpath = os.pathsep.join((str(home / "jobs.jar"), str(home / "jars" / "*")))
-    return [java, _HEAP, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath, "bench.Jobs"]
+    return [java, _HEAP, *options, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath, "bench.Jobs"]
 
 
-_ALL = frozenset({"J1", "J2", "J3", "J4", "profiles"})
+def _kafka_streams() -> list[str]:
+    return _java_jobs("kafka-streams")
+
+
+def _flink() -> list[str]:
+    return _java_jobs(
+        "flink", *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.util"))
+    )
+
+
+def _spark() -> list[str]:
+    """Return the command of PySpark, with a folder of the jars of its Kafka connector."""
+    command = _script("spark", [f"pyspark=={_SPARK}", "confluent-kafka", "orjson"])()
+    _java()
+    return [*command, f"jars={_packaged('spark-connector', 'spark', spark=_SPARK) / 'jars'}"]
+
+
+_ALL = frozenset({*JOBS, "profiles"})
+_FIRST_FOUR = frozenset({"J1", "J2", "J3", "J4"})
 _QUIX = "3.28.1"
 _FAUST = "0.15.3"
 _BYTEWAX = "0.21.1"
-_KAFKA_STREAMS = "4.3.1"
-_HEAP = "-Xmx512m"  # without it the JVM takes a quarter of the machine before it collects garbage
+_KAFKA_STREAMS = "4.4.0"
+_FLINK = "2.2.0"
+_SPARK = "4.1.1"
+_HEAP = "-Xmx512m"  # the default heap is a quarter of the memory of the machine
 
 ENGINES = {
     engine.name: engine
@@ -122,7 +163,9 @@ ENGINES = {
             _here("tidemill_jobs.py"),
             lambda: importlib.metadata.version("tidemill"),
             _ALL,
-            says_replayed=r"(\d+) changelog records replayed",
+            outputs=frozenset({"update", "commit"}),
+            replayed_pattern=r"(\d+) changelog records replayed",
+            snapshot_pattern=r"task (\S+): snapshot of",
         ),
         Engine(
             "kafka-streams",
@@ -131,14 +174,40 @@ ENGINES = {
             lambda: _KAFKA_STREAMS,
             _ALL,
             outputs=frozenset({"update", "commit"}),
-            says_replayed=r'\{"replayed": (\d+)\}',
+            replayed_pattern=r'\{"replayed": (\d+)\}',
+        ),
+        Engine(
+            "kafka-streams-tx",
+            "Kafka Streams, transactional stores",
+            lambda: [*_kafka_streams(), "kafka.enable.transactional.statestores=true"],
+            lambda: _KAFKA_STREAMS,
+            _ALL,
+            outputs=frozenset({"update", "commit"}),
+            replayed_pattern=r'\{"replayed": (\d+)\}',
+        ),
+        Engine(
+            "flink",
+            "Flink, local, RocksDB",
+            _flink,
+            lambda: _FLINK,
+            _FIRST_FOUR,
+        ),
+        Engine(
+            "spark",
+            "Spark Structured Streaming, local, RocksDB",
+            _spark,
+            lambda: _SPARK,
+            _FIRST_FOUR,
+            guarantees=frozenset({"at_least_once"}),
+            outputs=frozenset({"commit"}),
+            repartitions=False,
         ),
         Engine(
             "quix",
             "Quix Streams",
             _script("quix", [f"quixstreams=={_QUIX}"]),
             lambda: _QUIX,
-            _ALL,
+            _FIRST_FOUR | {"profiles"},
         ),
         Engine(
             "faust",

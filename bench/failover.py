@@ -1,9 +1,9 @@
-"""How long a fault is felt: `python -m bench.failover`. Figures for docs/faults.md, medians over rounds.
+"""The times that faults interrupt processing: `python -m bench.failover`.
 
-Every scenario is a small application (echo, minimum and sum by key; four partitions; 300 records a second) of two
-instances or more over a Kafka of its own, with Tidemill's defaults unless the name says otherwise. Outputs are watched
-by a reader of committed records; "back" is when every partition has brought a result of a record that was written after
-the fault. State is small, so a figure holds no restore to speak of.
+The results are medians over rounds and are used in docs/faults.md. Each scenario is a small application (echo, minimum
+and sum by key; four partitions; 300 records per second) of two or more instances over a real Kafka, with Tidemill's
+defaults unless the name says otherwise. A read-committed consumer observes the outputs; "back" is the time until each
+partition has a result of a record that was written after the fault. State is small, so restore times are negligible.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tests.integration.stage import Stage
 from tests.integration.watch import Moment
 
 Figures = dict[str, float]
-PATIENCE = 120.0
+TIMEOUT = 120.0
 REPLACED = re.compile("membership lost|giving up this membership")
 SHORT: dict[str, Any] = {"session_timeout": "10s", "heartbeat_interval": "1s"}
 
 
 @contextmanager
 def fleet(kafka: Kafka, directory: Path, **settings: Any) -> Iterator[Fleet]:
-    """A new application with input and a watch, checked for exactness by whoever ends it."""
+    """Yield the fleet of a new application, with input and an observer of its outputs."""
     stage = Stage(kafka, f"failover-{uuid.uuid4().hex[:8]}", directory)
     try:
         with Fleet(stage, **{"session_timeout": "45s", "commit_interval": "100ms", **settings}) as made:
@@ -49,23 +49,23 @@ def fleet(kafka: Kafka, directory: Path, **settings: Any) -> Iterator[Fleet]:
 
 
 def until(condition: Callable[[], object], since: Moment) -> float:
-    """Seconds from a moment until something holds."""
+    """Return the seconds from a moment until a condition is true."""
     while not condition():
-        if time.monotonic() - since.monotonic > PATIENCE:
-            raise TimeoutError("it did not come")
+        if time.monotonic() - since.monotonic > TIMEOUT:
+            raise TimeoutError(f"the condition is not true after {TIMEOUT:.0f} s")
         time.sleep(0.01)
     return time.monotonic() - since.monotonic
 
 
 def killed(kafka: Kafka, directory: Path, **settings: Any) -> Figures:
-    """SIGKILL of one of two, with a transaction open."""
+    """Kill one of two instances with SIGKILL while a transaction is open."""
     module = settings.pop("module", "echo_min_sum.py")
     with fleet(kafka, directory, commit_interval="1s", **settings) as made:
         first, second = made.start(*(made.instance(name, module) for name in ("one", "two")))
         time.sleep(3)  # for standbys to follow
         moment = made.kill_in_transaction(second)
         knows = until(lambda: len(client.members(kafka.bootstrap, made.stage.app_id)) == 1, moment)
-        back = max(made.watch.wait_until_back(moment, PATIENCE))
+        back = max(made.watch.wait_until_back(moment, TIMEOUT))
         second.exit()
         made.stop([first])
         made.judge()
@@ -73,36 +73,36 @@ def killed(kafka: Kafka, directory: Path, **settings: Any) -> Figures:
 
 
 def killed_with_standby(kafka: Kafka, directory: Path) -> Figures:
-    """The same with a standby."""
+    """Kill one of two instances, with a standby."""
     return {"back, with a standby": killed(kafka, directory, standbys=1)["back"]}
 
 
 def killed_unfenced(kafka: Kafka, directory: Path) -> Figures:
-    """The same with fencing switched off: the transaction time-out of 60 s has to end what was left open."""
-    return {"back, nobody fences": killed(kafka, directory, module="unfenced.py")["back"]}
+    """Kill one of two instances without fencing, so that the transaction times out after 60 s."""
+    return {"back, without fencing": killed(kafka, directory, module="unfenced.py")["back"]}
 
 
 def restarted(kafka: Kafka, directory: Path) -> Figures:
-    """SIGKILL of the only process, which is started again at once on its state directory."""
+    """Kill the only process with SIGKILL and restart it immediately with its state directory."""
     with fleet(kafka, directory, commit_interval="1s") as made:
         place = made.instance("only")
         [life] = made.start(place)
         moment = made.kill_in_transaction(life)
         life.exit()
         again = place.start()
-        back = max(made.watch.wait_until_back(moment, PATIENCE))
+        back = max(made.watch.wait_until_back(moment, TIMEOUT))
         made.stop([again])
         made.judge()
     return {"back after a restart": back}
 
 
 def stopped(kafka: Kafka, directory: Path) -> Figures:
-    """SIGSTOP of one of two for longer than its session of 10 s, then SIGCONT."""
+    """Suspend one of two instances for longer than its session timeout of 10 s, then resume it."""
     with fleet(kafka, directory, **SHORT) as made:
         first, second = made.start(made.instance("one"), made.instance("two"))
         second.child.pause()
         moment = Moment()
-        back = max(made.watch.wait_until_back(moment, PATIENCE))
+        back = max(made.watch.wait_until_back(moment, TIMEOUT))
         before = len(readied(second))
         second.child.resume()
         figures = {"back, session 10 s": back, **returned(second, before)}
@@ -112,14 +112,14 @@ def stopped(kafka: Kafka, directory: Path) -> Figures:
 
 
 def returned(life: Life, before: int) -> Figures:
-    """How soon a replaced process knows, and has tasks again."""
+    """Return the times until a replaced process knows that it was, and until it has tasks again."""
     moment = Moment()
     knows = until(lambda: REPLACED.search(life.log), moment)
     return {"it knows after": knows, "it works again after": until(lambda: len(readied(life)) > before, moment)}
 
 
 def cut_off(direction: str) -> Callable[[Kafka, Path], Figures]:
-    """A network that carries nothing in one direction, or neither, between one of two and the brokers."""
+    """Cut the network between one of two instances and the brokers, in one or both directions."""
 
     def run(_: Kafka, directory: Path) -> Figures:
         own = apache.start_one(ways=1)
@@ -127,7 +127,7 @@ def cut_off(direction: str) -> Callable[[Kafka, Path], Figures]:
             with fleet(own, directory, **SHORT) as made:
                 lives = made.start(made.instance("one"), made.instance("two", broker=own.ways[0].address))
                 own.proxy.cut(direction)  # pyright: ignore[reportArgumentType]
-                back = max(made.watch.wait_until_back(Moment(), PATIENCE))
+                back = max(made.watch.wait_until_back(Moment(), TIMEOUT))
                 before = len(readied(lives[1]))
                 own.proxy.heal()
                 figures = {"back, session 10 s": back, **returned(lives[1], before)}
@@ -141,7 +141,7 @@ def cut_off(direction: str) -> Callable[[Kafka, Path], Figures]:
 
 
 def vanished(_: Kafka, directory: Path) -> Figures:
-    """The host of one of two is gone, with the instance on it: a network namespace whose link is down."""
+    """Disconnect the host of one of two instances: a network namespace whose link is down."""
     try:
         with Network(2) as network:
             own = apache.start_one(host=network.address)
@@ -153,9 +153,9 @@ def vanished(_: Kafka, directory: Path) -> Figures:
                         lives.append(place.start(prefix=host.prefix))
                         lives[-1].wait_for('"replayed":', 60)
                     made.wait_until_shared(2)
-                    made.watch.wait_until_back(Moment(), PATIENCE)
+                    made.watch.wait_until_back(Moment(), TIMEOUT)
                     network.hosts[1].vanish()
-                    back = max(made.watch.wait_until_back(Moment(), PATIENCE))
+                    back = max(made.watch.wait_until_back(Moment(), TIMEOUT))
                     lives[1].kill()
                     made.stop(lives[:1])
                     made.judge()
@@ -168,20 +168,20 @@ def vanished(_: Kafka, directory: Path) -> Figures:
 
 
 def joined(kafka: Kafka, directory: Path) -> Figures:
-    """A third instance joins two and leaves again by SIGTERM; commit interval 1 s."""
+    """Add a third instance and stop it with SIGTERM; the commit interval is 1 s."""
     with fleet(kafka, directory, commit_interval="1s") as made:
         lives = made.start(made.instance("one"), made.instance("two"))
         moment = Moment()
         third = made.instance("three").start()
         made.wait_until_shared(3)
-        made.watch.wait_until_back(Moment(), PATIENCE)
+        made.watch.wait_until_back(Moment(), TIMEOUT)
         [moved] = [int(task.removeprefix("0_")) for task in readied(third)]
         stays = max(made.watch.silence(n, moment.monotonic) for n in range(PARTITIONS) if n != moved)
         moves = made.watch.silence(moved, moment.monotonic)
         third.child.terminate()
         leaves = Moment()
         third.exit()
-        made.watch.wait_until_back(Moment(), PATIENCE)
+        made.watch.wait_until_back(Moment(), TIMEOUT)
         figures = {
             "join: silence of partitions that stay": stays,
             "join: silence of the one that moves": moves,
@@ -211,10 +211,10 @@ SCENARIOS: dict[str, Callable[[Kafka, Path], Figures]] = {
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--only", default="", help="Scenarios whose names contain this.")
-@click.option("--out", type=click.Path(path_type=Path), help="A file for the table, in Markdown.")
+@click.option("--only", default="", help="Run only scenarios whose names contain this.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file for the table, in Markdown.")
 def main(rounds: int, only: str, out: Path | None) -> None:
-    """Measures how long faults are felt."""
+    """Measure how long faults interrupt processing."""
     console = Console(stderr=True)
     chosen = {name: run for name, run in SCENARIOS.items() if only in name}
     found: dict[tuple[str, str], list[float]] = {}
@@ -238,7 +238,7 @@ def main(rounds: int, only: str, out: Path | None) -> None:
 
 
 def markdown(found: dict[tuple[str, str], list[float]], rounds: int, loads: Sequence[float]) -> str:
-    """The figures as a table."""
+    """Return the results as a table in Markdown."""
     made = time.strftime("%Y-%m-%d", time.gmtime())
     lines = [
         f"`python -m bench.failover --rounds {rounds}`, {made}. {os.cpu_count()} cores with a load average of",

@@ -1,4 +1,4 @@
-"""Writes the input into its topic, once a broker."""
+"""Writing of the input into its topic, once per broker."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _PARTITIONS = 4
 
 
 def ensure(broker: str, shape: Shape) -> bool:
-    """Makes the topic of this shape full, unless it is there and whole. True when it was written now."""
+    """Write the topic of this shape unless it is complete; return whether it was written."""
     topics = Topics(broker)
     if shape.topic in topics.names():
         if sum(topics.ends(shape.topic)) == shape.records:
             return False
-        topics.remove_containing(shape.topic)
-        _await_gone(topics, shape.topic)
+        topics.delete_containing(shape.topic)
+        _wait_until_deleted(topics, shape.topic)
     topics.create(shape.topic, _PARTITIONS)
     write(broker, shape.topic, events(shape))
     written = sum(topics.ends(shape.topic))
     if written != shape.records:
-        raise RuntimeError(f"{shape.topic} has {written} records in place of {shape.records}")
+        raise RuntimeError(f"{shape.topic} has {written} records, expected {shape.records}")
     return True
 
 
 def write(broker: str, topic: str, source: Iterable[Event]) -> None:
-    """Writes the events into the topic, each into the partition that a Java client would choose."""
+    """Write the events into the topic, with the partitioner of Java clients."""
     producer = Producer(
         {
             "bootstrap.servers": broker,
@@ -54,6 +54,6 @@ def write(broker: str, topic: str, source: Iterable[Event]) -> None:
     producer.flush()
 
 
-def _await_gone(topics: Topics, topic: str) -> None:
+def _wait_until_deleted(topics: Topics, topic: str) -> None:
     while topic in topics.names():
         time.sleep(0.1)

@@ -1,8 +1,7 @@
-"""How long a record takes through J2 at a steady rate: from before its `produce()` to the receipt of its output,
-read_committed.
+"""The latency job: the time from `produce()` to the receipt of the committed result of J2.
 
-Both ends are in one process and read one clock. The n-th record of a key is the one that makes the count n, so
-nothing has to be put into it.
+Records are sent at a constant rate. Sender and receiver are in one process and use the same clock. The result with
+count n of a key belongs to the n-th record of that key, so records need no identifier.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _LONGEST_WARM_UP = 60.0
 
 
 def percentile(ordered: Sequence[float], part: float) -> float:
-    """The smallest value that at least `part` of the values do not exceed."""
+    """Return the smallest value that at least the fraction `part` of the values do not exceed."""
     return ordered[min(len(ordered) - 1, max(0, -int(-part * len(ordered) // 1) - 1))]
 
 
 def run(cluster: Cluster, command: Sequence[str], setup: Setup, rate: int, seconds: int, keys: int) -> Latency:
-    """Raises Died or Wrong."""
+    """Run the latency job; raise Died or Wrong if the engine fails."""
     shape = Shape(records=10**9, keys=keys)
     with Program(cluster, command, setup, "") as program:
         source = f"{program.app}-in"
@@ -53,9 +52,9 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, rate: int, secon
                     )
                 cpu = worker.tree.cpu() - cpu
     if len(taken) < 0.5 * rate * seconds and setup.outputs == "update":
-        raise Wrong(f"{len(taken)} outputs in {seconds} s in place of {rate * seconds}: it does not keep up")
+        raise Wrong(f"{len(taken)} outputs in {seconds} s, expected {rate * seconds}: the engine does not keep up")
     if not taken:
-        raise Wrong("no output at all")
+        raise Wrong("no output")
     taken.sort()
     return Latency(
         records_per_second=rate,
@@ -71,7 +70,7 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, rate: int, secon
 
 
 def _warm_up(worker: Worker, receiver: Receiver, sender: Sender) -> float:
-    """Lets the stream run for a while, and on until the engine has caught up with what came during its start."""
+    """Run until the warm-up time has passed and the engine has caught up with its input."""
     began = time.monotonic()
     while True:
         worker.check()

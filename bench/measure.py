@@ -1,8 +1,7 @@
-"""Watches a process tree and says what it cost.
+"""CPU time and memory of a process tree and of the machine.
 
-CPU time comes from the operating system's own accounts of every process of the tree, so it is exact to its clock
-tick whatever else runs on the machine. `Others` is what everything outside the bench used meanwhile: it says how
-far the throughput of a run can be trusted.
+CPU times of all processes of the tree are those of the operating system, exact to its clock tick regardless of other
+load. The CPU time of all other processes on the machine shows how reliable the throughput of a run is.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ __all__ = ["Machine", "Tree", "listener_pid"]
 
 
 class Tree:
-    """A process and all its descendants. CPU seconds never go back, even when a descendant ends."""
+    """A process and all its descendants, including the CPU seconds of those that have ended."""
 
     def __init__(self, pid: int) -> None:
         self._root = psutil.Process(pid)
@@ -24,7 +23,7 @@ class Tree:
         self.peak_rss = 0
 
     def cpu(self) -> float:
-        """CPU seconds so far, user and system. Also keeps the peak of the resident memory."""
+        """Return user and system CPU seconds so far, and update the peak resident memory."""
         rss = 0
         with suppress(psutil.NoSuchProcess):
             for process in (self._root, *self._root.children(recursive=True)):
@@ -37,10 +36,11 @@ class Tree:
 
 
 class Machine:
-    """Busy CPU seconds of the whole machine."""
+    """CPU times of the machine and of the benchmark process."""
 
     @staticmethod
     def busy() -> float:
+        """Return the busy CPU seconds of the whole machine."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         # guest time is already in user time
@@ -48,13 +48,13 @@ class Machine:
 
     @staticmethod
     def own() -> float:
-        """CPU seconds of the bench itself."""
+        """Return the CPU seconds of the benchmark process."""
         times = os.times()
         return times.user + times.system
 
 
 def listener_pid(address: str) -> int | None:
-    """The local process that listens on this host:port, if it is local and may be seen."""
+    """Return the id of the local process that listens on the port, None if it is not visible."""
     port = int(address.split(",", maxsplit=1)[0].rsplit(":", 1)[1])
     with suppress(psutil.AccessDenied):
         for connection in psutil.net_connections("tcp"):

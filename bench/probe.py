@@ -1,4 +1,4 @@
-"""A steady stream of input and the receipt of what comes out: what the latency and the recovery jobs look through."""
+"""A sender at a constant rate and a receiver of outputs, for latency and recovery jobs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _TICK = 0.002
 
 
 class Sender:
-    """Sends events at a steady rate from a thread, and remembers when each went: `sent[key][n]` is the time of the
-    n-th of a key.
+    """A thread that sends events at a constant rate and records the time of each.
+
+    `sent[key][n]` is the time at which record n of a key was sent, counted from 0.
     """
 
     def __init__(self, broker: str, topic: str, source: Iterator[Event], rate: int) -> None:
@@ -59,7 +60,7 @@ class Sender:
 
 
 Receipt = tuple[float, int, int, str, int]
-"""When, partition, offset, key, count."""
+"""Time of receipt, partition, offset, key and count."""
 
 
 class Receiver:
@@ -79,7 +80,7 @@ class Receiver:
         self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in enumerate(begin)])
 
     def receive(self, timeout: float) -> list[Receipt]:
-        """What has come, after at most `timeout` seconds. Stops waiting at the first."""
+        """Return the available outputs; wait for the first one for at most `timeout` seconds."""
         first = self._consumer.poll(timeout)
         if first is None:
             return []

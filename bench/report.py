@@ -1,7 +1,7 @@
-"""A report for people: tables on the terminal and as Markdown, with the ratios that matter.
+"""Reports: tables on the terminal and as Markdown, with the ratios between engines.
 
-A ratio is the median over the rounds of the ratios within one round: engines alternate within a round, so what else
-the machine did touches both sides alike.
+A ratio is the median of the ratios within each round: engines alternate within a round, so other load on the machine
+affects both sides equally.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OWN = "tidemill"
 
 
 class Sheet(NamedTuple):
-    """A table as plain text."""
+    """A table of text cells."""
 
     title: str
     header: list[str]
@@ -34,7 +34,7 @@ def _median(values: Iterable[float]) -> float:
 
 
 def _over(a: float, b: float) -> float:
-    """A ratio; not a number when a run was too short to tell."""
+    """Return the ratio, NaN if a run was too short to measure."""
     return a / b if b else float("nan")
 
 
@@ -45,7 +45,7 @@ def _setting(run: Run) -> str:
 
 
 def line(run: Run) -> str:
-    """One run in one line, for progress."""
+    """Return one run as a line of text."""
     head = f"{run.job} {run.engine} {_setting(run)} {run.outputs}:"
     match run.result:
         case Throughput(whole, warm, startup, memory):
@@ -60,8 +60,10 @@ def line(run: Run) -> str:
             return (
                 f"{head} p50 {found.p50_ms:.0f} p90 {found.p90_ms:.0f} p99 {found.p99_ms:.0f} max {found.max_ms:.0f} ms"
             )
-        case Recovery(_, first, last, replayed):
-            return f"{head} first output {first:.2f} s, all {last:.2f} s, replayed {replayed}"
+        case Recovery(_, first, last, replayed, scenario, _, cpu):
+            return (
+                f"{head} {scenario}: first output {first:.2f} s, all {last:.2f} s, {cpu:.1f} CPU s, replayed {replayed}"
+            )
         case None:
             return f"{head} {run.error}"
 
@@ -78,7 +80,7 @@ def _failed(runs: Sequence[Run]) -> str:
 
 
 def _ratio(own: Sequence[Run], other: Sequence[Run]) -> tuple[float, float] | None:
-    """Own warm rate over the other's, and the other's CPU time over own: above 1 is better, both times."""
+    """Return own to other warm rate, and other to own CPU time; above 1, own is better."""
     by_round = {run.round: run.result for run in other if isinstance(run.result, Throughput)}
     rates: list[float] = []
     cpus: list[float] = []
@@ -118,7 +120,7 @@ def _throughput(report: Report) -> Sheet | None:
     others = [run.result.whole.others_cores for run in runs if isinstance(run.result, Throughput)]
     note = f"{report.records:,} records, {max(run.round for run in runs)} round(s), medians. "
     if others:
-        note += f"Other programs used {_median(others):.2f} cores meanwhile ({max(others):.2f} at worst)."
+        note += f"Other processes used {_median(others):.2f} cores meanwhile (maximum {max(others):.2f})."
     header = [
         "job",
         "engine",
@@ -150,7 +152,7 @@ def _latency(report: Report) -> Sheet | None:
         figures = [[r.p50_ms, r.p90_ms, r.p99_ms, r.max_ms, r.cpu_cores * 100, r.peak_rss_mb] for r in done]
         rows.append([*head, *(f"{_median(column):,.0f}" for column in zip(*figures, strict=True))])
     header = ["engine", "setting", "p50 ms", "p90 ms", "p99 ms", "max ms", "CPU %", "MB"]
-    return Sheet("Latency", header, rows, f"J2 at {rate:,} records/s, from produce to read_committed receipt.")
+    return Sheet("Latency", header, rows, f"J2 at {rate:,} records/s, from produce to read-committed receipt.")
 
 
 def _recovery(report: Report) -> Sheet | None:
@@ -158,42 +160,48 @@ def _recovery(report: Report) -> Sheet | None:
     if not runs:
         return None
     rows: list[list[str]] = []
-    keys = 0
+    keys = megabytes = 0.0
     for mine in _groups(runs).values():
         head = [f"{mine[0].engine} {mine[0].version}", _setting(mine[0])]
         done = [run.result for run in mine if isinstance(run.result, Recovery)]
-        if not done:
-            rows.append([*head, f"failed: {_failed(mine)}", "", ""])
-            continue
-        keys = done[0].keys
-        replayed = [r.replayed for r in done if r.replayed is not None]
-        rows.append(
-            [
-                *head,
-                f"{_median(r.first_output_seconds for r in done):.1f}",
-                f"{_median(r.all_outputs_seconds for r in done):.1f}",
-                f"{_median(replayed):,.0f}" if replayed else "not said",
-            ]
-        )
-    header = ["engine", "setting", "first output s", "all partitions s", "records replayed"]
-    return Sheet(
-        "Recovery", header, rows, f"{keys:,} keys in 4 tasks, SIGKILL, restart at once with the state directory."
+        if any(run.result is None for run in mine):
+            rows.append([*head, f"failed: {_failed(mine)}", "", "", "", ""])
+        for scenario in dict.fromkeys(r.scenario for r in done):
+            these = [r for r in done if r.scenario == scenario]
+            keys, megabytes = these[0].keys, max(megabytes, these[0].state_mb)
+            replayed = [r.replayed for r in these if r.replayed is not None]
+            rows.append(
+                [
+                    *head,
+                    scenario,
+                    f"{_median(r.first_output_seconds for r in these):.1f}",
+                    f"{_median(r.all_outputs_seconds for r in these):.1f}",
+                    f"{_median(r.cpu_seconds for r in these):.1f}",
+                    f"{_median(replayed):,.0f}" if replayed else "not reported",
+                ]
+            )
+    header = ["engine", "setting", "state", "first output s", "all partitions s", "CPU s", "records replayed"]
+    note = (
+        f"{keys:,.0f} keys in 4 tasks, up to {megabytes:,.0f} MB on disk: the time from the start after SIGKILL to "
+        "committed outputs. `kept`: with the state directory. `snapshot`, `changelog`: on a new machine, restored "
+        "from these."
     )
+    return Sheet("Recovery", header, rows, note)
 
 
 def sheets(report: Report) -> list[Sheet]:
-    """The tables that this report has something for."""
+    """Return the tables for which this report has results."""
     return [sheet for sheet in (_throughput(report), _latency(report), _recovery(report)) if sheet is not None]
 
 
 def tables(report: Report) -> list[Table]:
-    """For the terminal."""
+    """Return the tables for the terminal."""
     made: list[Table] = []
     for sheet in sheets(report):
         table = Table(title=sheet.title, caption=sheet.note, box=box.SIMPLE_HEAD)
-        words = ("job", "engine", "setting", "outputs")
+        text_columns = ("job", "engine", "setting", "outputs")
         for name in sheet.header:
-            table.add_column(name, justify="left" if name in words else "right")
+            table.add_column(name, justify="left" if name in text_columns else "right")
         for row in sheet.rows:
             table.add_row(*row)
         made.append(table)
@@ -201,8 +209,8 @@ def tables(report: Report) -> list[Table]:
 
 
 def markdown(report: Report) -> str:
-    """For the repository."""
-    lines = [f"# Benchmark of {report.made}", "", "Made by", "", f"    {report.command}", ""]
+    """Return the report as Markdown."""
+    lines = [f"# Benchmark of {report.made}", "", "Measured with", "", f"    {report.command}", ""]
     lines += [f"on {report.machine}, {report.python}, {report.broker}; source {report.source}.", ""]
     for sheet in sheets(report):
         lines += [f"## {sheet.title}", "", sheet.note, ""]
@@ -211,9 +219,9 @@ def markdown(report: Report) -> str:
         lines += ["| " + " | ".join(row) + " |" for row in sheet.rows]
         lines.append("")
     lines += [
-        "Rates and CPU seconds per million records: whole run, then its second half (warm). CPU is that of the",
-        "engine's process tree; the broker apart. The last column is Tidemill's warm rate over this engine's, and",
-        "in brackets this engine's CPU time over Tidemill's: above 1 is better, both times.",
+        "Rates and CPU seconds per million records are given for the whole run and its second half (warm). CPU time is",
+        "that of the engine's process tree, without the broker. The last column is the ratio of Tidemill's warm rate",
+        "to that of the engine and, in brackets, of the engine's CPU time to Tidemill's: above 1, Tidemill is better.",
         "",
     ]
     return "\n".join(lines)

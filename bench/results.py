@@ -1,4 +1,4 @@
-"""What a run of the bench leaves: one JSON file whose schema is these types. Tables are made from it in report.py."""
+"""The results of a run, stored as one JSON file; report.py makes tables of them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ SCHEMA = 1
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """A stretch of a run. CPU seconds are those of the engine's whole process tree; the broker's stand apart."""
+    """A part of a run, with the CPU seconds of the engine's process tree and of the broker."""
 
     seconds: float
     records_per_second: float
     cpu_per_million: float
     broker_cpu_per_million: float
     others_cores: float
-    """Cores that were busy with what is neither engine nor broker nor bench."""
+    """Cores kept busy by processes other than the engine, the broker and the benchmark."""
 
 
 class Throughput(msgspec.Struct, frozen=True, tag="throughput"):
@@ -33,7 +33,7 @@ class Throughput(msgspec.Struct, frozen=True, tag="throughput"):
 
 
 class Latency(msgspec.Struct, frozen=True, tag="latency"):
-    """From before the producer's call to the receipt by a read_committed consumer."""
+    """The time from the call of the producer to the receipt by a read-committed consumer."""
 
     records_per_second: int
     seconds: float
@@ -47,7 +47,7 @@ class Latency(msgspec.Struct, frozen=True, tag="latency"):
 
 
 class Recovery(msgspec.Struct, frozen=True, tag="recovery"):
-    """A process killed by SIGKILL and started again at once with its state directory."""
+    """The recovery of a process that was killed with SIGKILL."""
 
     keys: int
     first_output_seconds: float
@@ -55,7 +55,13 @@ class Recovery(msgspec.Struct, frozen=True, tag="recovery"):
     all_outputs_seconds: float
     """The same for the last of the partitions."""
     replayed: int | None
-    """Records read back from changelogs, if the engine says."""
+    """Records read from changelogs, None if the engine does not log it."""
+    scenario: str = "kept"
+    """`kept`: immediate restart with the state directory. `snapshot`, `changelog`: without it, in an empty group."""
+    state_mb: float = 0.0
+    """The size of the state directory at the kill."""
+    cpu_seconds: float = 0.0
+    """CPU time of the new process until all partitions have outputs."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -67,7 +73,7 @@ class Run(msgspec.Struct, frozen=True):
     outputs: str
     round: int
     result: Throughput | Latency | Recovery | None
-    """None when it failed."""
+    """None if the run failed."""
     error: str = ""
 
     @property
@@ -83,7 +89,7 @@ class Report(msgspec.Struct):
     python: str
     broker: str
     source: str
-    """The commit measured, with `+` for changes on top."""
+    """The measured commit, followed by `+` if there were uncommitted changes."""
     records: int
     keys: int
     seed: int
@@ -98,5 +104,5 @@ def save(report: Report, path: Path) -> None:
 
 
 def load(path: Path) -> Report:
-    """Reads a report back; raises msgspec.ValidationError when it is not one."""
+    """Read a report; raise msgspec.ValidationError if the file is not one."""
     return msgspec.json.decode(path.read_bytes(), type=Report)

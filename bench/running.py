@@ -1,9 +1,10 @@
-"""One engine at work on one job: its process, its log, its state directory, its topics, and the end of all of them."""
+"""One job on one engine: its process, log, state directory and topics, and their cleanup."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -19,12 +20,12 @@ __all__ = ["Cluster", "Died", "Program", "Setup", "Worker"]
 
 
 class Died(Exception):
-    """The engine ended when it should not have; the text has the end of its log."""
+    """The engine has ended unexpectedly or timed out; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How a job is to be run: the same words for every engine."""
+    """The settings of a job, in the same terms for all engines."""
 
     job: str
     guarantee: str
@@ -34,10 +35,7 @@ class Setup:
 
 
 class Worker:
-    """A process that runs until it is told to stop.
-
-    It leads a process group of its own, so that its children end with it.
-    """
+    """The process of an engine, in a new process group that is stopped as a whole."""
 
     def __init__(self, argv: Sequence[str], log: Path) -> None:
         self._log = log
@@ -52,22 +50,22 @@ class Worker:
         return self._process.pid
 
     def check(self) -> None:
-        """Raises Died when the process is no more."""
+        """Raise Died if the process has ended."""
         code = self._process.poll()
         if code is not None:
-            raise Died(f"ended with code {code}:\n{self._log.read_text(errors='replace')[-2000:]}")
+            raise Died(f"exited with code {code}:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def stop(self, patience: float = 20.0) -> None:
-        """Asks it to stop, and kills what is left after that."""
+    def stop(self, timeout: float = 20.0) -> None:
+        """Send SIGTERM, wait, and kill the remaining processes of the group."""
         if self._process.poll() is None:
             self._process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)
+                self._process.wait(timeout)
         self.kill()
 
     def __enter__(self) -> Worker:
@@ -78,7 +76,7 @@ class Worker:
 
 
 class Cluster:
-    """The Kafka that everything runs over."""
+    """The Kafka cluster of a run."""
 
     def __init__(self, broker: str, pid: int | None) -> None:
         self.broker = broker
@@ -86,15 +84,14 @@ class Cluster:
         self._tree = Tree(pid) if pid is not None else None
 
     def broker_cpu(self) -> float:
-        """CPU seconds of the broker so far; 0 when it runs elsewhere."""
+        """Return the CPU seconds of the broker so far, 0 if it runs on another machine."""
         return self._tree.cpu() if self._tree is not None else 0.0
 
 
 class Program:
-    """A job in an engine, under an application id of its own and with an output topic and a state directory of its
-    own.
+    """A job on an engine, with a unique application id, output topic and state directory.
 
-    At the end its topics and its directory are removed.
+    Its topics and its directory are deleted at the end.
     """
 
     def __init__(self, cluster: Cluster, command: Sequence[str], setup: Setup, source: str) -> None:
@@ -103,7 +100,7 @@ class Program:
         self.app = f"bench-{setup.job.lower()}-{secrets.token_hex(4)}"
         self.output = f"{self.app}-out"
         self._directory = tempfile.TemporaryDirectory(prefix="tidemill-bench-", ignore_cleanup_errors=True)
-        home = Path(self._directory.name)
+        home = self.directory = Path(self._directory.name)
         self.log = home / "log"
         self._argv = [
             *command,
@@ -119,16 +116,25 @@ class Program:
         ]
 
     def read_from(self, source: str) -> None:
-        """Names the input topic."""
+        """Set the input topic."""
         self._source = source
 
-    def start(self) -> Worker:
-        return Worker([*self._argv, f"input={self._source}"], self.log)
+    def start(self, *more: str) -> Worker:
+        """Start the process, with additional arguments."""
+        return Worker([*self._argv, f"input={self._source}", *more], self.log)
+
+    def delete_state(self) -> None:
+        """Delete the state directory, as on a new machine; no process may run."""
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def state_bytes(self) -> int:
+        """Return the size of the state directory."""
+        return sum(path.stat().st_size for path in (self.directory / "state").rglob("*") if path.is_file())
 
     def __enter__(self) -> Program:
         self._topics.create(self.output)
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._topics.remove_containing(self.app)
+        self._topics.delete_containing(self.app)
         self._directory.cleanup()

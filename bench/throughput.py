@@ -1,9 +1,9 @@
-"""A job over a backlog: how many records a second, for how much CPU time and memory.
+"""The throughput jobs: records per second, CPU time and memory while a backlog is processed.
 
-The clock starts when the group is stable, that is when the engine has its partitions and begins to fetch. Progress
-is how far the output has grown (one output an input), or how far the offsets are committed (one output a key and
-commit). Rates are taken between observed points of progress, never over the wait for the last commit. `Warm` is the
-second half of the input.
+The clock starts when the group is stable, that is, when the engine has its partitions and begins to fetch. Progress is
+the growth of the output (one output per input) or of the committed offsets (one output per key and commit). Rates are
+taken between observed points of progress, never over the wait for the last commit. `warm` is the second half of the
+input.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from bench.events import Expected, Shape
+from bench.events import ONE_EACH, SAME_EITHER_WAY, Expected, Shape
 from bench.measure import Machine
 from bench.results import Phase, Throughput
 from bench.running import Cluster, Died, Program, Setup, Worker
@@ -24,25 +24,27 @@ __all__ = ["Point", "phase", "run"]
 
 _STEP = 0.05
 _QUIET = 3.0
-_SLOWEST = 400  # records a second: less is taken for standing still
+_STALLED = 60.0
+"""Seconds without output after which a run has failed; longer than a micro-batch on a busy machine."""
+_SLOWEST = 400  # records per second: slower runs time out
 
 
 class Point(NamedTuple):
-    """What was seen at one moment. Times and CPU times in seconds."""
+    """An observation at one time; times and CPU times in seconds."""
 
     at: float
     done: float
-    """The part of the input that is done, 0 to 1."""
+    """The fraction of the input that is processed, 0 to 1."""
     cpu: float
     broker_cpu: float
     busy: float
-    """The whole machine."""
+    """CPU seconds of the whole machine."""
     own: float
-    """The bench."""
+    """CPU seconds of the benchmark."""
 
 
 def phase(points: Sequence[Point], first: float, records: int) -> Phase:
-    """What happened from the point at which the part `first` was done to the last point before the end."""
+    """Return the rates from the fraction `first` of the input to the last point before the end."""
     marks = [point for i, point in enumerate(points) if i == 0 or point.done > points[i - 1].done]
     begin = next(point for point in marks if point.done >= first)
     before_end = [point for point in marks if 0.8 <= point.done < 1 and point.done - begin.done >= 0.3 * (1 - first)]
@@ -63,8 +65,8 @@ def phase(points: Sequence[Point], first: float, records: int) -> Phase:
     )
 
 
-class _Watch:
-    """Looks at a running job in steps until it is done."""
+class _Observer:
+    """Observes a running job at intervals until its input is processed."""
 
     def __init__(self, cluster: Cluster, program: Program, worker: Worker) -> None:
         self._cluster = cluster
@@ -76,21 +78,21 @@ class _Watch:
         broker_cpu = self._cluster.broker_cpu()
         return Point(time.monotonic(), done, self._worker.tree.cpu(), broker_cpu, Machine.busy(), Machine.own())
 
-    def until_stable(self, patience: float = 90.0) -> None:
-        """Waits until the group has its partitions, or until something was written (an engine may have no group)."""
-        deadline = time.monotonic() + patience
+    def wait_until_stable(self, timeout: float = 180.0) -> None:
+        """Wait until the group is stable, or until there is output (an engine may have no group)."""
+        deadline = time.monotonic() + timeout
         while not self._topics.stable(self._program.app):
             self._worker.check()
             if sum(self._topics.ends(self._program.output)) > 0:
                 return
             if time.monotonic() > deadline:
-                raise Died(f"no stable group after {patience:.0f} s:\n{self._program.log.read_text()[-2000:]}")
+                raise Died(f"no stable group after {timeout:.0f} s:\n{self._program.log.read_text()[-2000:]}")
             time.sleep(_STEP)
 
-    def until_done(self, progress: Callable[[int], float], patience: float) -> list[Point]:
-        """Points from now until progress is 1 and nothing is written any more or everything is."""
+    def observe(self, progress: Callable[[int], float], timeout: float) -> list[Point]:
+        """Return points from now until progress is 1; raise Died if it stops before that."""
         points = [self.point(0.0)]
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         quiet_since = time.monotonic()
         written = -1
         while True:
@@ -103,26 +105,40 @@ class _Watch:
                 written, quiet_since = now_written, now
             if points[-1].done >= 1:
                 return points
-            if now - quiet_since > _QUIET + 15 or now > deadline:
+            if now - quiet_since > _STALLED or now > deadline:
                 raise Died(
-                    f"came to a stand at {points[-1].done:.1%} of the input, {written} outputs written:\n"
+                    f"stopped making progress at {points[-1].done:.1%} of the input, {written} outputs written:\n"
                     + self._program.log.read_text()[-2000:]
                 )
 
 
-def run(cluster: Cluster, command: Sequence[str], setup: Setup, shape: Shape, right: Expected) -> Throughput:
-    """Runs one job over the whole input, checks what it wrote and returns the figures. Raises Died or Wrong."""
+def run(
+    cluster: Cluster, command: Sequence[str], setup: Setup, shape: Shape, right: Expected, *, repartitions: bool = True
+) -> Throughput:
+    """Run one job over the whole input, verify its output, and return the measurements.
+
+    `repartitions` is whether J4 of the engine goes through a topic.
+
+    Raises:
+        Died: The engine has ended or makes no progress.
+        Wrong: The output is not as expected.
+    """
     with Program(cluster, command, setup, shape.topic) as program, program.start() as worker:
         launched = time.monotonic()
-        watch = _Watch(cluster, program, worker)
-        watch.until_stable()
+        observer = _Observer(cluster, program, worker)
+        observer.wait_until_stable()
         startup = time.monotonic() - launched
-        one_each = setup.outputs == "update" or setup.job == "J1"
+        one_each = setup.job in SAME_EITHER_WAY or (setup.outputs == "update" and setup.job in ONE_EACH)
         progress = partial(
-            _progress, cluster.topics, program.app, setup.job, shape, right.outputs if one_each else None
+            _progress,
+            cluster.topics,
+            program.app,
+            shape,
+            right.outputs if one_each else None,
+            halves=setup.job == "J4" and repartitions,
         )
-        points = watch.until_done(progress, patience=60 + shape.records / _SLOWEST)
-        _await_committed(cluster.topics, program, worker, shape)
+        points = observer.observe(progress, timeout=60 + shape.records / _SLOWEST)
+        _wait_for_commit(cluster.topics, program, worker, shape)
         worker.stop()
         outputs = committed_outputs(cluster.broker, program.output)
         written = verify(outputs, setup.job, right, every=one_each)
@@ -135,24 +151,24 @@ def run(cluster: Cluster, command: Sequence[str], setup: Setup, shape: Shape, ri
         )
 
 
-def _progress(topics: Topics, app: str, job: str, shape: Shape, outputs: int | None, written: int) -> float:
-    """The part that is done: of the outputs, if it is known how many there will be, else of the offsets.
+def _progress(topics: Topics, app: str, shape: Shape, outputs: int | None, written: int, *, halves: bool) -> float:
+    """Return the fraction of outputs written, or of offsets committed if `outputs` is None.
 
-    J4 goes its way in two halves, and an engine may be through with the first before it begins the second: to the
-    repartition topic (by the offsets of the input) and from there (by the outputs, or the repartition topic's offsets).
+    J4 may have two halves, and an engine may finish the first before it starts the second: up to the repartition topic
+    (by the offsets of the input) and from there (by the outputs, or the offsets of the repartition topic).
     """
-    if outputs is not None and job != "J4":
+    if outputs is not None and not halves:
         return min(1.0, written / outputs)
     committed = topics.committed(app)
     read = min(1.0, sum(at for (topic, _), at in committed.items() if topic == shape.topic) / shape.records)
-    if job != "J4":
+    if not halves:
         return read
     again = sum(at for (topic, _), at in committed.items() if topic != shape.topic) / shape.records
     return (read + min(1.0, again if outputs is None else written / outputs)) / 2
 
 
-def _await_committed(topics: Topics, program: Program, worker: Worker, shape: Shape) -> None:
-    """Waits for the last commit. An engine without offsets in Kafka gets 3 s."""
+def _wait_for_commit(topics: Topics, program: Program, worker: Worker, shape: Shape) -> None:
+    """Wait for the last commit, or for 3 s if the engine does not keep offsets in Kafka."""
     deadline = time.monotonic() + 60
     began = time.monotonic()
     while True:

@@ -1,8 +1,8 @@
-"""Live traffic for docker-compose.yml: makes the topics of the flights example, or replays the year of flights into it.
+"""Input for docker-compose.yml: creates topics of the flights example, or replays flights.
 
     python docker/flights.py topics|replay
 
-Both may be run again: topics that exist are left alone, and a topic that has flights in it gets no second year.
+Both commands are idempotent: existing topics are not changed, and flights are only replayed into an empty topic.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "flights"))
 
 import feed
-from broker import NoBroker, reach
+from broker import BrokerError, connect
 from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 from replay import Replay
@@ -27,23 +27,23 @@ TOPICS = [FLIGHTS, "tidemill-demo-airport-hours", "tidemill-demo-airlines", "tid
 PARTITIONS = 6
 
 
-def make_topics(admin: AdminClient) -> None:
+def create_topics(admin: AdminClient) -> None:
     missing = [name for name in TOPICS if name not in admin.list_topics(timeout=10).topics]
     forever = {"retention.ms": "-1"}  # the records are of 2013
-    wanted = [NewTopic(name, PARTITIONS, -1, config=forever) for name in missing]
-    for name, future in (admin.create_topics(wanted) if wanted else {}).items():
+    topics = [NewTopic(name, PARTITIONS, -1, config=forever) for name in missing]
+    for name, future in (admin.create_topics(topics) if topics else {}).items():
         future.result(60)
-        print(f"made {name} with {PARTITIONS} partitions", flush=True)
+        print(f"created {name} with {PARTITIONS} partitions", flush=True)
 
 
-def sent_already(admin: AdminClient) -> bool:
+def has_flights(admin: AdminClient) -> bool:
     end: Any = OffsetSpec.latest()
-    asked = {TopicPartition(FLIGHTS, partition): end for partition in range(PARTITIONS)}
-    return any(future.result(30).offset > 0 for future in admin.list_offsets(asked).values())
+    partitions = {TopicPartition(FLIGHTS, partition): end for partition in range(PARTITIONS)}
+    return any(future.result(30).offset > 0 for future in admin.list_offsets(partitions).values())
 
 
 def replay(broker: str, seconds: float) -> str | None:
-    """Sends the year; gives what went wrong."""
+    """Replay all flights; return an error message, or None on success."""
     events = list(feed.with_repeats(feed.flights()))
     thread = Replay(broker, FLIGHTS, events, seconds)
     signal.signal(signal.SIGTERM, lambda *_: thread.close())
@@ -56,19 +56,19 @@ def replay(broker: str, seconds: float) -> str | None:
 
 
 def main() -> str | None:
-    """What `sys.exit` takes: None, or what went wrong."""
+    """Run the command; return an error message for `sys.exit`, or None on success."""
     if sys.argv[1:] not in (["topics"], ["replay"]):
         return __doc__
     broker = os.environ["TIDEMILL_BROKER"]
     try:
-        admin = reach(broker, 60)
+        admin = connect(broker, 60)
         if sys.argv[1] == "topics":
-            return make_topics(admin)
-        if sent_already(admin):
-            print("the flights are in the topic already; `docker compose down --volumes` starts afresh")
+            return create_topics(admin)
+        if has_flights(admin):
+            print("the topic has flights already; run `docker compose down --volumes` to delete all data")
             return None
         return replay(broker, float(os.environ.get("REPLAY_SECONDS") or "600"))
-    except (NoBroker, KafkaException) as failure:
+    except (BrokerError, KafkaException) as failure:
         return f"Kafka failed: {failure}"
 
 

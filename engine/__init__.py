@@ -1,1 +1,4 @@
-"""Runs topologies over Kafka. This folder holds what all of its packages share: errors, ids, the clock, signals."""
+"""Runs topologies over Kafka.
+
+This folder has what all its packages share: errors, ids, the clock, signals.
+"""

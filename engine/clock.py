@@ -1,7 +1,7 @@
 """The only wall clock.
 
-Everything else gets `now` as an argument: int milliseconds since the epoch for people and records, monotonic
-milliseconds for measuring and deadlines. A test gives a `ManualClock` in its place.
+All other code gets `now` as an argument: int milliseconds since the epoch for records and messages, monotonic
+milliseconds for intervals and deadlines. Tests use a `ManualClock` instead.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import Final, Protocol
 __all__ = ["SYSTEM", "VARIABLE", "Clock", "ManualClock", "SkewedClock", "SystemClock", "system_clock"]
 
 VARIABLE: Final = "TIDEMILL_TEST_CLOCK"
-"""A test that sets the clock of one process names a file here, with the seconds that its wall clock is ahead."""
+"""Names a file that contains how many seconds the wall clock of one process is ahead, for tests."""
 
 
 class Clock(Protocol):
     def now(self) -> int:
-        """Milliseconds since the epoch. May jump when somebody sets the machine's clock."""
+        """Return milliseconds since the epoch. May jump if the machine's clock is set."""
         ...
 
     def monotonic(self) -> int:
-        """Milliseconds since some moment; never goes back. Deadlines and intervals use this one."""
+        """Return milliseconds since some moment, never decreasing, for deadlines and intervals."""
         ...
 
     def sleep(self, ms: int) -> None:
-        """Waits."""
+        """Wait."""
         ...
 
 
@@ -45,7 +45,7 @@ class SystemClock:
 
 
 class SkewedClock(SystemClock):
-    """The machine's clock, ahead by what a file says at the moment."""
+    """The machine's clock, ahead by the seconds that a file currently contains."""
 
     def __init__(self, skew: Path) -> None:
         self._skew = skew
@@ -55,12 +55,12 @@ class SkewedClock(SystemClock):
 
 
 def system_clock(skew: str | None) -> SystemClock:
-    """The clock of this process, by the value of the variable."""
+    """Return the clock of this process, by the value of the variable."""
     return SkewedClock(Path(skew)) if skew else SystemClock()
 
 
 class ManualClock:
-    """A clock that moves when told to, and by its own `sleep`."""
+    """A clock that is advanced explicitly, and by its own `sleep`."""
 
     def __init__(self, now: int = 0) -> None:
         self._now = now
@@ -76,14 +76,14 @@ class ManualClock:
         self.advance(ms)
 
     def advance(self, ms: int) -> None:
-        """Time passes."""
+        """Advance both clocks."""
         if ms < 0:
             raise ValueError("time does not go back; use jump() to set the wall clock")
         self._now += ms
         self._monotonic += ms
 
     def jump(self, now: int) -> None:
-        """Somebody sets the wall clock; the monotonic clock does not notice."""
+        """Set the wall clock; the monotonic clock does not change."""
         self._now = now
 
 

@@ -1,4 +1,4 @@
-"""Figures by what they are of, taken together. Pure."""
+"""Figures combined by what they count. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 def summed(*counts: Mapping[T, int]) -> dict[T, int]:
-    """Counts added up by what they count."""
+    """Return the sums of counts, by what they count."""
     total: dict[T, int] = {}
     for found in counts:
         for what, count in found.items():
@@ -20,7 +20,7 @@ def summed(*counts: Mapping[T, int]) -> dict[T, int]:
 
 
 def largest(*figures: Mapping[T, int]) -> dict[T, int]:
-    """The largest figure of each."""
+    """Return the largest of all figures, by what they count."""
     found: dict[T, int] = {}
     for some in figures:
         for what, figure in some.items():

@@ -1,7 +1,7 @@
-"""The records that a policy has dropped: collected where they are dropped, and put into words for the log.
+"""Records that a policy has dropped, collected for the log.
 
-A program that skips records must not do so unheard: which ones, why, and how often. The log takes a few for each step
-and minute, and the counts are in `tidemill_records_dropped_total` whatever is logged.
+A program must not skip records silently: the log shows which ones, why, and how often. It shows a few per step and
+minute, and `tidemill_records_dropped_total` counts them whatever is logged.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from ..operators.errors import RecordError
 from ..operators.time.durations import rough_duration
 from .counters import summed
 
-__all__ = ["DoubtLines", "LateLines", "SkipLines", "Skips"]
+__all__ = ["DoubtLines", "LateLines", "SkipLines", "SkippedRecords"]
 
 SHOWN: Final = 5
-"""Records of a step that are told of in one interval."""
+"""Records of a step that are logged in one interval."""
 INTERVAL_MS: Final = 60_000
 BACKLOG: Final = 1_000
-"""Records that are not read yet."""
+"""Unread records that count as a backlog."""
 
 
-class Skips:
-    """How many records were dropped, and those that the log was not told of yet, the first few of each step."""
+class SkippedRecords:
+    """The number of dropped records, and the first few of each step that are not logged yet."""
 
     def __init__(self) -> None:
         self.counts: dict[tuple[str, str], int] = {}
-        """By step and reason."""
+        """Records by step and reason."""
         self._found: dict[str, list[RecordError]] = {}
 
     def count(self, more: Mapping[tuple[str, str], int]) -> None:
-        """Adds to the counts, which another thread may be reading: they are replaced."""
+        """Add to the counts, which are replaced because another thread may be reading them."""
         self.counts = summed(self.counts, more)
 
     def add(self, step: str, reason: str, error: RecordError) -> None:
-        """A record was dropped because of this error."""
+        """Count a record that was dropped because of this error."""
         self.count({(step, reason): 1})
         of_step = self._found.setdefault(error.step, [])
-        if len(of_step) <= SHOWN:  # one more than is shown, which tells that there were more
+        if len(of_step) <= SHOWN:  # one more than is shown, to note that there were more
             of_step.append(error)
 
     def take(self) -> list[RecordError]:
-        """What was added since the last call."""
+        """Return the errors that were added since the last call."""
         if not self._found:
             return []
         found = [error for errors in self._found.values() for error in errors]
@@ -51,20 +51,20 @@ class Skips:
 
 
 class SkipLines:
-    """What the log says of dropped records: at most `SHOWN` of a step in an interval, and that there were more."""
+    """Log lines for dropped records: at most `SHOWN` per step and interval, and a note of more."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[int, int]] = {}
-        """By step: when its interval has begun, and how many were told of in it."""
+        self._logged: dict[str, tuple[int, int]] = {}
+        """By step: when its interval began, and how many records were logged in it."""
 
     def lines(self, errors: list[RecordError], now: int) -> list[str]:
-        """The lines for these records; `now` in ms."""
+        """Return the lines for these records; `now` in ms."""
         found: list[str] = []
         for error in errors:
-            began, count = self._told.get(error.step, (now, 0))
+            began, count = self._logged.get(error.step, (now, 0))
             if now - began >= INTERVAL_MS:
                 began, count = now, 0
-            self._told[error.step] = (began, count + 1)
+            self._logged[error.step] = (began, count + 1)
             if count < SHOWN:
                 task = "" if error.task is None else f" of task {error.task}"
                 found.append(
@@ -80,11 +80,13 @@ class SkipLines:
 
 
 class LateLines:
-    """What the log says of records that were late while there was a backlog: live they would hardly have been. Once a
-    step."""
+    """Log lines for records that were late while there was a backlog, once per step.
+
+    Without a backlog they would hardly have been late.
+    """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def lines(
         self,
@@ -93,36 +95,37 @@ class LateLines:
         behind: int,
         lateness: Mapping[str, int],
     ) -> list[str]:
-        """The lines for what was dropped since `before`, while so many records of the inputs are not read yet.
+        """Return the lines for records dropped since `before`.
 
-        `lateness` is, by step, how far behind its time the latest of the records was, in ms.
+        `behind` is the number of unread input records, `lateness` is how far the latest record was behind its step's
+        time in ms, by step.
         """
         found: list[str] = []
         for place, count in dropped.items() if behind >= BACKLOG else ():
             step, reason = place
-            if reason == "late" and count > before.get(place, 0) and step not in self._told:
-                self._told.add(step)
+            if reason == "late" and count > before.get(place, 0) and step not in self._logged:
+                self._logged.add(step)
                 how = f", up to {rough_duration(lateness[step])} behind its time," if step in lateness else ""
                 found.append(
                     f"step {step!r} has dropped {count:,} records as late{how} while {behind:,} records of its inputs "
                     "are still to be read (more are counted in tidemill_records_dropped_total): a backlog is read in "
-                    "another order than it came in. Give its sources watermark=tm.bounded(...) with a bound as long as "
-                    "records are out of order within a partition, or the step more grace"
+                    "another order than it was written. Give its sources watermark=tm.bounded(...) with a bound as "
+                    "long as records are out of order within a partition, or the step more grace"
                 )
         return found
 
 
 class DoubtLines:
-    """What the log says of times that seem to be in another unit: each once, the first of a step."""
+    """Log lines for timestamps that seem to be in another unit, only the first per step."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def lines(self, doubts: Mapping[str, str]) -> list[str]:
-        """The lines for what is doubted, by step."""
+        """Return the lines for these warnings, by step."""
         found: list[str] = []
         for step, doubt in doubts.items():
-            if step not in self._told:
-                self._told.add(step)
+            if step not in self._logged:
+                self._logged.add(step)
                 found.append(f"step {step!r}: {doubt}")
         return found

@@ -1,27 +1,28 @@
 """All errors of Tidemill, by what the caller does next.
 
-Adds the engine's own to those of `operators/errors.py`, and says which exit code the process ends with. The loop
-decides by the class alone; the message is for people: what happened, where, what to do.
+Adds the engine's own to those of `operators/errors.py`, and defines the exit code of the process for each. The loop
+decides by the class alone; the message is for users: what happened, where, what to do.
 
-    TidemillError                                                                         exit code
-    ├── ConfigError      correct the settings; raised before anything connects                2
-    ├── TopologyError    correct the program; raised before it starts                         2
-    ├── RecordError      apply the step's policy; stop when that is "fail"                    1
-    ├── Refused          undo, find the record to blame, apply the policy of its step         1
-    ├── Retryable        nothing has happened: try again until the deadline, then give up     3
-    ├── Unsettled        drop the tasks without a commit, recover from what is committed      3
-    ├── Fenced           drop the tasks without a commit, join the group again                3
-    ├── StateCorrupt     wipe the store of this task, restore it from its changelog           4
-    └── Fatal            close what can be closed and stop                                    3
-        └── StateUnusable    the state directory cannot be used; nothing was joined yet       4
-    any other exception: a bug in Tidemill                                                   70
+    TidemillError                                                                            exit code
+    ├── ConfigError            correct the settings; raised before anything connects             2
+    ├── TopologyError          correct the program; raised before it starts                      2
+    ├── RecordError            apply the step's policy; stop if that is "fail"                   1
+    ├── RecordRejected         undo, find the rejected record, apply the policy of its step      1
+    ├── Retryable              nothing has changed: retry until the deadline, then give up       3
+    ├── CommitOutcomeUnknown   drop the tasks without a commit, recover from the last one        3
+    │   └── SnapshotsLate      the same, however often: Kafka is not the reason                  3
+    ├── Fenced                 drop the tasks without a commit, join the group again             3
+    ├── StateCorrupt           wipe the store of this task, restore it from its changelog        4
+    └── Fatal                  close what can be closed and stop                                 3
+        └── StateUnusable      the state directory cannot be used; not joined yet                4
+    any other exception: a bug in Tidemill                                                      70
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..operators.errors import ConfigError, RecordError, TidemillError, TopologyError
+from ..operators.errors import ConfigError, RecordError, Retryable, TidemillError, TopologyError
 from ..operators.record import Outgoing
 
 __all__ = [
@@ -32,17 +33,18 @@ __all__ = [
     "EXIT_OK",
     "EXIT_RECORD",
     "EXIT_STATE",
+    "CommitOutcomeUnknown",
     "ConfigError",
     "Fatal",
     "Fenced",
     "RecordError",
-    "Refused",
+    "RecordRejected",
     "Retryable",
+    "SnapshotsLate",
     "StateCorrupt",
     "StateUnusable",
     "TidemillError",
     "TopologyError",
-    "Unsettled",
     "exit_code",
 ]
 
@@ -53,7 +55,7 @@ EXIT_RECORD: Final = 1
 EXIT_CONFIG: Final = 2
 """Settings, the command line or the topology are wrong."""
 EXIT_KAFKA: Final = 3
-"""Kafka cannot be reached, or refuses for good."""
+"""Kafka cannot be reached, or refuses permanently."""
 EXIT_STATE: Final = 4
 """The state directory is unusable or in use by another process."""
 EXIT_BUG: Final = 70
@@ -62,21 +64,21 @@ EXIT_INTERRUPTED: Final = 130
 """A second signal: stopped at once, without a commit."""
 
 
-class Retryable(TidemillError):
-    """Something outside failed for now, such as a broker that does not answer, and nothing has changed: the same call
-    may be made again. What has had an effect, or may have had one, never raises this."""
+class CommitOutcomeUnknown(TidemillError):
+    """A call may or may not have had its effect, or cannot be repeated from here.
+
+    Drop the tasks, create a new producer, recover from what is committed.
+    """
 
 
-class Unsettled(TidemillError):
-    """What was begun may or may not have had its effect, or cannot be begun again from here: drop the tasks, make a new
-    producer, recover from what is committed."""
+class SnapshotsLate(CommitOutcomeUnknown):
+    """The snapshots of a commit were not stored in time: nothing was committed."""
 
 
-class Refused(TidemillError):
-    """Kafka, or its client, does not take a record for what it is, and never will. Nothing of it is durable.
+class RecordRejected(TidemillError):
+    """Kafka, or its client, permanently rejects a record as such. Nothing of it is durable.
 
-    `topic` is where it was to go, "" when that is not known. `row` is its place, where it is certain which record it
-    was.
+    `topic` is its destination, "" if it is not known. `row` is its place, if it is certain which record it was.
     """
 
     def __init__(self, why: str, topic: str = "", row: tuple[Outgoing, int] | None = None) -> None:
@@ -86,11 +88,25 @@ class Refused(TidemillError):
 
 
 class Fenced(TidemillError):
-    """Another process has taken over what this one owned; whatever is not committed is lost to it."""
+    """Another process has taken over what this one owned; its uncommitted work is discarded.
+
+    Example:
+        >>> issubclass(tm.Fenced, tm.TidemillError)
+        True
+    """
 
 
 class StateCorrupt(TidemillError):
-    """The store of `task` cannot be trusted; its changelog can rebuild it."""
+    """The store of a task cannot be trusted; it is rebuilt from its changelog.
+
+    Args:
+        task: The id of the task.
+        why: What is wrong with the store.
+
+    Example:
+        >>> print(tm.StateCorrupt("0_1", "a file is missing"))
+        the state of task 0_1 is not usable: a file is missing
+    """
 
     def __init__(self, task: str, why: str) -> None:
         super().__init__(task, why)
@@ -102,23 +118,33 @@ class StateCorrupt(TidemillError):
 
 
 class Fatal(TidemillError):
-    """Going on is impossible and trying again would not help."""
+    """The process cannot continue, and a retry would not help.
+
+    Example:
+        >>> issubclass(tm.StateUnusable, tm.Fatal)
+        True
+    """
 
 
 class StateUnusable(Fatal):
-    """The state directory is in use, of another application, of a newer format, unwritable or full."""
+    """The state directory is in use, of another application, of a newer format, or not writable.
+
+    Example:
+        >>> issubclass(tm.StateUnusable, tm.TidemillError)
+        True
+    """
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code of a process that ends because of `error`."""
+    """Return the exit code of a process that ends because of `error`."""
     match error:
-        case RecordError() | Refused():
+        case RecordError() | RecordRejected():
             return EXIT_RECORD
         case ConfigError() | TopologyError():
             return EXIT_CONFIG
         case StateUnusable() | StateCorrupt():
             return EXIT_STATE
-        case Retryable() | Unsettled() | Fenced() | Fatal():
+        case Retryable() | CommitOutcomeUnknown() | Fenced() | Fatal():
             return EXIT_KAFKA
         case KeyboardInterrupt():
             return EXIT_INTERRUPTED

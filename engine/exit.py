@@ -1,8 +1,8 @@
-"""The end of a process: with its exit code, whatever threads the program has left running.
+"""Exits the process with its exit code, even if threads of the program are still running.
 
-Python waits for all threads that are not daemons, and calls what was registered with `atexit`, before a process ends. A
-thread of the program's own that never ends would keep a process alive that no longer processes anything, and no service
-manager would start it again.
+Before a process ends, Python waits for all threads that are not daemons, and calls functions registered with `atexit`.
+A program's thread that never ends would keep a process alive that no longer processes anything, and no service manager
+would restart it.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from typing import Final, NoReturn
 
 from .threads import Thread
 
-__all__ = ["leave"]
+__all__ = ["exit_process"]
 
-PATIENCE_SECONDS: Final = 5.0
+TIMEOUT_SECONDS: Final = 5.0
 """How long threads of the program may take to end by themselves."""
 LOOK_SECONDS: Final = 0.1
 
 
-def leave(code: int, patience: float = PATIENCE_SECONDS) -> NoReturn:
-    """Exits with this code, as `sys.exit`. In the main thread the process then ends within `patience` seconds.
+def exit_process(code: int, deadline: float = TIMEOUT_SECONDS) -> NoReturn:
+    """Exit with this code, as `sys.exit`; in the main thread, within `deadline` seconds.
 
-    Nothing happens to a program that catches SystemExit and goes on.
+    If the program catches SystemExit and continues, nothing else happens.
     """
     if threading.current_thread() is threading.main_thread():
-        Thread("tidemill-exit", partial(see_to, code, patience)).start()
+        Thread("tidemill-exit", partial(end_after, code, deadline)).start()
     sys.exit(code)
 
 
-def see_to(code: int, patience: float) -> None:
-    """Ends the process `patience` seconds after Python has begun to end it."""
+def end_after(code: int, deadline: float) -> None:
+    """End the process `deadline` seconds after Python has begun to end it."""
     main = threading.main_thread()
     while not ending() and main.is_alive():
         time.sleep(LOOK_SECONDS)
     left = [it.name for it in threading.enumerate() if it is not main and not it.daemon]
-    waiting = f"waiting up to {patience:g} s for threads of the program: {', '.join(left)}"
+    waiting = f"waiting up to {deadline:g} s for threads of the program: {', '.join(left)}"
     if left:
         os.write(2, f"{waiting} (a thread with daemon=True is not waited for)\n".encode())
-    time.sleep(patience)
+    time.sleep(deadline)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -51,5 +51,8 @@ def see_to(code: int, patience: float) -> None:
 
 
 def ending() -> bool:
-    """Whether Python has begun to end: `threading` notes it before it calls and joins anything."""
+    """Return whether Python has begun to end.
+
+    `threading` notes it before it calls and joins anything.
+    """
     return getattr(threading, "_SHUTTING_DOWN", False)

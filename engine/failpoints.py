@@ -1,9 +1,9 @@
-"""Named places where a test may make this process die, fail, stand still or be slow.
+"""Named places where a test may make this process die, fail, stop or be slow.
 
 `TIDEMILL_FAILPOINT="name[:nth][=kill|raise|stop|slow]"` arms one: at its nth passage (the first by default) the process
-kills itself with SIGKILL, raises `FailpointReached`, or stops itself with SIGSTOP; from the nth passage on it sleeps at
-each for a while, as on a slow disk. Where the variable is not set, `hit` is a function that does nothing; it is called
-once a commit, never once a record.
+kills itself with SIGKILL, raises `FailpointReached`, or stops itself with SIGSTOP; with `slow`, it sleeps for a short
+time at each passage from the nth on, as on a slow disk. If the variable is not set, `hit` is a function that does
+nothing; it is called once per commit, never once per record.
 """
 
 from __future__ import annotations
@@ -31,7 +31,26 @@ NAMES: Final = (
     "after-commit-before-settle",
     "during-settle",
     "during-restore",
+    "after-local-write",
+    "during-snapshot",
+    "during-upload",
+    "before-manifest",
+    "after-manifest",
+    "during-download",
     "inside-rebalance",
+    "during-hand-over",
+    "during-cut",
+    "during-savepoint",
+    "during-stand",
+    "during-cutover",
+    "during-refill",
+    "during-load",
+    "during-reshard",
+    "before-target-write",
+    "during-target-write",
+    "after-target-write",
+    "during-target-publish",
+    "between-target-files",
 )
 
 
@@ -40,7 +59,7 @@ SLOW_SECONDS: Final = 0.25
 
 
 class FailpointReached(Exception):
-    """Raised at an armed failpoint whose action is "raise"."""
+    """Raised at an armed failpoint with the action "raise"."""
 
 
 @dataclass
@@ -66,7 +85,7 @@ class Failpoint:
 
 
 def parse(text: str) -> Failpoint:
-    """Reads `name[:nth][=kill|raise|stop|slow]`."""
+    """Parse `name[:nth][=kill|raise|stop|slow]`."""
     head, equals, action = text.partition("=")
     name, colon, nth = head.partition(":")
     if name not in NAMES:
@@ -79,11 +98,11 @@ def parse(text: str) -> Failpoint:
 
 
 def nothing(_name: str, /) -> None:
-    """The `hit` of a process without an armed failpoint."""
+    """Do nothing: the `hit` of a process without an armed failpoint."""
 
 
 def arm(text: str | None) -> Callable[[str], None]:
-    """What `hit` should be, by the value of the variable."""
+    """Return the function for `hit`, by the value of the variable."""
     return parse(text) if text else nothing
 
 

@@ -1,12 +1,12 @@
 """Stopping a process by signals.
 
-The first SIGTERM or SIGINT asks for a clean stop: finish the batch, commit, close, exit 0. The second one, or a stop
-that takes too long, ends the process at once, without a commit, with exit code 130; nothing is lost by that, the next
-start goes on from the last commit. A worker also stops cleanly when its supervisor is gone.
+The first SIGTERM or SIGINT requests a clean stop: finish the batch, commit, close, exit 0. The second one, or a stop
+that takes too long, ends the process at once, without a commit, with exit code 130; nothing is lost, because the next
+start continues from the last commit. A worker also stops cleanly when its supervisor is gone.
 
 Python runs signal handlers in the main thread, between two of its instructions. A main thread that waits inside the
-Kafka client for brokers that are away would hear of neither the second signal nor the limit, so a thread of its own
-listens for both.
+Kafka client for unreachable brokers would notice neither the second signal nor the limit, so a separate thread handles
+both.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """While entered, calling it says whether a clean stop was asked for.
+    """While entered, a call returns whether a clean stop was requested.
 
     A clean stop may take `limit` ms. With `children`, the death of a child process ends a `wait` too. With `at_once`
-    false, further signals are only counted, in `asked`. Python delivers signals to the main thread alone, so making
+    false, further signals are only counted, in `asked`. Python delivers signals only to the main thread, so creating
     one in another thread raises ConfigError.
     """
 
@@ -42,7 +42,7 @@ class StopSignals:
         if threading.current_thread() is not threading.main_thread():
             raise ConfigError(
                 "an application runs in the main thread of its process, where Python delivers SIGTERM and SIGINT, not "
-                f"in the thread {threading.current_thread().name!r}: give it a process of its own, with `tidemill run "
+                f"in the thread {threading.current_thread().name!r}: run it in a separate process, with `tidemill run "
                 "MODULE:APP` or multiprocessing.Process(target=app.main)"
             )
         self.asked = 0
@@ -78,30 +78,30 @@ class StopSignals:
             self._too_late.cancel()
 
     def __call__(self) -> bool:
-        """Whether a clean stop was asked for."""
+        """Return whether a clean stop was requested."""
         return self.asked > 0
 
     def wait(self, seconds: float) -> None:
-        """Waits so long, or until a signal comes."""
+        """Wait for this time, or until a signal arrives."""
         self._woken.wait(seconds)
         self._woken.clear()
 
     def once_asked(self, action: Callable[[], None]) -> None:
-        """Has `action` called as soon as a stop is asked for, in another thread: the main one may be busy for long."""
+        """Call `action` in another thread as soon as a stop is requested: the main one may be busy."""
         self._once_asked.append(action)
         if self.asked:
             action()
 
     def wake(self) -> None:
-        """Ends a `wait`, from any thread."""
-        with suppress(OSError):  # full, so it wakes anyway; or closed
+        """End a `wait`, from any thread."""
+        with suppress(OSError):  # full, so it wakes anyway, or closed
             self._send.send(b"\0")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.asked += 1
 
     def _listen(self) -> None:
-        """In the thread: gets a byte for each signal, whatever the main thread is doing."""
+        """Run in the thread: receive a byte per signal, whatever the main thread is doing."""
         heard = 0
         while numbers := self._receive.recv(1):
             if numbers[0] in STOPPING:
@@ -121,15 +121,15 @@ class StopSignals:
 
 
 def end_now(why: str) -> None:
-    """Ends the process without a commit. What was not committed is processed again by the next start."""
+    """End the process without a commit; the next start processes uncommitted input again."""
     os.write(2, f"{why}: ended at once, without a commit\n".encode())
     os._exit(EXIT_INTERRUPTED)
 
 
 def stop_with_parent(descriptor: int) -> threading.Event:
-    """Has this process stop cleanly when the other end of an inherited pipe closes, that is, when its owner is gone.
+    """Stop this process cleanly when its owner is gone.
 
-    The event is set whenever the owner writes something.
+    Then the other end of an inherited pipe closes. The event is set whenever the owner writes something.
     """
     nudged = threading.Event()
 

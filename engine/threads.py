@@ -1,8 +1,8 @@
-"""Threads that run beside the main one, none of which ends unheard.
+"""Background threads, with failures that are raised in the main thread.
 
-A thread of the engine runs until it is told to stop. What it raises is raised again in the main thread by `check`,
-which the owner of the thread calls wherever the main thread passes by. What nobody expected is logged at once as well,
-with its traceback: the main thread may be in a long call.
+A thread of the engine runs until it is stopped. An exception that it raises is raised again in the main thread by
+`check`, which the owner of the thread calls regularly in the main thread. An unexpected exception is also logged at
+once, with its traceback: the main thread may be in a long call.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LOG = logging.getLogger("tidemill.threads")
 
 
 class Failure:
-    """The first thing that went wrong beside the main thread, kept until that asks. May be used by several threads."""
+    """The first failure in a background thread, kept for the main thread. Thread-safe."""
 
     def __init__(self) -> None:
         self._first: BaseException | None = None
 
     def keep(self, where: str, failure: BaseException) -> None:
-        """Something went wrong there that nobody expected."""
+        """Keep a failure, and log it if it is unexpected."""
         if self._first is not None:
             return
         self._first = failure
@@ -33,7 +33,7 @@ class Failure:
             LOG.critical("%s has failed: %r", where, failure, exc_info=failure)
 
     def check(self) -> None:
-        """Raises what was kept; as Fatal where the main thread would go on after it, since nobody does the work."""
+        """Raise the kept failure, as Fatal if the main thread would otherwise continue."""
         failure = self._first
         if isinstance(failure, (Retryable, Fenced, StateCorrupt)):
             raise Fatal(str(failure)) from failure
@@ -42,7 +42,7 @@ class Failure:
 
 
 class Thread:
-    """A daemon thread whose failure is heard."""
+    """A daemon thread that keeps its failure."""
 
     def __init__(self, name: str, body: Callable[[], None]) -> None:
         self._body = body
@@ -55,15 +55,15 @@ class Thread:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Starts it."""
+        """Start it."""
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what it has ended with."""
+        """Raise the exception that it ended with."""
         self._failure.check()
 
     def join(self, timeout: float | None = None) -> None:
-        """Waits for its end, at most `timeout` seconds; not at all when it was never started."""
+        """Wait for its end, at most `timeout` seconds; not at all if it was never started."""
         if self._thread.is_alive():
             self._thread.join(timeout)
 

@@ -1,9 +1,9 @@
-"""A first program: what each user spent, minute by minute.
+"""A first program: the amount that each user spent per minute.
 
     python 01_first_program.py --broker localhost:9092
 
-reads the topic `views` and writes the topic `totals`. Nothing else is needed: state lives in RocksDB beside the
-process, is backed by a changelog topic, and every input counts exactly once, whatever is killed on the way.
+It reads the topic `views` and writes the topic `totals`. Nothing else is needed: state is kept in local RocksDB stores
+and backed up to a changelog topic. Each input record counts exactly once, even if the process is killed.
 """
 
 import msgspec
@@ -22,7 +22,7 @@ app = tm.App("views")  # application id = consumer group = prefix of internal na
 views = app.stream("views", key=tm.utf8, value=tm.json(View))  # Stream[str, View]
 totals = (
     views.filter(lambda v: v.kind != "cart")
-    .group_by(lambda v: v.user)  # re-keyed: goes through a repartition topic made for it
+    .group_by(lambda v: v.user)  # re-keyed: goes through an automatic repartition topic
     .window(tm.tumbling("1m", grace="10s"))
     .aggregate(count=tm.count(), total=tm.sum("amount"))  # WindowedTable[str, row]
     .named("totals")  # the name of step and store: queries, changelog, metrics

@@ -1,7 +1,7 @@
-"""Word count: a line becomes words, a word becomes a key, a key gets a running count.
+"""Word count: split lines into words, group by word, and keep a running count per word.
 
-`flat_map` gives any number of values for one. `group_by` re-keys: all copies of a word meet in one partition, by way of
-a repartition topic that Tidemill makes and empties as it goes.
+`flat_map` returns any number of values per input. `group_by` changes the key, so all records of a word are sent to one
+partition through a repartition topic, which Tidemill creates and from which it deletes processed records.
 """
 
 import re

@@ -1,9 +1,8 @@
-"""Windows by event time: readings of sensors, five minutes at a time.
+"""Event-time windows: sensor readings aggregated over five minutes.
 
-A reading belongs to the window in which it was *taken* (the timestamp comes from the value), not to the one in which it
-arrived. One that arrives out of order updates its window, as long as it comes within the grace: a window closes when a
-reading 30 s newer than its end has been seen. What comes later still is dropped and counted (metric
-`tidemill_records_dropped_total`).
+A reading belongs to the window in which it was *taken* (its timestamp is a field of the value), not to the one in which
+it arrived. An out-of-order reading updates its window until the grace period has passed: a window closes when stream
+time reaches its end plus 30 s. Later readings are dropped and counted (metric `tidemill_records_dropped_total`).
 """
 
 import msgspec

@@ -1,8 +1,8 @@
-"""A processor: logic of your own with state of its own, per key.
+"""A processor: custom logic with state per key.
 
-It warns when a card was used in two countries within an hour. State belongs to the key at hand, here the card: what is
-read and written while a payment is processed is that card's. It survives restarts, moves with its partition, and is
-rolled back together with the results when a commit fails.
+It warns when a card was used in two countries within an hour. State is scoped to the key of the current record, here
+the card: a payment reads and writes only the state of its own card. State survives restarts, moves with its partition,
+and is rolled back together with the results when a commit fails.
 """
 
 from collections.abc import Iterator

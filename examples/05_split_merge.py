@@ -1,7 +1,7 @@
-"""Split and merge: one stream into several by predicate, several into one.
+"""Split and merge: divide a stream by predicates, and combine streams.
 
-A record goes to the first branch whose predicate holds, else to the default. `merge` interleaves in the order in which
-the source delivered, so a stream that is split and merged again has the same order as before.
+A record goes to the first branch whose predicate is true, otherwise to the default branch. `merge` keeps the order in
+which the source delivered the records, so a stream that is split and merged again has its original order.
 """
 
 import msgspec
@@ -26,7 +26,7 @@ branches = messages.split(
 branches["urgent"].to("urgent", value=tm.json)
 urgent = branches["urgent"].map(lambda m: f"!! {m.text}").named("mark")
 rest = branches["rest"].map(lambda m: m.text).named("plain")
-urgent.merge(rest).to("readable", value=tm.utf8)  # and the noise goes nowhere
+urgent.merge(rest).to("readable", value=tm.utf8)  # the branch `noise` is not used
 
 if __name__ == "__main__":
     app.main()

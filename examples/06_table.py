@@ -1,7 +1,7 @@
-"""A table: the latest value of each key. A new record replaces the one before it, a null deletes it.
+"""A table: the latest value per key; a null deletes the key.
 
-A stream says what happened, a table how things stand. This one is read from a (compacted) topic of prices, cleaned up,
-and written again: what `filter` no longer lets through is deleted downstream as well.
+A stream is a sequence of events; a table is the current state. This table is read from a (compacted) topic of prices,
+filtered, and written to another topic: a row that no longer passes the filter is deleted downstream as well.
 """
 
 import msgspec

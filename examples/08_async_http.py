@@ -1,8 +1,8 @@
-"""Enrichment by HTTP: a coroutine function for each record, many at a time, order and exactly-once kept.
+"""Enrichment over HTTP: concurrent calls of a coroutine function, in order and exactly once.
 
-Orders in any currency get their amount in euros, by rates that a service knows. A request that fails is made again; an
-order for which there is no rate stops the program, as `on_error` says nothing else. Records that wait for their answer
-are part of the step's state: a crash or a move to another process loses none and doubles none.
+Amounts in any currency are converted to euros at rates from an HTTP service. A failed request is retried; an order
+without a rate stops the program, which is the default of `on_error`. Records that wait for a response are part of the
+state of the step: after a crash or a move to another process none is lost, and each has exactly one result.
 """
 
 import os
@@ -27,7 +27,7 @@ class Priced(msgspec.Struct):
 
 
 class InEuros:
-    """Asks for the rate. It is entered before the first call and exited at the end."""
+    """Request the rate of an order; entered before the first call and exited at the end."""
 
     async def __aenter__(self) -> "InEuros":
         self.session = aiohttp.ClientSession(raise_for_status=True)
@@ -37,8 +37,8 @@ class InEuros:
         await self.session.close()
 
     async def __call__(self, order: Order) -> Priced:
-        async with self.session.get(f"{RATES}/{order.currency}") as answer:
-            rate = (await answer.json())["euros"]
+        async with self.session.get(f"{RATES}/{order.currency}") as response:
+            rate = (await response.json())["euros"]
         return Priced(order.item, round(order.amount * rate, 2))
 
 

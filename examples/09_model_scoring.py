@@ -1,8 +1,8 @@
-"""Scoring by a model: a function of many values at a time, which is how scikit-learn and its like are fast.
+"""Model scoring in batches: a function of a list of values, as suits scikit-learn.
 
-The model learns to tell irises apart from the measurements that Fisher published in 1936, and labels the flowers of a
-topic. A batch waits up to a fifth of a second to fill up. A flower that the model cannot read, because a measurement is
-missing, is found by halving its batch, and skipped; the others have their labels.
+The model is trained on Fisher's iris measurements of 1936, and labels the flowers of a topic. A batch waits up to
+200 ms for more values. A flower that the model cannot score, because a measurement is missing, is found by halving its
+batch, and is skipped; all other flowers of the batch are labelled.
 """
 
 from typing import Any

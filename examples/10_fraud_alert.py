@@ -1,8 +1,8 @@
-"""Timers: something that happens, and something that does not happen after it.
+"""Timers: react to an event that is not followed by another one.
 
-A small payment and soon a large one with the same card is how stolen numbers are tried out: the card's owner is asked.
-An answer within ten minutes settles it; without one a timer blocks the card. Timers are durable: they fire once, after
-a crash and on another process too, in event time, so that a replay of last year's payments gives last year's alerts.
+A small payment shortly before a large one with the same card is typical of stolen card numbers: the owner is asked
+about the large one. If no answer arrives within ten minutes, a timer blocks the card. Timers are durable: they fire
+exactly once, also after a crash or on another process. They run in event time: a replay produces the same alerts.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ class Event(msgspec.Struct):
     mine: bool = False
 
 
-class Watch(tm.Processor[str, Event, str]):
+class FraudDetector(tm.Processor[str, Event, str]):
     tried = tm.ValueState(bool, default=False, ttl="1m")  # a small payment in the last minute
-    asked = tm.ValueState(float)  # the amount that the owner is asked about
+    asked = tm.ValueState(float)  # the amount that the owner was asked about
     blocked = tm.ValueState(bool, default=False)
 
     def process(self, event: Event, ctx: tm.Context[str]) -> Iterator[str | tm.Side[str]]:
@@ -43,17 +43,17 @@ class Watch(tm.Processor[str, Event, str]):
         yield self.block(ctx.key, f"{name} about {self.asked.get():.2f}")
         self.asked.clear()
 
-    def block(self, card: str, why: str) -> str:
+    def block(self, card: str, reason: str) -> str:
         self.blocked.set(True)
-        return f"card {card} is blocked: {why}"
+        return f"card {card} is blocked: {reason}"
 
 
 app = tm.App("fraud")
 
 events = app.stream("card-events", key=tm.utf8, value=tm.json(Event))
-watch = events.process(Watch).named("watch")
-watch.to("alerts", value=tm.utf8)
-watch.side("refused").to("refused", value=tm.utf8)
+detector = events.process(FraudDetector).named("fraud-detector")
+detector.to("alerts", value=tm.utf8)
+detector.side("refused").to("refused", value=tm.utf8)
 
 if __name__ == "__main__":
     app.main()

@@ -1,8 +1,8 @@
-"""Session windows: the clicks of a visitor belong together as long as none is half an hour after the one before.
+"""Session windows: clicks of a visitor form one visit until there is none for half an hour.
 
-A visit is written once, when it is over: how long it was, what it began and ended with, whether something was bought.
-Event time comes from the clicks themselves, so a replay of last year's log gives last year's visits. The test replays
-31,106 clicks of 600 visitors (see clicks/README.md) and finds the same 3,605 visits that the shop had recorded.
+Each visit is written once, when its window closes, with its number of clicks, first and last event, and number of
+purchases. Event time is a field of the clicks, so a replay of the log gives the same visits. The test replays 31,106
+clicks of 600 visitors (see clicks/README.md) and finds the same 3,605 visits that the shop recorded.
 """
 
 from datetime import datetime, timezone

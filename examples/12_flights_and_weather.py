@@ -1,9 +1,9 @@
-"""A temporal join and a look-up: each departure with the weather at its time, and with its airline's name.
+"""A temporal join and a lookup: add the weather at departure and the name of the airline.
 
-Weather is a table with a history: a flight finds the report that was the newest at its own scheduled time, not the one
-that happens to be the newest when it is processed. So a replay gives the same answers as the day itself. Reports may
-come up to an hour after the flights they matter to: flights wait that long, in event time. Airlines are few and needed
-everywhere, so every instance has the whole table. The test replays ten days of the flights that left New York in 2013.
+Weather is a versioned table: a flight is joined with the report that was the newest at its scheduled departure, not
+with the newest at the time of processing, so a replay gives the same results. Reports may arrive up to an hour after
+the flights that they apply to: flights wait for that long, in event time. The table of airlines is small and needed by
+all tasks, so it is a global table. The test replays ten days of the flights that left New York in 2013.
 """
 
 import msgspec
@@ -16,11 +16,11 @@ class Flight(msgspec.Struct):
     number: int
     origin: str
     dest: str
-    delay: int | None  # minutes; None: cancelled
+    delay: int | None  # minutes; None if the flight was cancelled
 
 
 class Weather(msgspec.Struct):
-    wind: float | None  # miles an hour
+    wind: float | None  # miles per hour
     visibility: float  # miles
 
 
@@ -48,7 +48,7 @@ weather = app.table("weather", key=tm.utf8, value=tm.json(Weather), history="2d"
 flights = app.stream("flights", key=tm.utf8, value=tm.json(Flight))
 
 departures = (
-    flights.with_key(lambda flight: flight.origin, key=tm.utf8)  # the weather is known by airport
+    flights.with_key(lambda flight: flight.origin, key=tm.utf8)  # weather is keyed by airport
     .join(weather, with_weather, as_of=True, grace="1h", how="left")
     .named("with-weather")
     .join(airlines, with_name, on=lambda departure: departure.airline)

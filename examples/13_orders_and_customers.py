@@ -1,9 +1,9 @@
-"""Tables that follow a database: change-data-capture topics, joined by foreign key, and counted.
+"""Change data capture: tables that mirror a database, joined by foreign key and counted.
 
-Each topic has the newest row under its primary key, and null for a row that was deleted, as Debezium and its like write
-them. An order knows its customer by number. The joined table follows both: when a customer moves, all of that
-customer's orders follow; when an order changes hands, or goes, so does its row. The second table counts open orders by
-country, and takes back what it counted before.
+Each topic has the newest row per primary key, and null for a deleted row, as Debezium and similar tools write them. An
+order refers to its customer by number. The joined table follows changes of both: an update of a customer updates the
+rows of all orders of that customer; an update or deletion of an order updates or deletes its row. The second table
+counts unpaid orders per country; an update subtracts the old row and adds the new one.
 """
 
 import msgspec

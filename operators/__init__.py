@@ -1,1 +1,1 @@
-"""What a stream program means: records, serdes, the graph of steps, and the steps themselves. No input or output."""
+"""The semantics of stream programs: records, serdes, topologies and operators, without I/O."""

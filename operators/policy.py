@@ -1,7 +1,7 @@
-"""What happens to a record that a step could not process.
+"""Error policies: what happens to a record that a step could not process.
 
 A policy is a value; the task applies it. `fail` stops the program before the record is committed, so nothing is lost;
-`skip` drops the record, counts and logs it, and goes on with the next one.
+`skip` drops the record, counts and logs it, and continues with the next one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,29 @@ __all__ = ["ErrorPolicy", "fail", "skip"]
 
 
 class ErrorPolicy(enum.Enum):
-    """What a task does with a record that failed."""
+    """What a task does with a record that a step cannot process: `tm.fail` or `tm.skip`.
+
+    Example:
+        >>> policy: tm.ErrorPolicy = tm.skip
+    """
 
     FAIL = "fail"
     SKIP = "skip"
 
 
 fail: Final = ErrorPolicy.FAIL
-"""Stop the program, naming step and record; nothing of the record is committed. The default."""
+"""Stops the program at a record that cannot be processed; nothing of it is committed.
+
+The message names the step and the record. This is the default.
+
+Example:
+    >>> app = tm.App("views", on_error=tm.fail)
+"""
 skip: Final = ErrorPolicy.SKIP
-"""Drop the record, count it in `tidemill_records_dropped_total`, name it in the log (a few per minute), and go on."""
+"""Drops a record that cannot be processed, counts it, and continues with the next one.
+
+It is counted in `tidemill_records_dropped_total` and named in the log, a few times per minute.
+
+Example:
+    >>> pieces = orders.map(lambda order: order["pieces"]).on_error(tm.skip)
+"""

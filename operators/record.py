@@ -1,8 +1,8 @@
-"""The values that travel through a program.
+"""The values that pass through a program.
 
 `Record` is the only per-record object: operators take lists of them and return lists of them. `Batch` is what a
-partition delivered, still as bytes and in columns; `Outgoing` is what a task wants written to a topic, again as bytes.
-This file decides their shape and nothing else.
+partition delivered, still as bytes and in columns; `Outgoing` is what a task writes to a topic, again as bytes. This
+module only defines these types.
 """
 
 from __future__ import annotations
@@ -24,9 +24,17 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 class Record(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
     """One event: key, value, event time and headers.
 
-    `timestamp` is the event time in milliseconds since the epoch. `offset` is the offset of the source record that
-    caused this one (-1 when none did, as for a wall-clock timer): results of one input batch that come by different
-    ways are put back in order by it.
+    Args:
+        key: The key; None for a record without one.
+        value: The value; None deletes a row where the record belongs to a table.
+        timestamp: Event time, in milliseconds since 1970.
+        headers: Pairs of a name and bytes, or None.
+        offset: The offset of the source record that caused this one; -1 if none did, as for a wall-clock timer.
+            It orders results of one input batch that took different paths in the topology.
+
+    Example:
+        >>> tm.Record(key="ann", value={"item": "pen"}, timestamp=1_700_000_000_000)
+        Record(key='ann', value={'item': 'pen'}, timestamp=1700000000000, headers=(), offset=-1)
     """
 
     key: K
@@ -37,9 +45,13 @@ class Record(msgspec.Struct, Generic[K, V], frozen=True, gc=False):
 
 
 class SourceRecord(Record[K, V], Generic[K, V], frozen=True, gc=False):
-    """A record as it is in Kafka, with its place there: what a timestamp function made by `tm.from_record` gets.
+    """A record with its place in Kafka: the argument of a `tm.from_record` function of a source.
 
-    `timestamp` is Kafka's. `key` and `value` are decoded.
+    Key and value are decoded; the timestamp is Kafka's.
+
+    Example:
+        >>> by_arrival = tm.from_record(lambda record: record.timestamp + record.partition)
+        >>> clicks = app.stream("clicks", value=tm.json, timestamp=by_arrival)
     """
 
     topic: str = ""
@@ -47,10 +59,20 @@ class SourceRecord(Record[K, V], Generic[K, V], frozen=True, gc=False):
 
 
 class Windowed(msgspec.Struct, Generic[K], frozen=True, gc=False):
-    """A key in a window: `start` and `end` in milliseconds.
+    """A key in a window.
 
-    The end is exclusive for tumbling and hopping windows, and inclusive for sliding and session windows, as in Kafka
-    Streams.
+    Args:
+        key: The key within the window.
+        start: The start of the window, in milliseconds since 1970.
+        end: Its end: exclusive for tumbling, hopping and calendar windows, inclusive for sliding and session windows,
+            as in Kafka Streams.
+
+    Example:
+        >>> hours = orders.group_by_key().window(tm.tumbling("1h")).count().named("hours")
+        >>> with tm.testing.TopologyDriver(app) as driver:
+        ...     driver.send("orders", key="ann", value={"item": "pen"}, timestamp=1)
+        ...     driver.store("hours").get(tm.Windowed("ann", 0, 3_600_000))
+        1
     """
 
     key: K
@@ -59,7 +81,7 @@ class Windowed(msgspec.Struct, Generic[K], frozen=True, gc=False):
 
 
 class Update(msgspec.Struct, Generic[V], frozen=True, gc=False):
-    """The value of a table's record where a step downstream needs to know what the row was before; None is no row."""
+    """The value of a table's record if a step downstream needs the old row; None is no row."""
 
     old: V | None
     new: V | None
@@ -76,10 +98,29 @@ class Batch(NamedTuple):
     offsets: list[int]
     headers: list[Headers] | None
     size: int
-    """Bytes of keys, values and headers together."""
+    """The total number of bytes of keys, values and headers."""
+    made: bool = False
+    """Whether keys and values are objects already, and no bytes: those of packed rows are."""
+
+    def before(self, index: int) -> Batch | None:
+        """Return the part before a record, itself if that is all, None if it is empty."""
+        if index >= len(self.offsets):
+            return self
+        headers = None if self.headers is None else self.headers[:index]
+        return (
+            None
+            if index == 0
+            else self._replace(
+                keys=self.keys[:index],
+                values=self.values[:index],
+                timestamps=self.timestamps[:index],
+                offsets=self.offsets[:index],
+                headers=headers,
+            )
+        )
 
     def after(self, index: int) -> Batch | None:
-        """The part that follows a record, None when nothing does."""
+        """Return the part after a record, None if it is empty."""
         start = index + 1
         if start >= len(self.offsets):
             return None
@@ -106,6 +147,6 @@ class Outgoing(NamedTuple):
     topic: str
     rows: list[Row]
     records: Sequence[Record[Any, Any]] = ()
-    """What each row was made of, where that is known."""
+    """The record of each row, if known."""
     step: str = ""
     """The step that writes them."""

@@ -1,31 +1,33 @@
-"""Decoded values over a store: what an operator reads and writes, and the only place where uncommitted state lives.
+"""Decoded values over a store, with all uncommitted changes: what operators read and write.
 
-A `StateCache` is a dict, so that a hit costs what a dict costs; it decodes on a miss, remembers what was written, and
-encodes each written entry once a commit. The store underneath holds committed state only, so rollback is forgetting.
-This file decides what is dirty, what a scan sees and what may be dropped; it does not decide when to commit.
+A `StateCache` is a dict, so that a hit costs as much as a dict lookup; it decodes on a miss, remembers what was
+written, and encodes each written entry once per commit. The store underneath has committed state only, so a rollback
+drops the cache. This module decides what is dirty, what a scan sees and what may be dropped; it does not decide when to
+commit.
 
-A key is its bytes. As long as all keys are such that Python's equality says the same (`key_equality.py`), they are the
-dict's keys themselves; `by_bytes` puts their bytes in place of them, before the first other key comes. Such a key may
-come with an input, or out of a store: what one cache of a task finds there its `kin` may get as well.
+Keys are compared by their bytes. As long as Python's equality agrees for all keys (`key_equality.py`), they are the
+dict's keys themselves; `by_bytes` replaces them with their bytes before the first other key arrives. Such a key may
+come with an input, or out of a store: if one cache of a task finds it there, its `kin` may get it as well.
 
-                put, delete, touch                drain                     settle
-    clean ───────────────────────────▶ dirty ─────────────▶ sealed ───────────────────▶ clean
-      ▲                                  │                     │ put: dirty and sealed
-      └───────────── discard: nothing is left, all comes from the store again ─────────┘
+                put, delete, touch                drain                 complete_commit
+    clean ───────────────────────────▶ dirty ─────────────▶ drained ──────────────────▶ clean
+      ▲                                  │                     │ put: dirty and drained
+      └───────────── discard: the cache is empty, all entries come from the store again ┘
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from sortedcontainers import SortedDict
 
+from .changes import Changes, Column
+from .codec import Codec
 from .footprint import Sizes
-from .key_equality import all_plain
-from .store import VERSION, Change, Store, unframe
+from .key_equality import KeyBytes, Kin, all_plain
+from .store import VERSION, Store, StoredRows, unframe
 
 __all__ = ["Codec", "StateCache"]
 
@@ -35,29 +37,17 @@ V = TypeVar("V")
 SAMPLE = 8
 """Entries encoded to estimate the size of the others."""
 CHUNK = 64
-"""Index keys a scan takes at a time, so that writes during the scan do not disturb it."""
+"""Index keys that a scan takes at a time, so that writes during the scan do not disturb it."""
 SLACK = 1 / 16
 """Part of the budget that is freed beyond need, so that not every commit has to drop entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class Codec(Generic[K, V]):
-    """How keys and values become bytes. Encoded keys must sort as scans of the store are meant to see them."""
-
-    encode_key: Callable[[K], bytes]
-    decode_key: Callable[[bytes], K]
-    encode_value: Callable[[V], bytes]
-    decode_value: Callable[[bytes], V]
-    exact: bool = False
-    """True when two keys are equal if, and only if, their bytes are, whatever the keys."""
-
-
 class StateCache(dict[K, "V | None"]):
-    """Read-your-writes over one store of a task.
+    """Read-your-writes access to one store of a task.
 
-    `cache[key]` is the value, or None for an absent key. Of the dict's own writing methods operators use only
+    `cache[key]` is the value, or None for an absent key. Of the dict's own writing methods, operators use only
     `cache[key] = value` followed by `cache.dirty_add(key)` or `cache.mark(key)`, which is `put` without the call. A
-    value may be changed in place when `put` or `touch` says so before the operator returns.
+    value may be changed in place if `put` or `touch` is called before the operator returns.
     """
 
     __slots__ = (
@@ -66,11 +56,10 @@ class StateCache(dict[K, "V | None"]):
         "_encode_key",
         "_index",
         "_indexed",
-        "_looks",
         "_mean",
-        "_sample_at",
-        "_sealed",
         "_recent",
+        "_sample_at",
+        "_drained",
         "_store",
         "_watches",
         "dirty",
@@ -89,21 +78,20 @@ class StateCache(dict[K, "V | None"]):
         self._codec = codec
         self._encode_key = codec.encode_key
         self._store = store
-        self.kin: Sequence[StateCache[Any, Any]] = ()
-        """The caches of the same task that may have to go by bytes."""
-        self._watches = not codec.exact  # for the first key that is no plain one
-        self._looks = not codec.exact  # at the keys that come out of the store
+        self.kin: Sequence[Kin] = ()
+        """The caches of the same task that may have to switch to bytes."""
+        self._watches = not codec.exact  # for the first key that is not plain
         self._born: set[K] = set()  # dirty keys that the store does not have
-        self._sealed: dict[K, int] = {}  # with the encoded sizes
+        self._drained: dict[K, int] = {}  # with the encoded sizes
         self._recent = Sizes()
-        self._index: SortedDict[bytes, K] | None = None  # dirty and sealed keys by encoded key; made by the first scan
+        self._index: SortedDict[bytes, K] | None = None  # dirty and drained keys by encoded key; made by the first scan
         self._indexed = 0  # how many of `dirty` are in the index
-        self._mean = 0.0  # encoded bytes an entry that is written
+        self._mean = 0.0  # encoded bytes per written entry
         self._sample_at = 1  # `dirty` is sampled when it has this many entries
 
     @property
     def mark(self) -> Callable[[K], object]:
-        """The same and faster, for one list of records, during which nothing is scanned."""
+        """`dirty_add`, but faster, for one list of records, during which nothing is scanned."""
         return self.dirty.setdefault
 
     def __missing__(self, key: K) -> V | None:
@@ -116,39 +104,41 @@ class StateCache(dict[K, "V | None"]):
         return value
 
     def put(self, key: K, value: V | None) -> None:
-        """Writes a value; None deletes."""
+        """Write a value; None deletes."""
         self[key] = value
         self.dirty[key] = None
 
     def delete(self, key: K) -> None:
-        """Removes a key."""
+        """Delete a key."""
         self[key] = None
         self.dirty[key] = None
 
     def withdraw(self, key: K) -> None:
-        """Takes back the first write of a key that the store has not, as if it had not been."""
+        """Undo the first write of a key that the store does not have."""
         del self.dirty[key]
         self._born.discard(key)
         self._gone(key)
         self._index = None
 
     def create(self, key: K, value: V) -> None:
-        """Writes a value under a key that has none, which the caller knows; deleted before the next commit, it leaves
-        no trace."""
+        """Write a value for a key that the caller knows to be absent.
+
+        If it is deleted before the next commit, it leaves no change.
+        """
         if key not in self.dirty:
             self._born.add(key)
         self[key] = value
         self.dirty[key] = None
 
     def touch(self, key: K) -> None:
-        """Says that the value under the key, read by `cache[key]`, was or will be changed in place."""
+        """Mark the value of a key, read by `cache[key]`, as changed in place, now or later."""
         self.dirty[key] = None
 
     def scan(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[tuple[K, V]]:
-        """Entries with lo <= encoded key < hi in the order of encoded keys, uncommitted writes included.
+        """Return entries with lo <= encoded key < hi, by encoded key, including uncommitted writes.
 
         Writes during the scan are legal: entries not yet reached show their newest value, deleted ones are left out,
-        new ones may or may not appear. A value that the scan gave out is changed by `put`, never by `touch`. No scan
+        new ones may or may not appear. A value that the scan returned is changed by `put`, never by `touch`. No scan
         outlives a commit.
         """
         if hi is not None and hi <= lo:
@@ -156,11 +146,16 @@ class StateCache(dict[K, "V | None"]):
         written = _range(self._written_keys(), lo, hi, reverse)
         return self._merge(written, self._store.scan(self.name, lo, hi, reverse), reverse)
 
-    def drain(self) -> list[Change]:
-        """What was written since the last drain, encoded, in the order of first writes; the entries are now sealed."""
-        name, encode_key, encode_value = self.name, self._encode_key, self._codec.encode_value
-        changes: list[Change] = []
-        sealed = self._sealed
+    def committed(self) -> StoredRows:
+        """Return what the store has, without uncommitted writes."""
+        return StoredRows(self._store, self.name)
+
+    def drain(self) -> Changes:
+        """Return the encoded changes since the last drain, by first write."""
+        encode_key, encode_value = self._encode_key, self._codec.encode_value
+        keys: list[bytes] = []
+        values: list[bytes | None] = []
+        drained = self._drained
         total = 0
         for key in self._born:
             if self[key] is None:
@@ -171,41 +166,43 @@ class StateCache(dict[K, "V | None"]):
         for key in self.dirty:
             value = self[key]
             raw_key = encode_key(key)
+            keys.append(raw_key)
             if value is None:
-                changes.append(Change(name, raw_key, None))
+                values.append(None)
                 size = len(raw_key)
             else:
                 raw = VERSION + encode_value(value)
-                changes.append(Change(name, raw_key, raw))
+                values.append(raw)
                 size = len(raw_key) + len(raw)
-            sealed[key] = size
+            drained[key] = size
             total += size
-        if changes:
-            self._mean = total / len(changes)
-            self._sample_at = len(changes) * 2
-            self.dirty.clear()
-            self._index = None
-        return changes
+        if not keys:
+            return Changes()
+        self._mean = total / len(keys)
+        self._sample_at = len(keys) * 2
+        self.dirty.clear()
+        self._index = None
+        return Changes([Column(self.name, keys, values)])
 
-    def settle(self) -> None:
-        """The drained changes are in the store: entries not written again since then are clean."""
-        self._recent.settle(self._sealed)
-        self._sealed.clear()
+    def complete_commit(self) -> None:
+        """Note that the drained changes are in the store: entries not written since then are clean."""
+        self._recent.complete_commit(self._drained)
+        self._drained.clear()
         self._index = None
 
     def discard(self) -> None:
-        """Forgets everything, so that what is read next is what the store holds."""
+        """Drop everything, so that the next reads come from the store."""
         self.clear()
         self.dirty.clear()
         self._born.clear()
-        self._sealed.clear()
+        self._drained.clear()
         self._recent.clear()
         self._index = None
         self._sample_at = 1
 
     @property
     def dirty_bytes(self) -> int:
-        """Bytes the next drain will give, estimated from a few encoded entries and from earlier drains."""
+        """The estimated bytes of the next drain, from a few encoded entries and from earlier drains."""
         count = len(self.dirty)
         if count >= self._sample_at:
             sample = list(islice(reversed(self.dirty), SAMPLE))
@@ -216,28 +213,28 @@ class StateCache(dict[K, "V | None"]):
 
     @property
     def memory(self) -> int:
-        """Bytes of memory the entries take: an estimate, from what they are encoded and what a few of them take."""
+        """The estimated bytes of memory of the entries, from their encoded sizes and a sample."""
         return self._recent.memory(self, self._mean)
 
     def trim(self, max_bytes: int) -> None:
-        """Drops clean entries if `memory` is above `max_bytes`: those that were loaded or written longest ago first."""
+        """Drop clean entries, oldest load or write first, if `memory` exceeds `max_bytes`."""
         memory = self.memory
         if memory <= max_bytes:
             return
         surplus = memory - max_bytes * (1 - SLACK)
-        sizes, dirty, sealed = self._recent, self.dirty, self._sealed
+        sizes, dirty, drained = self._recent, self.dirty, self._drained
         dropped: list[K] = []
         for key, size in sizes.items():
             if surplus <= 0:
                 break
-            if key not in dirty and key not in sealed:
+            if key not in dirty and key not in drained:
                 dropped.append(key)
                 surplus -= sizes.memory_of(size)
         for key in dropped:
             self._gone(key)
 
     def by_bytes(self) -> None:
-        """From here on keys of any kind may come: the cache holds their bytes in place of them."""
+        """Replace all keys by their bytes, so that keys of any kind are accepted from now on."""
         if not self._watches:
             return
         encode = self._encode_key
@@ -253,22 +250,21 @@ class StateCache(dict[K, "V | None"]):
         self._index = None
 
     def found(self, keys: Iterable[Any]) -> None:
-        """Keys have come out of the store: if one of them is no plain one, all caches of the task go by bytes."""
+        """Switch all caches of the task to bytes if one of these keys from the store is not plain."""
         if not all_plain(keys):
             for cache in (self, *self.kin):
                 cache.by_bytes()
-                cache._looks = False
 
     def _kept(self) -> tuple[dict[Any, Any], ...]:
-        return self, self.dirty, self._sealed, self._recent
+        return self, self.dirty, self._drained, self._recent
 
     def _mark(self, key: K) -> None:
         self.touch(key)
 
     def _gone(self, key: K) -> None:
-        """An entry leaves the cache, unless what is sealed of it still counts: that it is not there."""
+        """Remove an entry, or keep a drained one as deleted, because that is not in the store yet."""
         self._recent.drop(key)
-        if key in self._sealed:
+        if key in self._drained:
             self[key] = None
         else:
             del self[key]
@@ -278,10 +274,10 @@ class StateCache(dict[K, "V | None"]):
         return len(self._encode_key(key)) + (0 if value is None else 1 + len(self._codec.encode_value(value)))
 
     def _written_keys(self) -> SortedDict[bytes, K]:
-        """The index, brought up to date: only the keys written since the last scan are encoded."""
+        """Return the current index; only the keys written since the last scan are encoded."""
         index = self._index
         if index is None:
-            index = self._index = SortedDict({self._encode_key(key): key for key in self._sealed})
+            index = self._index = SortedDict({self._encode_key(key): key for key in self._drained})
             self._indexed = 0
         fresh = len(self.dirty) - self._indexed
         if fresh:
@@ -305,7 +301,7 @@ class StateCache(dict[K, "V | None"]):
                 mine = next(written, None)
             else:
                 key = decode_key(raw_key)
-                if self._looks:
+                if self._watches:
                     self.found((key,))
                     shown = self._shown
             value = self[key] if key in self else decode_value(unframe(raw))
@@ -318,18 +314,14 @@ class StateCache(dict[K, "V | None"]):
             mine = next(written, None)
 
     def _shown(self, key: K) -> K:
-        """A key of the dict as people know it."""
+        """Return the decoded form of a key of the dict."""
         return key
 
 
-class KeyBytes(bytes):
-    """An encoded key in place of the key."""
-
-
 class BytesCache(StateCache[Any, Any]):
-    """The same for keys of any kind: those of the dict are the bytes of those that its methods are called with.
+    """A `StateCache` for keys of any kind: the dict's keys are the bytes of the keys.
 
-    A `StateCache` becomes one while it is in use; its own methods meet `KeyBytes` then, which stay what they are.
+    A `StateCache` becomes one while it is in use; its own methods then meet `KeyBytes`, which stay unchanged.
     """
 
     __slots__ = ()
@@ -368,7 +360,7 @@ class BytesCache(StateCache[Any, Any]):
     def _raw(self, key: Any) -> KeyBytes:
         if key.__class__ is KeyBytes:
             return key
-        hash(key)  # what can be changed in place is no key here either
+        hash(key)  # a mutable object is not a key here either
         return KeyBytes(self._codec.encode_key(key))
 
     def _plain(self, key: Any) -> bytes:
@@ -379,7 +371,7 @@ class BytesCache(StateCache[Any, Any]):
 
 
 def _range(index: SortedDict[bytes, K], lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[bytes, K]]:
-    """A range of the index, which may grow meanwhile."""
+    """Yield a range of the index, which may grow meanwhile."""
     inclusive = (True, False)
     while True:
         chunk = list(islice(index.irange(lo, hi, inclusive, reverse), CHUNK))

@@ -1,7 +1,7 @@
-"""How much memory the entries of a cache take: measured for a few, which stand for all.
+"""Memory taken by the entries of a cache, estimated from a sample.
 
-The encoded size of each entry is known. What its objects take is some bytes for each of those, which differs from
-store to store: a dict of ten fields is ten times larger than its JSON, a text hardly larger.
+The encoded size of each entry is known. The memory of its objects is estimated as bytes per encoded byte, a ratio that
+differs from store to store: a dict of ten fields is ten times larger than its JSON, a string hardly larger.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from itertools import islice, repeat
 from sys import getsizeof
 from typing import Any
 
-__all__ = ["Sizes", "footprint"]
+__all__ = ["OBJECTS", "Growth", "Sizes", "footprint"]
 
 SLOTS = 160
-"""Bytes of memory an entry takes in the dicts of a cache."""
+"""Bytes of memory an entry takes in the dicts of a `StateCache`."""
 OBJECTS = 100
-"""Bytes of memory the objects of an entry take however short it is encoded."""
+"""Bytes of memory the objects of an entry take, however short its encoding is."""
 SAMPLE = 8
 """Entries that are measured."""
 AGAIN = 64
 """Commits after which entries are measured again."""
 
 LOOKED_AT = 32
-"""Items of a container that are measured; the others are taken to be like them."""
+"""Items of a container that are measured; the others are assumed to be alike."""
 DEPTH = 8
 EMPTY: tuple[()] = ()
 """There is one empty tuple."""
@@ -31,33 +31,61 @@ SHARED_TEXT = 32
 """The keys of dicts up to this length are shared between the dicts that a decoder makes."""
 
 
-class Sizes(dict[Any, int]):
-    """The encoded sizes of clean entries by key, those loaded or settled longest ago first."""
+class Growth:
+    """The bytes of objects per encoded byte of an entry, beyond `OBJECTS`."""
 
-    __slots__ = ("_growth", "_measure_at", "_measured", "_settled", "encoded")
+    __slots__ = ("_measure_at", "_measured", "_settled", "value")
+
+    def __init__(self) -> None:
+        self.value = 1.0
+        self._measured = False  # whether `value` was measured; 1.0 is a guess
+        self._settled = 0  # commits since the last measurement
+        self._measure_at = 1  # number of entries at which it is measured again
+
+    def complete_commit(self) -> None:
+        """Count a commit of entries."""
+        self._settled += 1
+
+    def due(self, count: int) -> bool:
+        """Return whether to measure again, with this number of entries."""
+        return self._settled >= AGAIN or count >= self._measure_at
+
+    def measure(self, sample: Iterable[tuple[Any, Any, int]], count: int) -> None:
+        """Measure the first of these keys, values and encoded sizes, of `count` entries in all."""
+        measured = list(islice(sample, SAMPLE))
+        if measured:
+            taken = sum(footprint(key) + footprint(value) for key, value, _ in measured) - OBJECTS * len(measured)
+            growth = max(taken, 0) / (sum(size for _, _, size in measured) or 1)
+            self.value = (self.value + growth) / 2 if self._measured else growth
+            self._measured = True
+        self._settled = 0
+        self._measure_at = count * 2 or 1
+
+
+class Sizes(dict[Any, int]):
+    """The encoded sizes of clean entries by key, those loaded or committed longest ago first."""
+
+    __slots__ = ("_growth", "encoded")
 
     def __init__(self) -> None:
         super().__init__()
         self.encoded = 0
         """The sum of all."""
-        self._growth = 1.0  # bytes of objects for a byte that is encoded, beyond `OBJECTS`
-        self._measured = False  # until then that is a guess
-        self._settled = 0  # commits since it was measured
-        self._measure_at = 1  # it is measured again when there are this many
+        self._growth = Growth()
 
     def add(self, key: Any, size: int) -> None:
-        """An entry is loaded."""
+        """Add an entry that was loaded."""
         self[key] = size
         self.encoded += size
 
-    def settle(self, sealed: Mapping[Any, int]) -> None:
-        """Entries are committed."""
-        self.encoded += sum(sealed.values()) - sum(map(self.pop, sealed, repeat(0)))
-        self.update(sealed)
-        self._settled += 1
+    def complete_commit(self, drained: Mapping[Any, int]) -> None:
+        """Add entries that were committed."""
+        self.encoded += sum(drained.values()) - sum(map(self.pop, drained, repeat(0)))
+        self.update(drained)
+        self._growth.complete_commit()
 
     def drop(self, key: Any) -> None:
-        """An entry leaves."""
+        """Remove an entry."""
         self.encoded -= self.pop(key, 0)
 
     def clear(self) -> None:
@@ -65,30 +93,21 @@ class Sizes(dict[Any, int]):
         self.encoded = 0
 
     def memory_of(self, size: int) -> float:
-        """Bytes of memory an entry of an encoded size takes."""
-        return SLOTS + OBJECTS + self._growth * size
+        """Return the bytes of memory that an entry of an encoded size takes."""
+        return SLOTS + OBJECTS + self._growth.value * size
 
     def memory(self, entries: Mapping[Any, Any], mean: float) -> int:
-        """Bytes of memory the entries take, those without a size being of the `mean` one."""
-        if self._settled >= AGAIN or len(self) >= self._measure_at:
-            self._measure(entries)
+        """Return the bytes of memory of the entries; those without a size count as `mean`."""
+        if self._growth.due(len(self)):
+            newest = islice(reversed(self), 4 * SAMPLE)
+            sample = ((key, entries[key], self[key]) for key in newest if entries[key] is not None)
+            self._growth.measure(sample, len(self))
         new = max(len(entries) - len(self), 0)
-        return int(len(entries) * (SLOTS + OBJECTS) + self._growth * (self.encoded + new * mean))
-
-    def _measure(self, entries: Mapping[Any, Any]) -> None:
-        newest = islice(reversed(self), 4 * SAMPLE)
-        sample = list(islice((key for key in newest if entries[key] is not None), SAMPLE))
-        if sample:
-            taken = sum(footprint(key) + footprint(entries[key]) for key in sample) - OBJECTS * len(sample)
-            growth = max(taken, 0) / (sum(self[key] for key in sample) or 1)
-            self._growth = (self._growth + growth) / 2 if self._measured else growth
-            self._measured = True
-        self._settled = 0
-        self._measure_at = len(self) * 2 or 1
+        return int(len(entries) * (SLOTS + OBJECTS) + self._growth.value * (self.encoded + new * mean))
 
 
 def footprint(value: Any, depth: int = DEPTH) -> int:
-    """The bytes a value and all that hangs on it take, as the allocator hands them out."""
+    """Return the bytes of memory of a value and all it references, rounded like the allocator."""
     if value is None or value is True or value is False or value is EMPTY or (type(value) is int and -6 < value < 257):
         return 0
     whole: Any = value

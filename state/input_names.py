@@ -1,34 +1,35 @@
-"""How positions and changelog records name an input: topic, partition and, where it is known, the topic's id.
+"""Names of inputs in positions and changelog records: topic, partition and topic id.
 
-A topic that was deleted and created again has the same name and another id. Offsets of the old one say nothing about
-the new one, so they have different names. Names without an id are of versions of Tidemill that did not keep it.
+A topic that was deleted and created again has the same name and another id. Offsets of the old topic are meaningless in
+the new one, so they have different names. Names without an id come from brokers that report none, or from versions of
+Tidemill that did not keep it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .topic_partition import TopicPartition
+
 __all__ = ["committed_inputs", "input_name", "other_id"]
 
-Key = tuple[str, int]
 
-
-def input_name(key: Key, topic_id: str = "") -> str:
-    """The name of an input partition."""
+def input_name(key: TopicPartition, topic_id: str = "") -> str:
+    """Return the name of an input partition."""
     topic, partition = key
     return f"{topic}:{partition}@{topic_id}" if topic_id else f"{topic}:{partition}"
 
 
-def committed_inputs(offsets: Mapping[Key, int], topic_ids: Mapping[str, str]) -> dict[str, int]:
-    """Committed offsets by the names that a store may know their inputs by: with the topic's id, and without one."""
+def committed_inputs(offsets: Mapping[TopicPartition, int], topic_ids: Mapping[str, str]) -> dict[str, int]:
+    """Return committed offsets by all names that a store may use: with and without topic id."""
     named = {input_name(key): at for key, at in offsets.items()}
     return named | {input_name(key, topic_ids.get(key[0], "")): at for key, at in offsets.items()}
 
 
-def other_id(inputs: Mapping[str, int], key: Key, topic_id: str) -> str:
-    """The id of the topic that a store has read as this input, when it is another one; "" when it is this one.
+def other_id(inputs: Mapping[str, int], key: TopicPartition, topic_id: str) -> str:
+    """Return the id of another topic that a store has read as this input; "" if it is this one.
 
-    The one that it has read last: names keep their order.
+    If there are several, the one that it read last: names keep their order.
     """
     start = f"{input_name(key)}@"
     known = [name[len(start) :] for name in inputs if name.startswith(start)]

@@ -1,9 +1,9 @@
 """Composite keys as bytes that sort like the tuples they come from.
 
-A part is a signed 64-bit integer (8 bytes) or a byte string. The keys of one store all have the same shape, so nothing
-in a key says what it is, and a byte string in last place is stored as it is. In any other place its zero bytes are
-escaped and it is terminated, so that no key is a prefix of another's by accident. The version of this encoding is that
-of the values (`store.VERSION`) and of the store's directory: keys are compared, so they carry no version of their own.
+A part is a signed 64-bit integer (8 bytes) or a byte string. All keys of one store have the same shape, so a key does
+not encode its types, and a byte string in last place is stored as it is. In any other place its zero bytes are escaped
+and it is terminated, so that no key is a prefix of another by accident. The encoding has the version of the values
+(`store.VERSION`) and of the store's directory: keys are compared, so they carry no version of their own.
 
     (window start, key)   expiry is a range from the front          (key, map key)   (key, sequence)   one key's entries
     (due, key, name)      timers in the order they are due          (key, time, …)   one key's range of time
@@ -28,7 +28,7 @@ _ZERO, _ESCAPED, _END = b"\x00", b"\x00\xff", b"\x00\x01"
 
 
 def pack(*parts: int | bytes) -> bytes:
-    """A whole key."""
+    """Return the encoded key of these parts."""
     last = parts[-1]
     return _terminated(parts) if isinstance(last, int) else _terminated(parts[:-1]) + last
 
@@ -40,7 +40,7 @@ def unpack(raw: bytes, a: type[A], b: type[B], c: type[C], /) -> tuple[A, B, C]:
 @overload
 def unpack(raw: bytes, a: type[A], b: type[B], c: type[C], d: type[D], /) -> tuple[A, B, C, D]: ...
 def unpack(raw: bytes, /, *shape: type[int] | type[bytes]) -> tuple[Any, ...]:
-    """The parts of a key that was packed from parts of these types."""
+    """Return the parts of a key that was packed from parts of these types."""
     parts: list[int | bytes] = []
     at = 0
     last = len(shape) - 1
@@ -58,29 +58,29 @@ def unpack(raw: bytes, /, *shape: type[int] | type[bytes]) -> tuple[Any, ...]:
 
 
 def prefix_range(*parts: int | bytes) -> tuple[bytes, bytes | None]:
-    """The range (lo, hi) of all keys that begin with these whole parts and go on."""
+    """Return the range (lo, hi) of all keys that begin with these whole parts and have more."""
     prefix = _terminated(parts)
     return prefix, successor(prefix)
 
 
 def successor(prefix: bytes) -> bytes | None:
-    """The least byte string above all that begin with the prefix; None if there is none."""
+    """Return the least byte string above all that begin with the prefix; None if none is."""
     body = prefix.rstrip(b"\xff")
     return body[:-1] + bytes((body[-1] + 1,)) if body else None
 
 
 def window_key(start: int, key: bytes) -> bytes:
-    """`pack(start, key)`, faster."""
+    """Return `pack(start, key)`, faster."""
     return _INT.pack(start + _BIAS) + key
 
 
 def numbered_key(start: int, number: int, key: bytes) -> bytes:
-    """`pack(start, number, key)`, faster."""
+    """Return `pack(start, number, key)`, faster."""
     return _TWO.pack(start + _BIAS, number + _BIAS) + key
 
 
 def split_window_key(raw: bytes) -> tuple[int, bytes]:
-    """`unpack(raw, int, bytes)`, faster."""
+    """Return `unpack(raw, int, bytes)`, faster."""
     return _INT.unpack_from(raw)[0] - _BIAS, raw[8:]
 
 

@@ -1,6 +1,7 @@
-"""A sorted store in memory: for tests, for small state, and the reference model that `RocksStore` is compared with.
+"""A sorted store in memory, for tests and small state.
 
-It forgets everything when the process ends, so a task that uses it restores from the beginning of its changelogs.
+Tests use it as the model of `RocksStore`. Its content is lost when the process ends, so a task that uses it restores
+from the beginning of its changelogs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """All in-memory stores of one task.
 
-    A write during a scan goes to a copy, so that the scan sees what was there when it began.
+    A write during a scan goes to a copy, so that the scan sees the content as of its beginning.
     """
 
     def __init__(self) -> None:
@@ -66,7 +67,10 @@ class MemoryStore:
         self._position = self._position.without(store)
 
     def flush(self, wait: bool = True) -> None:
-        """Nothing survives here."""
+        """Do nothing: no content survives the process."""
+
+    def set_loading(self, loading: bool) -> None:
+        """Do nothing: it is always the same."""
 
     def size(self) -> int:
         return self._size

@@ -1,98 +1,84 @@
-"""The stores of one task in one RocksDB: the only file that knows `rocksdict`.
+"""The stores of one task in one RocksDB. Only this and `rocks_library.py` know `rocksdict`.
 
-All stores lie in one column family, each under a number that stands for its name, and so does the position:
-data and position are flushed together or not at all, which two column families do not give. The write-ahead log is off,
+All stores are in one column family, each under a number that represents its name, and so is the position: data and
+position are flushed together or not at all, which two column families do not guarantee. The write-ahead log is off,
 because the changelog is the log: after a crash the content is that of an earlier commit, and its position says which.
 
-    0x0000 about | stores | position        who owns this, which number each name has, how far the content is
+    0x0000 about | stores | position        the owner, the number of each store name, and the position of the content
     number (2 bytes) key                    the entries of the store with this number
 """
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, NoReturn
 from weakref import WeakSet
 
 import msgspec
-from rocksdict import (
-    BlockBasedOptions,
-    Cache,
-    DbClosedError,
-    DBCompressionType,
-    Options,
-    Rdict,
-    RdictIter,
-    ReadOptions,
-    WriteBatch,
-    WriteBufferManager,
-    WriteOptions,
-)
+from rocksdict import DbClosedError, Options, Rdict, RdictIter, ReadOptions, WriteBatch
 
+from .changes import Changes
 from .keys import successor
-from .store import Change, Corrupt, InUse, NewerFormat, Position, StateError, Unusable, WrongOwner
+from .linked_files import TABLE, link_files
+from .rocks_library import RocksMemory, access, is_stalled, options, state_error, write_options
+from .store import Change, CorruptStore, NewerFormat, Position, StateError, Unusable, WrongOwner
+from .store_prefixes import LENGTH, decode_prefixes, encode_prefixes, with_store
 
-__all__ = ["FORMAT", "RocksStore", "RocksMemory"]
+__all__ = ["FORMAT", "RocksMemory", "RocksStore", "TaskDirectoryInfo", "owner_of"]
 
 FORMAT = 1
-"""Of the layout above; a directory with a higher number was written by a later version."""
+"""The version of the layout above; a directory with a higher number was written by a later version."""
 
 META = b"\x00\x00"
 ABOUT, STORES, POSITION = META + b"about", META + b"stores", META + b"position"
-MAX_STORES = 0xFFFE
-LARGEST_WRITE_BUFFER = 16 << 20  # also bounds how much a crash can lose of a task, and so what is replayed
+LINK_ATTEMPTS = 10
+STALLED_SECONDS = 0.01
 
 
-class About(msgspec.Struct, frozen=True):
-    """What a directory says of itself."""
+class TaskDirectoryInfo(msgspec.Struct, frozen=True):
+    """The content of the key `about`: format and owner."""
 
     format: int
     application: str
     task: str
 
 
-class RocksMemory:
-    """The memory of all RocksDB instances of the process: one block cache, with the write buffers charged to it."""
-
-    def __init__(self, total: int) -> None:
-        """`total` in bytes; up to half of it may be taken by writes that are not on disk yet."""
-        self.total = total
-        self.cache = Cache(total)
-        self.buffers = WriteBufferManager.new_write_buffer_manager_with_cache(total // 2, False, self.cache)
-
-    @property
-    def used(self) -> int:
-        """Bytes in use: blocks and write buffers."""
-        return self.cache.get_usage()
-
-
 class RocksStore:
     """All persistent stores of one task. Used by one thread at a time."""
 
-    def __init__(self, path: Path, app_id: str, task: str, memory: RocksMemory) -> None:
-        """Opens the directory, making it if it is not there.
+    def __init__(self, path: Path, app_id: str, task: str, memory: RocksMemory, *, read_only: bool = False) -> None:
+        """Open the directory, and create it if it does not exist.
 
-        Raises `WrongOwner`, `NewerFormat`, `Corrupt`, `Unusable` or `InUse`.
+        With `read_only` nothing in it is changed, and it must exist.
+
+        Raises `WrongOwner`, `NewerFormat`, `CorruptStore`, `Unusable` or `InUse`.
         """
         self._path = path
         self._task = task
         self._open = True
+        self._read_only = read_only
+        self._linking = Lock()  # held while the files are linked, so that the store is not closed meanwhile
         self._scans: WeakSet[Iterator[Any]] = WeakSet()
-        self._write_options = _without_log()
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._db = Rdict(str(path), _options(memory))
-        except OSError as error:
-            raise Unusable(f"{path} cannot be made: {error.strerror}", str(error.strerror)) from error
-        except Exception as error:
-            self._fail("opened", error)
+        self._write_options = write_options()
+        self._memory = memory
+        self._loading = False
+        if not read_only:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Unusable(f"{path} cannot be created: {error.strerror}", str(error.strerror)) from error
+        self._db = self._opened()
         try:
             self._prefixes, self._position = self._read_meta(app_id, task)
         except BaseException:
-            self._db.close()
+            memory.closed()
+            with suppress(Exception):  # it may fail in the same way, and the first error is raised
+                self._db.close()
             raise
 
     def get(self, store: str, key: bytes) -> bytes | None:
@@ -129,53 +115,67 @@ class RocksStore:
         return entries
 
     def apply(self, changes: Iterable[Change], position: Position) -> None:
-        batch = WriteBatch(raw_mode=True)
-        put, delete = batch.put, batch.delete
-        prefixes, known = self._prefixes, len(self._prefixes)
-        for change in changes:
-            prefix = prefixes.get(change.store)
-            if prefix is None:
-                prefixes = _with(prefixes, change.store)
-                prefix = prefixes[change.store]
-            if change.value is None:
-                delete(prefix + change.key)
-            else:
-                put(prefix + change.key, change.value)
-        if len(prefixes) > known:
-            put(STORES, _encode_stores(prefixes))
-        merged = self._position.merge(position)
-        put(POSITION, msgspec.json.encode(merged))
-        self._write(batch)
+        columns = Changes.of(changes).columns
+        prefixes, merged = self._prefixes, self._position.merge(position)
+        for column in columns:
+            if column.store not in prefixes:
+                prefixes = with_store(prefixes, column.store)
+
+        def fill(batch: WriteBatch) -> None:
+            put, delete = batch.put, batch.delete
+            for column in columns:
+                prefix = prefixes[column.store]
+                for first, end in column.ranges:
+                    batch.delete_range(prefix + first, prefix + end)
+                for key, value in islice(zip(column.keys, column.values, strict=True), column.covered, None):
+                    if value is None:
+                        delete(prefix + key)
+                    else:
+                        put(prefix + key, value)
+            if len(prefixes) > len(self._prefixes):
+                put(STORES, encode_prefixes(prefixes))
+            put(POSITION, msgspec.json.encode(merged))
+
+        self._write(fill)
         self._prefixes, self._position = prefixes, merged
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the stores that have, or had, entries."""
+        return tuple(self._prefixes)
 
     def position(self) -> Position:
         return self._position
 
     def clear(self, store: str) -> None:
         position = self._position.without(store)
-        batch = WriteBatch(raw_mode=True)
         prefix = self._prefixes.get(store)
-        if prefix is not None:
-            batch.delete_range(prefix, _end(prefix))
-        batch.put(POSITION, msgspec.json.encode(position))
-        self._write(batch)
+
+        def fill(batch: WriteBatch) -> None:
+            if prefix is not None:
+                batch.delete_range(prefix, _end(prefix))
+            batch.put(POSITION, msgspec.json.encode(position))
+
+        self._write(fill)
         self._position = position
 
     def keep(self, stores: Collection[str]) -> list[str]:
-        """Removes all stores but these and the engine's own, whose names begin with a dot; gives what was removed."""
+        """Remove all stores but these and the engine's own (named ".…"); return the removed names."""
         position = self._position
         known = self._prefixes.keys() | position.changelogs.keys()
         gone = sorted(name for name in known - set(stores) if not name.startswith("."))
         if gone:
-            batch = WriteBatch(raw_mode=True)
             for name in gone:
-                if name in self._prefixes:
-                    batch.delete_range(self._prefixes[name], _end(self._prefixes[name]))
                 position = position.without(name)
             prefixes = {name: prefix for name, prefix in self._prefixes.items() if name not in gone}
-            batch.put(STORES, _encode_stores(prefixes))
-            batch.put(POSITION, msgspec.json.encode(position))
-            self._write(batch)
+
+            def fill(batch: WriteBatch) -> None:
+                for name in gone:
+                    if name in self._prefixes:
+                        batch.delete_range(self._prefixes[name], _end(self._prefixes[name]))
+                batch.put(STORES, encode_prefixes(prefixes))
+                batch.put(POSITION, msgspec.json.encode(position))
+
+            self._write(fill)
             self._prefixes, self._position = prefixes, position
         return gone
 
@@ -192,28 +192,73 @@ class RocksStore:
         except Exception as error:
             self._fail("flushed", error)
 
-    def close(self) -> None:
-        """Flushes and lets go of the directory, whether that works or not. A second call does nothing."""
-        if not self._open:
+    def set_loading(self, loading: bool) -> None:
+        if loading == self._loading:
             return
-        self._open = False
+        with self._linking:
+            if not self._open:
+                raise StateError(f"{self._path} cannot be used: it was closed")
+            self._open = False
+            self._close()
+            self._loading = loading
+            self._db = self._opened()
+            self._open = True
+
+    def checkpoint(self, into: Path) -> Position:
+        """Copy all applied changes into a new directory; return their position.
+
+        `into` must be on the same file system. May be called in any thread; the thread that uses the store does not
+        wait. Raises StateError.
+        """
+        for _ in range(LINK_ATTEMPTS):
+            with self._linking:
+                if not self._open:
+                    raise StateError(f"{self._path} cannot be copied: it was closed")
+                self.flush()
+                try:
+                    link_files(self._path, into)
+                except OSError as error:
+                    raise Unusable(f"{self._path} cannot be copied to {into}: {error}", str(error.strerror)) from error
+            if (found := _opened_copy(into)) is not None:
+                return found
+        raise StateError(f"{self._path} cannot be copied: RocksDB replaced its files each time")
+
+    def close(self) -> None:
+        """Flush and release the directory, even if the flush fails. A second call does nothing."""
+        with self._linking:
+            if self._open:
+                self._open = False
+                self._close()
+
+    def _opened(self) -> Rdict:
+        size = self._memory.opened()
+        made = options(self._memory, size, create=not self._read_only, loading=self._loading)
+        try:
+            return Rdict(str(self._path), made, access_type=access(read_only=self._read_only))
+        except Exception as error:
+            self._memory.closed()
+            self._fail("opened", error)
+
+    def _close(self) -> None:
+        self._memory.closed()
         for entries in list(self._scans):  # each holds the database open
             entries.close()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
         try:
-            self._db.flush()
+            if not self._read_only:
+                self._db.flush()
             self._db.close()
         except Exception as error:
-            with suppress(Exception):  # the same again, and what matters was said by the first
+            with suppress(Exception):  # it fails in the same way, and the first error is raised
                 self._db.close()
             self._fail("closed", error)
 
     def _entries(
         self, cursor: RdictIter, first: bytes, reverse: bool, options: ReadOptions
     ) -> Iterator[tuple[bytes, bytes]]:
-        # Three traps of rocksdict: the upper bound lies in the options' memory, so they must live as long as the cursor
-        # (hence the parameter); set_iterate_lower_bound sets the upper bound, so `first` is compared here; and a cursor
-        # that meets damage looks like one at its end, so it is asked (its `items` cannot be).
-        cut = len(META)
+        # Three traps of rocksdict: the upper bound is in the memory of the options, so they must live as long as the
+        # cursor (hence the parameter); set_iterate_lower_bound sets the upper bound, so `first` is compared here; and a
+        # cursor that reads damaged data looks like one at its end, so its status is checked (`items` has none).
+        cut = LENGTH
         valid, get_key, get_value, step = (
             cursor.valid,
             cursor.key,
@@ -235,11 +280,23 @@ class RocksStore:
         except Exception as error:
             self._fail("read", error)
 
-    def _write(self, batch: WriteBatch) -> None:
-        try:
-            self._db.write(batch, self._write_options)
-        except Exception as error:
-            self._fail("written", error)
+    def _write(self, fill: Callable[[WriteBatch], None]) -> None:
+        """Write what `fill` puts into a batch, atomically.
+
+        While RocksDB catches up with its work, this thread waits here: a wait in RocksDB would stop all threads of the
+        process, because rocksdict holds the GIL. A batch can be written once, so it is filled again.
+        """
+        while True:
+            batch = WriteBatch(raw_mode=True)
+            fill(batch)
+            try:
+                self._db.write(batch, self._write_options)
+            except Exception as error:
+                if not is_stalled(error):
+                    self._fail("written", error)
+            else:
+                return
+            time.sleep(STALLED_SECONDS)
 
     def _read_meta(self, app_id: str, task: str) -> tuple[dict[str, bytes], Position]:
         try:
@@ -249,102 +306,72 @@ class RocksStore:
             self._fail("read", error)
         about, stores, position = raw if raw is not None else (None, None, None)
         if about is None:
-            if not empty:
-                raise Corrupt(f"{self._path} has entries and does not say whose they are", task)
-            batch = WriteBatch(raw_mode=True)
-            batch.put(ABOUT, msgspec.json.encode(About(FORMAT, app_id, task)))
-            self._write(batch)
+            if not empty or self._read_only:
+                raise CorruptStore(f"{self._path} does not name the owner of its entries", task)
+            content = msgspec.json.encode(TaskDirectoryInfo(FORMAT, app_id, task))
+            self._write(lambda batch: batch.put(ABOUT, content))
             return {}, Position()
         try:
-            found = msgspec.json.decode(about, type=About)
+            found = msgspec.json.decode(about, type=TaskDirectoryInfo)
             if found.format > FORMAT:
                 raise NewerFormat(
-                    f"{self._path} has format {found.format}, this Tidemill knows formats up to {FORMAT}: it was "
-                    "written by a later version; upgrade, or remove the directory to restore from the changelogs"
+                    f"{self._path} has format {found.format}, but this version of Tidemill reads formats up to "
+                    f"{FORMAT}: a later version wrote it; upgrade, or remove it to restore from the changelogs"
                 )
             if (found.application, found.task) != (app_id, task):
                 raise WrongOwner(
-                    f"{self._path} holds the state of task {found.task} of application {found.application!r}, not of "
-                    f"task {task} of {app_id!r}: give each application a state directory of its own"
+                    f"{self._path} contains the state of task {found.task} of application {found.application!r}, not "
+                    f"of task {task} of {app_id!r}: give each application its own state directory"
                 )
-            numbers = {} if stores is None else msgspec.json.decode(stores, type=dict[str, int])
-            prefixes = {name: number.to_bytes(len(META), "big") for name, number in numbers.items()}
+            prefixes = decode_prefixes(stores)
             return prefixes, Position() if position is None else msgspec.json.decode(position, type=Position)
         except (msgspec.DecodeError, OverflowError) as error:
-            raise Corrupt(f"{self._path} does not say in a legible way what it holds: {error}", task) from error
+            raise CorruptStore(f"{self._path} has unreadable metadata: {error}", task) from error
 
     def _fail(self, doing: str, error: Exception) -> NoReturn:
-        """rocksdict raises plain exceptions with RocksDB's text; what to do about them is in the text alone."""
+        """Raise the error that fits a rocksdict exception, which only RocksDB's text tells apart."""
         if isinstance(error, DbClosedError):
             raise StateError(f"{self._path} cannot be {doing}: it was closed") from error
         if type(error) is not Exception:
             raise error
-        text = str(error)
-        message = f"{self._path} cannot be {doing}: {text}"
-        if f"{self._path}/LOCK: " in text:
-            raise InUse(f"{message}; another store object has it open", 0) from error
-        if text.startswith("IO error: No space left on device"):
-            raise Unusable(
-                f"{self._path} cannot be {doing}: the disk is full; make room there, or name another directory with "
-                "the setting state_dir: what is missing in it is restored from the changelogs",
-                "No space left on device",
-            ) from error
-        if "Too many open files" in text:
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            raise Unusable(
-                f"{self._path} cannot be {doing}: this process has all the files open that it may have ({limit:,}). A "
-                "task with state takes about seven: raise the limit (ulimit -n, LimitNOFILE= of systemd, --ulimit of "
-                "Docker), or spread the tasks over more machines",
-                "Too many open files",
-            ) from error
-        # Of files that RocksDB itself has written none may be missing.
-        if text.startswith(("Corruption", "Invalid argument", "IO error: No such file or directory")):
-            raise Corrupt(message, self._task) from error
-        raise Unusable(message, text) from error
+        raise state_error(self._path, self._task, doing, str(error)) from error
 
 
-def _options(memory: RocksMemory) -> Options:
-    table = BlockBasedOptions()
-    table.set_block_cache(memory.cache)
-    table.set_cache_index_and_filter_blocks(True)
-    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
-    table.set_bloom_filter(10, False)
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_block_based_table_factory(table)
-    options.set_write_buffer_manager(memory.buffers)
-    options.set_write_buffer_size(min(LARGEST_WRITE_BUFFER, max(1 << 20, memory.total // 8)))
-    options.set_max_write_buffer_number(2)
-    options.set_memtable_whole_key_filtering(True)
-    options.set_memtable_prefix_bloom_ratio(0.02)
-    options.set_compression_type(DBCompressionType.lz4())
-    options.set_max_open_files(256)
-    options.set_skip_stats_update_on_db_open(True)
-    options.set_keep_log_file_num(1)
-    options.set_stats_dump_period_sec(0)
-    options.set_stats_persist_period_sec(0)
-    return options
+def _opened_copy(path: Path) -> Position | None:
+    """Return the position of a copy and remove what it does not need; None if a file is missing."""
+    made = Options(raw_mode=True)
+    made.set_max_open_files(64)
+    made.set_skip_stats_update_on_db_open(True)
+    try:
+        copy = Rdict(str(path), made, access_type=access(read_only=True))
+    except Exception:  # rocksdict raises plain exceptions; the reason is a missing file
+        return None
+    try:
+        needed = {str(file["name"]).lstrip("/") for file in copy.live_files()}
+        raw: bytes | None = copy.get(POSITION)
+    finally:
+        copy.close()
+    for file in path.glob(f"*{TABLE}"):
+        if file.name not in needed:
+            file.unlink()
+    return Position() if raw is None else msgspec.json.decode(raw, type=Position)
 
 
-def _without_log() -> WriteOptions:
-    options = WriteOptions()
-    options.disable_wal = True  # pyright: ignore[reportAttributeAccessIssue]  # the stubs have it as a method
-    return options
+def owner_of(path: Path) -> TaskDirectoryInfo:
+    """Return the format, application and task of a directory. Raises StateError."""
+    try:
+        found = Rdict(str(path), Options(raw_mode=True), access_type=access(read_only=True))
+    except Exception as error:
+        raise state_error(path, "", "opened", str(error)) from error
+    try:
+        return msgspec.json.decode(found.get(ABOUT) or b"", type=TaskDirectoryInfo)
+    except msgspec.DecodeError as error:
+        raise CorruptStore(f"{path} is not the state of a task: it does not name its owner") from error
+    finally:
+        found.close()
 
 
 def _end(prefix: bytes) -> bytes:
     end = successor(prefix)
     assert end is not None
     return end
-
-
-def _with(prefixes: dict[str, bytes], store: str) -> dict[str, bytes]:
-    """The same and a number for one more store: one that nothing is stored under."""
-    number = max((int.from_bytes(prefix, "big") for prefix in prefixes.values()), default=0) + 1
-    if number > MAX_STORES:
-        raise StateError(f"a task cannot have more than {MAX_STORES} stores")
-    return {**prefixes, store: number.to_bytes(len(META), "big")}
-
-
-def _encode_stores(prefixes: dict[str, bytes]) -> bytes:
-    return msgspec.json.encode({name: int.from_bytes(prefix, "big") for name, prefix in prefixes.items()})

@@ -1,12 +1,13 @@
-"""The brokers and the names that tests get, and what a test run says about them.
+"""Shared fixtures: brokers, topics, names and directories; and the report of skipped tests.
 
-Which broker there is, and what cannot run on it, is decided in brokers/choice.py. A test's marks follow from the
-fixtures it asks for: `kafka` (any broker, shared) makes it a `broker` test; `own_kafka` and `cluster` need the real
+Which broker is used, and what cannot run on it, is decided in brokers/choice.py. The marks of a test follow from the
+fixtures it uses: `kafka` (any broker, shared) makes it a `broker` test; `own_kafka` and `cluster` need the real
 Apache Kafka in processes of their own.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,13 @@ from tests.brokers import client
 from tests.brokers.choice import Choice, choose
 from tests.brokers.jars import Unavailable
 from tests.brokers.kafka import Kafka
+from tests.brokers.postgres import Postgres, missing, running
 from tests.brokers.process import tail
+from tests.brokers.redis import Redis
+from tests.brokers.redis import running as running_redis
+from tests.brokers.registry import Registry, why_not
+from tests.object_stores.places import Places, servers
+from tests.support.examples import ALL, FAST
 
 _MARKS_OF_FIXTURES = {
     "kafka": ("broker",),
@@ -30,14 +37,19 @@ _MARKS_OF_FIXTURES = {
     "start_kafka": ("broker", "kafka"),
     "cluster": ("broker", "kafka", "cluster"),
     "ways": ("broker", "kafka", "cluster"),
+    "registry": ("broker",),
+    "own_registry": ("broker",),
+    "postgres": ("slow",),
 }
 _OWN = {"own_kafka", "start_kafka", "cluster", "ways"}
 _WAYS = 5
 _LEFT_OUT = "left out: "
 
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared: no test measures speed
-hypothesis.settings.load_profile("untimed")
+gc.disable()  # until all tests are collected: a third of that time
+hypothesis.settings.register_profile("full", max_examples=ALL, deadline=None)  # shared machines: no time limit
+hypothesis.settings.register_profile("fast", max_examples=FAST, deadline=None)
+hypothesis.settings.load_profile("full")  # `--hypothesis-profile=fast` comes later and wins
 
 
 @cache
@@ -65,7 +77,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """After deselection, so that a run without broker tests neither downloads nor asks for anything."""
+    """Skip what cannot run here. After deselection: a run without broker tests downloads and probes nothing."""
+    gc.collect()
+    gc.freeze()  # thousands of tests and their modules need not be looked at in each collection
+    gc.enable()
+    if session.config.getoption("loadgroup", False):  # set in the workers of pytest-xdist
+        apart = [it.nodeid for it in session.items if it.get_closest_marker("xdist_group") and "@" not in it.nodeid]
+        assert not apart, f"pytest-xdist does not keep together what belongs to a group: {apart[0]}"
     for item in session.items:
         marks = {mark.name for mark in item.iter_markers()} & {"broker", "kafka", "cluster"}
         if not marks:
@@ -92,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """A failure shows what the brokers of its test complained of."""
+    """Add the last warnings and errors of the test's brokers to the report of a failed test."""
     outcome: Any = yield
     report = outcome.get_result()
     if report.failed:
@@ -106,6 +124,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             )
 
 
+@pytest.fixture(autouse=True)
+def _left_open(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect garbage after a test that uses a broker: what it has left open is reported there, not in a later one."""
+    yield
+    if request.node.get_closest_marker("broker"):
+        gc.collect()
+
+
 def _opening(start: Callable[[], Kafka]) -> Iterator[Kafka]:
     try:
         kafka = start()
@@ -117,31 +143,31 @@ def _opening(start: Callable[[], Kafka]) -> Iterator[Kafka]:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Kafka]:
-    """One broker that all tests share; nobody stops it."""
+    """One broker that all tests share; tests must not stop it."""
     yield from _opening(_choice().start_shared)
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Kafka]:
-    """Three brokers that tests share. A test that stops one of them starts it again (`cluster.restart()`)."""
+    """Three brokers that tests share. A test that stops one must start it again (`cluster.restart()`)."""
     yield from _opening(_choice().start_cluster)
 
 
 @pytest.fixture
 def ways() -> Iterator[Kafka]:
-    """Three brokers of the test's own with five ways to them through proxies: `ways.ways[0].address`."""
+    """Three brokers for this test alone, with five routes to them through proxies: `ways.ways[0].address`."""
     yield from _opening(lambda: _choice().start_cluster(ways=_WAYS))
 
 
 @pytest.fixture
 def own_kafka() -> Iterator[Kafka]:
-    """One broker behind a proxy (`own_kafka.proxied_bootstrap`) that the test may stop, kill, pause, restart."""
+    """One broker for this test alone, behind a proxy (`own_kafka.proxied_bootstrap`); the test may stop or kill it."""
     yield from _opening(lambda: _choice().start_own(ways=1))
 
 
 @pytest.fixture
 def start_kafka() -> Iterator[Callable[..., Kafka]]:
-    """Starts brokers of the test's own: `start_kafka(settings={"message.max.bytes": "1000"}, ways=0)`."""
+    """Start brokers for this test alone: `start_kafka(settings={"message.max.bytes": "1000"}, ways=0)`."""
     started: list[Kafka] = []
 
     def start(*, settings: Mapping[str, str] | None = None, ways: int = 0) -> Kafka:
@@ -154,13 +180,74 @@ def start_kafka() -> Iterator[Callable[..., Kafka]]:
         kafka.close()
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that all tests share; tests must not stop it."""
+    yield from _postgres()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for this test alone, which it may stop and start."""
+    yield from _postgres()
+
+
+def _postgres() -> Iterator[Postgres]:
+    if (why := missing()) is not None:
+        pytest.skip(_LEFT_OUT + why)
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Redis]:
+    """A Redis server that all tests share; tests must not stop it."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A Redis server for this test alone, which it may stop and start."""
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def places() -> Iterator[Places]:
+    """Object store servers that all tests share, each started at its first use."""
+    with servers() as made:
+        yield made
+
+
+def _registry() -> Iterator[Registry]:
+    if why_not():
+        pytest.skip(_LEFT_OUT + why_not())
+    registry = Registry()
+    registry.start()
+    yield registry
+    registry.close()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[Registry]:
+    """A schema registry that all tests share; a test uses subjects with a prefix of its own."""
+    yield from _registry()
+
+
+@pytest.fixture
+def own_registry() -> Iterator[Registry]:
+    """A schema registry for this test alone, which it may kill, pause and restart."""
+    yield from _registry()
+
+
 def _unique(name: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-').lower()[:60]}-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture
 def topic(request: pytest.FixtureRequest, kafka: Kafka) -> Iterator[Callable[..., str]]:
-    """Makes topics on the shared broker: `topic("clicks", partitions=4)` returns a name of its own."""
+    """Create topics on the shared broker: `topic("clicks", partitions=4)` returns a unique name."""
     made: list[str] = []
 
     def make(name: str = "topic", partitions: int = 1, **config: str) -> str:
@@ -178,11 +265,11 @@ def topic(request: pytest.FixtureRequest, kafka: Kafka) -> Iterator[Callable[...
 
 @pytest.fixture
 def app_id(request: pytest.FixtureRequest) -> str:
-    """An application id that no other test has."""
+    """An application id that is unique to this test."""
     return _unique(f"app-{request.node.name}")
 
 
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
-    """A directory for state, not made yet."""
+    """The path of a state directory that does not exist yet."""
     return tmp_path / "state"

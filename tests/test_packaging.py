@@ -1,8 +1,9 @@
-"""What `pip install .` gives from a copy of the sources alone: the package, its types, the command."""
+"""Test of `pip install .` from a copy of the sources: the package, its types, the command."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_an_installed_copy_is_whole(tmp_path: Path) -> None:
+def test_an_installed_copy_is_complete(tmp_path: Path) -> None:
     shutil.copytree(ROOT, tmp_path / "sources", ignore=LEFT_OUT)
     site = tmp_path / "site"
     pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check")
@@ -42,3 +43,27 @@ def test_an_installed_copy_is_whole(tmp_path: Path) -> None:
     place, version = run(sys.executable, "-c", program, cwd=tmp_path, PYTHONPATH=str(site)).split()
     assert place == str(site / "tidemill" / "__init__.py")
     assert version in run(str(site / "bin" / "tidemill"), "--version", cwd=tmp_path, PYTHONPATH=str(site))
+
+
+@pytest.mark.slow
+def test_a_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
+    """With its dependencies and without the sources; `make test-wheel` does the same on every Python."""
+    shutil.copytree(ROOT, tmp_path / "sources", ignore=LEFT_OUT)
+    pip = ("-m", "pip", "--disable-pip-version-check")
+    run(sys.executable, *pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", "wheel", "./sources", cwd=tmp_path)
+    [wheel] = (tmp_path / "wheel").glob("tidemill-*-py3-none-any.whl")
+    run(sys.executable, "-m", "venv", "clean", cwd=tmp_path)
+    python = str(tmp_path / "clean" / "bin" / "python")
+    run(python, *pip, "install", "--quiet", str(wheel), cwd=tmp_path)
+    run(python, *pip, "check", cwd=tmp_path)
+    told = run(python, "-I", str(ROOT / ".ci" / "try_installed.py"), cwd=tmp_path)
+    assert told.startswith("Tidemill "), told
+
+
+def test_every_extra_is_documented() -> None:
+    project, page = (ROOT / "pyproject.toml").read_text(), (ROOT / "docs" / "install.md").read_text()
+    section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    rows = re.findall(r"^\| `([a-z0-9]+)` \|", page, re.MULTILINE)
+    assert sorted(rows) == sorted(re.findall(r"^([a-z0-9]+) = \[", section, re.MULTILINE))
+    versions = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)
+    assert f"Python {versions[0]} to {versions[-1]}" in page

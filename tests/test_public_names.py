@@ -1,4 +1,4 @@
-"""The names that `import tidemill as tm` gives: sorted, complete, documented, and stated once."""
+"""Tests of the names of `import tidemill as tm`: sorted, complete, documented, and stated once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def test_all_is_sorted_and_has_no_name_twice() -> None:
 
 
 def test_all_names_exactly_what_the_package_imports() -> None:
-    """A name that is imported and not listed is either forgotten or should be imported under an underscore."""
+    """A name that is imported and not listed is either missing or should be imported with an underscore."""
     imported = {
         alias.asname or alias.name
-        for node in _SOURCE.body
+        for node in ast.walk(_SOURCE)
         if isinstance(node, ast.ImportFrom) and node.module != "__future__"
         for alias in node.names
     }
@@ -73,5 +73,5 @@ def test_the_command_is_installed() -> None:
     assert callable(command.load())
 
 
-def test_a_type_checker_may_trust_the_package() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (Path(tidemill.__file__ or "").parent / "py.typed").exists()

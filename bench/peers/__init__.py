@@ -1,4 +1,4 @@
-"""One program an engine.
+"""One program per engine.
 
-The bench starts each as a script of its own, some of them in a virtual environment of their own.
+The benchmark starts each as a separate script, some of them in separate virtual environments.
 """

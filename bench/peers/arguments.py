@@ -1,6 +1,6 @@
-"""What a job's program is told: `name=value` arguments, the same for every engine.
+"""The `name=value` arguments of the programs, the same for all engines.
 
-Imported by scripts that have nothing else of the bench.
+This is the only module of the benchmark that the programs import.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ class Arguments(NamedTuple):
     commit_ms: int
     outputs: str
     state_dir: str
+    snapshots: str
+    """The URL of the snapshot store; empty for none."""
+    session_ms: int
+    """The session timeout; 0 for the default of the engine."""
     kafka: dict[str, str]
-    """Settings for the engine's Kafka client, given as kafka.<name>=<value>."""
+    """Settings of the engine's Kafka clients, given as kafka.<name>=<value>."""
 
     @property
     def exactly_once(self) -> bool:
@@ -42,5 +46,7 @@ def read() -> Arguments:
         commit_ms=int(given["commit_ms"]),
         outputs=given["outputs"],
         state_dir=given["state_dir"],
+        snapshots=given.get("snapshots", ""),
+        session_ms=int(given.get("session_ms", 0)),
         kafka=kafka,
     )

@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false
-"""The map and the count in Bytewax, with recovery: snapshots at the commit interval, at-least-once output."""
+"""J1 and J2 in Bytewax: snapshots at the commit interval, at-least-once output."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def flow(args: Arguments) -> Dataflow:
     elif args.job == "J2":
         out = op.map("result", op.stateful_map("totals", op.map("amount", events, amount), totals), result)
     else:
-        raise SystemExit(f"Bytewax has no job {args.job} here")
+        raise SystemExit(f"job {args.job} is not implemented for Bytewax")
     kop.output("out", out, brokers=[args.broker], topic=args.output)
     return made
 

@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false
-"""The map and the count in Faust, set up as its documentation has them, with its RocksDB store."""
+"""J1 and J2 in Faust, configured as its documentation recommends, with the RocksDB store."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ elif args.job == "J2":
             await output.send(key=key, value=after)
 
 else:
-    raise SystemExit(f"Faust has no job {args.job} here")
+    raise SystemExit(f"job {args.job} is not implemented for Faust")
 
 if __name__ == "__main__":
     sys.argv[1:] = ["worker", "-l", "warn", "--without-web"]

@@ -1,7 +1,6 @@
-"""The jobs as a bare loop over confluent-kafka: what Python can do at best one record at a time, without an engine.
+"""J1 and J2 as a plain loop over confluent-kafka, an upper bound for one record at a time.
 
-J2 keeps its totals in a dict and nothing on disk, and the guarantee is at-least-once: a bound for comparison, not a
-peer.
+J2 keeps its totals in a dict, without a persistent store, and the guarantee is at-least-once.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def run(args: Arguments) -> None:
         }
     )
     if args.exactly_once or args.outputs != "update" or args.job not in ("J1", "J2"):
-        raise SystemExit("the bare loop does J1 and J2 at least once, one output an input")
+        raise SystemExit("the plain loop supports J1 and J2, at_least_once, with one output per input")
     step = write_priced if args.job == "J1" else write_totals
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: stopping.append(number))
@@ -70,7 +69,7 @@ def run(args: Arguments) -> None:
     dirty = False
     while not stopping:
         messages = consumer.consume(10_000, 0.05)
-        # In slices, so that the producer's queue does not fill up.
+        # In slices, to keep the producer's queue from filling up.
         for at in range(0, len(messages), 2_000):
             step(messages[at : at + 2_000], producer, args.output, totals)
             producer.poll(0)

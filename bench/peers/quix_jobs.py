@@ -1,5 +1,5 @@
 # pyright: reportMissingImports=false
-"""The jobs in Quix Streams, written and set up as its documentation has them."""
+"""The jobs in Quix Streams, written and configured as its documentation recommends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def profile(event: dict[str, Any], state: State) -> dict[str, Any]:
 def main() -> None:
     args = read()
     if args.outputs != "update":
-        raise SystemExit("Quix Streams writes one output an input; it has no record cache")
+        raise SystemExit("Quix Streams writes one output per input: it has no record cache")
     app = Application(
         broker_address=args.broker,
         consumer_group=args.app,

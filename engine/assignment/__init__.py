@@ -1,1 +1,1 @@
-"""Who runs which task: the assignor, as pure functions of what members say of themselves."""
+"""The assignor: pure functions from the states of all members to the assignment of tasks."""

@@ -1,15 +1,15 @@
-"""Who runs which task: a pure function of what the members of the group say of themselves.
+"""The assignor: which member runs which task, as a pure function of the members' states.
 
-`assign` is called by the leader of a generation and its result goes to every member. It is deterministic, independent
-of the order of members, sticky and balanced; it never gives a task to a member while another living one claims it.
-How a task changes hands, one line a rebalance (a stateless or small one skips the first):
+The leader of a generation calls `assign` and sends the result to all members. The result is deterministic, independent
+of the order of members, sticky and balanced. A task is never assigned to a member while another living member owns it.
+A task moves in these steps, one per rebalance (a task that is stateless or small skips the first):
 
-    owner A, target B without its state    A keeps it      B gets it as a warming standby
-    owner A, target B caught up            A must release  B has it promised
-    claimed by nobody                      B gets it, with the former owners it has to fence first
+    owner A, target B without its state    A keeps it      B gets it as a warm-up
+    owner A, target B caught up            A must release  B is promised the task
+    no owner                               B gets it, with the former owners to fence first
 
-What is even is decided in `balance.py`, where copies stand in `standby.py`, which versions of the program run in
-`rolling_upgrade.py`; nothing here knows a protocol.
+`balance.py` decides what is balanced, `standby.py` where standbys are placed, and `rolling_upgrade.py` which versions
+of the program run. Nothing here depends on a protocol.
 """
 
 from __future__ import annotations
@@ -19,121 +19,134 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..ids import TaskId
-from .balance import Board, Item
-from .rolling_upgrade import Version, running
-from .standby import Seat, place_standbys
+from .balance import LoadDistribution, WeightedTask
+from .rolling_upgrade import SubTopologyVersion, running_versions
+from .standby import StandbyCandidate, place_standbys
 
-__all__ = ["FORGOTTEN", "Member", "Memory", "Plan", "Policy", "Version", "assign", "coarse"]
+__all__ = [
+    "FORGOTTEN",
+    "AssignmentPolicy",
+    "MemberAssignment",
+    "MemberState",
+    "SharedState",
+    "SubTopologyVersion",
+    "assign",
+    "coarse",
+]
 
 FORGOTTEN = "?"
-"""Stands in a chain of owners for processes that the group has no memory of."""
+"""A placeholder, in a chain of owners, for processes that the shared state has no record of."""
 
 NOTHING = 1 << 62
-"""The lag of a member that has no state of a task."""
+"""The lag of a member without state of a task."""
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What the group must not forget: it travels to every member and back to the next leader."""
+class SharedState:
+    """The state that the group must keep, passed from one leader to the next by the members."""
 
     generation: int = -1
     owners: Mapping[TaskId, tuple[str, ...]] = field(default_factory=dict[TaskId, "tuple[str, ...]"])
-    """The owner's process ("" for none), then former owners' processes that nobody has fenced yet."""
+    """The owner's process ("" if there is none), then the processes of former owners that are not fenced yet."""
     running: Mapping[int, str] = field(default_factory=dict[int, str])
-    """The hash that runs now, by sub-topology."""
+    """The hash of the running version, by sub-topology."""
     weights: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
     sizes: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
-    """The last figures known of each task, on the coarse scale: its owner may be dead, or between two owners."""
+    """The last known values of each task, rounded by `coarse`: its owner may be dead, or the task between two
+    owners."""
 
 
 @dataclass(frozen=True)
-class Member:
-    """A member as it describes itself when it joins."""
+class MemberState:
+    """The state of a member, as the member reports it when it joins."""
 
     id: str
     process: str
-    """Its incarnation: see `ids.py`."""
+    """Its process id with the epoch: see `ids.py`."""
     node: str = ""
-    """The machine it runs on: standbys go to other ones."""
+    """The machine it runs on: standbys are placed on other machines."""
     rack: str = ""
     generation: int = -1
-    """The generation in which it was given what it owns."""
+    """The generation in which it was assigned the tasks it owns."""
     owned: frozenset[TaskId] = frozenset()
     opening: Mapping[TaskId, tuple[str, ...]] = field(default_factory=dict[TaskId, "tuple[str, ...]"])
-    """Owned tasks that it has not finished opening, and the former owners that it was told to fence."""
+    """Owned tasks that are not open yet, and the former owners that this member was told to fence."""
     standby: frozenset[TaskId] = frozenset()
     lags: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
-    """Changelog records that its local state of a task is behind; a task it has no state of is absent."""
+    """Changelog records that its local state of a task is behind; tasks without local state are absent."""
     promised: frozenset[TaskId] = frozenset()
-    """Tasks that it was told it gets as soon as their owner releases them."""
+    """Tasks that were promised to it: it gets them as soon as their owner releases them."""
     warming: frozenset[TaskId] = frozenset()
-    """Tasks that it was told will move to it once its copy is caught up."""
-    knows: Mapping[int, Version] = field(default_factory=dict[int, Version])
+    """Tasks that it warms up: they move to it when its copy has caught up."""
+    knows: Mapping[int, SubTopologyVersion] = field(default_factory=dict[int, SubTopologyVersion])
     weights: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
     sizes: Mapping[TaskId, int] = field(default_factory=dict[TaskId, int])
-    """Bytes of state, of tasks it owns."""
-    memory: Memory = field(default_factory=Memory)
+    """Bytes of state of the tasks it owns."""
+    memory: SharedState = field(default_factory=SharedState)
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the application asks of the assignment."""
+class AssignmentPolicy:
+    """The configuration of the assignor."""
 
     standbys: int = 0
     least_gain: float = 0.05
-    """A task is not moved for less than this share of the mean load of a member."""
+    """The minimum gain for which a task is moved, as a share of the mean load of a member."""
     acceptable_lag: int = 10_000
-    """A copy this many records behind, or fewer, counts as caught up."""
+    """A copy that is at most this many records behind counts as caught up."""
     small: int = 1 << 20
-    """State of at most this many bytes is not worth warming up for."""
+    """A task with at most this many bytes of state moves without a warm-up."""
     warming_bytes: int = 1 << 40
-    """A member warms up at most this many bytes at a time, but always at least one task."""
+    """The limit of bytes that a member warms up at a time, except for a single task. A task of unknown size is over
+    it."""
     near: Mapping[TaskId, frozenset[str]] = field(default_factory=dict[TaskId, "frozenset[str]"])
-    """The racks of the leaders of what a task reads, where tasks are to run near them."""
+    """The racks of the leaders of each task's partitions, if tasks should run near them."""
     nearness: float = 0.5
-    """What being near is worth, as a share of the mean load."""
+    """The value of running a task near its leaders, as a share of the mean load."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a member is to do from this generation on."""
+class MemberAssignment:
+    """The assignment of a member, in force from this generation on."""
 
     active: frozenset[TaskId] = frozenset()
     standby: frozenset[TaskId] = frozenset()
-    """Tasks to keep a copy of; `warming` is a part of them."""
+    """Tasks to keep a copy of, including those in `warming`."""
     warming: frozenset[TaskId] = frozenset()
-    """Tasks that will move here as soon as the copy is caught up."""
+    """Tasks that move to this member when its copy has caught up."""
     promised: frozenset[TaskId] = frozenset()
-    """Tasks that will move here as soon as their owner has released them."""
+    """Tasks that move to this member as soon as their owner has released them."""
     fence: Mapping[TaskId, tuple[str, ...]] = field(default_factory=dict[TaskId, "tuple[str, ...]"])
     """Processes to fence before an active task is opened."""
     owners: Mapping[TaskId, str] = field(default_factory=dict[TaskId, str])
-    """The process that has each task now."""
-    memory: Memory = field(default_factory=Memory)
+    """The process that owns each task now."""
+    memory: SharedState = field(default_factory=SharedState)
     pending: bool = False
-    """True while some member has to release a task."""
+    """True while a member still has to release a task."""
     orphans: frozenset[TaskId] = frozenset()
-    """Tasks that no living member can run: of what runs, and of what has run until this generation."""
+    """Tasks that no living member can run: of the running versions, and of those that ran until this generation."""
     waiting: frozenset[int] = frozenset()
-    """Sub-topologies that this member knows in another version than what runs."""
+    """Sub-topologies that this member knows in another version than the running one."""
     note: str = ""
 
 
-def assign(members: Iterable[Member], generation: int, policy: Policy | None = None) -> dict[str, Plan]:
-    """The plan of each member, by member id, for the generation that begins."""
-    return _Assignment(sorted(members, key=lambda member: member.id), generation, policy or Policy()).plans()
+def assign(
+    members: Iterable[MemberState], generation: int, policy: AssignmentPolicy | None = None
+) -> dict[str, MemberAssignment]:
+    """Return the assignment of each member, by member id, for a new generation."""
+    return _Assignor(sorted(members, key=lambda member: member.id), generation, policy or AssignmentPolicy()).plans()
 
 
-class _Assignment:
-    """One run of `assign`: each method is one step, in the order of `plans`."""
+class _Assignor:
+    """One call of `assign`; the methods are its steps, in the order of `plans`."""
 
-    def __init__(self, members: list[Member], generation: int, policy: Policy) -> None:
+    def __init__(self, members: list[MemberState], generation: int, policy: AssignmentPolicy) -> None:
         self.members = members
         self.generation = generation
         self.policy = policy
         self.coming = [m.promised | m.warming for m in members]
         self.living = {member.process for member in members}
-        self.memory = max((m.memory for m in members), key=lambda memory: memory.generation, default=Memory())
+        self.memory = max((m.memory for m in members), key=lambda memory: memory.generation, default=SharedState())
         self.running = self._running()
         self.able = {
             part: [i for i, m in enumerate(members) if part in m.knows and m.knows[part].hash == text]
@@ -144,7 +157,7 @@ class _Assignment:
         self.weights = self._figures(self.memory.weights, (member.weights for member in members))
         self.sizes = self._figures(self.memory.sizes, (member.sizes for member in members))
 
-    def plans(self) -> dict[str, Plan]:
+    def plans(self) -> dict[str, MemberAssignment]:
         placed, wanted = self._spread()
         active: dict[TaskId, int] = {}
         releasing: set[TaskId] = set()
@@ -163,7 +176,7 @@ class _Assignment:
                     active[task] = to
                 continue
             active[task] = at
-            size = self._size(task)
+            size = self.sizes.get(task, self.policy.warming_bytes + 1)
             if not budget[to] or budget[to] + size <= self.policy.warming_bytes:
                 budget[to] += size
                 warming[task] = to
@@ -171,17 +184,19 @@ class _Assignment:
         return self._written(active, releasing, warming, promised, standbys)
 
     def _running(self) -> dict[int, str]:
-        """The hash that each sub-topology runs with. What members claim runs, whatever the group remembers."""
+        """Return the running hash of each sub-topology: what members own comes first."""
         claimed = [
             (part, member.knows[part].hash)
             for member in sorted(self.members, key=lambda member: (-member.generation, member.id))
             for part in sorted({task.subtopology for task in member.owned})
             if part in member.knows
         ]
-        return running([member.knows for member in self.members], [*claimed, *sorted(self.memory.running.items())])
+        return running_versions(
+            [member.knows for member in self.members], [*claimed, *sorted(self.memory.running.items())]
+        )
 
     def _claims(self) -> dict[TaskId, int]:
-        """The living owner of each claimed task; the newest claim wins."""
+        """Return the living owner of each owned task; the owner with the newest generation wins."""
         owner: dict[TaskId, int] = {}
         for index, member in enumerate(self.members):
             for task in member.owned:
@@ -191,7 +206,7 @@ class _Assignment:
         return owner
 
     def _tasks(self) -> list[TaskId]:
-        """All tasks there are. A task that no member can run is forgotten; a later owner fences what it finds of it."""
+        """Return all tasks except those that no member can run; a later owner fences what is open."""
         found = set(self.owner) | {task for task in self.memory.owners if task.subtopology in self.able}
         for part, able in self.able.items():
             width = max(self.members[i].knows[part].partitions for i in able)
@@ -210,35 +225,33 @@ class _Assignment:
         return bool(able) and self.members[able[0]].knows[task.subtopology].stateful
 
     def _lag(self, task: TaskId, member: int) -> int:
-        """How far a member is from being able to run a task at once."""
-        who = self.members[member]
-        if not self._stateful(task) or (task in who.owned and task not in who.opening):
+        """Return the lag of a member for a task; 0 if the member can run the task at once."""
+        state = self.members[member]
+        if not self._stateful(task) or (task in state.owned and task not in state.opening):
             return 0
-        lag = who.lags.get(task, NOTHING)
+        lag = state.lags.get(task, NOTHING)
         return 0 if lag <= self.policy.acceptable_lag else lag
 
-    def _size(self, task: TaskId) -> int:
-        return self.sizes.get(task, self.policy.small + 1)
-
     def _may_move(self, task: TaskId, at: int, to: int) -> bool:
-        """Whether little is lost by running the task at its target right away.
+        """Return whether moving the task to its target without a warm-up delays it little.
 
-        A task that nobody runs goes where it runs soonest, however small its state is.
+        A task without an owner goes where it can start first, even if its state is small.
         """
         if self._lag(task, to) <= self._lag(task, at):
             return True
-        return task in self.owner and self._size(task) <= self.policy.small
+        small = task in self.sizes and self.sizes[task] <= self.policy.small
+        return small and task in self.owner
 
-    def _figures(self, remembered: Mapping[TaskId, int], told: Iterable[Mapping[TaskId, int]]) -> dict[TaskId, int]:
-        """What is known of tasks: what their owners tell, else what the group remembers; coarse, against noise."""
+    def _figures(self, remembered: Mapping[TaskId, int], reports: Iterable[Mapping[TaskId, int]]) -> dict[TaskId, int]:
+        """Return the reported value per task, rounded against noise, or else the remembered one."""
         fresh: dict[TaskId, int] = {}
-        for figures in told:
+        for figures in reports:
             for task, figure in figures.items():
                 fresh[task] = max(fresh.get(task, 0), coarse(figure))
         return {**remembered, **fresh}
 
     def _filled(self) -> dict[TaskId, int]:
-        """The weights of all tasks; unknown ones are the mean of their sub-topology."""
+        """Return the weights of all tasks; an unknown weight is the mean of its sub-topology."""
         known = self.weights
         means: dict[int, list[int]] = {}
         for task, weight in known.items():
@@ -248,10 +261,10 @@ class _Assignment:
         return {task: coarse(known.get(task, default.get(task.subtopology, overall))) for task in self.tasks}
 
     def _spread(self) -> tuple[dict[TaskId, int], dict[TaskId, int]]:
-        """Where each task is placed if nothing is moved, and where it is wanted."""
+        """Return the placement of each task without any move, and the balanced placement."""
         weights = self._filled()
         groups: dict[tuple[int, tuple[int, ...]], int] = {}
-        items: list[Item] = []
+        items: list[WeightedTask] = []
         tasks: list[TaskId] = []
         mean = sum(weights.values()) / max(1, len(self.members))
         for task in self.tasks:
@@ -263,8 +276,8 @@ class _Assignment:
             group = groups.setdefault((task.subtopology, tuple(able)), len(groups))
             tasks.append(task)
             bias, near = self._bias(task, able, mean), self._near(task, able)
-            items.append(Item(group, weights[task], able, bias, near, pinned=pinned))
-        board = Board(items, len(self.members), self.policy.least_gain)
+            items.append(WeightedTask(group, weights[task], able, bias, near, pinned=pinned))
+        board = LoadDistribution(items, len(self.members), self.policy.least_gain)
         for index, task in enumerate(tasks):
             if task in self.owner:
                 board.put(index, self.owner[task])
@@ -280,7 +293,7 @@ class _Assignment:
         return placed, dict(zip(tasks, board.place, strict=True))
 
     def _readiest(self, task: TaskId, able: Iterable[int]) -> list[int]:
-        """Those of `able` that are to run the task: the ones it is promised to, else those that could soonest."""
+        """Return the members to consider for a task: those it is promised to, else the readiest."""
         heirs = [i for i in able if task in self.members[i].promised]
         if heirs:
             return heirs
@@ -289,7 +302,7 @@ class _Assignment:
         return [i for i in able if lags[i] == best]
 
     def _near(self, task: TaskId, able: Iterable[int]) -> dict[int, int]:
-        """Breaks ties between equal moves: first to where the task is coming, then to where its state is."""
+        """Rank members for equal moves: those that the task is moving to, then those with its state."""
         near: dict[int, int] = {}
         for i in able:
             if task in self.coming[i]:
@@ -307,19 +320,19 @@ class _Assignment:
         return {i: self.policy.nearness * mean for i in able if self.members[i].rack in racks}
 
     def _standbys(self, active: Mapping[TaskId, int], heirs: Mapping[TaskId, int]) -> dict[TaskId, list[int]]:
-        """Members that keep a copy of each task, those that it is about to move to among them."""
+        """Return the members that keep a copy of each task, including the member it is moving to."""
         if not self.policy.standbys:
             return {task: [member] for task, member in heirs.items()}
-        seats = [Seat(m.node, m.rack, m.standby, frozenset(m.lags) | m.owned) for m in self.members]
+        candidates = [StandbyCandidate(m.node, m.rack, m.standby, frozenset(m.lags) | m.owned) for m in self.members]
         mains = {task: active.get(task, self.owner.get(task, -1)) for task in self.tasks if self._stateful(task)}
         able = {task: self._can_run(task) for task in mains}
-        copies = place_standbys(seats, mains, able, heirs, self.policy.standbys)
+        copies = place_standbys(candidates, mains, able, heirs, self.policy.standbys)
         for task, member in heirs.items():
             copies.setdefault(task, [member])
         return copies
 
     def _former(self, task: TaskId) -> tuple[str, ...]:
-        """Processes that may have left something open on a task and are to be fenced by its next owner."""
+        """Return the processes that may have left a transaction open on a task, to be fenced."""
         owner = self.owner.get(task)
         if owner is not None:
             chain = self.members[owner].opening.get(task, ())
@@ -331,7 +344,7 @@ class _Assignment:
         return tuple(dict.fromkeys(p for p in chain if p and p not in self.living))
 
     def _left_behind(self) -> frozenset[TaskId]:
-        """Tasks that ran until now, of sub-topologies that no member knows any more: said once, then forgotten."""
+        """Return tasks that ran until now, of sub-topologies that no member knows any more."""
         return frozenset(
             task for task, chain in self.memory.owners.items() if chain[0] and task.subtopology not in self.able
         )
@@ -343,7 +356,7 @@ class _Assignment:
         warming: Mapping[TaskId, int],
         promised: Mapping[TaskId, int],
         standbys: Mapping[TaskId, list[int]],
-    ) -> dict[str, Plan]:
+    ) -> dict[str, MemberAssignment]:
         names = [member.process for member in self.members]
         chains: dict[TaskId, tuple[str, ...]] = {}
         for task in self.tasks:
@@ -354,13 +367,13 @@ class _Assignment:
         kept = self.able.keys() | {task.subtopology for task in chains}
         weights = {task: weight for task, weight in self.weights.items() if task.subtopology in kept}
         sizes = {task: size for task, size in self.sizes.items() if task.subtopology in kept}
-        memory = Memory(self.generation, chains, self.running, weights, sizes)
+        memory = SharedState(self.generation, chains, self.running, weights, sizes)
         losers = any(self.owner.get(task) != i for i, m in enumerate(self.members) for task in m.owned)
         note = f"no living member can run {', '.join(map(str, sorted(orphans)))}" if orphans else ""
-        plans: dict[str, Plan] = {}
+        plans: dict[str, MemberAssignment] = {}
         for index, member in enumerate(self.members):
             mine = frozenset(task for task, at in active.items() if at == index)
-            plans[member.id] = Plan(
+            plans[member.id] = MemberAssignment(
                 active=mine,
                 standby=frozenset(task for task, at in standbys.items() if index in at),
                 warming=frozenset(task for task, at in warming.items() if at == index),
@@ -379,7 +392,7 @@ class _Assignment:
 
 
 def coarse(figure: int) -> int:
-    """The next number of the form 2ⁿ or 3 · 2ⁿ, at least 1."""
+    """Round up to the next number of the form 2ⁿ or 3 · 2ⁿ, at least 1."""
     figure = max(1, figure)
     power = 1 << (figure - 1).bit_length()
     return power // 4 * 3 if power >= 4 and figure <= power // 4 * 3 else power

@@ -1,11 +1,12 @@
-"""What one process owns, by the rules of the group: a value that changes in few, named ways.
+"""Ownership of tasks by one process: a value with few, named transitions.
 
-Pure: no thread, no clock, no Kafka. Ownership grows when a generation gives tasks, and shrinks by `release` (after the
-final commit) or `lose` alone. An epoch is a time of unbroken membership: work begun in one is never committed in
-another, and each has its own process id, so that whoever fences an old one cannot hit the new.
+Pure: no thread, no clock, no Kafka. Only `assigned` adds tasks, when a generation assigns them. Only `release` (after
+the final commit) and `lose` remove them. An epoch is a period of uninterrupted membership: work that was started in one
+epoch is never committed in another. Each epoch has its own process id, so that fencing an old one cannot affect the new
+one.
 
-    given by a generation -> opening -> opened(...) -> owned and opened
-              any of these -- release(...) -> gone          any -- lose() -> the next epoch, nothing owned
+    assigned by a generation -> opening -> opened(...) -> owned and open
+                 any of these -- release(...) -> not owned     any -- lose() -> the next epoch, nothing owned
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ..ids import TaskId, incarnation
-from .assignment import Plan
+from .assignment import MemberAssignment
 
 __all__ = ["Ownership"]
 
 
 class Ownership:
-    """The tasks of one process and what it must tell the group of them."""
+    """The tasks that one process owns, and their state as reported to the group."""
 
     def __init__(self, process: str) -> None:
         self._base = process
         self.epoch = 1
         self.generation = -1
-        """The generation in which the newest plan was given; -1 before the first of an epoch."""
-        self.plan = Plan()
+        """The generation of the newest plan; -1 before the first of an epoch."""
+        self.plan = MemberAssignment()
         self.opening: dict[TaskId, tuple[str, ...]] = {}
-        """Owned tasks that are not opened yet, and the processes to fence before."""
+        """Owned tasks that are not open yet, and the processes to fence first."""
         self._owned: set[TaskId] = set()
         self._released: set[TaskId] = set()
-        """Released since the group was last told what is owned: a plan made from that may still give them."""
+        """Tasks released since the last report: a plan made from that report may still assign them."""
 
     @property
     def process(self) -> str:
@@ -45,16 +46,16 @@ class Ownership:
 
     @property
     def surplus(self) -> frozenset[TaskId]:
-        """Owned tasks that the plan no longer gives: to be committed and released."""
+        """Owned tasks that the plan no longer assigns: to be committed and released."""
         return frozenset(self._owned - self.plan.active)
 
-    def assigned(self, generation: int, plan: Plan) -> Plan:
-        """A generation gives `plan.active`; nothing is taken away by it. Returns the plan as it is for this process."""
+    def assigned(self, generation: int, plan: MemberAssignment) -> MemberAssignment:
+        """Add the tasks that a generation assigns, remove none, and return this process's plan."""
         me = self.process
         given = plan.active - self._released
         for task in sorted(given - self._owned):
             owner = plan.owners.get(task, me)
-            # A static member that restarted gets the plan of its former self: that one is to be fenced too.
+            # A static member that restarted gets the plan of its earlier process, which has to be fenced too.
             former = (owner,) if owner != me else ()
             self.opening[task] = tuple(dict.fromkeys((*former, *plan.fence.get(task, ()))))
         self._owned |= given
@@ -64,16 +65,16 @@ class Ownership:
         return self.plan
 
     def described(self) -> None:
-        """The group is being told what is owned now; the next plan is made from that."""
+        """Note that the owned tasks are being reported: the next plan is made from this report."""
         self._released.clear()
 
     def opened(self, tasks: Iterable[TaskId]) -> None:
-        """These tasks' former owners are fenced and their state is open: nobody need fence them again."""
+        """Mark tasks as open: their former owners are fenced, so no later owner has to fence them."""
         for task in tasks:
             self.opening.pop(task, None)
 
     def release(self, tasks: Iterable[TaskId]) -> frozenset[TaskId]:
-        """These tasks are committed and closed. Returns those of them that were owned."""
+        """Remove tasks that are committed and closed; return those of them that were owned."""
         gone = frozenset(tasks) & self._owned
         self._owned -= gone
         self._released |= gone
@@ -82,11 +83,11 @@ class Ownership:
         return gone
 
     def lose(self) -> int:
-        """Membership is lost and all with it. Returns the epoch that ended."""
+        """Drop all tasks, since membership is lost, and return the epoch that ended."""
         ended = self.epoch
         self.epoch += 1
         self.generation = -1
-        self.plan = Plan()
+        self.plan = MemberAssignment()
         self.opening.clear()
         self._owned.clear()
         self._released.clear()

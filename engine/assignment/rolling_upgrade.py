@@ -1,9 +1,10 @@
-"""Which version of each sub-topology runs in a group whose members know different programs, as in a rolling upgrade.
+"""The version of each sub-topology that runs while members have different programs.
 
-A partition that is read and a changelog that is written belong to one sub-topology at a time, in one version of it. So
-two versions exclude each other when they are of the same sub-topology, or when both read a topic or write a changelog:
-an upgrade may have moved a topic to another sub-topology. What runs goes on while anybody living knows it; what it
-excludes begins, all at once, when the last of them has gone. What is excluded by nothing that runs, runs.
+This is the case during a rolling upgrade. At any time, a partition is read and a changelog written by one sub-topology,
+in one version of it. Two versions therefore exclude each other if they are versions of the same sub-topology, or if
+both read the same topic or write the same changelog: an upgrade may have moved a topic to another sub-topology. A
+running version keeps running while a living member knows it. When its last member has gone, all versions that it
+excluded start together. A version that no running version excludes runs at once.
 """
 
 from __future__ import annotations
@@ -12,43 +13,43 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Version", "running"]
+__all__ = ["SubTopologyVersion", "running_versions"]
 
 Variant = tuple[int, str]
 """A sub-topology and the hash of one version of it."""
 
 
 @dataclass(frozen=True)
-class Version:
-    """A sub-topology as one member knows it: tasks go only to members that know the same hash."""
+class SubTopologyVersion:
+    """A version of a sub-topology: its tasks are assigned only to members with the same hash."""
 
     hash: str
     partitions: int
     stateful: bool = True
     holds: frozenset[str] = frozenset()
-    """What no other sub-topology may use at the same time: the topics it reads and the changelogs it writes."""
+    """The resources that no other sub-topology may use at the same time: topics read and changelogs written."""
 
 
-def running(known: Sequence[Mapping[int, Version]], before: Iterable[Variant]) -> dict[int, str]:
-    """The hash that each sub-topology runs with, by its number; one that has to wait is left out.
+def running_versions(known: Sequence[Mapping[int, SubTopologyVersion]], before: Iterable[Variant]) -> dict[int, str]:
+    """Return the running hash of each sub-topology, by number, without those that have to wait.
 
-    `known` is what each member knows. `before` is what ran until now, what is surest first; each of it goes on if a
-    member knows it. Of new versions that exclude each other, those of the program that has most of what goes on run,
-    then those of the program that most members have.
+    `known` has the versions of each member. `before` has the versions that ran until now, the most certain first; each
+    of them stays if a member knows it. Of new versions that exclude each other, those of the program with the most
+    versions that stay are chosen, then those of the program that most members have.
     """
-    programs = Counter(frozenset((part, version.hash) for part, version in one.items()) for one in known)
+    programs = Counter(frozenset((subtopology, version.hash) for subtopology, version in one.items()) for one in known)
     holds: dict[Variant, set[str]] = {}
     for one in known:
-        for part, version in one.items():
-            holds.setdefault((part, version.hash), set()).update(version.holds)
+        for subtopology, version in one.items():
+            holds.setdefault((subtopology, version.hash), set()).update(version.holds)
     chosen: dict[int, str] = {}
     taken: set[str] = set()
 
     def take(variants: Iterable[Variant]) -> None:
         for variant in variants:
-            part, text = variant
-            if variant in holds and part not in chosen and taken.isdisjoint(holds[variant]):
-                chosen[part] = text
+            subtopology, text = variant
+            if variant in holds and subtopology not in chosen and taken.isdisjoint(holds[variant]):
+                chosen[subtopology] = text
                 taken.update(holds[variant])
 
     take(before)

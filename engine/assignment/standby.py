@@ -1,7 +1,7 @@
-"""Where copies of tasks stand: on other machines than the task itself, in other racks, where they are already.
+"""Placement of standbys: on other machines and racks, preferably where copies exist.
 
-Pure. A copy on the same machine or in the same rack is taken only when there is no better place, since it would be
-lost with the original.
+Pure. A copy is placed on the same machine or in the same rack as another only if there is no better place, since both
+would be lost together.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from ..ids import TaskId
 
-__all__ = ["Seat", "place_standbys"]
+__all__ = ["StandbyCandidate", "place_standbys"]
 
 
 @dataclass(frozen=True)
-class Seat:
-    """A member as a place for copies: its machine, its rack, the copies it keeps and the tasks it has any state of."""
+class StandbyCandidate:
+    """A candidate for standbys: machine, rack, the copies it keeps, and tasks it has state of."""
 
     node: str
     rack: str
@@ -25,22 +25,23 @@ class Seat:
 
 
 def place_standbys(
-    seats: Sequence[Seat],
+    candidates: Sequence[StandbyCandidate],
     mains: Mapping[TaskId, int],
     able: Mapping[TaskId, Sequence[int]],
     heirs: Mapping[TaskId, int],
     copies: int,
 ) -> dict[TaskId, list[int]]:
-    """For each task of `mains` (task to member, -1 for nobody), the members that keep a copy.
+    """Return the members that keep a copy of each task in `mains`.
 
-    `heirs` are members that a task is about to move to: they keep a copy whatever the number of copies asked for.
+    `mains` maps tasks to members, -1 for none. `heirs` are the members that tasks are about to move to: they keep a
+    copy regardless of the number of copies.
     """
     chosen: dict[TaskId, list[int]] = {task: [heirs[task]] if task in heirs else [] for task in mains}
-    loads = [0] * len(seats)
+    loads = [0] * len(candidates)
     for task in heirs:
         loads[heirs[task]] += 1
     wanted = sum(min(copies, max(0, len(able[task]) - 1)) for task in mains)
-    fair = -(-wanted // max(1, len(seats)))
+    fair = -(-wanted // max(1, len(candidates)))
     for _ in range(copies):
         for keep in (True, False):
             for task in sorted(mains):
@@ -51,23 +52,23 @@ def place_standbys(
                 taken = [m for m in (mains[task], *held) if m >= 0]
                 if not free:
                     continue
-                shared = {m: _shared(seats, m, taken) for m in free}
+                shared = {m: _shared(candidates, m, taken) for m in free}
                 least = min(shared.values())
                 free = [m for m in free if shared[m] == least]
                 if keep:
-                    free = [m for m in free if task in seats[m].standby and loads[m] < fair]
+                    free = [m for m in free if task in candidates[m].standby and loads[m] < fair]
                 if not free:
                     continue
-                best = min(free, key=lambda m: (loads[m], task not in seats[m].state, m))
+                best = min(free, key=lambda m: (loads[m], task not in candidates[m].state, m))
                 held.append(best)
                 loads[best] += 1
     return {task: held for task, held in chosen.items() if held}
 
 
-def _shared(seats: Sequence[Seat], member: int, others: Sequence[int]) -> tuple[int, int]:
-    """What a member shares with others: (machines, racks). Less is better; machines weigh more."""
-    seat = seats[member]
+def _shared(candidates: Sequence[StandbyCandidate], member: int, others: Sequence[int]) -> tuple[int, int]:
+    """Count the (machines, racks) that a member shares with others; lower is better."""
+    candidate = candidates[member]
     return (
-        sum(1 for o in others if seat.node and seats[o].node == seat.node),
-        sum(1 for o in others if seat.rack and seats[o].rack == seat.rack),
+        sum(1 for o in others if candidate.node and candidates[o].node == candidate.node),
+        sum(1 for o in others if candidate.rack and candidates[o].rack == candidate.rack),
     )

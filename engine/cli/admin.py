@@ -1,60 +1,98 @@
-"""Commands that look at an application from outside, or put it back to its beginning.
+"""Commands that inspect an application from outside, or reset it.
 
 status         members, tasks, lag                   asks Kafka
 reset          removes offsets, internal topics and local state, after asking
-state dump     a store of this machine as JSON lines      needs the program, and that it does not run here
-state get      the entries of one key
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
 import click
 import orjson
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 
+from ..clock import SystemClock
 from ..config.settings import Settings
 from ..config.sources import load
 from ..errors import ConfigError, Fatal, Retryable
-from ..group.inspect import Groups, View
+from ..group.inspect import GroupDescription, GroupInspector
 from ..kafka.options import admin_options, group_options
 from ..kafka.topics import Topics
-from ..plan.describe import counted
-from ..workers.control import Request, ask, line_of
+from ..plan.description import plural
+from ..restore.progress_file import RestoringTask
+from ..workers.control import ControlRequest, ask, line_of
 from . import local_state
-from .reset import by_form, by_program, described, one_topic
-from .run import GroupedCommand, Program, given, settings_options
+from .reset import by_name, by_program, describe_removal, one_topic
+from .run import GroupedCommand, RunnableProgram, given, settings_options
 from .target import find
 
-__all__ = ["reaching", "reset", "settings_of", "state", "status"]
+__all__ = [
+    "KAFKA",
+    "columns",
+    "explain_unreachable",
+    "groups_of",
+    "is_program",
+    "print_table",
+    "refuse_running",
+    "reset",
+    "settings_of",
+    "status",
+    "timeout_option",
+]
 
 KAFKA = ("broker", "connect_timeout")
 Lags: TypeAlias = "dict[tuple[str, int], int]"
+Restoring: TypeAlias = "Sequence[tuple[int, RestoringTask]]"
+"""Tasks that are being restored on this machine, with the numbers of their workers."""
 WIDE = 500
-"""Columns where there is no terminal to fit."""
+"""Width of the output in columns if it is not a terminal."""
+
+
+def timeout_option(default: float, what: str, *, least: float = 1) -> Callable[[Any], Any]:
+    """Return the option `--timeout` of a command, with its help."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=least),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=what,
+    )
 
 
 def is_program(target: str) -> bool:
-    """Whether a target names a program, and not just an application id."""
+    """Return whether a target names a program, not only an application id."""
     return ":" in target or target.endswith(".py")
 
 
-def settings_of(target: str, options: dict[str, Any]) -> tuple[Settings, Program | None]:
-    """The settings of a program, or those for an application id, and the program if there is one."""
+def settings_of(target: str, options: dict[str, Any]) -> tuple[Settings, RunnableProgram | None]:
+    """Return the settings of a program or an application id, and the program if given."""
     if not is_program(target):
         return load(target, {}, options=given(options), config=options["config"]), None
-    app = find(target, Program)
+    app = find(target, RunnableProgram)
     return load(app.app_id, app.arguments, options=given(options), config=options["config"]), app
 
 
+def refuse_running(app_id: str, groups: GroupInspector) -> None:
+    """Raise ConfigError if an application has members in its group."""
+    members = groups.view(app_id).members
+    if members:
+        where = ", ".join(sorted({member.host for member in members}))
+        raise ConfigError(
+            f"{app_id} is running: {plural(len(members), 'member')} in its group, on {where}. Stop all instances "
+            "first; a killed instance leaves the group after its session timeout"
+        )
+
+
 @contextmanager
-def reaching(settings: Settings) -> Generator[None, None, None]:
-    """Says where Kafka was looked for when it does not answer."""
+def explain_unreachable(settings: Settings) -> Generator[None, None, None]:
+    """Add the address of Kafka to the error if it does not respond."""
     try:
         yield
     except Retryable as error:
@@ -64,9 +102,9 @@ def reaching(settings: Settings) -> Generator[None, None, None]:
         ) from error
 
 
-def groups_of(settings: Settings) -> Groups:
-    """For asking about groups."""
-    return Groups(admin_options(settings), group_options(settings), settings.connect_timeout / 1000)
+def groups_of(settings: Settings) -> GroupInspector:
+    """Return a client for queries about groups."""
+    return GroupInspector(admin_options(settings), group_options(settings), settings.connect_timeout / 1000)
 
 
 @click.command(cls=GroupedCommand)
@@ -74,33 +112,37 @@ def groups_of(settings: Settings) -> Groups:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @settings_options(*KAFKA, "state_dir")
 def status(app: str, form: str, **options: Any) -> None:
-    """Shows who runs an application: members, their tasks, and how far behind they are.
+    """Show the members of an application, their tasks, and their lag.
 
-    Workers that run on this machine, by the state directory, are shown with their numbers.
+    Workers that run on this machine, by the state directory, are shown with their numbers, and with the tasks that
+    they restore.
 
     APP is an application id, or MODULE:APP. Lag counts offsets up to the last stable one; it is 0 when all is
     processed, whatever markers of transactions and aborted records lie at the end.
     """
     settings, _ = settings_of(app, options)
-    with reaching(settings):
+    with explain_unreachable(settings):
         groups, topics = groups_of(settings), Topics(admin_options(settings), settings.connect_timeout / 1000)
         view = groups.view(settings.app_id)
         offsets = groups.offsets(settings.app_id)
         there = topics.partitions()
         ends = topics.ends([key for key in offsets if key[0] in there], committed=True)
     lags = {key: max(end - offsets[key], 0) for key, end in ends.items()}
+    restoring = local_state.restoring(settings, SystemClock().now())
     if form == "json":
-        content = as_json(settings.app_id, view, lags, local_state.workers(settings))
+        content = status_json(settings.app_id, view, lags, local_state.worker_numbers(settings), restoring)
         click.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
     else:
-        show(settings.app_id, view, lags, local_state.workers(settings))
+        show(settings.app_id, view, lags, local_state.worker_numbers(settings), restoring)
         with suppress(ConfigError):  # none runs here
-            answer = ask(settings, Request())
+            answer = ask(settings, ControlRequest())
             click.echo(f"supervisor on this machine (process {answer.pid}): {line_of(answer)}")
 
 
-def as_json(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> dict[str, Any]:
-    """The status for programs."""
+def status_json(
+    app_id: str, view: GroupDescription, lags: Lags, workers: Mapping[str, int], restoring: Restoring = ()
+) -> dict[str, Any]:
+    """Return the status as JSON-compatible data."""
     return {
         "app": app_id,
         "state": view.state,
@@ -118,17 +160,21 @@ def as_json(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> 
             }
             for member in view.members
         ],
+        "restoring": [
+            {"worker": worker, **to_builtins(task), "seconds_left": task.seconds_left} for worker, task in restoring
+        ],
         "lag": [{"topic": topic, "partition": number, "lag": lag} for (topic, number), lag in sorted(lags.items())],
     }
 
 
-def show(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> None:
-    """The status for people. `workers` are the numbers of those on this machine by member id."""
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE)
+def show(
+    app_id: str, view: GroupDescription, lags: Lags, workers: Mapping[str, int], restoring: Restoring = ()
+) -> None:
+    """Print the status; `workers` are the numbers of those on this machine by member id."""
     if view.state == "Dead" and not lags:
         click.echo(f"{app_id}: there is no such group; it has never run on this cluster, or was reset")
         return
-    click.echo(f"{app_id}: {view.state}, {counted(len(view.members), 'member')}, lag {sum(lags.values()):,}")
+    click.echo(f"{app_id}: {view.state}, {plural(len(view.members), 'member')}, lag {sum(lags.values()):,}")
     if view.members:
         table = columns("machine", "host", "process", "worker", "tasks", "standbys", "warming")
         for member in sorted(view.members, key=lambda it: (it.node, workers.get(it.id, -1))):
@@ -136,21 +182,28 @@ def show(app_id: str, view: View, lags: Lags, workers: Mapping[str, int]) -> Non
             number = str(workers.get(member.id, ""))
             tasks = (" ".join(it) for it in (member.active, member.standby, member.warming))
             table.add_row(member.node, member.host, name, number, *tasks)
-        console.print(table)
+        print_table(table)
     if lags:
         table = columns("topic", "partitions", "lag", "most in one")
         for topic in sorted({topic for topic, _ in lags}):
             mine = [lag for (name, _), lag in lags.items() if name == topic]
             table.add_row(topic, str(len(mine)), f"{sum(mine):,}", f"{max(mine):,}")
-        console.print(table)
+        print_table(table)
+    for worker, task in restoring:
+        click.echo(f"worker {worker} on this machine restores task {task.task}: {task.line()}")
 
 
 def columns(*names: str) -> Table:
-    """A table without lines, whose long names are folded and never cut."""
+    """Return a table without lines, in which long names are folded and never cut."""
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, overflow="fold")
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table, as wide as it is unless a terminal is narrower."""
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 @click.command(cls=GroupedCommand)
@@ -165,33 +218,27 @@ def columns(*names: str) -> Table:
 )
 @settings_options(*KAFKA, "state_dir")
 def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any) -> None:
-    """Puts an application back to its beginning: it will process its inputs again.
+    """Reset an application, so that it processes its inputs from the beginning.
 
     Removes its committed offsets, its internal topics with the state in them, and its state on this machine. Input and
     output topics stay as they are. Refused while an instance runs. APP is MODULE:APP, or an application id; with the
     program the internal topics are known by name, with the id they are found by their form.
     """
     settings, program = settings_of(app, options)
-    with reaching(settings):
+    with explain_unreachable(settings):
         groups, topics = groups_of(settings), Topics(admin_options(settings), settings.connect_timeout / 1000)
-        view = groups.view(settings.app_id)
-        if view.members:
-            where = ", ".join(sorted({member.host for member in view.members}))
-            raise ConfigError(
-                f"{settings.app_id} is running: {counted(len(view.members), 'member')} in its group, on {where}. Stop "
-                "all instances first; one that was killed is gone after its session time-out"
-            )
+        refuse_running(settings.app_id, groups)
         existing = topics.partitions()
         if topic is not None:
             accept(settings.app_id, topic, groups, topics, ask=not yes, dry_run=dry_run)
             return
         if program is None:
-            removal = by_form(settings.app_id, existing, groups.names())
+            removal = by_name(settings.app_id, existing, groups.names())
         else:
             removal = by_program(settings.app_id, program.topology(), existing)
         offsets = groups.offsets(settings.app_id)
         directories = local_state.worker_dirs(settings)
-        for line in described(settings.app_id, len(offsets), removal, directories):
+        for line in describe_removal(settings.app_id, len(offsets), removal, directories):
             click.echo(line)
         if not (offsets or removal.topics or directories):
             click.echo(f"there is nothing of {settings.app_id} to remove")
@@ -210,8 +257,8 @@ def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any)
     click.echo(f"{settings.app_id} starts from the beginning; remove its state directories on other machines too")
 
 
-def accept(app_id: str, topic: str, groups: Groups, topics: Topics, *, ask: bool, dry_run: bool) -> None:
-    """Commits what makes an application accept a topic that was created again."""
+def accept(app_id: str, topic: str, groups: GroupInspector, topics: Topics, *, ask: bool, dry_run: bool) -> None:
+    """Commit offsets that make an application accept a recreated topic."""
     found = topics.identities([topic]).get(topic)
     if found is None:
         raise ConfigError(f"there is no topic {topic!r}: create it first")
@@ -229,51 +276,3 @@ def accept(app_id: str, topic: str, groups: Groups, topics: Topics, *, ask: bool
         click.confirm("Commit all this?", abort=True)
     groups.commit(app_id, offsets)
     click.echo(f"{app_id} accepts {topic} as it is at its next start, and keeps its state")
-
-
-@click.group()
-def state() -> None:
-    """Shows the local state of a program that does not run on this machine."""
-
-
-STORE = click.argument("store", metavar="STORE")
-TARGET = click.argument("target", metavar="MODULE:APP")
-
-
-@state.command(cls=GroupedCommand)
-@TARGET
-@STORE
-@settings_options("app_id", "state_dir")
-def dump(target: str, store: str, **options: Any) -> None:
-    """Prints a store as JSON lines: key, value, timestamp, task and worker."""
-    settings, declared = store_of(target, store, options)
-    for entry in local_state.entries(settings, declared):
-        click.echo(local_state.as_line(entry))
-
-
-@state.command(cls=GroupedCommand)
-@TARGET
-@STORE
-@click.argument("key", metavar="KEY")
-@settings_options("app_id", "state_dir")
-def get(target: str, store: str, key: str, **options: Any) -> None:
-    """Prints the entries of a key: all its windows, where there are windows. KEY is text, or JSON for other keys."""
-    settings, declared = store_of(target, store, options)
-    found = False
-    for entry in local_state.lookup(settings, declared, key):
-        found = True
-        click.echo(local_state.as_line(entry))
-    if not found:
-        raise ConfigError(f"the store {store!r} has no key {key!r} in {settings.state_dir / settings.app_id}")
-
-
-def store_of(target: str, store: str, options: dict[str, Any]) -> tuple[Settings, Any]:
-    """The settings of a program, and one of its stores, which is looked for on this machine."""
-    app = find(target, Program)
-    settings = load(app.app_id, app.arguments, options=given(options), config=options["config"])
-    declared = local_state.state_of(app.topology(), store)
-    if not local_state.worker_dirs(settings):
-        raise ConfigError(
-            f"there is no state of {settings.app_id} in {settings.state_dir}: give its directory by --state-dir"
-        )
-    return settings, declared

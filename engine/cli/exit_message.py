@@ -1,8 +1,8 @@
-"""What a command says when it ends because of an error, and with which exit code.
+"""The error message and the exit code of a command that fails.
 
-A mistake of the user's is one red line: what happened, where in the program, what to do. An exception in the user's own
-code shows its traceback from the first frame of that code on. Only a bug in Tidemill shows a whole traceback by itself;
-`debug` shows it always.
+A user error is one red line: what happened, where in the program, what to do. An exception in the user's code shows its
+traceback from the first frame of that code on. Only a bug in Tidemill shows the full traceback by default; `debug`
+always shows it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OWN: Final = tuple(str(PACKAGE / part) for part in ("operators", "state", "engin
 
 
 def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -> int:
-    """Says why the command ends; gives the exit code."""
+    """Print why the command ends; return the exit code."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -44,7 +44,7 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
     if debug or code == EXIT_BUG:
         traceback.print_exception(error, file=stream)
     elif isinstance(error, (RecordError, ProgramFailed)):
-        print(users_traceback(cause_of(error)), end="", file=stream)
+        print(users_traceback(root_cause(error)), end="", file=stream)
     for line in str(error).split("\n"):
         print(f"{red('error:', colour)} {line}", file=stream)
     if code == EXIT_BUG:
@@ -55,7 +55,7 @@ def report(error: BaseException, *, debug: bool, colour: bool, stream: TextIO) -
 
 
 def leaving(error: SystemExit, stream: TextIO) -> int:
-    """The exit code of a command that something it called has ended."""
+    """Return the exit code of a command ended by a SystemExit in code that it called."""
     if error.code is None or isinstance(error.code, int):
         return error.code or EXIT_OK
     print(error.code, file=stream)
@@ -63,14 +63,14 @@ def leaving(error: SystemExit, stream: TextIO) -> int:
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code; a program that cannot be imported is a mistake in the program."""
+    """Return the exit code; a program that cannot be imported is a user error."""
     return EXIT_CONFIG if isinstance(error, ProgramFailed) else exit_code(error)
 
 
 def place_of(trace: TracebackType | None) -> str | None:
-    """The innermost place in a file of the user's that led to an error, with its line; None when there is none.
+    """Return the innermost place in a user's file that led to an error, with its line, or None.
 
-    Generated code, such as the methods of a dataclass, has "<string>" for a file: a line of it would help nobody.
+    Generated code, such as the methods of a dataclass, is skipped: its file is "<string>", which is of no help.
     """
     for frame in reversed(traceback.extract_tb(trace)):
         if users(frame.filename) and not frame.filename.startswith("<"):
@@ -79,13 +79,13 @@ def place_of(trace: TracebackType | None) -> str | None:
     return None
 
 
-def cause_of(error: BaseException) -> BaseException:
-    """What made the error; itself when nothing did."""
+def root_cause(error: BaseException) -> BaseException:
+    """Return the cause of an error, or the error itself if it has none."""
     return error if error.__cause__ is None else error.__cause__
 
 
 def users_traceback(error: BaseException) -> str:
-    """The traceback of an error from the first frame of the user's code on; empty when that has no part in it."""
+    """Return the traceback of an error from the first frame of the user's code on, or ""."""
     trace = error.__traceback__
     while trace is not None and not users(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
@@ -95,18 +95,18 @@ def users_traceback(error: BaseException) -> str:
 
 
 def users(filename: str) -> bool:
-    """Whether a file is the user's: neither Tidemill's nor Python's nor an installed package's."""
+    """Return whether a file is the user's, not Tidemill's, Python's or an installed package's."""
     if filename.startswith(("<frozen", *OWN)):
         return False
     return "site-packages" not in filename and not filename.startswith((sys.base_prefix + "/lib", sys.prefix + "/bin"))
 
 
 def shown(filename: str) -> str:
-    """A file's name relative to the working directory where it is in it."""
+    """Return a file's name, relative to the working directory if it is inside."""
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
 
 
 def red(text: str, colour: bool) -> str:
-    """`text` as it is on a terminal with colours."""
+    """Return `text` in red if `colour` is on."""
     return f"\x1b[1;31m{text}\x1b[0m" if colour else text

@@ -1,11 +1,13 @@
-"""The reference pages that are made from the code: settings and metrics.
+"""Generates files from the declarations of settings and metrics.
 
-`python -m tidemill.engine.cli.reference docs` writes them; a test says when they are out of date.
+`make reference` writes them; a test fails if one is out of date. They are two pages of the documentation, and the type
+of the keyword arguments of `App`: a type checker does not run code, so it needs the list written out.
 """
 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,9 +17,9 @@ from ..config.librdkafka import REFUSED
 from ..config.settings import DEFAULTS, SETTINGS
 from ..serve.metrics import CATALOGUE
 
-__all__ = ["PAGES", "metrics_page", "settings_page"]
+__all__ = ["FILES", "arguments_module", "metrics_page", "settings_page"]
 
-NOTE: Final = "<!-- Made from the code by `python -m tidemill.engine.cli.reference docs`; do not edit. -->"
+NOTE: Final = "<!-- Generated from the code by `make reference`; do not edit. -->"
 
 SOURCES: Final = """\
 A setting can be given in four places. Where two of them say different things, the later one in this list wins:
@@ -28,7 +30,7 @@ A setting can be given in four places. Where two of them say different things, t
 3. the environment: `TIDEMILL_COMMIT_INTERVAL=1s`
 4. the command line: `--commit-interval 1s`
 
-An unknown name, a value of the wrong kind or settings at odds with each other stop the program before it connects to
+An unknown name, a value of the wrong kind or settings that contradict each other stop the program before it connects to
 anything, with exit code 2. Values that a stronger source overrides are checked too.
 
 In the file, `[state] memory = "1GiB"` is the same as `state_memory = "1GiB"`, and so for every setting whose name has a
@@ -42,7 +44,7 @@ Sizes are text with units (`"64MiB"`, `"1GiB"`; `"MB"` is 1,000,000 bytes), in P
 
 
 def settings_page() -> str:
-    """docs/settings.md."""
+    """Return the content of docs/settings.md."""
     groups: dict[str, list[Setting]] = {}
     for setting in SETTINGS.values():
         groups.setdefault(setting.group, []).append(setting)
@@ -50,7 +52,7 @@ def settings_page() -> str:
     for group, members in groups.items():
         lines += [f"## {group}", ""]
         for setting in members:
-            lines += [f"### `{setting.name}`", "", *about(setting), ""]
+            lines += [f"### `{setting.name}`", "", *describe_setting(setting), ""]
     lines += [
         "## Options of librdkafka that are refused",
         "",
@@ -61,8 +63,8 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def about(setting: Setting) -> Iterator[str]:
-    """Meaning, kind, default and names of a setting."""
+def describe_setting(setting: Setting) -> Iterator[str]:
+    """Yield the meaning, kind, default and names of a setting."""
     yield setting.meaning
     yield ""
     default = "required" if setting.name not in DEFAULTS else f"`{setting.kind.show(DEFAULTS[setting.name])}`"
@@ -77,7 +79,7 @@ def about(setting: Setting) -> Iterator[str]:
 
 
 def metrics_page() -> str:
-    """docs/metrics.md."""
+    """Return the content of docs/metrics.md."""
     return "\n".join(
         [
             "# Metrics",
@@ -99,8 +101,49 @@ def metrics_page() -> str:
     )
 
 
-PAGES: Final = {"settings.md": settings_page, "metrics.md": metrics_page}
+ARGUMENTS: Final = '''\
+"""The settings as keyword arguments of `App(...)`, for editors and type checkers.
+
+Generated from `settings.py` by `make reference`; do not edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from ...operators.time.durations import Duration
+from .sizes import Size
+
+__all__ = ["Arguments"]
+
+
+class Arguments(TypedDict, total=False):
+    """The settings as keyword arguments of `App(...)`, except the application id."""
+
+'''
+
+
+def arguments_module() -> str:
+    """Return the content of engine/config/arguments.py."""
+    lines: list[str] = []
+    for setting in SETTINGS.values():
+        if setting.name in DEFAULTS:
+            lines.append(f"{setting.name}: {setting.kind.accepts}")
+            lines += textwrap.wrap(f'"""{setting.meaning}"""', 116)
+    return ARGUMENTS + textwrap.indent("\n".join(lines), " " * 4) + "\n"
+
+
+FILES: Final = {
+    "docs/settings.md": settings_page,
+    "docs/metrics.md": metrics_page,
+    "engine/config/arguments.py": arguments_module,
+}
+"""The functions that generate the files, by path in the repository."""
 
 if __name__ == "__main__":
-    for name, page in PAGES.items():
-        Path(sys.argv[1], name).write_text(page())
+    for path, content in FILES.items():
+        Path(sys.argv[1], path).write_text(content())

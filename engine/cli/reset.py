@@ -1,8 +1,8 @@
-"""What a reset of an application removes or commits. Pure: from names and numbers to a value that people read first.
+"""The plan of a reset: what it removes or commits. Pure.
 
-With the program at hand its internal topics are known by name. With the application id alone they are found by their
-form, `<app>-<step>-repartition` and `<app>-<store>-changelog`; names that may belong to another application, one whose
-id goes on where this one ends, are left alone and said.
+With the program, its internal topics are known by name. With only the application id, they are found by the pattern of
+their names, `<app>-<step>-repartition`, `<app>-<store>-changelog` and `<app>-<output>-shadow`. Names that may belong to
+another application, whose id begins with this one, are kept and reported.
 """
 
 from __future__ import annotations
@@ -13,36 +13,46 @@ from pathlib import Path
 from typing import Final
 
 from ...operators.graph.topology import Repartition, Topology
+from ...state.topic_partition import TopicPartition
+from ..plan.internal_topics import changelog_topic, repartition_topic
+from ..plan.shadow_topics import shadow_topic
 from ..tasks.topic_ids import accepted, restarted
+from ..topics.changes import outputs_of
 
-__all__ = ["Removal", "by_form", "by_program", "described", "one_topic"]
+__all__ = ["ResetPlan", "by_name", "by_program", "describe_removal", "one_topic"]
 
-Key = tuple[str, int]
-SUFFIXES: Final = ("-repartition", "-changelog")
+SUFFIXES: Final = ("-repartition", "-changelog", "-shadow")
 
 
 @dataclass(frozen=True)
-class Removal:
-    """Topics to delete, and those that are left because they may be another application's."""
+class ResetPlan:
+    """Topics to delete, and those kept because they may belong to another application."""
 
     topics: tuple[str, ...]
     left: tuple[str, ...] = ()
 
 
-def by_program(app_id: str, topology: Topology, existing: Collection[str]) -> Removal:
-    """The internal topics of a program, as far as they exist."""
-    names = {f"{app_id}-{node.name}-repartition" for node in topology.nodes if isinstance(node, Repartition)}
+def by_program(app_id: str, topology: Topology, existing: Collection[str]) -> ResetPlan:
+    """Return the internal topics of a program that exist."""
+    names = {
+        repartition_topic(app_id, name)
+        for node in topology.nodes
+        if isinstance(node, Repartition)
+        for name in (node.name, *node.was)
+    }
     names |= {
-        f"{app_id}-{state.spec.name}-changelog"
+        changelog_topic(app_id, name)
         for node in topology.nodes
         for state in node.stores
         if state.spec.changelog
+        for name in (state.spec.name, *state.spec.was)
     }
-    return Removal(tuple(sorted(names & set(existing))))
+    names |= {shadow_topic(app_id, topic) for topic in outputs_of(topology)}
+    return ResetPlan(tuple(sorted(names & set(existing))))
 
 
-def by_form(app_id: str, existing: Iterable[str], groups: Iterable[str]) -> Removal:
-    """The topics that look like internal ones of this application. `groups` are the groups there are."""
+def by_name(app_id: str, existing: Iterable[str], groups: Iterable[str]) -> ResetPlan:
+    """Return the topics named like internal ones of this application; `groups` all exist."""
     others = [group for group in groups if group.startswith(f"{app_id}-")]
     topics: list[str] = []
     left: list[str] = []
@@ -50,14 +60,21 @@ def by_form(app_id: str, existing: Iterable[str], groups: Iterable[str]) -> Remo
         if name.startswith(f"{app_id}-") and name.endswith(SUFFIXES):
             foreign = any(name.startswith(f"{other}-") for other in others)
             (left if foreign else topics).append(name)
-    return Removal(tuple(topics), tuple(left))
+    return ResetPlan(tuple(topics), tuple(left))
 
 
 def one_topic(
-    app_id: str, topic: str, committed: Mapping[Key, tuple[int, str]], begins: Mapping[Key, int], topic_id: str
-) -> dict[Key, tuple[int, str]]:
-    """The offsets with metadata to commit so that an application accepts a topic that was created again: an input is
-    read from its beginning, and a changelog's state is what it holds. Empty when nothing is committed for the topic."""
+    app_id: str,
+    topic: str,
+    committed: Mapping[TopicPartition, tuple[int, str]],
+    begins: Mapping[TopicPartition, int],
+    topic_id: str,
+) -> dict[TopicPartition, tuple[int, str]]:
+    """Return the offsets to commit so that an application accepts a recreated topic.
+
+    An input is then read from its beginning, and the state of a changelog is its content. The result is empty if
+    nothing is committed for the topic.
+    """
     store = topic.removeprefix(f"{app_id}-").removesuffix("-changelog")
     if topic == f"{app_id}-{store}-changelog":
         changed = {key: (offset, accepted(metadata, store)) for key, (offset, metadata) in committed.items()}
@@ -68,8 +85,8 @@ def one_topic(
     return {key: (offset, restarted(known.get(key, ""), topic_id)) for key, offset in begins.items()}
 
 
-def described(group: str, offsets: int, removal: Removal, directories: Iterable[Path]) -> list[str]:
-    """One line for each thing that goes or stays."""
+def describe_removal(group: str, offsets: int, removal: ResetPlan, directories: Iterable[Path]) -> list[str]:
+    """Return one line for each thing that is removed or kept."""
     lines = [f"delete the group {group!r} with {offsets} committed offsets"] if offsets else []
     lines += [f"delete the topic {name}" for name in removal.topics]
     lines += [f"remove the directory {path}" for path in directories]

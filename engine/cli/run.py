@@ -1,7 +1,7 @@
-"""`tidemill run` and `app.main()`: the same options, the same road from them to a running process.
+"""`tidemill run` and `app.main()`, with the same options.
 
-Options are made from the declarations of the settings. With several workers this process becomes their supervisor; as
-one of them, or alone, it runs the program.
+The options are generated from the declarations of the settings. With several workers this process becomes their
+supervisor; as one of them, or alone, it runs the program.
 """
 
 from __future__ import annotations
@@ -23,29 +23,39 @@ from ..config.fields import Setting
 from ..config.settings import DEFAULTS, SETTINGS, Settings
 from ..config.sources import FILE_NAME, load, read_client_options
 from ..errors import EXIT_OK, ConfigError
+from ..file_limit import raise_limit
 from ..kafka.options import admin_options
 from ..kafka.topics import Topics
 from ..serve.logs import coloured, setup
 from ..signals import StopSignals
-from ..topics.startup import Stopped, prepare
+from ..topics.startup import StopRequested, prepare
 from ..workers.cpus import processors
+from ..workers.inherited import Inherited
 from ..workers.supervisor import Supervisor, own_command
-from ..workers.worker import Inherited, inherit
+from ..workers.worker import inherit
 from .exit_message import report
-from .file_limit import raise_limit
 
-__all__ = ["EPILOG", "GroupedCommand", "Program", "execute", "given", "main_of", "run_program", "settings_options"]
+__all__ = [
+    "EPILOG",
+    "GroupedCommand",
+    "RunnableProgram",
+    "execute",
+    "given",
+    "main_of",
+    "run_program",
+    "settings_options",
+]
 
 LOG: Final = logging.getLogger("tidemill")
 CONNECTION: Final = ("app_id", "broker", "connect_timeout")
-"""Settings that commands need which only look at an application or at Kafka."""
+"""Settings of commands that only inspect an application or Kafka."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @runtime_checkable
-class Program(Protocol):
-    """What can be run: an `App`."""
+class RunnableProgram(Protocol):
+    """A program that can be run: an `App`."""
 
     @property
     def app_id(self) -> str: ...
@@ -64,7 +74,10 @@ class GroupedOption(click.Option):
 
 
 class PipedCommand(click.Command):
-    """A command whose reader may have had enough, as `head` has: that is no failure. click makes exit code 1 of it."""
+    """A command whose output may be closed early, as by `head`.
+
+    That is not a failure, while click exits with code 1.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -72,23 +85,23 @@ class PipedCommand(click.Command):
         except BrokenPipeError:
             if not output_is_closed():
                 raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at exit
             raise click.exceptions.Exit(0) from None
 
 
 class PipedGroup(PipedCommand, click.Group):
-    """Commands whose reader may have had enough."""
+    """A group of commands whose output may be closed early."""
 
 
 def output_is_closed() -> bool:
-    """Whether nobody reads what is written to standard output."""
+    """Return whether the reader of standard output has closed it."""
     look = select.poll()
     look.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
 
 
 class GroupedCommand(PipedCommand):
-    """A command that lists its options under headings, in the order in which they were declared."""
+    """A command that lists its options under headings, in the order of their declaration."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         headings: dict[str, list[tuple[str, str]]] = {}
@@ -104,7 +117,7 @@ class GroupedCommand(PipedCommand):
 
 
 def settings_options(*names: str) -> Callable[[F], F]:
-    """Adds the options of these settings, of all without names, and --config, -X and --debug."""
+    """Add the options of these settings, or of all, and --config, -X and --debug."""
 
     def decorate(function: F) -> F:
         function = click.option("--debug", is_flag=True, help="Show the whole traceback of any error.")(function)
@@ -121,8 +134,19 @@ def settings_options(*names: str) -> Callable[[F], F]:
 
 
 def option(setting: Setting) -> Callable[[F], F]:
-    """The command-line option of a setting."""
+    """Return the command-line option of a setting."""
     default = DEFAULTS.get(setting.name)
+    if setting.kind.is_flag:
+        about = setting.meaning.partition(". ")[0].replace("`", "") + "."
+        return click.option(
+            setting.option,
+            setting.name,
+            cls=GroupedOption,
+            heading=setting.group,
+            flag_value="true",
+            default=None,
+            help=about,
+        )
     shown = "" if setting.name not in DEFAULTS else f"  [default: {setting.kind.show(default)}]"
     return click.option(
         setting.option,
@@ -135,20 +159,20 @@ def option(setting: Setting) -> Callable[[F], F]:
 
 
 def given(options: Mapping[str, Any]) -> dict[str, object]:
-    """The options that were given, by setting name."""
+    """Return the options that were given, by setting name."""
     found = {name: value for name, value in options.items() if name in SETTINGS and value is not None}
     pairs: Sequence[str] = found.pop("librdkafka", ())
     return {**found, "librdkafka": read_client_options(pairs)} if pairs else found
 
 
-def run_program(program: Program, options: Mapping[str, Any]) -> int:
-    """Runs a program with the options of a command line; gives the exit code."""
+def run_program(program: RunnableProgram, options: Mapping[str, Any]) -> int:
+    """Run a program with command-line options; return the exit code."""
     settings = load(program.app_id, program.arguments, options=given(options), config=options.get("config"))
     inherited = inherit(os.environ)
     setup(settings, None if inherited is None else settings.worker)
     raise_limit()
     if inherited is None and settings.supervised:
-        return supervise(program.topology(), settings)  # what is wrong with it is said once, not once a worker
+        return supervise(program.topology(), settings)  # an error in it is reported once, not once per worker
     try:
         return program.run(settings, inherited)
     except Exception as error:
@@ -158,9 +182,9 @@ def run_program(program: Program, options: Mapping[str, Any]) -> int:
 
 
 def last_words(error: Exception, settings: Settings, *, debug: bool) -> int:
-    """What a process says when it ends because of an error, in the form of the log; gives the exit code.
+    """Report the error that ends a process in the format of the log; return the exit code.
 
-    For a worker, whose log is one of several on a terminal, and wherever the log is JSON.
+    It is used for workers, whose logs share a terminal, and whenever the log is JSON.
     """
     said = StringIO()
     code = report(error, debug=debug, colour=False, stream=said)
@@ -172,8 +196,8 @@ def last_words(error: Exception, settings: Settings, *, debug: bool) -> int:
 
 
 def supervise(topology: Topology, settings: Settings) -> int:
-    """Runs several workers; gives the exit code."""
-    with StopSignals(children=True, at_once=False) as signals, suppress(Stopped):
+    """Run several workers; return the exit code."""
+    with StopSignals(children=True, at_once=False) as signals, suppress(StopRequested):
         tasks: int | None = None
         if settings.workers == "auto" or settings.autoscale is not None:
             topics = Topics(admin_options(settings))
@@ -184,8 +208,8 @@ def supervise(topology: Topology, settings: Settings) -> int:
     return EXIT_OK
 
 
-def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
-    """The command line of a program's own file; gives the exit code."""
+def main_of(program: RunnableProgram, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of a program's own file; return the exit code."""
     if arguments is None and "ipykernel" in sys.modules:
         error = ConfigError(
             "app.main() cannot run in a notebook, whose kernel has a command line of its own: write the program to a "
@@ -194,7 +218,7 @@ def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
         )
         return report(error, debug=False, colour=False, stream=sys.stderr)
 
-    @click.command(cls=GroupedCommand, help=f"Runs the application {program.app_id!r}.", epilog=EPILOG)
+    @click.command(cls=GroupedCommand, help=f"Run the application {program.app_id!r}.", epilog=EPILOG)
     @settings_options()
     def run(**options: Any) -> int:
         return run_program(program, options)
@@ -203,7 +227,7 @@ def main_of(program: Program, arguments: Sequence[str] | None = None) -> int:
 
 
 def execute(command: click.Command, arguments: Sequence[str], name: str | None = None) -> int:
-    """Runs a command; whatever goes wrong is reported. Gives the exit code."""
+    """Run a command, reporting any error; return the exit code."""
     try:
         result = command.main(args=list(arguments), prog_name=name, standalone_mode=False)
     except BaseException as error:

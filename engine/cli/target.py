@@ -1,7 +1,8 @@
-"""Finds the program that a command is about: "module:name", "package.module", "file.py" or "file.py:name".
+"""Finds the program of a command by its target.
 
-The name may be left out when the module has exactly one application. Directories are looked in as Python itself does
-when it runs a file (the file's own) or a module (the working directory).
+A target is "module:name", "package.module", "file.py" or "file.py:name". The name may be omitted if the module has
+exactly one application. The search path is that of Python when it runs a file (the directory of the file) or a module
+(the working directory).
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ A = TypeVar("A")
 
 
 class ProgramFailed(TidemillError):
-    """The user's module raised an exception while it was imported; that is the cause."""
+    """Raised if the import of the user's module fails; the cause is the original exception."""
 
 
 def find(target: str, kind: type[A]) -> A:
-    """The application at `target`. Raises ConfigError when there is none, ProgramFailed when its module fails."""
-    path, name = split(target)
-    module = from_file(path) if path.endswith(".py") else from_module(path)
+    """Return the application at `target`.
+
+    Raises ConfigError if there is none, ProgramFailed if the import of its module fails.
+    """
+    path, name = split_target(target)
+    module = import_file(path) if path.endswith(".py") else import_by_name(path)
     applications = {key: value for key, value in vars(module).items() if isinstance(value, kind)}
     if name is None:
         if len(set(map(id, applications.values()))) == 1:
@@ -40,12 +44,12 @@ def find(target: str, kind: type[A]) -> A:
     if found is not None:
         return found
     if hasattr(module, name):
-        raise ConfigError(f"{name!r} in {path} is no tm.App but {type(getattr(module, name)).__name__}")
+        raise ConfigError(f"{name!r} in {path} is not a tm.App but of type {type(getattr(module, name)).__name__}")
     raise ConfigError(f"there is no {name!r} in {path}{did_you_mean(name, applications)}")
 
 
-def split(target: str) -> tuple[str, str | None]:
-    """Module or file, and the name in it if one is given."""
+def split_target(target: str) -> tuple[str, str | None]:
+    """Return the module or file, and the name in it if one is given."""
     path, colon, name = target.rpartition(":")
     if not colon:
         return target, None
@@ -54,8 +58,8 @@ def split(target: str) -> tuple[str, str | None]:
     return path, name
 
 
-def from_file(path: str) -> ModuleType:
-    """Imports a file as the module that its name says."""
+def import_file(path: str) -> ModuleType:
+    """Import a file as the module of its name."""
     file = Path(path).resolve()
     if not file.is_file():
         raise ConfigError(f"there is no file {path}")
@@ -75,10 +79,12 @@ def from_file(path: str) -> ModuleType:
     return module
 
 
-def from_module(name: str) -> ModuleType:
-    """Imports a module by its dotted name, from the working directory too."""
+def import_by_name(name: str) -> ModuleType:
+    """Import a module by its dotted name, also from the working directory."""
     if not all(part.isidentifier() for part in name.split(".")):
-        raise ConfigError(f"{name!r} is no module's name; write MODULE:APP, such as views:app, or a file: views.py:app")
+        raise ConfigError(
+            f"{name!r} is not a module name: write MODULE:APP, such as views:app, or a file: views.py:app"
+        )
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:

@@ -1,1 +1,1 @@
-"""The settings of an application: what there are, how each is read, and which source wins."""
+"""The settings of an application: definitions, parsing, and which source wins."""

@@ -1,4 +1,4 @@
-"""What is known of a setting besides its value, and how a field of `Settings` says it.
+"""Metadata of a setting, and how a field of `Settings` declares it.
 
 The settings themselves are declared in `settings.py`.
 """
@@ -16,7 +16,7 @@ __all__ = ["Setting", "about", "declare"]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of one setting besides its value."""
+    """The metadata of one setting."""
 
     name: str
     group: str
@@ -34,10 +34,10 @@ class Setting:
 
 
 def about(group: str, kind: Kind, meaning: str, in_file: str | None = None) -> dict[str, Any]:
-    """What a field of `Settings` knows besides its default."""
+    """Return the metadata of a field of `Settings`."""
     return {"group": group, "kind": kind, "meaning": meaning, "in_file": in_file}
 
 
 def declare(default: Any, group: str, kind: Kind, meaning: str, *, in_file: str | None = None) -> Any:
-    """A field of `Settings` that has a default."""
+    """Return a field of `Settings` that has a default."""
     return dataclasses.field(default=default, metadata=about(group, kind, meaning, in_file))

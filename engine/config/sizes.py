@@ -1,4 +1,4 @@
-"""Amounts of bytes as people write them, to ints and back: "64MiB", "1.5GiB", "500kB", or an int of bytes."""
+"""Parsing and formatting of sizes: "64MiB", "1.5GiB", "500kB", or an int of bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import ConfigError
 __all__ = ["Size", "format_size", "parse_size"]
 
 Size: TypeAlias = str | int
-"""What a caller may give for an amount of bytes."""
+"""The types that a caller may pass for a size."""
 
 BINARY: Final = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 DECIMAL: Final = {"TB": 10**12, "GB": 10**9, "MB": 10**6, "kB": 10**3}
@@ -22,7 +22,9 @@ LOOSE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?(?:b|bytes?)?", r
 
 
 def parse_size(value: Size | object, what: str = "the size", *, at_least: int = 0) -> int:
-    """Bytes of `value`; raises ConfigError with a message that begins with `what` when it is not an amount of bytes.
+    """Return the bytes of `value`; raise ConfigError if it is not a size.
+
+    `what` begins the message.
 
     >>> parse_size("64MiB")
     67108864
@@ -41,12 +43,12 @@ def parse_size(value: Size | object, what: str = "the size", *, at_least: int = 
         case _:
             raise ConfigError(f"{what}: {value!r} is not a size; write text such as '64MiB' or an int (bytes)")
     if size < at_least:
-        raise ConfigError(f"{what}: {value!r} is less than the least, {format_size(at_least)!r}")
+        raise ConfigError(f"{what}: {value!r} is less than the minimum, {format_size(at_least)!r}")
     return size
 
 
 def format_size(size: int) -> str:
-    """The shortest right form of `size`; the inverse of `parse_size`.
+    """Return the shortest exact form of `size`; the inverse of `parse_size`.
 
     >>> format_size(67_108_864)
     '64MiB'
@@ -59,7 +61,7 @@ def format_size(size: int) -> str:
 
 
 def advice(text: str) -> str:
-    """What to write in place of `text`, as well as it can be guessed."""
+    """Return what to write instead of `text`, as far as it can be guessed."""
     found = LOOSE.fullmatch(text.strip())
     if found is None:
         return "write a number and a unit, such as '64MiB' or '1GiB'"

@@ -1,8 +1,8 @@
-"""Where settings come from, and which source wins.
+"""The sources of settings, and which one wins.
 
 Weakest first: arguments of `App(...)`, tidemill.toml, TIDEMILL_* variables, command-line options. Every value of every
-source is read and checked, also those that a stronger source overrides, and all that is wrong is reported at once, each
-with its source and the right form. Options of librdkafka are merged one by one.
+source is read and checked, including those that a stronger source overrides, and all errors are reported at once, each
+with its source and the correct form. Options of librdkafka are merged one by one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ CONFIG_VARIABLE: Final = "TIDEMILL_CONFIG"
 CLIENT_PREFIX: Final = "TIDEMILL_LIBRDKAFKA_"
 
 OTHER_VARIABLES: Final = re.compile(r"TIDEMILL_(CONFIG|FAILPOINT|SUPERVISOR|TEST_.*)")
-"""Variables that are no settings."""
+"""Variables that are not settings."""
 
 SERVICE_NAMES: Final = re.compile(r".*_SERVICE_(HOST|PORT(_.*)?)|.*_PORT_[0-9]+_(TCP|UDP|SCTP)(_.*)?")
 SERVICE_VALUES: Final = re.compile(r"(tcp|udp|sctp)://.*")
-"""What Kubernetes and Docker put into the environment for a service that is called tidemill-something."""
+"""Values that Kubernetes and Docker put into the environment for a service named tidemill-something."""
 
 
 class Given(NamedTuple):
-    """A value for a setting, not yet parsed, and how messages call the place it was found in."""
+    """A value for a setting, not yet parsed, and the name of its source for messages."""
 
     name: str
     value: object
@@ -50,11 +50,11 @@ def load(
     config: str | Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of an application.
+    """Return the settings of an application.
 
-    `arguments` are those of `App(...)`, `options` those of the command line by setting name, `config` the file that
-    was asked for there. Without one the file is TIDEMILL_CONFIG's, or tidemill.toml in the working directory if it is
-    there. Raises ConfigError that lists everything that is wrong.
+    `arguments` are those of `App(...)`, `options` those of the command line by setting name, `config` the file named
+    there. Without it, the file is TIDEMILL_CONFIG's, or tidemill.toml in the working directory if it exists. Raises
+    ConfigError that lists all errors.
     """
     environ = os.environ if environ is None else environ
     problems: list[str] = []
@@ -78,7 +78,7 @@ def load(
 
 
 def check_arguments(arguments: Mapping[str, object]) -> None:
-    """Raises ConfigError when one of an application's arguments is no setting."""
+    """Raise ConfigError if an argument of an application is not a setting."""
     problems: list[str] = []
     for _ in from_arguments(arguments, problems):
         pass
@@ -87,7 +87,7 @@ def check_arguments(arguments: Mapping[str, object]) -> None:
 
 
 def from_arguments(arguments: Mapping[str, object], problems: list[str]) -> Iterator[Given]:
-    """Keyword arguments of `App(...)`."""
+    """Yield the keyword arguments of `App(...)`."""
     for name, value in arguments.items():
         what = "App(...)" if name == "app_id" else f"App({name}=...)"
         if name in SETTINGS:
@@ -97,7 +97,7 @@ def from_arguments(arguments: Mapping[str, object], problems: list[str]) -> Iter
 
 
 def from_file(asked: str | Path | None, problems: list[str]) -> Iterator[Given]:
-    """A TOML file: settings by name, or in tables, where `[log] level` is `log_level`."""
+    """Yield the settings of a TOML file, by name or in tables: `[log] level` is `log_level`."""
     path = Path(asked or FILE_NAME)
     try:
         content = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
@@ -105,12 +105,12 @@ def from_file(asked: str | Path | None, problems: list[str]) -> Iterator[Given]:
         if asked:
             problems.append(f"{path}: there is no such file")
         return
-    except (OSError, ValueError) as error:  # ValueError: what is no TOML, or no UTF-8
+    except (OSError, ValueError) as error:  # ValueError: not TOML, or not UTF-8
         problems.append(f"{path}: cannot be read: {error}")
         return
     seen: dict[str, str] = {}
     for place, value in places(content):
-        name = name_of(place)
+        name = setting_at(place)
         what = f"{path}: {place}"
         if name is None:
             problems.append(f"{what}: there is no such setting{suggestion(place)}")
@@ -122,7 +122,7 @@ def from_file(asked: str | Path | None, problems: list[str]) -> Iterator[Given]:
 
 
 def places(content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Each value of a file with its place: a name, or table.name."""
+    """Yield each value of a file with its place: a name, or table.name."""
     for key, value in content.items():
         if isinstance(value, dict) and key != "librdkafka":
             for inner, item in cast("dict[str, Any]", value).items():
@@ -131,8 +131,8 @@ def places(content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             yield key, cast("object", value)
 
 
-def name_of(place: str) -> str | None:
-    """The setting at a place in the file, None when there is none."""
+def setting_at(place: str) -> str | None:
+    """Return the setting at a place in the file, None if there is none."""
     for setting in SETTINGS.values():
         if place == setting.in_file:
             return setting.name
@@ -141,7 +141,7 @@ def name_of(place: str) -> str | None:
 
 
 def suggestion(place: str) -> str:
-    """The right place near a wrong one, in the form in which a file has it."""
+    """Return the correct place near a wrong one, in the form that a file has it."""
     name = nearest(place, SETTINGS)
     if name is None:
         return ""
@@ -152,7 +152,10 @@ def suggestion(place: str) -> str:
 
 
 def from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[Given]:
-    """TIDEMILL_* variables; TIDEMILL_LIBRDKAFKA_SASL_PASSWORD is the option sasl.password of librdkafka."""
+    """Yield TIDEMILL_* variables.
+
+    TIDEMILL_LIBRDKAFKA_SASL_PASSWORD is the option sasl.password of librdkafka.
+    """
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX) or OTHER_VARIABLES.fullmatch(variable):
             continue
@@ -167,13 +170,13 @@ def from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterato
 
 
 def variable_suggestion(name: str) -> str:
-    """The right variable near a wrong one."""
+    """Return the correct variable near a wrong one."""
     found = nearest(name, SETTINGS)
     return "" if found is None else f"; did you mean {SETTINGS[found].variable}?"
 
 
 def from_options(options: Mapping[str, object]) -> Iterator[Given]:
-    """Command-line options by setting name; text is read as text."""
+    """Yield command-line options by setting name; text is parsed."""
     for name, value in options.items():
         setting = SETTINGS[name]
         what = "-X" if name == "librdkafka" else setting.option
@@ -181,7 +184,7 @@ def from_options(options: Mapping[str, object]) -> Iterator[Given]:
 
 
 def read_client_options(pairs: Iterable[str]) -> dict[str, str]:
-    """What several `-X name=value` say."""
+    """Return the options of several `-X name=value`."""
     found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")

@@ -1,15 +1,15 @@
-"""The kinds of values a setting can have: how each is read, refused and shown.
+"""The kinds of values a setting can have: how each is parsed, refused and shown.
 
-A kind turns what a person wrote, in Python, TOML or as text, into the one value that the engine uses (durations into
-int milliseconds, sizes into int bytes) or raises ConfigError with the right form. Which settings there are is decided
-in `settings.py`, where they come from in `sources.py`.
+A kind converts a value in Python, TOML or text to the form that the engine uses (durations to int milliseconds, sizes
+to int bytes) or raises ConfigError with the correct form. The settings are defined in `settings.py`, their sources in
+`sources.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,23 +17,26 @@ from ...operators.suggest import did_you_mean
 from ...operators.time.durations import format_duration, parse_duration
 from ..errors import ConfigError
 from .sizes import format_size, parse_size
-from .worker_bounds import Bounds
+from .snapshot_urls import checked_url, missing_package
+from .worker_bounds import WorkerBounds
 
 __all__ = [
     "Kind",
+    "boolean",
     "bounds",
     "brokers",
     "choice",
     "duration",
+    "flag",
+    "fraction",
     "host",
     "integer",
     "name",
     "optional",
     "options",
     "path",
-    "share",
     "size",
-    "truth",
+    "snapshot_url",
     "workers",
 ]
 
@@ -49,39 +52,45 @@ class Kind:
     """One kind of value."""
 
     words: str
-    """What the value is, for the reference page."""
+    """A description of the values, for the reference page."""
     metavar: str
     """The placeholder in a command's help."""
     parse: Callable[[object, str], Any]
-    """From a value and the name of its setting, as a message begins with it, to the value the engine uses."""
+    """Converts a value, given the setting's name with which messages begin, to the form that the engine uses."""
     show: Callable[[Any], str] = str
-    """A parsed value in the form in which people write it."""
+    """Formats a parsed value as a user writes it."""
     from_text: Callable[[str], object] = str
-    """What text, from a variable or the command line, stands for before it is parsed."""
+    """Converts text, from a variable or the command line, to a value to parse."""
+    accepts: str = "str"
+    """The Python type of the values that `App(...)` accepts, as in `arguments.py`."""
+    is_flag: bool = False
+    """Whether the option takes no value, and means true."""
 
 
 def duration(at_least: int = 0) -> Kind:
-    """A length of time, as int milliseconds."""
+    """Return the kind of a length of time, as int milliseconds."""
     return Kind(
         'duration: `"500ms"`, `"10s"`, `"1m30s"`, or an int of milliseconds',
         "DURATION",
         lambda value, what: parse_duration(value, what, at_least=at_least, error=ConfigError),
         format_duration,
+        accepts="Duration",
     )
 
 
 def size(at_least: int = 0) -> Kind:
-    """An amount of bytes."""
+    """Return the kind of an amount of bytes."""
     return Kind(
         'size: `"64MiB"`, `"1GiB"`, or an int of bytes',
         "SIZE",
         lambda value, what: parse_size(value, what, at_least=at_least),
         format_size,
+        accepts="Size",
     )
 
 
 def integer(at_least: int, at_most: int | None = None, *, special: Mapping[int, str] | None = None) -> Kind:
-    """A whole number; `special` names the values that are no amounts."""
+    """Return the kind of an integer; `special` names values with a special meaning."""
 
     def parse(value: object, what: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
@@ -93,11 +102,11 @@ def integer(at_least: int, at_most: int | None = None, *, special: Mapping[int, 
             raise ConfigError(f"{what}: {value} is out of range: it must be at least {at_least}{most}")
         return value
 
-    return Kind("whole number", "N", parse, from_text=number_or_text)
+    return Kind("whole number", "N", parse, from_text=number_or_text, accepts="int")
 
 
-def share() -> Kind:
-    """A part of something, between nothing and all of it."""
+def fraction() -> Kind:
+    """Return the kind of a number between 0 and 1."""
 
     def parse(value: object, what: str) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -106,11 +115,11 @@ def share() -> Kind:
             raise ConfigError(f"{what}: {value} is out of range: it must be at least 0 and at most 1")
         return float(value)
 
-    return Kind("number between 0 and 1", "SHARE", parse, lambda value: f"{value:g}", from_text=decimal_or_text)
+    return Kind("number between 0 and 1", "SHARE", parse, lambda value: f"{value:g}", decimal_or_text, "float")
 
 
-def truth() -> Kind:
-    """Yes or no."""
+def boolean() -> Kind:
+    """Return the kind of true or false."""
 
     def parse(value: object, what: str) -> bool:
         if not isinstance(value, bool):
@@ -123,11 +132,17 @@ def truth() -> Kind:
         parse,
         lambda value: "true" if value else "false",
         lambda text: {"true": True, "false": False}.get(text, text),
+        accepts="bool",
     )
 
 
+def flag() -> Kind:
+    """Return the kind of true or false whose option takes no value."""
+    return replace(boolean(), is_flag=True)
+
+
 def workers() -> Kind:
-    """A number of processes, or "auto" for as many as are of use."""
+    """Return the kind of a number of processes, or "auto" for as many as are useful."""
     plain = integer(1, MOST_WORKERS)
 
     def parse(value: object, what: str) -> int | str:
@@ -137,28 +152,30 @@ def workers() -> Kind:
             raise ConfigError(f"{what}: {value!r} is not a number of processes; write a whole number or 'auto'")
         return plain.parse(value, what)
 
-    return Kind('whole number, or `"auto"`', "N|auto", parse, from_text=number_or_text)
+    return Kind('whole number, or `"auto"`', "N|auto", parse, str, number_or_text, 'int | Literal["auto"]')
 
 
 def bounds() -> Kind:
-    """The least and the most of something, `2:6`."""
+    """Return the kind of a minimum and a maximum, such as `2:6`."""
 
-    def parse(value: object, what: str) -> Bounds:
+    def parse(value: object, what: str) -> WorkerBounds:
         found = RANGE.fullmatch(value) if isinstance(value, str) else None
         if found is None:
-            raise ConfigError(f"{what}: {value!r} is not the least and the most number of processes; write '1:4'")
+            raise ConfigError(
+                f"{what}: {value!r} is not a minimum and a maximum number of processes; write for example '1:4'"
+            )
         least, most = int(found[1]), int(found[2])
         if not 1 <= least <= most <= MOST_WORKERS:
             raise ConfigError(
                 f"{what}: {value!r} is out of range: at least 1, at most {MOST_WORKERS}, and the lower number first"
             )
-        return Bounds(least, most)
+        return WorkerBounds(least, most)
 
     return Kind('`"MIN:MAX"`, two whole numbers', "MIN:MAX", parse)
 
 
 def choice(*values: str) -> Kind:
-    """One of a few words."""
+    """Return the kind of one of a few words."""
 
     def parse(value: object, what: str) -> str:
         if value not in values:
@@ -167,22 +184,24 @@ def choice(*values: str) -> Kind:
             )
         return str(value)
 
-    return Kind("one of " + ", ".join(f'`"{value}"`' for value in values), "|".join(values), parse)
+    quoted = [f'"{value}"' for value in values]
+    words = "one of " + ", ".join(f"`{value}`" for value in quoted)
+    return Kind(words, "|".join(values), parse, accepts=f"Literal[{', '.join(quoted)}]")
 
 
 def path() -> Kind:
-    """A directory or file; `~` is the user's home."""
+    """Return the kind of a directory or file; `~` is the user's home."""
 
     def parse(value: object, what: str) -> Path:
         if not isinstance(value, (str, Path)) or not str(value):
             raise ConfigError(f"{what}: {value!r} is not a path")
         return Path(value).expanduser()
 
-    return Kind("path", "PATH", parse)
+    return Kind("path", "PATH", parse, accepts="str | Path")
 
 
 def name() -> Kind:
-    """A word that can be a part of a topic's name."""
+    """Return the kind of a word that can be part of a topic name."""
 
     def parse(value: object, what: str) -> str:
         if not isinstance(value, str) or not LEGAL_NAME.fullmatch(value) or value in (".", ".."):
@@ -196,7 +215,7 @@ def name() -> Kind:
 
 
 def brokers() -> Kind:
-    """One or more `host:port`, separated by commas."""
+    """Return the kind of one or more `host:port`, separated by commas."""
 
     def parse(value: object, what: str) -> str:
         if not isinstance(value, str):
@@ -212,7 +231,7 @@ def brokers() -> Kind:
 
 
 def host() -> Kind:
-    """A host name or an address to bind."""
+    """Return the kind of a host name or an address to bind."""
 
     def parse(value: object, what: str) -> str:
         if not isinstance(value, str) or not HOST.fullmatch(value):
@@ -222,19 +241,33 @@ def host() -> Kind:
     return Kind("host name or address", "HOST", parse)
 
 
+def snapshot_url() -> Kind:
+    """Return the kind of a snapshot URL, for which the needed packages must be installed."""
+
+    def parse(value: object, what: str) -> str:
+        url = checked_url(value, what)
+        missing = missing_package(url)
+        if missing:
+            raise ConfigError(f"{what}: {missing}")
+        return url
+
+    return Kind("URL: `file://`, `s3://`, `gs://`, `abfs://` or `hdfs://`", "URL", parse)
+
+
 def optional(kind: Kind) -> Kind:
-    """Another kind, or nothing: None in Python, "off" as text."""
+    """Return a kind that is also optional: None in Python, "off" as text."""
     return Kind(
         f'{kind.words}; None or `"off"` for none',
         kind.metavar,
         lambda value, what: None if value is None or value == "off" else kind.parse(value, what),
         lambda value: "off" if value is None else kind.show(value),
         kind.from_text,
+        f"{kind.accepts} | None",
     )
 
 
 def options() -> Kind:
-    """Names and values that are handed on: numbers and truth values become text."""
+    """Return the kind of names and values; numbers and booleans become text."""
 
     def parse(value: object, what: str) -> dict[str, str]:
         if not isinstance(value, Mapping):
@@ -246,14 +279,20 @@ def options() -> Kind:
             found[key] = str(item).lower() if isinstance(item, bool) else str(item)
         return found
 
-    return Kind("table of names and values", "NAME=VALUE", parse, lambda value: "none" if not value else str(value))
+    return Kind(
+        "table of names and values",
+        "NAME=VALUE",
+        parse,
+        lambda value: "none" if not value else str(value),
+        accepts="Mapping[str, str | int | float | bool]",
+    )
 
 
 def number_or_text(text: str) -> object:
-    """The int that `text` is, or the text, for a message to show."""
+    """Return the int that `text` is, or the text, so that a message can show it."""
     return int(text) if re.fullmatch(r"-?[0-9]+", text) else text
 
 
 def decimal_or_text(text: str) -> object:
-    """The number that `text` is, or the text, for a message to show."""
+    """Return the number that `text` is, or the text, so that a message can show it."""
     return float(text) if re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text) else text

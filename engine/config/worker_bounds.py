@@ -1,14 +1,14 @@
-"""The least and the most workers that an application is to have."""
+"""The minimum and maximum number of workers of an application."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["Bounds"]
+__all__ = ["WorkerBounds"]
 
 
-class Bounds(NamedTuple):
-    """The least and the most workers that are wanted."""
+class WorkerBounds(NamedTuple):
+    """The minimum and maximum number of workers."""
 
     least: int
     most: int

@@ -1,1 +1,1 @@
-"""The consumer group: membership, what members tell each other, and fencing of the dead."""
+"""The consumer group: membership, metadata of members, and fencing of dead processes."""

@@ -1,8 +1,8 @@
-"""An event loop in a thread of its own, and the calls that other threads make to it.
+"""An event loop in a background thread, and calls to it from other threads.
 
-The membership lives on one, so that heartbeats go out while the loop works. Time, threads and waiting of the control
-plane are here alone: a test that puts another object in its place decides what runs when. Nothing that goes on here
-ends unheard: `check` raises in the main thread what went wrong.
+The membership runs on one, so that heartbeats are sent while the processing loop works. All time, threads and waiting
+of the control plane are here: a test that substitutes another object decides what runs when. No failure in the thread
+goes unnoticed: `check` raises it in the main thread.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from typing import TypeAlias
 from typing_extensions import TypeVar
 
 from ..errors import Retryable
+from ..event_loop import run_to_end
 from ..threads import Failure, Thread
 
 __all__ = ["Background", "Spawn"]
 
 T = TypeVar("T")
+ENDED = "the membership in the group has ended"
 Spawn: TypeAlias = "Callable[[Coroutine[object, object, object]], asyncio.Task[object]]"
 
 
 class Background:
-    """Runs coroutines in a thread. Methods may be called from any other thread."""
+    """A thread that runs coroutines. Its methods may be called from any other thread."""
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -35,11 +37,11 @@ class Background:
         self._thread = Thread(name, self._run)
 
     def condition(self) -> threading.Condition:
-        """A condition between this thread and others."""
+        """Return a condition for use between this thread and others."""
         return threading.Condition()
 
     def now(self) -> float:
-        """Seconds on the event loop's clock, which never goes back."""
+        """Return the time of the event loop's clock in seconds; it never goes back."""
         return self._loop.time()
 
     @property
@@ -48,32 +50,46 @@ class Background:
         return self._thread.alive
 
     def start(self, main: Coroutine[object, object, None]) -> None:
-        """Starts the thread, which ends when `main` does."""
+        """Start the thread, which ends when `main` does."""
         self._main = main
         self._thread.start()
 
     def soon(self, function: Callable[..., object], *arguments: object) -> None:
-        """Calls a function in the thread; nothing happens when that has ended."""
+        """Call a function in the thread, or do nothing if the thread has ended."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._call, function, *arguments)
 
     def spawn(self, coroutine: Coroutine[object, object, object]) -> asyncio.Task[object]:
-        """In the thread: runs a coroutine beside others, for the caller to keep. Its failure is raised by `check`."""
+        """Run a coroutine concurrently; its failure is raised by `check`.
+
+        To be called in the thread. The caller has to keep the task.
+        """
         task = asyncio.get_running_loop().create_task(coroutine)
         task.add_done_callback(self._ended)
         return task
 
     def check(self) -> None:
-        """Raises what went wrong in the thread and nobody expected."""
+        """Raise the first unexpected error that occurred in the thread."""
         self._failure.check()
         self._thread.check()
 
     def submit(self, coroutine: Coroutine[object, object, T]) -> concurrent.futures.Future[T]:
-        """Runs a coroutine in the thread, and does not wait for it."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Run a coroutine in the thread, without waiting for it.
+
+        The future fails with Retryable if the thread ends before the coroutine.
+        """
+        answered = _until_the_end(coroutine)
+        try:
+            return asyncio.run_coroutine_threadsafe(answered, self._loop)
+        except RuntimeError:  # the loop has ended
+            answered.close()
+            coroutine.close()
+            future: concurrent.futures.Future[T] = concurrent.futures.Future()
+            future.set_exception(Retryable(ENDED))
+            return future
 
     def result(self, coroutine: Coroutine[object, object, T], timeout: float) -> T:
-        """What a coroutine gives. Raises Retryable after `timeout` seconds."""
+        """Return the result of a coroutine. Raise Retryable after `timeout` seconds."""
         future = self.submit(coroutine)
         try:
             return future.result(timeout + 1)
@@ -82,7 +98,7 @@ class Background:
             raise Retryable(f"Kafka did not answer within {timeout:g} s") from failure
 
     def join(self, timeout: float) -> None:
-        """Waits for the end of the thread, at most `timeout` seconds."""
+        """Wait at most `timeout` seconds for the end of the thread."""
         if self._thread.alive:
             self._thread.join(timeout)
         elif not self._loop.is_closed():
@@ -101,8 +117,11 @@ class Background:
 
     def _run(self) -> None:
         assert self._main is not None
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._main)
-        finally:
-            self._loop.close()
+        run_to_end(self._loop, self._main)
+
+
+async def _until_the_end(coroutine: Coroutine[object, object, T]) -> T:
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        raise Retryable(ENDED) from None

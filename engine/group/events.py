@@ -1,4 +1,4 @@
-"""What a process says to enter the group, and what it hears: settings and events of a membership, values only."""
+"""The settings and events of a membership: values only."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from ..assignment.assignment import Plan, Policy
+from ..assignment.assignment import AssignmentPolicy, MemberAssignment
 from ..errors import TidemillError
 from ..ids import TaskId
 from ..kafka.security import Connection, connection
-from .metadata.user_data import Part
+from .metadata.member_metadata import SubTopologyInfo
 
 __all__ = ["Assigned", "Event", "Failed", "Former", "Lost", "MembershipSettings"]
 
 
 class Former(NamedTuple):
-    """Who this process was before it was restarted, as kept in its state directory."""
+    """The ids of this process before its restart, as kept in its state directory."""
 
     member_id: str
     process: str
@@ -28,41 +28,41 @@ def new_process() -> str:
 
 
 def forgotten(_member_id: str, _process: str) -> None:
-    """For a process that has no place to keep who it is."""
+    """Keep nothing: the default for a process without a place to store its ids."""
 
 
 @dataclass(frozen=True)
 class MembershipSettings:
-    """How a process takes part in the group. Durations are milliseconds."""
+    """The settings of a process's membership in the group. Durations are in milliseconds."""
 
     group: str
-    parts: tuple[Part, ...]
+    parts: tuple[SubTopologyInfo, ...]
     options: Mapping[str, str]
     """Options for the Kafka client, by librdkafka's names, with `bootstrap.servers`."""
     process: str = field(default_factory=new_process)
-    """32 hexadecimal digits that no other process has; the epoch's number is added to it."""
+    """32 hexadecimal digits, unique to this process; the number of the epoch is appended to it."""
     former: Former | None = None
     instance_id: str | None = None
-    policy: Policy = field(default_factory=Policy)
+    policy: AssignmentPolicy = field(default_factory=AssignmentPolicy)
     rack: str = ""
     node: str = ""
-    """The machine, for standbys: its name if empty."""
+    """The machine, for the placement of standbys; if empty, the name of the machine."""
     session_timeout: int = 45_000
     heartbeat_interval: int = 1_000
     rebalance_timeout: int = 60_000
     max_poll_interval: int = 300_000
     transaction_timeout: int = 120_000
     review_interval: int = 600_000
-    """How often, at most, a change of this process's load alone makes the group assign anew."""
+    """The minimum time between rebalances that are triggered only by a change of this process's load."""
     hold: int = 500
-    """For how long sending offsets may wait for a JoinGroup of ours."""
+    """How long sending offsets may wait for this member's own JoinGroup."""
     watch_peers: bool = True
-    """Whether members watch each other's processes, to notice a death before its session times out."""
+    """Whether members monitor each other's processes, to detect a death before its session times out."""
     transactions: bool = True
-    """False when there is nothing to fence, as under at_least_once."""
+    """False if there is nothing to fence, as under at_least_once."""
     remember: Callable[[str, str], None] = forgotten
-    """Keeps member id and process before the group has them, so that a restart can end what was killed while joining.
-    Called in the membership's thread."""
+    """Stores member id and process before the group has them, so that a restart can fence a process killed while
+    joining. Called in the membership's thread."""
 
     def connection(self) -> Connection:
         return connection({"client.id": f"tidemill-{self.group}", **self.options})
@@ -70,22 +70,22 @@ class MembershipSettings:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What to do from now on. Supersedes every earlier plan of the epoch."""
+    """A new assignment, which supersedes every earlier one of the epoch."""
 
     generation: int
     epoch: int
-    plan: Plan
+    plan: MemberAssignment
     process: str
-    """The incarnation: the transactional.id of this epoch's producer is `ids.transactional_id(group, process)`."""
+    """The process id of the epoch: the transactional.id of its producer is `ids.transactional_id(group, process)`."""
     member_id: str
     surplus: frozenset[TaskId] = frozenset()
-    """Tasks that are still ours and that the plan takes away, whether or not anybody has heard that they were given:
-    others may have them once they are released."""
+    """Tasks still owned that the plan takes away, whether or not the process has seen the plan that assigned them.
+    Other members may get them once they are released."""
 
 
 @dataclass(frozen=True)
 class Lost:
-    """Membership of this epoch is gone: drop its tasks without a commit and throw the producer away."""
+    """The end of the membership of an epoch: drop its tasks without a commit, and its producer."""
 
     epoch: int
     why: str
@@ -93,7 +93,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Failed:
-    """The group refuses this process for good; membership has ended."""
+    """A permanent refusal by the group: the membership has ended."""
 
     epoch: int
     error: TidemillError

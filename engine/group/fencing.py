@@ -1,8 +1,9 @@
-"""Ends what dead processes left open, so that nobody waits for their transaction time-out.
+"""Fencing: abort the open transactions of dead processes before they time out.
 
-`fence` takes transactional ids over (InitProducerId), which aborts an open transaction and makes the old producer's
-requests fail. `open_transactions` and `fence_exactly` are for when the group does not remember who ran a task: look at
-what is open, then fence exactly the producers that were seen. Who may be fenced is for the caller to know.
+`fence` sends InitProducerId for transactional ids, which aborts an open transaction and makes the broker reject the old
+producer's requests. `open_transactions` and `fence_exactly` are for tasks with owners that the group does not remember:
+list the open transactions, then fence exactly the producers that were listed. The caller has to know which producers
+may be fenced.
 """
 
 from __future__ import annotations
@@ -12,45 +13,52 @@ from collections.abc import Iterable
 
 from ..errors import Fatal, Retryable
 from ..ids import process_of
-from ..kafka.connections import Wire
-from ..kafka.protocol import Code, Transaction, describe_transactions, init_producer_id, list_transactions, name_of
+from ..kafka.connections import BrokerConnections
+from ..kafka.protocol import (
+    ErrorCode,
+    TransactionDescription,
+    describe_transactions,
+    error_name,
+    init_producer_id,
+    list_transactions,
+)
 
 __all__ = ["fence", "fence_exactly", "open_transactions"]
 
 SECONDS = 10.0
-"""How long a transaction's coordinator may take for one answer."""
+"""How long the transaction coordinator may take for one response."""
 PAUSE_SECONDS = 0.02
 GIVE_UP_SECONDS = 30.0
 
 LATER = (
-    Code.CONCURRENT_TRANSACTIONS,
-    Code.NOT_COORDINATOR,
-    Code.COORDINATOR_UNAVAILABLE,
-    Code.COORDINATOR_LOADING,
+    ErrorCode.CONCURRENT_TRANSACTIONS,
+    ErrorCode.NOT_COORDINATOR,
+    ErrorCode.COORDINATOR_UNAVAILABLE,
+    ErrorCode.COORDINATOR_LOADING,
 )
-GONE = (Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTIONAL_ID_NOT_FOUND)
-"""Answers to a conditional take-over that mean: that producer is history already."""
+GONE = (ErrorCode.PRODUCER_FENCED, ErrorCode.INVALID_PRODUCER_EPOCH, ErrorCode.TRANSACTIONAL_ID_NOT_FOUND)
+"""Error codes of a conditional InitProducerId that mean: this producer is fenced or gone already."""
 
 OPEN = ("Ongoing", "PrepareCommit", "PrepareAbort", "PrepareEpochFence")
 
 
-async def fence(wire: Wire, transactional_ids: Iterable[str], timeout_ms: int) -> None:
-    """Takes these transactional ids over. When it returns, none of them has an open transaction."""
+async def fence(wire: BrokerConnections, transactional_ids: Iterable[str], timeout_ms: int) -> None:
+    """Fence the producers of these transactional ids; none has an open transaction afterwards."""
     await asyncio.gather(*(_take_over(wire, name, timeout_ms) for name in dict.fromkeys(transactional_ids)))
 
 
-async def fence_exactly(wire: Wire, seen: Iterable[Transaction], timeout_ms: int) -> None:
-    """Takes over the transactional ids of these transactions, each only from the producer that was seen with it."""
+async def fence_exactly(wire: BrokerConnections, seen: Iterable[TransactionDescription], timeout_ms: int) -> None:
+    """Fence the producers of these transactions, unless another has replaced them since."""
     await asyncio.gather(*(_take_over(wire, t.transactional, timeout_ms, t) for t in seen))
 
 
-async def open_transactions(wire: Wire, app_id: str) -> list[Transaction]:
-    """The open transactions of an application's processes, in the whole cluster.
+async def open_transactions(wire: BrokerConnections, app_id: str) -> list[TransactionDescription]:
+    """Return the open transactions of an application's processes in the whole cluster.
 
-    Each is described by the broker that has listed it, so that none is missed whose coordinator has moved since it was
-    last asked. Raises Retryable when a coordinator does not answer, or moves or loads just now.
+    Each is described by the broker that has listed it, so that none is missed if its coordinator has moved since it was
+    looked up. Raises Retryable if a coordinator does not respond, or is moving or loading.
     """
-    found: list[Transaction] = []
+    found: list[TransactionDescription] = []
     for broker in await wire.brokers():
         listed = await wire.send(broker, list_transactions(OPEN), SECONDS, "fencing")
         _check(listed.error, "listed")
@@ -58,20 +66,22 @@ async def open_transactions(wire: Wire, app_id: str) -> list[Transaction]:
         if names:
             found += await wire.send(broker, describe_transactions(names), SECONDS, "fencing")
     for one in found:
-        if one.error != Code.TRANSACTIONAL_ID_NOT_FOUND:
+        if one.error != ErrorCode.TRANSACTIONAL_ID_NOT_FOUND:
             _check(one.error, "described")
-    return [one for one in found if one.error == Code.NONE and one.state in OPEN]
+    return [one for one in found if one.error == ErrorCode.NONE and one.state in OPEN]
 
 
 def _check(code: int, doing: str) -> None:
     if code in LATER:
-        raise Retryable(f"open transactions cannot be {doing} yet: {name_of(code)}")
-    if code != Code.NONE:
-        raise Fatal(f"open transactions cannot be {doing}: {name_of(code)}")
+        raise Retryable(f"open transactions cannot be {doing} yet: {error_name(code)}")
+    if code != ErrorCode.NONE:
+        raise Fatal(f"open transactions cannot be {doing}: {error_name(code)}")
 
 
-async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction | None = None) -> None:
-    """Takes one transactional id over; with `seen`, only from that producer."""
+async def _take_over(
+    wire: BrokerConnections, name: str, timeout_ms: int, seen: TransactionDescription | None = None
+) -> None:
+    """Fence one transactional id; if `seen` is given, only if it still belongs to that producer."""
     producer, epoch = (seen.producer, seen.epoch) if seen else (-1, -1)
     request = init_producer_id(name, timeout_ms, producer, epoch)
     deadline = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
@@ -85,12 +95,12 @@ async def _take_over(wire: Wire, name: str, timeout_ms: int, seen: Transaction |
             wire.forget(name, transaction=True)
             await asyncio.sleep(PAUSE_SECONDS * 5)
             continue
-        if code == Code.NONE or (seen is not None and code in GONE):
+        if code == ErrorCode.NONE or (seen is not None and code in GONE):
             return
         if code not in LATER:
-            raise Fatal(f"the transactional id {name!r} of a dead process cannot be taken over: {name_of(code)}")
-        if code != Code.CONCURRENT_TRANSACTIONS:
+            raise Fatal(f"the transactional id {name!r} of a dead process could not be fenced: {error_name(code)}")
+        if code != ErrorCode.CONCURRENT_TRANSACTIONS:
             wire.forget(name, transaction=True)
         if asyncio.get_running_loop().time() > deadline:
-            raise Retryable(f"the transactional id {name!r} could not be taken over: {name_of(code)}")
+            raise Retryable(f"the transactional id {name!r} could not be fenced in time: {error_name(code)}")
         await asyncio.sleep(PAUSE_SECONDS)

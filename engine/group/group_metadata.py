@@ -1,7 +1,8 @@
-"""The group metadata that confluent-kafka takes with `send_offsets_to_transaction`, for a membership of our own.
+"""The group metadata that confluent-kafka needs for `send_offsets_to_transaction`.
 
-librdkafka's consumer gives it out as plain bytes; it has no other way to make it. The format is not documented, so
-`check_format` compares ours with the library's own once a start, before anything depends on it.
+Tidemill has its own group membership, while the library can make the metadata only from its own consumer, as opaque
+bytes. The format is not documented, so `check_format` compares this encoding with the library's once per start, before
+anything depends on it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ __all__ = ["check_format", "group_metadata"]
 
 
 def group_metadata(group: str, generation: int, member: str, instance: str | None) -> bytes:
-    """What `send_offsets_to_transaction` of confluent-kafka takes, for a membership that is not librdkafka's."""
+    """Encode group metadata as confluent-kafka does for a consumer with this membership."""
     tail = b"\x01" if instance is None else b"\0" + instance.encode() + b"\0"
     return (
         b"CGMDv2:"
@@ -31,16 +32,16 @@ def group_metadata(group: str, generation: int, member: str, instance: str | Non
 
 @cache
 def check_format() -> None:
-    """Raises Fatal when the installed client library writes group metadata otherwise than we do."""
+    """Raise Fatal if the installed client library encodes group metadata in a different way."""
     for instance in (None, "instance"):
         options = {"group.id": "group"} if instance is None else {"group.id": "group", "group.instance.id": instance}
         consumer = Consumer(options)
         try:
-            theirs: object = consumer.consumer_group_metadata()
+            encoded: object = consumer.consumer_group_metadata()
         finally:
             consumer.close()
-        if theirs != group_metadata("group", -1, "", instance):
+        if encoded != group_metadata("group", -1, "", instance):
             raise Fatal(
-                f"this version of confluent-kafka encodes group metadata in another way ({theirs!r}): install a "
+                f"this version of confluent-kafka encodes group metadata in a different way ({encoded!r}): install a "
                 "version that Tidemill supports"
             )

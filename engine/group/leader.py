@@ -1,4 +1,4 @@
-"""What the leader of a generation does: from what all members say to what each of them gets."""
+"""The work of the leader of a generation: from the metadata of all members to their plans."""
 
 from __future__ import annotations
 
@@ -6,60 +6,65 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from ..assignment.assignment import Policy, assign
+from ..assignment.assignment import AssignmentPolicy, assign
 from ..errors import Fatal
-from ..kafka.protocol import Joined
-from .metadata.user_data import Catalogue, Part
+from ..kafka.protocol import JoinGroupResponse
+from .metadata.member_metadata import SubTopologyInfo, SubTopologyNumbering
 
-__all__ = ["Led", "lead", "too_large", "warn_of_size"]
+__all__ = ["GroupAssignment", "perform_assignment", "too_large", "warn_of_size"]
 
 log = logging.getLogger(__name__)
 
 USUAL_LIMIT = 1_048_588
-"""The largest record that a broker takes, unless it is set otherwise."""
+"""The largest record that a broker accepts by default."""
 WORTH_A_WARNING = 0.8
-"""From this share of it on."""
+"""The share of this limit from which the leader warns."""
 OVERHEAD = 128
-"""What Kafka adds to the record for each member, about."""
+"""The approximate number of bytes that Kafka adds to the record per member."""
 
 
 @dataclass(frozen=True)
-class Led:
-    """A generation's plans as they go to the group."""
+class GroupAssignment:
+    """The plans of a generation, as encoded for the group."""
 
     shared: bytes
     assignments: Mapping[str, bytes]
     size: int
-    """Bytes of the record in which Kafka keeps the group."""
+    """Bytes of the record in which Kafka stores the group."""
 
 
-def lead(joined: Joined, policy: Policy, parts: tuple[Part, ...]) -> Led:
-    """Decides who does what. Takes seconds in a large group. Raises Broken when a member is of another kind."""
-    catalogue = Catalogue(joined.members)
+def perform_assignment(
+    joined: JoinGroupResponse, policy: AssignmentPolicy, parts: tuple[SubTopologyInfo, ...]
+) -> GroupAssignment:
+    """Decide the assignment, which takes seconds in a large group.
+
+    Raises ProtocolError if a member is not a Tidemill process.
+    """
+    catalogue = SubTopologyNumbering(joined.members)
     plans = assign(catalogue.members(), joined.generation, replace(policy, near=catalogue.near(parts)))
     shared = catalogue.shared(plans)
     assignments = catalogue.assignments(plans, shared, joined.member)
-    told = sum(len(name) + len(data) + OVERHEAD for name, data in joined.members)
-    return Led(shared, assignments, told + sum(map(len, assignments.values())))
+    received = sum(len(name) + len(data) + OVERHEAD for name, data in joined.members)
+    return GroupAssignment(shared, assignments, received + sum(map(len, assignments.values())))
 
 
-def warn_of_size(group: str, led: Led) -> None:
-    """Says in time that a group may become too large."""
+def warn_of_size(group: str, led: GroupAssignment) -> None:
+    """Log a warning if the group is about to become too large for its record."""
     if led.size > WORTH_A_WARNING * USUAL_LIMIT:
         log.warning(
-            "the plan of group %s has %d bytes with its %d members; brokers take %d by default (max.message.bytes of "
-            "the topic __consumer_offsets). Raise that, or run fewer members, before there are more",
+            "the assignment of group %s has %d bytes for %d members; brokers accept %d by default (max.message.bytes "
+            "of the topic __consumer_offsets). Raise that limit before adding members, or run fewer",
             *(group, led.size, len(led.assignments), USUAL_LIMIT),
         )
 
 
-def too_large(group: str, led: Led | None) -> Fatal:
-    """When Kafka does not take the plan. Only the leader knows how large it is."""
-    size = "the group's plan"
+def too_large(group: str, led: GroupAssignment | None) -> Fatal:
+    """Make the error for a plan that Kafka rejects. Only the leader knows its size."""
+    size = "the group's assignment"
     if led is not None:
         size += f" of {led.size:,} bytes for {len(led.assignments)} members"
     return Fatal(
-        f"Kafka did not take {size}: it is one record of the topic __consumer_offsets, for which brokers take "
+        f"Kafka rejected {size}: it is one record of the topic __consumer_offsets, for which brokers accept "
         f"{USUAL_LIMIT:,} bytes by default. Raise max.message.bytes of that topic (or message.max.bytes of the "
-        f"brokers), or run fewer members of {group!r}. If it is no larger than that, the brokers' log says why"
+        f"brokers), or run fewer members of {group!r}. If the record is smaller, the brokers' log has the reason"
     )

@@ -1,4 +1,4 @@
-"""Takes members out of the group from inside of it: those whose process has died, and one's own former self."""
+"""Removal of members by another member: dead ones, and this process's own former membership."""
 
 from __future__ import annotations
 
@@ -6,40 +6,41 @@ import asyncio
 import contextlib
 
 from ..errors import Retryable, TidemillError
-from ..kafka.connections import Wire
-from ..kafka.protocol import Code, leave_group, name_of
+from ..kafka.connections import BrokerConnections
+from ..kafka.protocol import ErrorCode, error_name, leave_group
 from .background import Background
-from .liveness import Peers
+from .coordinator import MOVED
+from .liveness import LivenessMonitor
 
-__all__ = ["MOVED", "Burying"]
-
-MOVED = (Code.NOT_COORDINATOR, Code.COORDINATOR_UNAVAILABLE, Code.COORDINATOR_LOADING)
+__all__ = ["MemberRemover"]
 
 
-class Burying:
-    """For use on the membership's event loop."""
+class MemberRemover:
+    """Removes members from the group. For use on the membership's event loop."""
 
-    def __init__(self, group: str, wire: Wire, peers: Peers, wake: asyncio.Event, background: Background) -> None:
-        """`wake` is set when there is reason to ask the group for news."""
+    def __init__(
+        self, group: str, wire: BrokerConnections, monitor: LivenessMonitor, wake: asyncio.Event, background: Background
+    ) -> None:
+        """Set `wake` when a heartbeat should be sent at once."""
         self._group = group
         self._wire = wire
-        self._peers = peers
+        self._monitor = monitor
         self._wake = wake
         self._background = background
         self._under_way: set[asyncio.Task[object]] = set()
 
     async def remove(self, member: str) -> bool:
-        """Takes a member out of the group. False when it was not in it."""
+        """Remove a member from the group. Return False if it was not a member."""
         broker = await self._wire.coordinator(self._group)
         code = await self._wire.send(broker, leave_group(self._group, [(member, None)]), 5.0, "aside")
-        self._wake.set()  # a heartbeat now tells us of the rebalance
+        self._wake.set()  # the next heartbeat shows the rebalance
         if code in MOVED:
             self._wire.forget(self._group)
-            raise Retryable(f"member {member} could not be removed: {name_of(code)}")
-        return code == Code.NONE
+            raise Retryable(f"member {member} could not be removed: {error_name(code)}")
+        return code == ErrorCode.NONE
 
     def soon(self, member: str) -> None:
-        """Takes a member out beside the protocol; if Kafka does not do it, its session ends later."""
+        """Remove a member in the background; if that fails, its session times out later."""
         task = self._background.spawn(self._try(member))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
@@ -49,10 +50,10 @@ class Burying:
             await self.remove(member)
 
     async def run(self) -> None:
-        """Takes out members whose process has died, as long as it runs."""
+        """Remove members that are found dead, until cancelled."""
         while True:
-            await self._peers.noticed.wait()
-            for seat in self._peers.take():
-                if not seat.static:  # a static member's place is kept for its restart
-                    self.soon(seat.member)
+            await self._monitor.noticed.wait()
+            for info in self._monitor.take():
+                if not info.static:  # a static member keeps its place for its restart
+                    self.soon(info.member)
             await asyncio.sleep(0)

@@ -1,8 +1,8 @@
-"""A process's place in the group, for the loop's thread: values out, short calls in.
+"""The membership of a process in its group, as seen by the processing loop.
 
-Runs a `Session` on an event loop in a thread of its own, so that heartbeats go out while the loop works. The rule for
-commits through a rebalance is kept here: `sending_offsets` waits, within bounds, while our own JoinGroup is in flight,
-and refuses work of an epoch that has ended. What to do with an event is for the loop to decide.
+Runs a `Session` on an event loop in a background thread, so that heartbeats are sent while the loop works. The rule for
+commits during a rebalance is enforced here: `sending_offsets` waits, up to a limit, while this member's own JoinGroup
+is in flight, and rejects work of an epoch that has ended. The loop decides what to do about an event.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
+from ...state.topic_partition import TopicPartition
 from ..assignment.assignment import FORGOTTEN, coarse
 from ..errors import Fenced, Retryable
 from ..ids import TaskId, transactional_id
-from ..kafka.connections import Wire
-from ..kafka.protocol import Partition
+from ..kafka.connections import BrokerConnections
 from . import offsets as group_offsets
 from .background import Background
 from .events import Assigned, Event, Failed, Former, Lost, MembershipSettings
 from .fencing import fence
 from .group_metadata import check_format, group_metadata
-from .metadata.user_data import Part
+from .membership_state import MembershipState
+from .metadata.member_metadata import SubTopologyInfo
 from .offsets import confirm
-from .orphans import sweep
+from .orphans import fence_orphans
 from .session import Session
-from .shared import State
 
 __all__ = [
     "Assigned",
@@ -38,17 +38,18 @@ __all__ = [
     "Lost",
     "Membership",
     "MembershipSettings",
-    "Part",
     "Status",
+    "SubTopologyInfo",
 ]
 
 CHANGE = 0.3
-"""When the weights of a process's tasks differ by this share from what the group knows, that is worth a review."""
+"""The relative difference between the weights of a process's tasks and those that the group knows which is worth a
+rebalance."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the membership is, for people and metrics."""
+    """The state of the membership, for the status page and metrics."""
 
     phase: str
     """unjoined, joining, syncing, stable or closed."""
@@ -58,33 +59,42 @@ class Status:
     leader: bool
     members: int
     trouble: str
-    """Why Kafka does not answer, "" while it does."""
+    """The reason why Kafka does not respond; "" while it does."""
 
 
 class Membership:
     """Membership in the group of one application. Methods may be called from any thread."""
 
     def __init__(
-        self, settings: MembershipSettings, *, wire: Wire | None = None, background: Background | None = None
+        self,
+        settings: MembershipSettings,
+        *,
+        wire: BrokerConnections | None = None,
+        background: Background | None = None,
     ) -> None:
-        """`wire` and `background` are what it uses to reach Kafka and to run beside the loop."""
+        """Take the connections to Kafka (`wire`) and the event loop (`background`), or make them."""
         self._settings = settings
         self._background = background or Background("tidemill-membership")
-        self._state = State(settings.process, self._background.condition(), self._background.now())
-        self._session = Session(settings, self._state, wire or Wire(settings.connection()), self._background)
+        self._state = MembershipState(settings.process, self._background.condition(), self._background.now())
+        self._session = Session(
+            settings, self._state, wire or BrokerConnections(settings.connection()), self._background
+        )
 
-    # For the loop's turn
+    # For each iteration of the loop
 
     def start(self) -> None:
-        """Begins to join. Raises Fatal when the installed Kafka client cannot commit for this membership."""
+        """Start to join.
+
+        Raises Fatal if the installed Kafka client cannot commit for this membership.
+        """
         check_format()
         self.progress()
         self._background.start(self._live())
 
     def events(self) -> list[Event]:
-        """What happened since the last call, oldest first; plans that a later one supersedes are left out.
+        """Return the events since the last call, oldest first, without superseded plans.
 
-        Raises what has ended the membership's thread, or a part of its work, unexpectedly.
+        Raises the error that has ended the membership's thread, or a part of its work, unexpectedly.
         """
         self._background.check()
         with self._state.changed:
@@ -96,22 +106,25 @@ class Membership:
             if isinstance(event, Assigned):
                 if any(isinstance(later, (Assigned, Lost)) for later in events[index + 1 :]):
                     continue
-                # What was released after this plan was made is not given by it any more.
+                # Tasks that were released after this plan was made are no longer assigned by it.
                 event = replace(event, plan=replace(event.plan, active=event.plan.active & owned), surplus=surplus)
             kept.append(event)
         return kept
 
     def wait(self, timeout: float) -> bool:
-        """Sleeps until there is an event, at most `timeout` seconds. True when there is one."""
+        """Wait at most `timeout` seconds for an event. Return whether there is one."""
         with self._state.changed:
             return self._state.changed.wait_for(lambda: bool(self._state.events), timeout)
 
     def progress(self) -> None:
-        """The loop's thread is alive. When this is not called for `max_poll_interval`, membership is given up."""
+        """Note that the loop makes progress.
+
+        If this is not called for `max_poll_interval`, the member leaves the group.
+        """
         self._state.progressed = self._background.now()
 
     def reachable(self, limit: int) -> None:
-        """Raises Retryable when Kafka has not answered for longer than `limit` ms, whatever was asked of it."""
+        """Raise Retryable if Kafka has not responded to any request for more than `limit` ms."""
         with self._state.changed:
             silent, trouble = self._state.silent(self._background.now()), self._state.trouble
         if silent * 1000 > limit:
@@ -139,26 +152,26 @@ class Membership:
 
     @property
     def process(self) -> str:
-        """The process id of the present epoch."""
+        """The process id of the current epoch."""
         with self._state.changed:
             return self._state.ownership.process
 
     # Tasks
 
     def owned(self) -> frozenset[TaskId]:
-        """Tasks that no other member may be given: those to run and those still to be released."""
+        """Return the tasks that no other member may get: those to run and those to be released."""
         with self._state.changed:
             return self._state.ownership.owned
 
     def release(self, tasks: Iterable[TaskId]) -> None:
-        """These tasks are committed for the last time and closed: others may have them."""
+        """Release tasks that are finally committed and closed: other members may get them."""
         with self._state.changed:
             gone = self._state.ownership.release(tasks)
         if gone:
             self._background.soon(self._session.rejoin)
 
     def fence(self, tasks: Iterable[TaskId]) -> concurrent.futures.Future[Mapping[TaskId, tuple[str, ...]]]:
-        """Ends what former owners of these newly assigned tasks have left open. Call `opened` some time after it.
+        """Fence the former owners of these newly assigned tasks; call `opened` afterwards.
 
         Returns at once. The future gives the former owners by task; it fails with Retryable or Fatal.
         """
@@ -167,14 +180,17 @@ class Membership:
             chains = {task: opening[task] for task in tasks if task in opening}
         return self._background.submit(self._fence(chains))
 
-    def sweep(self, timeout: float = 30.0) -> list[str]:
-        """Fences processes of this application that have a transaction open and are not in the group."""
+    def fence_orphans(self, timeout: float = 30.0) -> list[str]:
+        """Fence processes of this application that have an open transaction but are not members."""
         if not self._settings.transactions:
             return []
-        return self._background.result(sweep(self._session.wire, self._settings, self._state), timeout)
+        return self._background.result(fence_orphans(self._session.wire, self._settings, self._state), timeout)
 
     def opened(self, fenced: Mapping[TaskId, tuple[str, ...]]) -> None:
-        """These former owners are fenced: the group may forget them, unless there are others by now."""
+        """Note that these former owners are fenced.
+
+        The group may then forget them, unless the task has other former owners by now.
+        """
         with self._state.changed:
             own = self._state.ownership
             own.opened([task for task, chain in fenced.items() if own.opening.get(task) == chain])
@@ -186,10 +202,10 @@ class Membership:
         weights: Mapping[TaskId, int] | None = None,
         sizes: Mapping[TaskId, int] | None = None,
     ) -> None:
-        """Figures for the next assignment, each replacing what was given before.
+        """Set the values for the next assignment, each replacing the previous ones.
 
-        `lags`: changelog records that local state is behind, of all tasks that have any here (standbys, tasks being
-        restored, what an earlier run left). `weights`: load of owned tasks. `sizes`: bytes of state of owned tasks.
+        `lags`: changelog records that local state is behind, for all tasks with local state (standbys, tasks being
+        restored, state of an earlier run). `weights`: load of owned tasks. `sizes`: bytes of state of owned tasks.
         """
         acceptable = self._settings.policy.acceptable_lag
         with self._state.changed:
@@ -198,36 +214,35 @@ class Membership:
             state.weights = state.weights if weights is None else dict(weights)
             state.sizes = state.sizes if sizes is None else dict(sizes)
             ready = any(
-                state.lags.get(task, acceptable + 1) <= acceptable < state.told_lags.get(task, acceptable + 1)
+                state.lags.get(task, acceptable + 1) <= acceptable < state.reported_lags.get(task, acceptable + 1)
                 for task in state.ownership.plan.warming
             )
-            news = ready or self._load_has_changed()
-        if news:
+            changed = ready or self._load_has_changed()
+        if changed:
             self._background.soon(self._session.rejoin)
 
     def _load_has_changed(self) -> bool:
-        """Whether the load is so different from what the group knows, and has known for so long, that it should assign
-        anew."""
+        """Return whether the load differs enough, for long enough, to ask for a rebalance."""
         state = self._state
-        if self._background.now() - state.told_at < self._settings.review_interval / 1000:
+        if self._background.now() - state.reported_at < self._settings.review_interval / 1000:
             return False
         known = state.ownership.plan.memory.weights
         mine = {task: weight for task, weight in state.weights.items() if task in state.ownership.owned}
         changed = sum(abs(coarse(weight) - known.get(task, 0)) for task, weight in mine.items())
         return changed > CHANGE * sum(known.get(task, 0) for task in mine)
 
-    def describe(self, parts: Iterable[Part]) -> None:
-        """The topology as this process runs it now: topics have gained partitions, or their leaders have moved."""
+    def describe(self, parts: Iterable[SubTopologyInfo]) -> None:
+        """Update the topology of this process: new partitions of topics, or moved leaders."""
         self._background.soon(self._session.describe, tuple(parts))
 
     # Commits
 
     @contextlib.contextmanager
     def sending_offsets(self, epoch: int) -> Generator[bytes]:
-        """Around `send_offsets_to_transaction`, and nothing else: gives the group metadata to send with.
+        """Give the group metadata for `send_offsets_to_transaction`; wrap only that call.
 
-        Waits while a JoinGroup of ours is in flight, `hold` at most, and makes a join wait for it. Raises Fenced when
-        the epoch in which the work was begun has ended.
+        Waits at most `hold` while this member's own JoinGroup is in flight, and makes a join wait for it. Raises Fenced
+        if the epoch in which the work was started has ended.
         """
         with self._state.changed:
             self._hold(epoch)
@@ -240,16 +255,18 @@ class Membership:
             self._sent()
 
     def group_metadata(self, epoch: int) -> bytes:
-        """The group metadata as it is now. Raises Fenced when the epoch has ended."""
+        """Return the current group metadata. Raise Fenced if the epoch has ended."""
         with self._state.changed:
             self._check(epoch)
             state = self._state
             return group_metadata(self._settings.group, state.generation, state.member, self._settings.instance_id)
 
-    def commit_offsets(self, epoch: int, offsets: Mapping[Partition, tuple[int, str]], timeout: float = 30.0) -> None:
-        """Commits (next offset, metadata) by (topic, partition), outside a transaction.
+    def commit_offsets(
+        self, epoch: int, offsets: Mapping[TopicPartition, tuple[int, str]], timeout: float = 30.0
+    ) -> None:
+        """Commit (next offset, metadata) by (topic, partition), outside a transaction.
 
-        Raises Fenced when this process no longer owns its tasks, Retryable when Kafka did not answer in time.
+        Raises Fenced if this process no longer owns its tasks, Retryable if Kafka did not respond in time.
         """
         with self._state.changed:
             self._hold(epoch)
@@ -260,56 +277,56 @@ class Membership:
             deadline = self._background.now() + timeout
             session = self._session
             self._background.result(
-                group_offsets.commit(session.wire, self._settings.group, offsets, identity, deadline), timeout
+                group_offsets.commit_directly(session.wire, self._settings.group, offsets, identity, deadline), timeout
             )
         finally:
             self._sent()
 
     def confirm(self, epoch: int, timeout: float = 30.0) -> None:
-        """Asks Kafka whether this process is a member still.
+        """Ask Kafka whether this process is still a member.
 
-        Whoever removes it after this has returned fences what it has registered before. Raises Fenced when it was
-        removed already or the epoch has ended, Retryable when Kafka did not answer in time.
+        A member that removes it after this has returned fences what this process registered before. Raises Fenced if it
+        was removed already or the epoch has ended, Retryable if Kafka did not respond in time.
         """
         deadline = self._background.now() + timeout
         asked = confirm(self._session.wire, self._settings.group, partial(self._identity, epoch), deadline)
         self._background.result(asked, timeout)
 
     def fetch_offsets(
-        self, partitions: Iterable[Partition], timeout: float = 30.0
-    ) -> dict[Partition, tuple[int, str] | None]:
-        """Committed (offset, metadata) by (topic, partition), None where there is none.
+        self, partitions: Iterable[TopicPartition], timeout: float = 30.0
+    ) -> dict[TopicPartition, tuple[int, str] | None]:
+        """Return the committed (offset, metadata) by (topic, partition), None if there is none.
 
-        Waits while a transaction that commits any of them is open. Raises Retryable when it takes too long.
+        Waits while a transaction that commits any of them is open. Raises Retryable if that takes too long.
         """
         deadline = self._background.now() + timeout
         wire = self._session.wire
         return self._background.result(
-            group_offsets.fetch(wire, self._settings.group, list(partitions), deadline), timeout
+            group_offsets.fetch_committed(wire, self._settings.group, list(partitions), deadline), timeout
         )
 
     # Leaving
 
     def ask(self) -> None:
-        """Asks the group at once whether there is something new, as somebody knows who has seen a member go."""
+        """Send a heartbeat at once, for example after the caller has seen a member leave."""
         self._background.soon(self._session.wake.set)
 
     def give_up(self, epoch: int, why: str) -> None:
-        """The loop found itself fenced: this epoch ends now, another begins."""
+        """End this epoch, because the loop has found itself fenced, and start another."""
         self._background.soon(self._session.give_up, epoch, why)
 
     def remove(self, member_id: str, timeout: float = 10.0) -> bool:
-        """Takes a member that is known to be dead out of the group; harmless, if costly, when it lives."""
+        """Remove a dead member from the group. For a living one this is safe, but costs a rebalance."""
         return self._background.result(self._session.remove(member_id), timeout)
 
     def leave(self, timeout: float) -> None:
-        """Leaves the group, after the last commit. A static member keeps its place for its restart."""
+        """Leave the group, after the last commit. A static member keeps its place for its restart."""
         if self._background.alive:
             with contextlib.suppress(Retryable):
                 self._background.result(self._session.leave(), timeout)
 
     def close(self) -> None:
-        """Ends the thread. Does not leave the group."""
+        """Stop the thread, without leaving the group."""
         if self._background.alive:
             self._background.soon(self._stop)
         self._background.join(5)
@@ -331,7 +348,7 @@ class Membership:
         self._stopped.set()
 
     def _hold(self, epoch: int) -> None:
-        """Waits, with the lock held, for our own join; checks the epoch."""
+        """Wait, with the lock held, for this member's own join, and check the epoch."""
         state = self._state
         self._check_epoch(epoch)
         state.changed.wait_for(lambda: not state.joining or state.ownership.epoch != epoch, self._settings.hold / 1000)
@@ -346,7 +363,7 @@ class Membership:
         if self._state.generation < 0:
             raise Fenced("this process is not a member of the group, so nothing can be committed")
 
-    def _identity(self, epoch: int) -> group_offsets.Identity:
+    def _identity(self, epoch: int) -> group_offsets.MemberIdentity:
         with self._state.changed:
             self._check(epoch)
             return self._state.generation, self._state.member, self._settings.instance_id
@@ -366,5 +383,5 @@ class Membership:
         names = sorted(transactional_id(settings.group, p) for p in processes if p != FORGOTTEN)
         await fence(session.wire, names, settings.transaction_timeout)
         if FORGOTTEN in processes:
-            await sweep(session.wire, settings, self._state)
+            await fence_orphans(session.wire, settings, self._state)
         return chains

@@ -1,9 +1,10 @@
-"""Finds and fences what processes left open that the group does not remember.
+"""Fencing of orphaned transactions: those of processes that the group does not remember.
 
-Needed after the whole group has died, and when a generation's plan may have reached only members that are dead now.
-Sure of who lives: Kafka is asked for the members after the transactions were listed. A process that joined later had no
-task at that time, and so no transaction; a static member that was restarted without a rebalance is known by what it
-said when it joined again; and only the very producers that were listed are fenced.
+Needed after all members have died, and when a generation's plan may have reached only members that have died since. It
+never fences a living process. Kafka is asked for the members *after* the transactions were listed: a process that
+joined later had no task at that time, and therefore no transaction. A static member that was restarted without a
+rebalance is identified by the metadata that it sent when it rejoined. And only the producers that were listed are
+fenced.
 """
 
 from __future__ import annotations
@@ -13,57 +14,59 @@ import logging
 
 from ..errors import Retryable, TidemillError
 from ..ids import process_of
-from ..kafka.connections import Unsupported, Wire
+from ..kafka.connections import BrokerConnections, UnsupportedVersion
 from ..kafka.describe_groups import describe_group
-from ..kafka.encoding import Broken
-from ..kafka.protocol import Code
+from ..kafka.encoding import ProtocolError
+from ..kafka.protocol import ErrorCode
+from .coordinator import MOVED
 from .events import MembershipSettings
 from .fencing import fence_exactly, open_transactions
-from .member_removal import MOVED
-from .metadata.user_data import decode_subscription
-from .shared import State
+from .membership_state import MembershipState
+from .metadata.member_metadata import decode_subscription
 
-__all__ = ["sweep", "tidy"]
+__all__ = ["fence_orphans", "fence_orphans_periodically"]
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 20
-"""While the group keeps changing."""
+"""Attempts while the group keeps changing."""
 PAUSE_SECONDS = 0.1
 SECONDS = 5.0
-TIDY_SECONDS = 10.0
-"""Between two looks at the open transactions."""
+FENCE_INTERVAL_SECONDS = 10.0
+"""The time between two searches for open transactions."""
 
 
-async def sweep(wire: Wire, settings: MembershipSettings, state: State) -> list[str]:
-    """Fences processes of this application that have a transaction open and are not in the group. Returns them."""
+async def fence_orphans(wire: BrokerConnections, settings: MembershipSettings, state: MembershipState) -> list[str]:
+    """Fence processes that have an open transaction but are not members, and return them."""
     try:
-        return await fence_the_gone(wire, settings, state)
-    except Unsupported as failure:
-        log.warning("what dead processes left open stays so until it times out: %s", failure)
+        return await fence_absent(wire, settings, state)
+    except UnsupportedVersion as failure:
+        log.warning("transactions of dead processes stay open until they time out: %s", failure)
         return []
 
 
-async def tidy(wire: Wire, settings: MembershipSettings, state: State) -> None:
-    """Sweeps now and then while this member leads the group.
+async def fence_orphans_periodically(
+    wire: BrokerConnections, settings: MembershipSettings, state: MembershipState
+) -> None:
+    """Fence orphaned transactions from time to time, while this member leads the group.
 
-    A process that was replaced while it stood still may wake up, write a little and die before it can be told: nobody
-    waits for what it left in a task's own topics, but readers of its outputs do.
+    A process that was replaced while it was suspended may resume, write a little and die before it learns of it. No
+    task waits for what it left open in the task's own topics, but readers of its output topics do.
     """
     while settings.transactions:
-        await asyncio.sleep(TIDY_SECONDS)
+        await asyncio.sleep(FENCE_INTERVAL_SECONDS)
         if state.leader:
             try:
-                await fence_the_gone(wire, settings, state)
+                await fence_absent(wire, settings, state)
             except Retryable:
                 continue
             except TidemillError as failure:
-                log.debug("the group's leader does not look for forgotten transactions: %s", failure)
+                log.debug("orphaned transactions are not searched for any more: %s", failure)
                 return
 
 
-async def fence_the_gone(wire: Wire, settings: MembershipSettings, state: State) -> list[str]:
-    """See `sweep`. Raises Unsupported when the brokers cannot tell."""
+async def fence_absent(wire: BrokerConnections, settings: MembershipSettings, state: MembershipState) -> list[str]:
+    """Do the work of `fence_orphans`. Raises UnsupportedVersion if the brokers are too old."""
     for _ in range(ATTEMPTS):
         while state.phase != "stable":
             if state.phase == "closed":
@@ -84,17 +87,17 @@ async def fence_the_gone(wire: Wire, settings: MembershipSettings, state: State)
         names = sorted(process_of(settings.group, t.transactional) or "" for t in dead)
         log.warning("fenced processes that had left a transaction open: %s", ", ".join(names))
         return names
-    raise Retryable("the group changed each time that open transactions were looked for")
+    raise Retryable("the group changed during each search for open transactions")
 
 
-async def processes(wire: Wire, group: str) -> set[str] | None:
-    """The processes that are members now, as they last said of themselves; None while Kafka does not tell."""
+async def processes(wire: BrokerConnections, group: str) -> set[str] | None:
+    """Return the processes of all current members; None while Kafka does not know them."""
     described = await wire.send(await wire.coordinator(group), describe_group(group), SECONDS, "aside")
     if described.error in MOVED:
         wire.forget(group)
-    if described.error != Code.NONE or described.state != "Stable":
+    if described.error != ErrorCode.NONE or described.state != "Stable":
         return None
     try:
         return {decode_subscription(member.metadata)[0].process for member in described.members}
-    except Broken:
+    except ProtocolError:
         return None

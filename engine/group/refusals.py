@@ -1,38 +1,38 @@
-"""Answers of the group's coordinator that trying again would not change, in words that say what to change."""
+"""Permanent errors of the group's coordinator, with messages that say what to change."""
 
 from __future__ import annotations
 
 from ..errors import ConfigError, Fatal, TidemillError
-from ..kafka.protocol import Code, name_of
+from ..kafka.protocol import ErrorCode, error_name
 from .events import MembershipSettings
 
-__all__ = ["refusal"]
+__all__ = ["group_error"]
 
 
-def refusal(code: int, group: str, doing: str, settings: MembershipSettings) -> TidemillError:
-    """The error for an error code."""
+def group_error(code: int, group: str, doing: str, settings: MembershipSettings) -> TidemillError:
+    """Make the error for an error code."""
     head = (
         f"this process cannot {doing} of application {group!r}"
         if doing.startswith("get")
         else (f"this process cannot {doing} {group!r}")
     )
-    if code == Code.INVALID_SESSION_TIMEOUT:
+    if code == ErrorCode.INVALID_SESSION_TIMEOUT:
         return ConfigError(
             f"{head}: the broker does not allow session_timeout={settings.session_timeout} ms; choose one between its "
             "group.min.session.timeout.ms and group.max.session.timeout.ms"
         )
-    if code == Code.FENCED_INSTANCE:
+    if code == ErrorCode.FENCED_INSTANCE:
         return Fatal(
             f"{head}: another process has taken over the instance id {settings.instance_id!r}. Give every process its "
             "own instance_id"
         )
-    if code == Code.INCONSISTENT_PROTOCOL:
+    if code == ErrorCode.INCONSISTENT_PROTOCOL:
         return Fatal(
-            f"{head}: the group {group!r} is in use by consumers of another kind. Stop them, or choose another "
+            f"{head}: the group {group!r} is in use by other consumers, not by Tidemill. Stop them, or choose another "
             "application id"
         )
-    if code == Code.GROUP_FULL:
+    if code == ErrorCode.GROUP_FULL:
         return Fatal(f"{head}: the group has as many members as the broker allows (group.max.size)")
-    if code == Code.GROUP_AUTHORIZATION:
+    if code == ErrorCode.GROUP_AUTHORIZATION:
         return Fatal(f"{head}: this user may not READ the group. Grant it READ on group {group!r}")
-    return Fatal(f"{head}: {name_of(code)}")
+    return Fatal(f"{head}: {error_name(code)}")

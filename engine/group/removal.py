@@ -1,22 +1,17 @@
-"""Takes members out of a group from outside of it, as a supervisor does when it sees a worker die."""
+"""Removal of members from outside the group, as by a supervisor that sees a worker die."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from ..errors import Retryable
-from ..kafka.connections import Wire
-from ..kafka.protocol import Code, leave_group, name_of
+from ..kafka.connections import BrokerConnections
+from ..kafka.protocol import ErrorCode, leave_group
 from ..kafka.security import connection
+from .coordinator import ask_coordinator
 
 __all__ = ["Leaver", "remove_members"]
-
-MOVED = (Code.NOT_COORDINATOR, Code.COORDINATOR_UNAVAILABLE, Code.COORDINATOR_LOADING)
-PAUSE_SECONDS = 0.1
 
 
 Leaver: TypeAlias = tuple[str, str | None]
@@ -26,32 +21,24 @@ Leaver: TypeAlias = tuple[str, str | None]
 def remove_members(
     options: Mapping[str, str], group: str, members: Iterable[Leaver], timeout: float = 10.0
 ) -> list[Leaver]:
-    """Removes these members and returns those that were in the group.
+    """Remove members from the group, and return those that were in it.
 
-    `options` are the Kafka client's, by librdkafka's names, with `bootstrap.servers`. Only for processes known to be
-    dead: a living one would lose its tasks, and come back as another. Raises Retryable when Kafka does not answer.
+    `options` are for the Kafka client, by librdkafka's names, with `bootstrap.servers`. Only for processes known to be
+    dead: a living one would lose its tasks, and rejoin as another member. Raises Retryable if Kafka does not respond.
     """
-    return asyncio.run(_remove(options, group, list(members), time.monotonic() + timeout))
+    return asyncio.run(_remove(options, group, list(members), timeout))
 
 
-async def _remove(options: Mapping[str, str], group: str, members: list[Leaver], deadline: float) -> list[Leaver]:
-    wire = Wire(connection(options))
+async def _remove(options: Mapping[str, str], group: str, members: list[Leaver], timeout: float) -> list[Leaver]:
+    wire = BrokerConnections(connection(options))
+    deadline = asyncio.get_running_loop().time() + timeout
     try:
         return [member for member in members if await _remove_one(wire, group, member, deadline)]
     finally:
         await wire.close()
 
 
-async def _remove_one(wire: Wire, group: str, member: Leaver, deadline: float) -> bool:
-    trouble = ""
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Retryable):
-            broker = await wire.coordinator(group)
-            left = max(0.1, deadline - time.monotonic())
-            code = await wire.send(broker, leave_group(group, [member]), left)
-            if code not in MOVED:
-                return code == Code.NONE
-            trouble = name_of(code)
-        wire.forget(group)
-        await asyncio.sleep(PAUSE_SECONDS)
-    raise Retryable(f"member {member[0]} could not be removed from group {group!r} in time {trouble}".rstrip())
+async def _remove_one(wire: BrokerConnections, group: str, member: Leaver, deadline: float) -> bool:
+    what = f"member {member[0]} could not be removed from group {group!r}"
+    code = await ask_coordinator(wire, group, leave_group(group, [member]), int, deadline, what)
+    return code == ErrorCode.NONE

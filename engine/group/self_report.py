@@ -1,4 +1,4 @@
-"""What a member tells the group of itself when it joins: its tasks, its figures and where it can be found."""
+"""The metadata that a member sends when it joins: its tasks, lags, weights and address."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from collections.abc import Mapping
 from ..assignment.assignment import coarse
 from ..ids import TaskId
 from ..kafka.encoding import Request
-from ..kafka.protocol import Joined, join_group
+from ..kafka.protocol import JoinGroupResponse, join_group
 from .events import MembershipSettings
-from .metadata.assignment_state import figures, numbered
-from .metadata.user_data import Part, PartOnWire, Report, subscription
-from .shared import State
+from .membership_state import MembershipState
+from .metadata.member_metadata import SubscriptionInfo, SubTopologyData, SubTopologyInfo, subscription
+from .metadata.shared_state import figures, numbered
 
-__all__ = ["join_request", "parts_on_wire", "self_report"]
+__all__ = ["join_request", "self_report", "subtopology_data"]
 
 PROTOCOL = "tidemill"
 
 
 def join_request(
-    settings: MembershipSettings, state: State, parts: tuple[Part, ...], peer: str, turn: int, shared: bytes
-) -> Request[Joined]:
-    """Asks to join, or for a rebalance. `shared` is what this member keeps for the group."""
+    settings: MembershipSettings,
+    state: MembershipState,
+    parts: tuple[SubTopologyInfo, ...],
+    peer: str,
+    turn: int,
+    shared: bytes,
+) -> Request[JoinGroupResponse]:
+    """Make the request to join or rebalance; `shared` is the shared state kept by this member."""
     report = self_report(settings, state, parts, peer, turn)
     return join_group(
         settings.group,
@@ -35,16 +40,21 @@ def join_request(
     )
 
 
-def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, ...], peer: str, turn: int) -> Report:
-    """The report as of now; the next plan is made from it. For use on the membership's event loop."""
-    order = {part.id: index for index, part in enumerate(parts)}
+def self_report(
+    settings: MembershipSettings, state: MembershipState, parts: tuple[SubTopologyInfo, ...], peer: str, turn: int
+) -> SubscriptionInfo:
+    """Return the current metadata of this member, for the next plan.
+
+    For use on the membership's event loop.
+    """
+    order = {subtopology.id: index for index, subtopology in enumerate(parts)}
     with state.changed:
         own = state.ownership
         own.described()
-        state.told_lags, state.told_at = dict(state.lags), asyncio.get_running_loop().time()
-        return Report(
+        state.reported_lags, state.reported_at = dict(state.lags), asyncio.get_running_loop().time()
+        return SubscriptionInfo(
             process=own.process,
-            parts=parts_on_wire(parts),
+            parts=subtopology_data(parts),
             peer=peer,
             node=settings.node,
             rack=settings.rack,
@@ -56,17 +66,17 @@ def self_report(settings: MembershipSettings, state: State, parts: tuple[Part, .
             standby=numbered(own.plan.standby, order),
             promised=numbered(own.plan.promised, order),
             warming=numbered(own.plan.warming, order),
-            lags=figures(lags_to_tell(state.lags, settings.policy.acceptable_lag), order),
+            lags=figures(rounded_lags(state.lags, settings.policy.acceptable_lag), order),
             weights=figures({task: coarse(weight) for task, weight in state.weights.items()}, order),
             sizes=figures({task: coarse(size) for task, size in state.sizes.items()}, order),
         )
 
 
-def parts_on_wire(parts: tuple[Part, ...]) -> list[PartOnWire]:
-    """What the group is told of the topology."""
-    return [PartOnWire(p.name, p.hash, dict(p.topics), p.stateful, sorted(p.changelogs)) for p in parts]
+def subtopology_data(parts: tuple[SubTopologyInfo, ...]) -> list[SubTopologyData]:
+    """Return the sub-topologies in the form that is sent to the group."""
+    return [SubTopologyData(p.name, p.hash, dict(p.topics), p.stateful, sorted(p.changelogs)) for p in parts]
 
 
-def lags_to_tell(lags: Mapping[TaskId, int], acceptable: int) -> dict[TaskId, int]:
-    """Lags as others hear of them: exact numbers would take room, and nothing is decided by them."""
+def rounded_lags(lags: Mapping[TaskId, int], acceptable: int) -> dict[TaskId, int]:
+    """Round lags: exact numbers would take more room, and no decision depends on them."""
     return {task: 0 if lag <= acceptable else coarse(lag) for task, lag in lags.items()}

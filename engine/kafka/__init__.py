@@ -1,1 +1,1 @@
-"""Kafka's clients and protocol: the only packages that import a Kafka client are this and `group`."""
+"""Kafka's clients and protocol. Only this package and `group` import a Kafka client."""

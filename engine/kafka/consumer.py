@@ -1,7 +1,7 @@
-"""Reads the input partitions the process owns.
+"""Reads the input partitions that the process owns.
 
-The group is not librdkafka's business here: partitions are assigned by hand, from offsets the engine knows, and nothing
-is committed by this client. Records come out as columns of bytes.
+librdkafka does not join the group: partitions are assigned manually, from offsets that the engine knows, and this
+client commits nothing. Records are returned as columns of bytes.
 """
 
 from __future__ import annotations
@@ -9,28 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import TopicPartition as KafkaPartition
 
 from ...operators.record import Batch, Headers
+from ...state.topic_partition import TopicPartition
 from ..errors import Fatal, Retryable
 from ..threads import Thread
 from .errors import OffsetGone, asking, explain, translate
 
 __all__ = ["InputConsumer", "Polled", "batch_of"]
 
-Key = tuple[str, int]
 EOF = KafkaError._PARTITION_EOF
 RESET = KafkaError._AUTO_OFFSET_RESET
 GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC)
-HOPELESS = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
+DENIED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED)
 
 
 class Polled(NamedTuple):
-    """What one poll gave: batches in the order their partitions first came, and partitions read to their end."""
+    """The result of a poll: batches in order of arrival, and partitions read to their end."""
 
     batches: list[Batch]
-    ends: dict[Key, int]
-    """The end offsets that were met."""
+    ends: dict[TopicPartition, int]
+    """The end offsets that were reached."""
 
 
 class InputConsumer:
@@ -45,66 +46,66 @@ class InputConsumer:
             "auto.offset.reset": "error",
         }
         self._consumer = Consumer(self._options)
-        self._paused: set[Key] = set()
+        self._paused: set[TopicPartition] = set()
         self.gone: set[str] = set()
-        """Topics that the client does not find any more, since this was emptied."""
+        """Topics that the client no longer finds; the caller clears the set."""
 
     @property
-    def paused(self) -> frozenset[Key]:
+    def paused(self) -> frozenset[TopicPartition]:
         """The partitions that deliver nothing until they are resumed."""
         return frozenset(self._paused)
 
-    def assign(self, offsets: Mapping[Key, int]) -> None:
-        """Begins to read these partitions from these offsets, beside what is read already."""
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Start reading these partitions from these offsets, in addition to the others."""
         if offsets:
-            partitions = [TopicPartition(*key, offset) for key, offset in offsets.items()]
+            partitions = [KafkaPartition(*key, offset) for key, offset in offsets.items()]
             _ask("read", self._consumer.incremental_assign, partitions)
 
-    def unassign(self, keys: Iterable[Key]) -> None:
-        """Stops reading these partitions; what was fetched for them is dropped.
+    def unassign(self, keys: Iterable[TopicPartition]) -> None:
+        """Stop reading these partitions, and drop what was fetched for them.
 
-        librdkafka keeps a partition paused through unassign and assign, so every one is resumed first, whatever is
-        believed of it: a partition that is assigned again is always read.
+        librdkafka keeps a partition paused through unassign and assign, so each is resumed first, even if it is not in
+        `paused`: a partition that is assigned again is always read.
         """
-        partitions = [TopicPartition(*key) for key in keys]
+        partitions = [KafkaPartition(*key) for key in keys]
         if partitions:
             self.resume([(one.topic, one.partition) for one in partitions])
             _ask("stop reading", self._consumer.incremental_unassign, partitions)
 
-    def rewind(self, offsets: Mapping[Key, int]) -> None:
-        """Reads these partitions again from these offsets, paused or not."""
+    def rewind(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions again from these offsets, paused or not."""
         self.unassign(offsets)
         self.assign(offsets)
 
-    def replace(self, offsets: Mapping[Key, int]) -> None:
-        """Goes on with a new client, which reads these partitions from these offsets, none of them paused.
+    def replace(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Continue with a new client, which reads these partitions from these offsets.
 
-        The old one is closed beside the main thread, since it may be one that hangs.
+        None of them is paused. The old client is closed in another thread, since it may hang.
         """
         old, self._consumer = self._consumer, Consumer(self._options)
         self._paused.clear()
         Thread("tidemill-close", old.close).start()
         self.assign(offsets)
 
-    def pause(self, keys: Collection[Key]) -> None:
-        """Delivers nothing more of these partitions for now."""
+    def pause(self, keys: Collection[TopicPartition]) -> None:
+        """Stop delivering these partitions until they are resumed."""
         if keys:
-            _ask("pause", self._consumer.pause, [TopicPartition(*key) for key in keys])
+            _ask("pause", self._consumer.pause, [KafkaPartition(*key) for key in keys])
             self._paused.update(keys)
 
-    def resume(self, keys: Collection[Key]) -> None:
-        """Delivers them again."""
+    def resume(self, keys: Collection[TopicPartition]) -> None:
+        """Deliver these partitions again."""
         if keys:
-            _ask("resume", self._consumer.resume, [TopicPartition(*key) for key in keys])
+            _ask("resume", self._consumer.resume, [KafkaPartition(*key) for key in keys])
             self._paused.difference_update(keys)
 
-    def end(self, key: Key) -> int:
-        """The end offset last heard of, without asking anybody; -1 when not known yet."""
+    def end(self, key: TopicPartition) -> int:
+        """Return the last known end offset, without a request; -1 if it is not known yet."""
         with asking(f"look at the end of topic {key[0]!r}, partition {key[1]}"):
-            return self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)[1]
+            return self._consumer.get_watermark_offsets(KafkaPartition(*key), cached=True)[1]
 
     def poll(self, limit: int, timeout: float) -> Polled:
-        """Takes what is there, up to `limit` records; waits up to `timeout` seconds only when there is nothing."""
+        """Return up to `limit` records that have arrived; wait up to `timeout` seconds if none have."""
         try:
             messages = self._consumer.consume(limit, 0)
             if not messages and timeout > 0:
@@ -113,15 +114,15 @@ class InputConsumer:
                     messages += self._consumer.consume(limit, 0)
         except KafkaException as failure:
             raise translate(failure, "read the input topics") from failure
-        groups: dict[Key, list[Message]] = {}
-        ends: dict[Key, int] = {}
+        groups: dict[TopicPartition, list[Message]] = {}
+        ends: dict[TopicPartition, int] = {}
         current: list[Message] = []
-        last: Key | None = None
+        last: TopicPartition | None = None
         for message in messages:
             if message.error() is not None:
                 self._event(message, ends)
                 continue
-            key: Key = (message.topic(), message.partition())  # pyright: ignore[reportAssignmentType]
+            key: TopicPartition = (message.topic(), message.partition())  # pyright: ignore[reportAssignmentType]
             if key != last:
                 current = groups.setdefault(key, [])
                 last = key
@@ -129,10 +130,10 @@ class InputConsumer:
         return Polled([batch_of(key, group) for key, group in groups.items()], ends)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._consumer.close()
 
-    def _event(self, message: Message, ends: dict[Key, int]) -> None:
+    def _event(self, message: Message, ends: dict[TopicPartition, int]) -> None:
         error = message.error()
         assert error is not None
         code = error.code()
@@ -143,19 +144,20 @@ class InputConsumer:
             raise OffsetGone(
                 f"{place}: offset {message.offset()} is not in the topic any more ({error.str()}). Its records were "
                 "deleted before this application read them, or the topic was created again. Nothing was skipped: to "
-                "go on from what is there, stop all instances and run `tidemill reset`, or set the offset yourself",
+                "continue with the existing records, stop all instances and run `tidemill reset`, or set the offset "
+                "yourself",
                 str(message.topic()),
             )
         elif code in GONE:
             self.gone.add(str(message.topic()))
-        elif code in HOPELESS:
-            raise Fatal(f"{place} may not be read: {explain(error)}")
+        elif code in DENIED:
+            raise Fatal(f"this user is not allowed to read {place}: {explain(error)}")
         elif error.fatal():
             raise Retryable(f"{place}: {explain(error)}")
 
 
-def _ask(what: str, call: Callable[[list[TopicPartition]], None], partitions: list[TopicPartition]) -> None:
-    """Has the client do what it does without a broker: what it refuses once it would refuse again."""
+def _ask(what: str, call: Callable[[list[KafkaPartition]], None], partitions: list[KafkaPartition]) -> None:
+    """Call the client for work that it does without a broker, so that a refusal is final."""
     try:
         call(partitions)
     except KafkaException as failure:
@@ -163,8 +165,8 @@ def _ask(what: str, call: Callable[[list[TopicPartition]], None], partitions: li
         raise Fatal(f"could not {what} {places}: {failure}") from failure
 
 
-def batch_of(key: Key, messages: list[Message]) -> Batch:
-    """Consecutive messages of one partition, in columns."""
+def batch_of(key: TopicPartition, messages: list[Message]) -> Batch:
+    """Return consecutive messages of one partition as a batch of columns."""
     keys = [message.key() for message in messages]
     values = [message.value() for message in messages]
     headers: list[Headers] | None = None

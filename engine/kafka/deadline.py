@@ -1,9 +1,9 @@
-"""Calls of the Kafka client that may never return, whatever time-out they were given.
+"""Calls of the Kafka client that may never return, whatever timeout they were given.
 
-`send_offsets_to_transaction` is one: when the group's coordinator dies while a request is on its way to it, and the
-cluster's metadata forgets that broker before the request has timed out, librdkafka drops the request without an answer
-and goes on waiting for one (https://github.com/confluentinc/librdkafka/issues/5511 is a case of it). Nothing but the
-call itself is stuck.
+`send_offsets_to_transaction` is one: if the group's coordinator dies while a request to it is in flight, and the
+cluster's metadata drops that broker before the request has timed out, librdkafka discards the request without an answer
+and continues to wait for one (https://github.com/confluentinc/librdkafka/issues/5511 is a case of it). Only the call
+itself is stuck.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import TypeVar
 
 from ..errors import Retryable
 
-__all__ = ["bounded"]
+__all__ = ["call_with_deadline"]
 
 T = TypeVar("T")
 
 
-def bounded(call: Callable[[], T], seconds: float, doing: str) -> T:
-    """What the call gives or raises; Retryable when it has not returned after so many seconds.
+def call_with_deadline(call: Callable[[], T], seconds: float, doing: str) -> T:
+    """Return or raise the outcome of a call; raise Retryable if it takes too long.
 
-    Then it goes on in a thread of its own, perhaps for ever, and with it whatever it holds: the caller must throw the
-    client away and make another.
+    The call then continues in its own thread, perhaps forever, with everything it holds: the caller must discard the
+    client and create another.
     """
     outcome: Future[T] = Future()
 
@@ -41,4 +41,4 @@ def bounded(call: Callable[[], T], seconds: float, doing: str) -> T:
     except NotInTime as failure:
         if outcome.done():
             raise
-        raise Retryable(f"could not {doing}: the Kafka client did not come back within {seconds:g} s") from failure
+        raise Retryable(f"could not {doing}: the Kafka client did not return within {seconds:g} s") from failure

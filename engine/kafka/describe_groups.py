@@ -1,17 +1,17 @@
-"""DescribeGroups: the members of a group as its coordinator knows them."""
+"""DescribeGroups: the members of a group, as its coordinator reports them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from .encoding import Reader, Request, Writer
-from .protocol import Code
+from .encoding import Request, RequestWriter, ResponseReader
+from .protocol import ErrorCode
 
-__all__ = ["RawGroup", "RawMember", "describe_group"]
+__all__ = ["DescribedGroup", "DescribedMember", "describe_group"]
 
 
-class RawMember(NamedTuple):
-    """A member as the coordinator tells of it."""
+class DescribedMember(NamedTuple):
+    """A member as reported by the coordinator."""
 
     id: str
     instance_id: str | None
@@ -20,29 +20,29 @@ class RawMember(NamedTuple):
     assignment: bytes
 
 
-class RawGroup(NamedTuple):
-    """The answer to DescribeGroups."""
+class DescribedGroup(NamedTuple):
+    """The response to DescribeGroups."""
 
     error: int
     state: str
     protocol_type: str
-    members: tuple[RawMember, ...]
+    members: tuple[DescribedMember, ...]
 
 
-def describe_group(group: str) -> Request[RawGroup]:
-    """State and members of one group."""
+def describe_group(group: str) -> Request[DescribedGroup]:
+    """Make a request for the state and members of one group."""
 
-    def member(r: Reader) -> RawMember:
+    def member(r: ResponseReader) -> DescribedMember:
         identity, instance, _client, host = r.string() or "", r.string(), r.string(), r.string() or ""
-        return RawMember(identity, instance, host.removeprefix("/"), r.bytes(), r.bytes())
+        return DescribedMember(identity, instance, host.removeprefix("/"), r.bytes(), r.bytes())
 
-    def read(r: Reader) -> RawGroup:
+    def read(r: ResponseReader) -> DescribedGroup:
         r.int32()
-        found = RawGroup(Code.NONE, "Dead", "", ())
+        found = DescribedGroup(ErrorCode.NONE, "Dead", "", ())
         for _ in r.count():
             error, _group, state, kind, _protocol = r.int16(), r.string(), r.string(), r.string(), r.string()
-            found = RawGroup(error, state or "", kind or "", tuple(member(r) for _ in r.count()))
+            found = DescribedGroup(error, state or "", kind or "", tuple(member(r) for _ in r.count()))
             r.int32()
         return found
 
-    return Request(15, 4, Writer().int32(1).string(group).int8(0).done(), read)
+    return Request(15, 4, RequestWriter().int32(1).string(group).int8(0).done(), read)

@@ -1,4 +1,4 @@
-"""Kafka's primitive types, written and read byte by byte, and the frame of a request."""
+"""Encoding and decoding of Kafka's primitive types, and the frame of a request."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ from typing import Generic
 
 from typing_extensions import TypeVar
 
-__all__ = ["Broken", "Reader", "Request", "Writer"]
+__all__ = ["ProtocolError", "Request", "RequestWriter", "ResponseReader"]
 
 R = TypeVar("R")
 
 
-class Broken(Exception):
+class ProtocolError(Exception):
     """Bytes that do not follow the protocol."""
 
 
-class Writer:
+class RequestWriter:
     """Builds the body of a request."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def int8(self, value: int) -> Writer:
+    def int8(self, value: int) -> RequestWriter:
         return self._add(struct.pack(">b", value))
 
-    def int16(self, value: int) -> Writer:
+    def int16(self, value: int) -> RequestWriter:
         return self._add(struct.pack(">h", value))
 
-    def int32(self, value: int) -> Writer:
+    def int32(self, value: int) -> RequestWriter:
         return self._add(struct.pack(">i", value))
 
-    def int64(self, value: int) -> Writer:
+    def int64(self, value: int) -> RequestWriter:
         return self._add(struct.pack(">q", value))
 
-    def string(self, value: str | None) -> Writer:
+    def string(self, value: str | None) -> RequestWriter:
         if value is None:
             return self.int16(-1)
         data = value.encode()
         return self.int16(len(data))._add(data)
 
-    def bytes(self, value: bytes) -> Writer:
+    def bytes(self, value: bytes) -> RequestWriter:
         return self.int32(len(value))._add(value)
 
-    def varint(self, value: int) -> Writer:
+    def varint(self, value: int) -> RequestWriter:
         data = bytearray()
         while value > 0x7F:
             data.append(value & 0x7F | 0x80)
@@ -53,25 +53,25 @@ class Writer:
         data.append(value)
         return self._add(bytes(data))
 
-    def compact_string(self, value: str | None) -> Writer:
+    def compact_string(self, value: str | None) -> RequestWriter:
         if value is None:
             return self.varint(0)
         data = value.encode()
         return self.varint(len(data) + 1)._add(data)
 
-    def tags(self) -> Writer:
+    def tags(self) -> RequestWriter:
         return self.varint(0)
 
     def done(self) -> bytes:
         return b"".join(self._parts)
 
-    def _add(self, data: bytes) -> Writer:
+    def _add(self, data: bytes) -> RequestWriter:
         self._parts.append(data)
         return self
 
 
-class Reader:
-    """Reads an answer. Raises Broken where it ends too early."""
+class ResponseReader:
+    """Decodes a response. Raises ProtocolError where it ends too early."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -106,7 +106,7 @@ class Reader:
                 return value
             shift += 7
             if shift > 28:
-                raise Broken("a number is too long")
+                raise ProtocolError("a number is too long")
 
     def compact_string(self) -> str | None:
         length = self.varint() - 1
@@ -118,7 +118,7 @@ class Reader:
             self._take(self.varint())
 
     def count(self) -> range:
-        """As many turns as an array has elements."""
+        """Return a range with as many items as the array has elements."""
         return range(max(0, self.int32()))
 
     def compact_count(self) -> range:
@@ -128,12 +128,12 @@ class Reader:
         try:
             return self._take(length).decode()
         except UnicodeDecodeError as failure:
-            raise Broken(f"a string in the answer is not UTF-8: {failure}") from failure
+            raise ProtocolError(f"a string in the answer is not UTF-8: {failure}") from failure
 
     def _take(self, length: int) -> bytes:
         end = self._at + length
         if length < 0 or end > len(self._data):
-            raise Broken(f"{len(self._data)} bytes end before the answer does")
+            raise ProtocolError(f"the answer is cut off after {len(self._data)} bytes")
         data = self._data[self._at : end]
         self._at = end
         return data
@@ -141,15 +141,15 @@ class Reader:
 
 @dataclass(frozen=True)
 class Request(Generic[R]):
-    """An encoded request and how to read its answer."""
+    """An encoded request, and the function that decodes its response."""
 
     key: int
     version: int
     body: bytes
-    read: Callable[[Reader], R]
+    read: Callable[[ResponseReader], R]
     flexible: bool = False
 
     def framed(self, correlation: int, client_id: str) -> bytes:
-        """Header and body, as they go out after the length."""
-        head = Writer().int16(self.key).int16(self.version).int32(correlation).string(client_id)
+        """Return header and body, as they are sent after the length."""
+        head = RequestWriter().int16(self.key).int16(self.version).int32(correlation).string(client_id)
         return (head.tags() if self.flexible else head).done() + self.body

@@ -1,9 +1,9 @@
-"""What an error of the Kafka client means for the caller, as one of the engine's own errors.
+"""Translation of the Kafka client's errors to the engine's own.
 
-Every call of the client is made in one of two ways, by whether it may be made again:
+Every call of the client is made in one of two ways, depending on whether it may be repeated:
 
-    with asking("list the topics"): ...            it has no effect that counts: what passes is Retryable
-    with acting("commit the transaction"): ...     it has, or may have: what passes is Unsettled, never Retryable
+    with asking("list the topics"): ...            no effect that matters: a transient error is Retryable
+    with acting("commit the transaction"): ...     a possible effect: it is CommitOutcomeUnknown, never Retryable
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException
 
-from ..errors import Fatal, Fenced, Retryable, TidemillError, Unsettled
+from ..errors import CommitOutcomeUnknown, Fatal, Fenced, Retryable, TidemillError
 
 __all__ = [
     "CLIENT_FAILURES",
@@ -27,24 +27,25 @@ __all__ = [
 ]
 
 CLIENT_FAILURES = (KafkaException, SystemError)
-"""What the client raises. It tells of being fenced by an exception in the midst of a call that also serves delivery
-reports; called with that exception set, they end in a SystemError that has it as its cause, or none."""
+"""The exceptions that the client raises. It reports fencing by an exception in the middle of a call that also serves
+delivery reports; their callbacks, called with that exception set, end in a SystemError that has it as its cause, or has
+none."""
 
 FENCED = frozenset(
     {
         KafkaError._FENCED,
-        KafkaError._FATAL,  # what every call says after the first that told of being fenced
+        KafkaError._FATAL,  # the error of every call after the first that reported fencing
         KafkaError.INVALID_PRODUCER_EPOCH,
         KafkaError.PRODUCER_FENCED,
         KafkaError.FENCED_INSTANCE_ID,
-        KafkaError.UNKNOWN_MEMBER_ID,  # the group has taken this member out: its tasks are others'
+        KafkaError.UNKNOWN_MEMBER_ID,  # the group has removed this member: its tasks belong to others
         KafkaError.INVALID_PRODUCER_ID_MAPPING,
         KafkaError.UNKNOWN_PRODUCER_ID,
     }
 )
 STALE = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS})
-"""The group is in another generation: the next one's offsets are taken again."""
-HOPELESS = frozenset(
+"""The group is in another generation: the transaction is aborted, and its work repeated in the next one."""
+FATAL_CODES = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -61,7 +62,7 @@ PASSING = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._TRANSPORT,
         KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._NOENT,  # "no leaders found": the partition was made a moment ago
+        KafkaError._NOENT,  # "no leaders found": the partition was just created
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -81,17 +82,18 @@ PASSING = frozenset(
         KafkaError.CONCURRENT_TRANSACTIONS,
     }
 )
-"""Brokers come and go, and partitions get other leaders. The Java client retries the same (its `RetriableException`s);
-librdkafka's `retriable()` is true for a few of them only, and for none in the answers to an admin request."""
+"""Transient errors: brokers come and go, and partitions get other leaders. The Java client retries the same (its
+`RetriableException`s); librdkafka's `retriable()` is true for a few of them only, and for none in responses to admin
+requests."""
 MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 
 
 class TransactionAborted(Fatal):
-    """The transaction cannot be committed; the producer is fine. Abort, rewind, go on."""
+    """The transaction cannot be committed, but the producer is usable. Abort, rewind, continue."""
 
 
 class OffsetGone(Fatal):
-    """The records that are to be read next are not in the topic any more."""
+    """The next records to read are not in the topic any more."""
 
     def __init__(self, text: str, topic: str) -> None:
         super().__init__(text)
@@ -103,7 +105,7 @@ class TopicMissing(TransactionAborted):
 
 
 def error_of(failure: BaseException) -> KafkaError | None:
-    """The KafkaError inside an exception of the client."""
+    """Return the KafkaError inside an exception of the client."""
     while isinstance(failure, SystemError) and failure.__cause__ is not None:
         failure = failure.__cause__
     if isinstance(failure, KafkaException) and failure.args and isinstance(failure.args[0], KafkaError):
@@ -112,15 +114,15 @@ def error_of(failure: BaseException) -> KafkaError | None:
 
 
 def explain(error: KafkaError) -> str:
-    """Name and text of an error, in one line."""
+    """Return name and text of an error, in one line."""
     return f"{error.name()}: {error.str()}"
 
 
 def translate(failure: BaseException, doing: str) -> TidemillError:
-    """The engine's error for a failure of the client while it was `doing` something.
+    """Return the engine's error for a failure of the client while `doing` something.
 
-    A fenced producer may answer without its fatal flag, and an error that asks for an abort may also be about lost
-    membership: fencing is looked for first, then what an abort mends.
+    A fenced producer may answer without its fatal flag, and an error that requires an abort may also mean lost
+    membership: fencing is checked first, then errors that an abort resolves.
     """
     error = error_of(failure)
     if error is None and isinstance(failure, SystemError):
@@ -133,7 +135,7 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
         return Fenced(text)
     if code in STALE:
         return TransactionAborted(text)
-    if code in HOPELESS:
+    if code in FATAL_CODES:
         return Fatal(text)
     if error.fatal():
         return Fenced(text)
@@ -145,7 +147,7 @@ def translate(failure: BaseException, doing: str) -> TidemillError:
 
 
 class asking:  # noqa: N801
-    """Around calls of the client that may be made again after a failure that passes."""
+    """Context of client calls that may be repeated after a transient error."""
 
     __slots__ = ("_doing",)
 
@@ -161,8 +163,10 @@ class asking:  # noqa: N801
 
 
 class acting:  # noqa: N801
-    """Around work that must not be done again from where it failed; a failure that passes is Unsettled. `explain` may
-    know a better word for what is told."""
+    """Context of work that must not be repeated from where it failed.
+
+    A transient error becomes CommitOutcomeUnknown. `explain` may return a more specific error.
+    """
 
     __slots__ = ("_doing", "_explain")
 
@@ -176,13 +180,13 @@ class acting:  # noqa: N801
     def __exit__(self, _kind: object, failure: BaseException | None, _trace: object) -> None:
         if failure is None:
             return
-        told = failure
+        explained = failure
         if isinstance(failure, CLIENT_FAILURES):
-            told = translate(failure, self._doing)
-            told.__cause__ = failure
-        if isinstance(told, TidemillError) and self._explain is not None:
-            told = self._explain(told)
-        if isinstance(told, Retryable):
-            told = Unsettled(str(told))
-        if told is not failure:
-            raise told from failure
+            explained = translate(failure, self._doing)
+            explained.__cause__ = failure
+        if isinstance(explained, TidemillError) and self._explain is not None:
+            explained = self._explain(explained)
+        if isinstance(explained, Retryable):
+            explained = CommitOutcomeUnknown(str(explained))
+        if explained is not failure:
+            raise explained from failure

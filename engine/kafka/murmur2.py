@@ -1,4 +1,4 @@
-"""The Java client's default partitioner, for keys that librdkafka is not to hash itself.
+"""The Java client's default partitioner, for keys that librdkafka must not hash itself.
 
 The algorithm is murmur2 by Austin Appleby (public domain) with the seed and the sign handling of Apache Kafka's
 `org.apache.kafka.common.utils.Utils.murmur2`.
@@ -14,7 +14,7 @@ SEED = 0x9747B28C
 
 
 def murmur2(data: bytes) -> int:
-    """The 32-bit hash, unsigned."""
+    """Return the 32-bit hash, unsigned."""
     length = len(data)
     hashed = SEED ^ length
     whole = length & ~3
@@ -29,5 +29,5 @@ def murmur2(data: bytes) -> int:
 
 
 def murmur2_partition(key: bytes, partitions: int) -> int:
-    """The partition that the Java client and librdkafka's murmur2 partitioners choose for a key."""
+    """Return the partition that Java's and librdkafka's murmur2 partitioners choose for a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,7 +1,7 @@
-"""Asks the Kafka client whether the user's own options are right, before anything connects.
+"""Checks the user's own options with the Kafka client, before anything connects.
 
-Which options exist and what values they take is the client's to say: it is given them without the address of a broker.
-The names here are for suggestions alone.
+Only the client knows which options exist and what values they take: it is given them without the address of a broker.
+The names here are only for suggestions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ NAMES: Final = tuple(
 
 
 def check_own_options(options: Mapping[str, str]) -> None:
-    """Raises ConfigError when the client does not know an option or does not take its value. Connects to nothing."""
+    """Raise ConfigError for an unknown option or a value that the client rejects.
+
+    Connects to nothing.
+    """
     if not options:
         return
     try:
@@ -62,4 +65,4 @@ def check_own_options(options: Mapping[str, str]) -> None:
         if unknown is not None:
             near = did_you_mean(unknown[1], NAMES, listing=False)
             raise ConfigError(f"librdkafka has no option {unknown[1]!r}{near}") from failure
-        raise ConfigError(f"librdkafka does not take its options: {text}") from failure
+        raise ConfigError(f"librdkafka rejects its options: {text}") from failure

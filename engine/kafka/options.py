@@ -1,7 +1,7 @@
-"""From settings to the options of each librdkafka client.
+"""Options of each librdkafka client, made from the settings.
 
 The user's own options come last, except for those that the settings refuse. Fetching is tuned for throughput: with
-librdkafka's default `fetch.queue.backoff.ms` of a second a fast reader waits most of its time.
+librdkafka's default `fetch.queue.backoff.ms` of a second, a fast reader waits most of its time.
 """
 
 from __future__ import annotations
@@ -15,20 +15,23 @@ __all__ = ["admin_options", "client_buffer", "consumer_options", "group_options"
 
 CLIENT_LOG = logging.getLogger("tidemill.kafka")
 LEAST_SHARE = 64 << 10
-"""Bytes that the client may hold of a partition, however many there are."""
+"""Bytes per partition that the client may hold at least, however many partitions there are."""
 CONSUMER_ONLY = ("fetch.", "queued.", "check.crcs", "client.rack")
 PRODUCER_ONLY = ("linger.ms", "queue.buffering.", "batch.", "compression.", "message.max.bytes", "sticky.")
 
 
 def client_buffer(settings: Settings) -> int:
-    """Bytes of `max_buffer_bytes` that are for the client's queues; the rest is for records that it has handed out."""
+    """Return the bytes of `max_buffer_bytes` for the client's queues.
+
+    The rest is for records that it has handed out.
+    """
     return settings.max_buffer_bytes // 2
 
 
 def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
-    """For the consumer of the inputs, of which there are `partitions` in all.
+    """Return the options of the input consumer.
 
-    They share the client's part of the buffer's memory.
+    All `partitions` share the client's part of the buffer memory.
     """
     share = min(16 << 20, max(LEAST_SHARE, client_buffer(settings) // max(1, partitions)))
     return {
@@ -46,12 +49,12 @@ def consumer_options(settings: Settings, partitions: int) -> dict[str, Any]:
 
 
 def restore_options(settings: Settings, partitions: int) -> dict[str, Any]:
-    """For the consumer of changelogs."""
+    """Return the options of the changelog consumer."""
     return {**consumer_options(settings, partitions), "client.id": f"{settings.app_id}-restorer"}
 
 
 def producer_options(settings: Settings) -> dict[str, Any]:
-    """For the producer of outputs and changelogs; the transactional id is added by the producer."""
+    """Return the options of the producer, without the transactional id."""
     transactional = settings.guarantee == "exactly_once"
     return {
         **_common(settings, "writer"),
@@ -61,19 +64,19 @@ def producer_options(settings: Settings) -> dict[str, Any]:
         "batch.num.messages": 50_000,
         "batch.size": 512 << 10,
         "compression.type": "lz4",
-        "message.timeout.ms": settings.transaction_timeout if transactional else settings.retry_timeout or 300_000,
-        **({"transaction.timeout.ms": settings.transaction_timeout} if transactional else {}),
+        "message.timeout.ms": settings.transaction_limit if transactional else settings.retry_timeout or 300_000,
+        **({"transaction.timeout.ms": settings.transaction_limit} if transactional else {}),
         **_own(settings, without=CONSUMER_ONLY),
     }
 
 
 def admin_options(settings: Settings) -> dict[str, Any]:
-    """For the admin client."""
+    """Return the options of the admin client."""
     return {**_common(settings, "admin"), **_own(settings, without=CONSUMER_ONLY + PRODUCER_ONLY)}
 
 
 def group_options(settings: Settings) -> dict[str, str]:
-    """For the membership's own connections."""
+    """Return the options of the membership's own connections."""
     return {"bootstrap.servers": settings.broker, **settings.librdkafka}
 
 
@@ -83,17 +86,17 @@ def _common(settings: Settings, role: str) -> dict[str, Any]:
         "client.id": f"{settings.app_id}-{role}",
         "logger": CLIENT_LOG,
         "reconnect.backoff.max.ms": 1000,
-        # When all brokers are gone, the other strategy discards them. Then their back-off is forgotten, so they are
-        # tried twenty times a second, and with them the cached group coordinator, for which
-        # send_offsets_to_transaction waits for ever (librdkafka 5511).
+        # When all brokers are gone, the other strategy discards them. Their back-off is lost, so they are tried twenty
+        # times a second; and the cached group coordinator is discarded as well, for which send_offsets_to_transaction
+        # waits forever (librdkafka 5511).
         "metadata.recovery.strategy": "none",
-        # A broker whose machine is gone does not close its connections: a request is given up after this and asked of
-        # whoever has taken over. The client's default of a minute would be a minute's outage.
+        # A broker on a machine that is gone does not close its connections: after this time, a request is sent to the
+        # new leader. The client's default of a minute would be a minute's outage.
         "socket.timeout.ms": 10_000,
         "socket.nagle.disable": True,
         "allow.auto.create.topics": False,
-        # A topic that is gone fails what waits for it after this. The client's default of half a minute is for topics
-        # that were created a moment ago, and those are waited for before they are used.
+        # Calls that wait for a topic that is gone fail after this time. The client's default of half a minute is for
+        # topics that were just created, and the engine waits for those before it uses them.
         "topic.metadata.propagation.max.ms": 5_000,
     }
 

@@ -1,7 +1,8 @@
-"""How many partitions the output topics have, where the engine itself chooses the partition of a row.
+"""Partition counts of output topics, if the engine itself chooses the partition of a row.
 
-A count is asked for when a topic is first written, and again now and then, since topics grow. It outlives producers: a
-new one asks for what its predecessor knew before it writes anything, when a broker that does not answer harms nobody.
+A count is requested when a topic is first written, and again at intervals, since topics grow. Counts outlive producers:
+a new producer requests those that its predecessor knew before it writes anything, when a broker that does not answer
+does no harm.
 """
 
 from __future__ import annotations
@@ -19,12 +20,28 @@ from .murmur2 import murmur2_partition
 __all__ = ["PartitionCounts"]
 
 REMEMBERED = 200_000
-"""Keys whose partition is kept."""
+"""The number of keys per topic whose partition is cached."""
 ASK_SECONDS = 10.0
 REFRESH_SECONDS = 60.0
 
+
+class _Choices(dict[bytes, int]):
+    """The partitions of keys of one topic: one lookup for a key that was seen before."""
+
+    def __init__(self, choose: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._choose = choose
+
+    def __missing__(self, key: bytes) -> int:
+        partition = self._choose(key)
+        if len(self) >= REMEMBERED:
+            self.clear()
+        self[key] = partition
+        return partition
+
+
 ListTopics = Callable[[str, float], Any]
-"""Asks the cluster for one topic, as the client does."""
+"""Requests the metadata of one topic, as the client does."""
 
 
 class PartitionCounts:
@@ -34,30 +51,40 @@ class PartitionCounts:
         self._list_topics = list_topics
         self._now = now
         self._counts: dict[str, int] = {}
-        self._chosen: dict[tuple[str, bytes], int] = {}
+        self._chosen: dict[str, _Choices] = {}
         self._wanted: set[str] = set()
         self._asked = now()
 
     @property
     def topics(self) -> frozenset[str]:
-        """The topics whose counts are needed."""
+        """The topics with counts that are needed."""
         return frozenset(self._wanted)
 
-    def choose(self, topic: str, key: bytes) -> int:
-        """The partition for a key. Raises Retryable when the count has to be asked for and nobody answers."""
-        known = self._chosen.get((topic, key))
-        if known is not None:
-            return known
+    def chooser(self, topic: str) -> Callable[[bytes], int]:
+        """Return the function from a key to its partition, for the rows of one list.
+
+        It raises Retryable if the count has to be requested and no broker answers.
+        """
+        choices = self._chosen.get(topic)
+        if choices is None:
+            choices = self._chosen[topic] = _Choices(lambda key: murmur2_partition(key, self.count(topic)))
+        return choices.__getitem__
+
+    def count(self, topic: str) -> int:
+        """Return the number of partitions of a topic.
+
+        Raises Retryable if it is unknown and no broker answers.
+        """
         if topic not in self._counts:
             self._wanted.add(topic)
             self._counts[topic] = self._ask(topic)
-        if len(self._chosen) >= REMEMBERED:
-            self._chosen.clear()
-        number = self._chosen[topic, key] = murmur2_partition(key, self._counts[topic])
-        return number
+        return self._counts[topic]
 
     def learn(self, topics: Iterable[str]) -> None:
-        """Asks for topics that were written before. Those that are gone are left to whoever writes them."""
+        """Request the counts of topics that were written before, except for missing topics.
+
+        A missing topic is reported by the write to it.
+        """
         for topic in topics:
             with asking(f"look at topic {topic!r}"):
                 found = self._found(topic)
@@ -70,11 +97,11 @@ class PartitionCounts:
                     raise KafkaException(error)
 
     def outdated(self) -> None:
-        """What is known may be wrong: a row was not taken."""
+        """Mark the counts as outdated, after a row was rejected."""
         self._asked = -REFRESH_SECONDS
 
     def refresh(self) -> None:
-        """Asks again when the answers are old. What is not answered stays as it is."""
+        """Request the counts again if they are old. A failed request leaves them as they are."""
         now = self._now()
         if not self._counts or now - self._asked < REFRESH_SECONDS:
             return
@@ -86,7 +113,8 @@ class PartitionCounts:
             return
         finally:
             if self._counts != before:
-                self._chosen.clear()
+                for choices in self._chosen.values():
+                    choices.clear()
 
     def _ask(self, topic: str) -> int:
         with asking(f"write to topic {topic!r}"):

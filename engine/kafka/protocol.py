@@ -1,8 +1,8 @@
-"""The few requests of Kafka's protocol that the control plane speaks.
+"""The requests of Kafka's protocol that the control plane uses.
 
-Values in, values out: a `Request` is an encoded body and the function that reads its answer; `connections.py` sends it.
-Each request is written in one fixed version, new enough for static members and stable offsets, old enough for every
-broker from 2.5 on (ListTransactions and DescribeTransactions: 3.0). `name_of` names Kafka's error codes.
+Values in, values out: a `Request` is an encoded body and the function that decodes its response; `connections.py` sends
+it. Each request is written in one fixed version, new enough for static members and stable offsets, old enough for every
+broker from 2.5 on (ListTransactions and DescribeTransactions: 3.0). `error_name` names Kafka's error codes.
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from .encoding import Reader, Request, Writer
+from .encoding import Request, RequestWriter, ResponseReader
 
 __all__ = [
     "Broker",
-    "Code",
-    "Fetched",
-    "Found",
-    "Initiated",
-    "Joined",
-    "Listed",
-    "Partition",
-    "Synced",
-    "Transaction",
-    "commit_offsets",
+    "ErrorCode",
+    "FindCoordinatorResponse",
+    "InitProducerIdResponse",
+    "JoinGroupResponse",
+    "ListTransactionsResponse",
+    "SyncGroupResponse",
+    "TransactionDescription",
     "describe_transactions",
-    "fetch_offsets",
+    "error_name",
     "find_coordinator",
     "heartbeat",
     "init_producer_id",
@@ -33,13 +30,12 @@ __all__ = [
     "leave_group",
     "list_transactions",
     "metadata",
-    "name_of",
     "sync_group",
 ]
 
 
-class Code:
-    """Error codes that are acted upon."""
+class ErrorCode:
+    """The error codes that the engine reacts to."""
 
     SERVER_ERROR = -1
     NONE = 0
@@ -104,41 +100,41 @@ NAMES: Mapping[int, str] = {
 }
 
 
-def name_of(code: int) -> str:
-    """Kafka's name for an error code."""
+def error_name(code: int) -> str:
+    """Return Kafka's name for an error code."""
     return NAMES.get(code, f"error {code}")
 
 
 class Broker(NamedTuple):
-    """Where a broker listens."""
+    """The address of a broker."""
 
     host: str
     port: int
 
 
-class Found(NamedTuple):
-    """The answer to FindCoordinator."""
+class FindCoordinatorResponse(NamedTuple):
+    """The response to FindCoordinator."""
 
     error: int
     message: str
     broker: Broker
 
 
-def find_coordinator(key: str, *, transaction: bool) -> Request[Found]:
-    """Which broker coordinates a group or a transactional id."""
+def find_coordinator(key: str, *, transaction: bool) -> Request[FindCoordinatorResponse]:
+    """Make a request for the coordinator of a group or a transactional id."""
 
-    def read(r: Reader) -> Found:
+    def read(r: ResponseReader) -> FindCoordinatorResponse:
         r.int32()
         error, message, _node = r.int16(), r.string(), r.int32()
-        return Found(error, message or "", Broker(r.string() or "", r.int32()))
+        return FindCoordinatorResponse(error, message or "", Broker(r.string() or "", r.int32()))
 
-    return Request(10, 1, Writer().string(key).int8(1 if transaction else 0).done(), read)
+    return Request(10, 1, RequestWriter().string(key).int8(1 if transaction else 0).done(), read)
 
 
 def metadata() -> Request[list[Broker]]:
-    """All brokers of the cluster."""
+    """Make a request for all brokers of the cluster."""
 
-    def read(r: Reader) -> list[Broker]:
+    def read(r: ResponseReader) -> list[Broker]:
         brokers: list[Broker] = []
         for _ in r.count():
             r.int32()
@@ -146,11 +142,11 @@ def metadata() -> Request[list[Broker]]:
             r.string()
         return brokers
 
-    return Request(3, 1, Writer().int32(0).done(), read)
+    return Request(3, 1, RequestWriter().int32(0).done(), read)
 
 
-class Joined(NamedTuple):
-    """The answer to JoinGroup; `members` are id and metadata, for the leader alone."""
+class JoinGroupResponse(NamedTuple):
+    """The response to JoinGroup; `members` has id and metadata, for the leader only."""
 
     error: int
     generation: int
@@ -167,12 +163,12 @@ def join_group(
     instance: str | None,
     protocol: str,
     described: bytes,
-) -> Request[Joined]:
-    """Enters a group or, as a member, the next generation. Answered when all members have asked."""
-    w = Writer().string(group).int32(session_ms).int32(rebalance_ms).string(member).string(instance)
+) -> Request[JoinGroupResponse]:
+    """Make a request to join a group or its next generation, answered when all have joined."""
+    w = RequestWriter().string(group).int32(session_ms).int32(rebalance_ms).string(member).string(instance)
     w.string("consumer").int32(1).string(protocol).bytes(described)
 
-    def read(r: Reader) -> Joined:
+    def read(r: ResponseReader) -> JoinGroupResponse:
         r.int32()
         error, generation = r.int16(), r.int32()
         r.string()
@@ -182,13 +178,13 @@ def join_group(
             name = r.string() or ""
             r.string()
             members.append((name, r.bytes()))
-        return Joined(error, generation, leader, me, members)
+        return JoinGroupResponse(error, generation, leader, me, members)
 
     return Request(11, 5, w.done(), read)
 
 
-class Synced(NamedTuple):
-    """The answer to SyncGroup."""
+class SyncGroupResponse(NamedTuple):
+    """The response to SyncGroup."""
 
     error: int
     assignment: bytes
@@ -196,37 +192,37 @@ class Synced(NamedTuple):
 
 def sync_group(
     group: str, generation: int, member: str, instance: str | None, assignments: Mapping[str, bytes]
-) -> Request[Synced]:
-    """Hands over (leader) and gets (everybody) what a generation is to do."""
-    w = Writer().string(group).int32(generation).string(member).string(instance).int32(len(assignments))
+) -> Request[SyncGroupResponse]:
+    """Make a request for a member's assignment; the leader's request has all assignments."""
+    w = RequestWriter().string(group).int32(generation).string(member).string(instance).int32(len(assignments))
     for name, data in assignments.items():
         w.string(name).bytes(data)
 
-    def read(r: Reader) -> Synced:
+    def read(r: ResponseReader) -> SyncGroupResponse:
         r.int32()
-        return Synced(r.int16(), r.bytes())
+        return SyncGroupResponse(r.int16(), r.bytes())
 
     return Request(14, 3, w.done(), read)
 
 
 def heartbeat(group: str, generation: int, member: str, instance: str | None) -> Request[int]:
-    """Says that a member lives; the answer is an error code."""
+    """Make a heartbeat of a member; the response is an error code."""
 
-    def read(r: Reader) -> int:
+    def read(r: ResponseReader) -> int:
         r.int32()
         return r.int16()
 
-    return Request(12, 3, Writer().string(group).int32(generation).string(member).string(instance).done(), read)
+    return Request(12, 3, RequestWriter().string(group).int32(generation).string(member).string(instance).done(), read)
 
 
 def leave_group(group: str, members: Iterable[tuple[str, str | None]]) -> Request[int]:
-    """Removes members (id, instance id or None): oneself or anyone else. The answer is the first error code."""
+    """Make a request to remove members (id, instance id or None), answered by the first error."""
     listed = list(members)
-    w = Writer().string(group).int32(len(listed))
+    w = RequestWriter().string(group).int32(len(listed))
     for member, instance in listed:
         w.string(member).string(instance)
 
-    def read(r: Reader) -> int:
+    def read(r: ResponseReader) -> int:
         r.int32()
         error = r.int16()
         for _ in r.count():
@@ -238,108 +234,46 @@ def leave_group(group: str, members: Iterable[tuple[str, str | None]]) -> Reques
     return Request(13, 3, w.done(), read)
 
 
-Partition = tuple[str, int]
-"""Topic and partition number."""
-
-
-def commit_offsets(
-    group: str, generation: int, member: str, instance: str | None, offsets: Mapping[Partition, tuple[int, str]]
-) -> Request[dict[Partition, int]]:
-    """Commits offsets outside a transaction; the answer has an error code for each partition."""
-    w = Writer().string(group).int32(generation).string(member).string(instance)
-    topics = by_topic(offsets)
-    w.int32(len(topics))
-    for topic, partitions in topics.items():
-        w.string(topic).int32(len(partitions))
-        for partition in partitions:
-            offset, text = offsets[topic, partition]
-            w.int32(partition).int64(offset).int32(-1).string(text)
-
-    def read(r: Reader) -> dict[Partition, int]:
-        r.int32()
-        errors: dict[Partition, int] = {}
-        for _ in r.count():
-            topic = r.string() or ""
-            for _ in r.count():
-                partition = r.int32()
-                errors[topic, partition] = r.int16()
-        return errors
-
-    return Request(8, 7, w.done(), read)
-
-
-class Fetched(NamedTuple):
-    """The answer to OffsetFetch: (offset, metadata, error code) by partition; offset -1 where there is none."""
-
-    error: int
-    offsets: dict[Partition, tuple[int, str, int]]
-
-
-def fetch_offsets(group: str, partitions: Iterable[Partition], *, stable: bool) -> Request[Fetched]:
-    """The committed offsets of a group; `stable` answers with an error while a transaction with some is open."""
-    topics = by_topic(partitions)
-    w = Writer().compact_string(group).varint(len(topics) + 1)
-    for topic, numbers in topics.items():
-        w.compact_string(topic).varint(len(numbers) + 1)
-        for number in numbers:
-            w.int32(number)
-        w.tags()
-    w.int8(1 if stable else 0).tags()
-
-    def read(r: Reader) -> Fetched:
-        r.int32()
-        offsets: dict[Partition, tuple[int, str, int]] = {}
-        for _ in r.compact_count():
-            topic = r.compact_string() or ""
-            for _ in r.compact_count():
-                partition, offset, _epoch = r.int32(), r.int64(), r.int32()
-                text, error = r.compact_string() or "", r.int16()
-                offsets[topic, partition] = (offset, text, error)
-                r.tags()
-            r.tags()
-        return Fetched(r.int16(), offsets)
-
-    return Request(9, 7, w.done(), read, flexible=True)
-
-
-class Initiated(NamedTuple):
-    """The answer to InitProducerId."""
+class InitProducerIdResponse(NamedTuple):
+    """The response to InitProducerId."""
 
     error: int
     producer: int
     epoch: int
 
 
-def init_producer_id(transactional: str, timeout_ms: int, producer: int = -1, epoch: int = -1) -> Request[Initiated]:
-    """Takes a transactional id over: aborts its open transaction and fences its producer.
+def init_producer_id(
+    transactional: str, timeout_ms: int, producer: int = -1, epoch: int = -1
+) -> Request[InitProducerIdResponse]:
+    """Make a request to abort the transaction and fence the producer of a transactional id.
 
-    With a producer id and epoch, only when that incarnation of the producer is the current one.
+    With a producer id and epoch, it succeeds only if that incarnation of the producer is the current one.
     """
-    w = Writer().compact_string(transactional).int32(timeout_ms).int64(producer).int16(epoch).tags()
+    w = RequestWriter().compact_string(transactional).int32(timeout_ms).int64(producer).int16(epoch).tags()
 
-    def read(r: Reader) -> Initiated:
+    def read(r: ResponseReader) -> InitProducerIdResponse:
         r.int32()
-        return Initiated(r.int16(), r.int64(), r.int16())
+        return InitProducerIdResponse(r.int16(), r.int64(), r.int16())
 
     return Request(22, 3, w.done(), read, flexible=True)
 
 
-class Listed(NamedTuple):
-    """The answer to ListTransactions: transactional ids by this broker, in the states asked for."""
+class ListTransactionsResponse(NamedTuple):
+    """The response to ListTransactions: transactional ids in the requested states."""
 
     error: int
     ids: list[str]
 
 
-def list_transactions(states: Iterable[str]) -> Request[Listed]:
-    """The transactions that one broker coordinates."""
+def list_transactions(states: Iterable[str]) -> Request[ListTransactionsResponse]:
+    """Make a request for the transactions that one broker coordinates."""
     wanted = list(states)
-    w = Writer().varint(len(wanted) + 1)
+    w = RequestWriter().varint(len(wanted) + 1)
     for state in wanted:
         w.compact_string(state)
     w.varint(1).tags()
 
-    def read(r: Reader) -> Listed:
+    def read(r: ResponseReader) -> ListTransactionsResponse:
         r.int32()
         error = r.int16()
         for _ in r.compact_count():
@@ -350,13 +284,13 @@ def list_transactions(states: Iterable[str]) -> Request[Listed]:
             r.int64()
             r.compact_string()
             r.tags()
-        return Listed(error, ids)
+        return ListTransactionsResponse(error, ids)
 
     return Request(66, 0, w.done(), read, flexible=True)
 
 
-class Transaction(NamedTuple):
-    """One transaction as its coordinator describes it."""
+class TransactionDescription(NamedTuple):
+    """One transaction as described by its coordinator."""
 
     error: int
     transactional: str
@@ -365,22 +299,22 @@ class Transaction(NamedTuple):
     epoch: int
 
 
-def describe_transactions(transactionals: Iterable[str]) -> Request[list[Transaction]]:
-    """State and producer of transactions, asked of their coordinator."""
+def describe_transactions(transactionals: Iterable[str]) -> Request[list[TransactionDescription]]:
+    """Make a request for state and producer of transactions, sent to their coordinator."""
     wanted = list(transactionals)
-    w = Writer().varint(len(wanted) + 1)
+    w = RequestWriter().varint(len(wanted) + 1)
     for name in wanted:
         w.compact_string(name)
     w.tags()
 
-    def read(r: Reader) -> list[Transaction]:
+    def read(r: ResponseReader) -> list[TransactionDescription]:
         r.int32()
-        found: list[Transaction] = []
+        found: list[TransactionDescription] = []
         for _ in r.compact_count():
             error, name, state = r.int16(), r.compact_string() or "", r.compact_string() or ""
             r.int32()
             r.int64()
-            found.append(Transaction(error, name, state, r.int64(), r.int16()))
+            found.append(TransactionDescription(error, name, state, r.int64(), r.int16()))
             for _ in r.compact_count():
                 r.compact_string()
                 for _ in r.compact_count():
@@ -390,11 +324,3 @@ def describe_transactions(transactionals: Iterable[str]) -> Request[list[Transac
         return found
 
     return Request(65, 0, w.done(), read, flexible=True)
-
-
-def by_topic(partitions: Iterable[Partition]) -> dict[str, list[int]]:
-    """Partition numbers by topic, sorted."""
-    topics: dict[str, list[int]] = {}
-    for topic, number in sorted(partitions):
-        topics.setdefault(topic, []).append(number)
-    return topics

@@ -1,8 +1,8 @@
-"""How the control plane connects, from the same options that the data plane is given.
+"""Connection options of the control plane, from the options of the data plane.
 
-Options have librdkafka's names and are values; TLS and SASL options are turned into what aiokafka's connections take.
-An option that means something for security but cannot be carried over is refused with a ConfigError: two clients that
-connect differently would work in tests and fail in production. Options about anything else are not looked at.
+Options have librdkafka's names and are values; TLS and SASL options are converted to what aiokafka's connections take.
+A security option that cannot be converted is refused with a ConfigError: two clients that connect differently would
+work in tests and fail in production. Other options are ignored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TAKEN = frozenset(
         "sasl.username",
         "sasl.password",
         "sasl.kerberos.service.name",
-        # How librdkafka itself gets a Kerberos ticket; aiokafka uses the ticket cache that this fills.
+        # With these, librdkafka gets a Kerberos ticket; aiokafka uses the ticket cache that it fills.
         "sasl.kerberos.principal",
         "sasl.kerberos.keytab",
         "sasl.kerberos.kinit.cmd",
@@ -57,7 +57,7 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Connection:
-    """All that is needed to reach brokers."""
+    """All options needed to connect to brokers."""
 
     bootstrap: tuple[Broker, ...]
     client_id: str = "tidemill"
@@ -70,14 +70,14 @@ class Connection:
 
 
 def connection(options: Mapping[str, str]) -> Connection:
-    """Reads `bootstrap.servers`, `client.id`, `security.protocol`, `ssl.*` and `sasl.*`.
+    """Read `bootstrap.servers`, `client.id`, `security.protocol`, `ssl.*` and `sasl.*`.
 
-    Raises ConfigError for what cannot be read or carried over.
+    Raises ConfigError for options that cannot be read or converted.
     """
     protocol = options.get("security.protocol", "plaintext").upper()
     if protocol not in ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"):
         raise ConfigError(
-            f"security.protocol={options['security.protocol']!r} is not known; it is plaintext, ssl, sasl_plaintext "
+            f"security.protocol={options['security.protocol']!r} is not known; use plaintext, ssl, sasl_plaintext "
             "or sasl_ssl"
         )
     for name in options:
@@ -109,7 +109,7 @@ def connection(options: Mapping[str, str]) -> Connection:
 
 
 def address(text: str) -> Broker:
-    """Reads `host`, `host:port`, `[v6]` or `[v6]:port`, with or without librdkafka's `PROTOCOL://` before it."""
+    """Parse `host`, `host:port`, `[v6]` or `[v6]:port`, with or without a `PROTOCOL://` prefix."""
     rest = text.strip().rpartition("://")[2]
     host, port = rest, str(DEFAULT_PORT)
     if rest.startswith("["):
@@ -154,11 +154,11 @@ def _tls_context(options: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def _load_own_certificate(context: ssl.SSLContext, options: Mapping[str, str]) -> None:
-    password = options.get("ssl.key.password", "")  # never None: OpenSSL would ask at the terminal
+    password = options.get("ssl.key.password", "")  # never None: OpenSSL would prompt on the terminal
     if "ssl.certificate.location" in options:
         context.load_cert_chain(options["ssl.certificate.location"], options.get("ssl.key.location"), password)
     elif "ssl.certificate.pem" in options:
-        # The standard library reads certificates from files alone.
+        # The standard library reads certificates only from files.
         text = options["ssl.certificate.pem"] + "\n" + options.get("ssl.key.pem", "")
         handle, name = tempfile.mkstemp(suffix=".pem")
         try:

@@ -1,6 +1,6 @@
-"""Topics seen from outside: do they exist, how many partitions, where do they begin and end.
+"""Administration of topics: existence, partition counts, begin and end offsets, settings.
 
-Creates the application's internal topics and checks those that exist already; deletes what repartition topics no longer
+Creates the application's internal topics and checks existing ones; deletes records that repartition topics no longer
 need. Every call asks a broker and may raise Retryable.
 """
 
@@ -15,7 +15,8 @@ from concurrent.futures import TimeoutError as NotInTime
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,  # pyright: ignore[reportPrivateImportUsage]
@@ -27,45 +28,48 @@ from confluent_kafka.admin import (
 )
 
 from ...state.store import TOMBSTONES_KEPT_MS
+from ...state.topic_partition import TopicPartition
 from ..errors import Fatal, Retryable, TopologyError
 from ..plan.plan import ANY_TIME, InternalTopic
 from ..plan.topic_settings import bounds_of_time, misfits
 from .errors import error_of, explain, translate
 
-__all__ = ["Described", "Topics"]
+__all__ = ["TopicDescription", "Topics"]
 
 LOG = logging.getLogger("tidemill.topics")
-Key = tuple[str, int]
 NO_SUCH_RECORD = -1
-"""What a broker says when it is asked for a time after the last record."""
+"""A broker's answer for a time after the last record."""
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
-"""The id that the client gives for a broker that has none: all zeros."""
+"""The client's topic id for a broker that has none: all zeros."""
 T = TypeVar("T")
 PAUSE_SECONDS = 0.1
 REFUSED = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
 
 
-class Described(NamedTuple):
-    """A topic as brokers describe it."""
+class TopicDescription(NamedTuple):
+    """A topic as described by brokers."""
 
     id: str
-    """Its id, which a topic of the same name that is created later does not have; "" where brokers give none."""
+    """Its id, which differs from that of a later topic with the same name; "" if brokers report none."""
     racks: tuple[str, ...]
-    """The rack of each partition's leader, "" where none is known."""
+    """The rack of each partition's leader, "" if unknown."""
 
 
 class Topics:
-    """An admin client for what the engine asks of topics. `timeout` in seconds bounds each call."""
+    """An admin client for topics. `timeout` in seconds bounds each call."""
 
     def __init__(self, options: Mapping[str, Any], timeout: float = 15.0) -> None:
         self._heard: KafkaError | None = None
-        """What the client said last beside its answers, such as why it cannot connect."""
+        """The last error outside a response, such as why the client cannot connect."""
         conf: dict[str, Any] = {**options, "error_cb": self._hear}
-        self._admin: Any = AdminClient(conf)  # its stubs know only a part of its types
+        self._admin: Any = AdminClient(conf)  # its stubs are incomplete
         self._timeout = timeout
 
     def partitions(self, timeout: float | None = None) -> dict[str, int]:
-        """Partition counts of all topics there are; `timeout` in seconds where the usual one is too long."""
+        """Return the partition counts of all topics.
+
+        `timeout` in seconds replaces the usual one.
+        """
         return {
             name: len(topic.partitions)
             for name, topic in self._listed(self._timeout if timeout is None else timeout).items()
@@ -79,27 +83,27 @@ class Topics:
             raise self._explained(failure) from failure
 
     def _hear(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # that says less than what came before it
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # it says less than the errors before it
             self._heard = error
 
     def _explained(self, failure: KafkaException) -> Exception:
-        """What failed, with the reason that the client gives in its error callback alone."""
+        """Return the error with the reason that the client gives only in its error callback."""
         self._admin.poll(0)
         heard, self._heard = self._heard, None
         if heard is not None and heard.code() in REFUSED:
             return Fatal(
-                f"Kafka refuses to let this program in: {explain(heard)}. Check the user name, the password and the "
-                "other security options"
+                f"Kafka refuses to authenticate this program: {explain(heard)}. Check the user name, the password and "
+                "the other security options"
             )
         found = translate(failure, "list the topics")
         return found if heard is None else type(found)(f"{found} ({explain(heard)})")
 
-    def describe(self, names: Collection[str]) -> dict[str, Described]:
-        """Those of the topics that exist. One that may not be seen raises Fatal."""
+    def describe(self, names: Collection[str]) -> dict[str, TopicDescription]:
+        """Return the descriptions of those topics that exist. Raises Fatal for unauthorized ones."""
         if not names:
             return {}
         futures = self._admin.describe_topics(TopicCollection(sorted(names)), request_timeout=self._timeout)
-        found: dict[str, Described] = {}
+        found: dict[str, TopicDescription] = {}
         try:
             for name, future in futures.items():
                 topic = self._result(future, f"describe topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
@@ -107,24 +111,24 @@ class Topics:
                     leaders = [one.leader for one in sorted(topic.partitions, key=lambda one: one.id)]
                     racks = tuple("" if leader is None else leader.rack or "" for leader in leaders)
                     topic_id = str(topic.topic_id or "")
-                    found[name] = Described("" if topic_id == NO_ID else topic_id, racks)
+                    found[name] = TopicDescription("" if topic_id == NO_ID else topic_id, racks)
         except Retryable:
             self._learn_leaders()
             raise
         return found
 
     def ids(self, names: Collection[str]) -> dict[str, str]:
-        """The ids of those topics that exist; "" where brokers give none."""
+        """Return the ids of those topics that exist; "" if brokers report none."""
         return {name: found.id for name, found in self.describe(names).items()}
 
     def identities(self, names: Collection[str]) -> dict[str, tuple[str, int]]:
-        """The id and the number of partitions of those topics that exist."""
+        """Return the id and the number of partitions of those topics that exist."""
         return {name: (found.id, len(found.racks)) for name, found in self.describe(names).items()}
 
     def ensure(self, wanted: Sequence[InternalTopic], replication: int) -> list[InternalTopic]:
-        """Creates the internal topics that are missing and checks the others; gives those it created.
+        """Create missing internal topics, check the others, and return the created ones.
 
-        Raises TopologyError when an existing one has another partition count or clean-up policy. `replication` of -1
+        Raises TopologyError if an existing topic has another partition count or clean-up policy. A `replication` of -1
         is the broker's default.
         """
         existing = self.partitions()
@@ -136,34 +140,35 @@ class Topics:
             if topic.name in existing and existing[topic.name] != topic.partitions:
                 raise TopologyError(
                     f"the {topic.kind} topic {topic.name!r} of {topic.owner!r} has {existing[topic.name]} partitions, "
-                    f"but this program needs {topic.partitions}. Their number must not change while there is state. "
-                    "Stop all instances and process the inputs again from their beginning with `tidemill reset`, or "
-                    f"delete the topic and create it with {topic.partitions} partitions if it was made by hand"
+                    f"but this program needs {topic.partitions}. The number must not change while there is state. "
+                    "Stop all instances and process the inputs again from their beginning with `tidemill reset`, or, "
+                    f"if the topic was created manually, delete it and create it with {topic.partitions} partitions"
                 )
         self._check_settings([topic for topic in wanted if topic.name in existing])
         if missing:
             self._wait_for_leaders(missing)
         return missing
 
-    def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
-        """The first offsets of partitions."""
+    def begins(self, keys: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the first offsets of partitions."""
         return self._offsets(keys, OffsetSpec.earliest(), committed=True)
 
-    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
-        """The end offsets of partitions: the last stable ones, or with `committed` false the high watermarks."""
+    def ends(self, keys: Iterable[TopicPartition], *, committed: bool) -> dict[TopicPartition, int]:
+        """Return the last stable offsets of partitions, or their high watermarks if not `committed`."""
         return self._offsets(keys, OffsetSpec.latest(), committed=committed)
 
-    def at(self, keys: Iterable[Key], moment: datetime) -> dict[Key, int]:
-        """The first offsets at or after a moment; the end where there is no such record."""
+    def at(self, keys: Iterable[TopicPartition], moment: datetime) -> dict[TopicPartition, int]:
+        """Return the first offsets at or after a moment; the end if there is no such record."""
         keys = list(keys)
         found = self._offsets(keys, OffsetSpec.for_timestamp(int(moment.timestamp() * 1000)), committed=True)
         late = [key for key, offset in found.items() if offset < 0]
         return {**found, **self.ends(late, committed=True)} if late else found
 
     def deletions_kept(self, names: Sequence[str]) -> dict[str, int]:
-        """For how long each topic keeps deletions, in ms: what it is set to, and no longer than Kafka's default.
+        """Return how long each topic keeps deletions, in ms.
 
-        Of a topic whose settings may not be read that is not known, so it counts as not at all.
+        This is its setting, but at most Kafka's default. If the settings of a topic may not be read, it counts as
+        keeping none.
         """
         asked = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
         futures: Any = self._admin.describe_configs(list(asked.values()), request_timeout=self._timeout)
@@ -176,8 +181,8 @@ class Topics:
             )
             if configs is None:
                 LOG.warning(
-                    "the settings of topic %r may not be read (DescribeConfigs), so how long it keeps deletions is not "
-                    "known: a store that is behind it is always read from the beginning",
+                    "the settings of topic %r may not be read (DescribeConfigs), so it is unknown how long it keeps "
+                    "deletions: a store that is behind it is always restored from the beginning",
                     name,
                 )
                 found[name] = 0
@@ -186,21 +191,21 @@ class Topics:
                 found[name] = min(TOMBSTONES_KEPT_MS, int(entry.value if entry else TOMBSTONES_KEPT_MS))
         return found
 
-    def delete_before(self, offsets: Mapping[Key, int]) -> None:
-        """Asks for the records before these offsets to be deleted; does not wait for it."""
+    def delete_before(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Request deletion of the records before these offsets, without waiting for it."""
         if offsets:
-            self._admin.delete_records([TopicPartition(*key, offset) for key, offset in offsets.items()])
+            self._admin.delete_records([KafkaPartition(*key, offset) for key, offset in offsets.items()])
 
     def delete(self, names: Iterable[str]) -> None:
-        """Deletes topics, and waits."""
+        """Delete topics, and wait for it."""
         futures = self._admin.delete_topics(list(names), operation_timeout=self._timeout)
         for name, future in futures.items():
             self._result(future, f"delete topic {name!r}", ignore=(KafkaError.UNKNOWN_TOPIC_OR_PART,))
 
     def _wait_for_leaders(self, made: Sequence[InternalTopic]) -> None:
-        """Raises Retryable until the cluster has leaders for new topics.
+        """Wait until the cluster has leaders for new topics; raise Retryable if it takes too long.
 
-        Whoever asked for their offsets before would be told by the client for half a minute that there are none.
+        Requests for their offsets before that would fail in the client for half a minute.
         """
         deadline = time.monotonic() + self._timeout
         while True:
@@ -215,7 +220,10 @@ class Topics:
     def _create(
         self, topics: Sequence[InternalTopic], replication: int, without: Mapping[str, str]
     ) -> list[InternalTopic]:
-        """Creates topics; gives those whose settings the brokers do not know, as old ones do not know `ANY_TIME`."""
+        """Create topics; return those with settings that the brokers do not know.
+
+        Old brokers do not know `ANY_TIME`.
+        """
         if not topics:
             return []
         made = [
@@ -231,7 +239,7 @@ class Topics:
         return [topic for topic in topics if not self._created(topic, futures[topic.name], last=bool(without))]
 
     def _created(self, topic: InternalTopic, future: Future[Any], *, last: bool) -> bool:
-        """False when the broker does not know a setting; an error when it is the `last` attempt."""
+        """Return False if the broker does not know a setting; raise the error if it is the `last`."""
         try:
             future.result(self._timeout + 5)
         except KafkaException as failure:
@@ -261,7 +269,7 @@ class Topics:
                 self._set(topic.name, bounds)
 
     def _set(self, name: str, settings: Mapping[str, str]) -> None:
-        """Changes settings of an internal topic of an earlier version. Where that is not allowed, it says how to."""
+        """Change settings of an internal topic of an earlier version; if not allowed, log how to."""
         entries = [
             ConfigEntry(entry, value, incremental_operation=AlterConfigOpType.SET) for entry, value in settings.items()
         ]
@@ -271,15 +279,15 @@ class Topics:
             self._result(futures[resource], f"change the settings of topic {name!r}")
         except Fatal as failure:
             LOG.warning(
-                "%s. Records whose event time it does not take are errors until somebody calls `kafka-configs --alter "
-                "--entity-type topics --entity-name %s --add-config %s`",
+                "%s. Records with an event time that the topic does not accept are errors until you call "
+                "`kafka-configs --alter --entity-type topics --entity-name %s --add-config %s`",
                 failure,
                 name,
                 ",".join(f"{entry}={value}" for entry, value in settings.items()),
             )
 
     def settings(self, names: Collection[str]) -> dict[str, dict[str, str]]:
-        """The settings of topics by name."""
+        """Return the settings of topics by name."""
         if not names:
             return {}
         asked = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
@@ -290,15 +298,17 @@ class Topics:
             found[name] = {entry: it.value for entry, it in entries.items() if it.value is not None}
         return found
 
-    def _offsets(self, keys: Iterable[Key], spec: OffsetSpec | None, *, committed: bool) -> dict[Key, int]:
-        asked = {TopicPartition(*key): spec for key in keys}
+    def _offsets(
+        self, keys: Iterable[TopicPartition], spec: OffsetSpec | None, *, committed: bool
+    ) -> dict[TopicPartition, int]:
+        asked = {KafkaPartition(*key): spec for key in keys}
         if not asked:
             return {}
         level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
         futures = self._admin.list_offsets(asked, isolation_level=level, request_timeout=self._timeout)
         try:
             return {
-                (partition.topic, partition.partition): self._told(
+                (partition.topic, partition.partition): self._checked_offset(
                     self._result(
                         future, f"ask for the offsets of topic {partition.topic!r}, partition {partition.partition}"
                     ).offset,
@@ -311,15 +321,18 @@ class Topics:
             raise
 
     @staticmethod
-    def _told(offset: int, partition: TopicPartition) -> int:
-        """The offset of an answer. The client also gives answers without one, and without an error, for partitions
-        whose leader did not answer: taken for an end, that would make a good store look newer than its changelog."""
+    def _checked_offset(offset: int, partition: KafkaPartition) -> int:
+        """Return the offset of a response; raise Retryable if it has none.
+
+        The client also returns results without an offset, and without an error, for partitions with a leader that did
+        not answer: used as an end, this would make a valid store look newer than its changelog.
+        """
         if offset < NO_SUCH_RECORD:
             raise Retryable(f"the leader of topic {partition.topic!r}, partition {partition.partition} did not answer")
         return offset
 
     def _learn_leaders(self) -> None:
-        """The client asks the leaders it remembers, by the epochs it remembers, until it is told of others."""
+        """Refresh the client's metadata: without it, the client keeps using the leaders it knows."""
         with contextlib.suppress(KafkaException):
             self._admin.list_topics(timeout=self._timeout)
 
@@ -336,5 +349,5 @@ class Topics:
 
 
 def _led(topic: Any) -> bool:
-    """Whether all partitions of a topic have leaders, as the client describes it."""
+    """Return whether all partitions of a topic have leaders, as the client describes it."""
     return topic is not None and topic.error is None and all(one.leader >= 0 for one in topic.partitions.values())

@@ -1,1 +1,1 @@
-"""From a topology and partition counts to sub-topologies, tasks and internal topics. Pure."""
+"""Planning: sub-topologies, tasks and internal topics from a topology and its topics. Pure."""

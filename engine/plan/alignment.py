@@ -1,7 +1,7 @@
-"""How far apart by event time the tasks of a sub-topology may run: what the steps behind its repartitions bear.
+"""Alignment: how far apart in event time the tasks of a sub-topology may run.
 
-Pure. Tasks that write one repartition topic are kept side by side (`runtime/scheduler.py`), so that what they write is
-not late.
+Pure. The limit is the disorder that the steps downstream of its repartitions tolerate. `runtime/scheduler.py` keeps
+tasks that write one repartition topic within it, so that what they write is not late.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ __all__ = ["alignment", "unaligned"]
 
 
 def alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
-    """The least disorder that any step behind a repartition of these nodes bears.
+    """Return the least disorder that any step downstream of these nodes' repartitions tolerates.
 
-    A watermark allows for its bound once more behind each repartition, so tasks may be that much further apart.
+    A watermark allows for its bound once more downstream of each repartition, so tasks may be that much further apart.
     """
     bearable: list[int] = []
     for repartition in nodes:
@@ -34,9 +34,10 @@ def alignment(topology: Topology, nodes: tuple[Node, ...]) -> int | None:
 
 
 def unaligned(topology: Topology) -> list[tuple[str, str]]:
-    """Steps that drop what is late, behind a repartition and without a watermark, each with the repartition.
+    """Return steps without a watermark that drop late records, each with its repartition.
 
-    What comes late to them depends on how far tasks of different processes are apart.
+    They are downstream of the repartition: which records are late for them depends on how far tasks of different
+    processes are apart.
     """
     found: list[tuple[str, str]] = []
     for repartition in topology.nodes:

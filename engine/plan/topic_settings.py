@@ -1,4 +1,4 @@
-"""The settings of topics that what is promised rests on: what is wrong with those that a broker has. Pure."""
+"""Topic settings that correctness depends on, and checks of a broker's settings. Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ __all__ = ["bounds_of_time", "misfits", "too_small"]
 REASONS = {
     "repartition": "otherwise the broker may change or delete records that are not processed yet",
     "changelog": "otherwise the broker may delete state that is still needed",
+    "shadow": "otherwise the broker may change or delete records that are not compared yet",
 }
 
 
 def misfits(topic: InternalTopic, found: Mapping[str, str]) -> str | None:
-    """What is wrong with the settings of an internal topic that exists, with the command that corrects it."""
+    """Return what is wrong with an internal topic's settings, with the command to correct it."""
     wanted = {name: value for name, value in required(topic).items() if not fits(name, found.get(name, value), value)}
     if not wanted:
         return None
@@ -29,7 +30,7 @@ def misfits(topic: InternalTopic, found: Mapping[str, str]) -> str | None:
 
 
 def required(topic: InternalTopic) -> dict[str, str]:
-    """The settings that a topic of the kind must have."""
+    """Return the settings that a topic of this kind must have."""
     if topic.kind == "changelog":
         least = {"min.compaction.lag.ms": str(topic.uncompacted)} if topic.uncompacted else {}
         return {"cleanup.policy": "compact", **least}
@@ -42,7 +43,7 @@ def required(topic: InternalTopic) -> dict[str, str]:
 
 
 def bounds_of_time(topic: InternalTopic, found: Mapping[str, str]) -> dict[str, str]:
-    """The settings by which an internal topic that exists refuses event times that Tidemill writes, as they must be."""
+    """Return settings that make an internal topic reject valid event times, with new values."""
     return {
         name: ANY_TIME[name]
         for name in ANY_TIME
@@ -51,18 +52,21 @@ def bounds_of_time(topic: InternalTopic, found: Mapping[str, str]) -> dict[str, 
 
 
 def fits(name: str, found: str, wanted: str) -> bool:
-    """Whether a value will do: a lag of compaction may be longer than it must be."""
+    """Return whether a value is acceptable: a compaction lag may be longer than required."""
     if name == "min.compaction.lag.ms":
         return int(found) >= int(wanted)
     return found == wanted
 
 
 def too_small(topic: str, found: Mapping[str, str], largest: int) -> str | None:
-    """What to say of an output topic that does not take all that the producer sends; `largest` is in bytes."""
+    """Return a warning if an output topic accepts smaller batches than the producer sends.
+
+    `largest` is in bytes.
+    """
     takes = found.get("max.message.bytes", "")
     if not takes.isdecimal() or int(takes) >= largest:
         return None
     return (
-        f"the output topic {topic!r} takes batches of up to {int(takes):,} bytes (max.message.bytes), the producer "
-        f"makes them of up to {largest:,} (message.max.bytes): a larger record is refused. Set both to the same"
+        f"the output topic {topic!r} accepts batches of up to {int(takes):,} bytes (max.message.bytes), the producer "
+        f"sends up to {largest:,} (message.max.bytes): a larger record is rejected. Set both to the same value"
     )

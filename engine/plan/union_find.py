@@ -1,12 +1,12 @@
-"""Which things belong together, when all that is known is which two do."""
+"""Union-find: the groups of connected items, from pairs of them."""
 
 from __future__ import annotations
 
-__all__ = ["Groups"]
+__all__ = ["UnionFind"]
 
 
-class Groups:
-    """Union-find."""
+class UnionFind:
+    """A union-find structure."""
 
     def __init__(self) -> None:
         self._parent: dict[object, object] = {}

@@ -1,7 +1,8 @@
-"""The rows of one global table: what its topic says, in a store, and decoded for those who look.
+"""The rows of a global table: a copy of its topic in a store, with a cache of decoded rows.
 
-One thread applies what the topic delivers, others read. Rows are stored as the topic has them, each batch with the
-position it leads to, in one atomic write; a record that cannot be read is dealt with by the policy before it is stored.
+One thread applies the records of the topic, others read. Rows are stored as encoded in the topic, or in the form of
+their serdes for stores, if that is another one. Each batch is written
+atomically with the position it leads to. The error policy handles a record that cannot be decoded, before it is stored.
 """
 
 from __future__ import annotations
@@ -15,30 +16,30 @@ from typing import Any
 from ...operators.graph.codecs import decoder
 from ...operators.graph.topology import Source
 from ...operators.policy import ErrorPolicy
-from ...operators.record import Batch
+from ...operators.record import Batch, Record
 from ...operators.stores.entries import stored_entry
-from ...state.store import Change, Corrupt, Position, StateError, Store, Unusable, frame, unframe
-from ..dropped_records import Skips
-from ..tasks.decoding import decoded
+from ...state.store import Change, CorruptStore, Position, StateError, Store, Unusable, frame, unframe
+from ..dropped_records import SkippedRecords
+from ..tasks.decoding import decode_batch
 
 __all__ = ["GlobalRows", "place"]
 
 ABOUT, IDENTITY = ".about", b"topic"
-"""Where a store says which topic it is of; no table has such a name."""
+"""Name and key under which a store keeps the id of its topic; no table has such a name."""
 ENTRY_OVERHEAD = 300
-"""Bytes of memory that a decoded row takes beside its encoded size."""
+"""Bytes of memory that a decoded row takes in addition to its encoded size."""
 
 
 def place(topic: str, partition: int) -> str:
-    """How a store's position calls a partition."""
+    """Return the name of a partition in the position of a store."""
     return f"{topic}:{partition}"
 
 
 class GlobalRows:
-    """A global table in this process."""
+    """The rows of a global table in this process."""
 
     def __init__(self, node: Source, store: Store, policy: ErrorPolicy, memory: int) -> None:
-        """Up to `memory` bytes of decoded rows are kept."""
+        """Create the rows of a table; up to `memory` bytes of decoded rows are cached."""
         [state] = node.stores
         [self.topic] = node.topics
         self.node = node
@@ -46,16 +47,19 @@ class GlobalRows:
         self.name = state.spec.name
         self._codec = state.codec
         self._decoder = decoder(node)
+        self._as_read = not any(hasattr(serde, "local") for serde in (node.key, node.value))
+        """Whether rows are stored as they are in the topic; otherwise as the codec of the store writes them."""
+        self._form = "" if self._as_read else " in the form for stores"
         self._policy = node.policy or policy
         self._lock = threading.Lock()
         self._memory = memory
         self._known: dict[bytes, Any] = {}  # by encoded key, since a decoded one need not be hashable
         self._mean = 0.0
-        self.skips = Skips()
-        """Records that the policy has dropped."""
+        self.skips = SkippedRecords()
+        """Records dropped by the error policy."""
 
     def __getitem__(self, key: Any) -> Any:
-        """The entry under a key, None when there is none."""
+        """Return the entry of a key, or None if there is none."""
         raw_key = self._codec.encode_key(key)
         try:
             return self._known[raw_key]
@@ -63,12 +67,12 @@ class GlobalRows:
             return self._load(raw_key)
 
     def scan(self, lo: bytes, hi: bytes | None) -> Iterator[tuple[Any, Any]]:
-        """Keys and entries with lo <= encoded key < hi, in the order of encoded keys."""
+        """Yield keys and entries with lo <= encoded key < hi, in the order of encoded keys."""
         for raw_key, raw in self.store.scan(self.name, lo, hi):
             yield self._codec.decode_key(raw_key), self._codec.decode_value(unframe(raw))
 
     def _load(self, raw_key: bytes) -> Any:
-        with self._lock:  # or what is read here could be put in place of something newer
+        with self._lock:  # otherwise the value read here could replace a newer one
             raw = self._stored(raw_key)
             entry = None if raw is None else self._codec.decode_value(unframe(raw))
             size = len(raw_key) + len(raw or b"")
@@ -82,36 +86,46 @@ class GlobalRows:
     def _stored(self, raw_key: bytes) -> bytes | None:
         try:
             return self.store.get(self.name, raw_key)
-        except Corrupt as failure:
+        except CorruptStore as failure:
             with suppress(StateError):
                 self._forget_positions()
             raise Unusable(
-                f"global table {self.name!r} cannot be read: {failure}; it is read from its topic when the program is "
-                "started again",
+                f"global table {self.name!r} cannot be read: {failure}; it is rebuilt from its topic when the program "
+                "is restarted",
                 str(failure),
             ) from failure
 
     def apply(self, batch: Batch) -> None:
-        """Takes what a partition delivered. Raises RecordError for a record that cannot be read, by the policy."""
+        """Write a batch of the topic.
+
+        Raises RecordError for a record that cannot be decoded, if the policy says so.
+        """
         raw = dict(zip(batch.offsets, zip(batch.keys, batch.values, strict=True), strict=True))
         changes: list[Change] = []
-        now = 0  # nothing is compared with the clock, since a global table has no watermark
-        for record in decoded(self._decoder, batch, now, self._policy, self.skips):
+        now = 0  # not compared with any timestamp, since a global table has no watermark
+        for record in decode_batch(self._decoder, batch, now, self._policy, self.skips):
             key, value = raw[record.offset]
             if key is None:
                 self.skips.count({(self.node.name, "null key"): 1})
+            elif not self._as_read:
+                changes.append(self._encoded(record))
             else:
                 changes.append(
                     Change(self.name, key, value if value is None else stored_entry(record.timestamp, value))
                 )
         self._write(changes, Position({place(batch.topic, batch.partition): batch.offsets[-1] + 1}))
 
+    def _encoded(self, record: Record[Any, Any]) -> Change:
+        key, value = self._codec.encode_key(record.key), record.value
+        entry = None if value is None else frame(self._codec.encode_value((record.timestamp, value)))
+        return Change(self.name, key, entry)
+
     def moved(self, topic: str, partition: int, offset: int) -> None:
-        """There is nothing more to read before this offset."""
+        """Record that there is nothing more to read before this offset."""
         self._write([], Position({place(topic, partition): offset}))
 
     def complete(self, topic: str, partition: int, as_of: int) -> None:
-        """Keeps that everything was read which the partition held at a time, in ms by the wall clock."""
+        """Record that a partition has been read up to its end as of a time, in ms by the wall clock."""
         self._write([], Position(complete={place(topic, partition): as_of}))
 
     def _write(self, changes: list[Change], position: Position) -> None:
@@ -121,7 +135,7 @@ class GlobalRows:
                 self._known.pop(change.key, None)
 
     def empty(self) -> None:
-        """Forgets all rows; a crash meanwhile leaves either all of it or something that says it is not whole."""
+        """Delete all rows. A crash during it leaves either the full table or one without positions."""
         with self._lock:
             self._forget_positions()
             self.store.clear(self.name)
@@ -133,19 +147,25 @@ class GlobalRows:
 
     @property
     def identity(self) -> str:
-        """Which topic the rows are of, if that is known: a topic that is made again has the name and is another."""
+        """Id of the topic that the rows were read from, or "".
+
+        A recreated topic has another id, and so have rows that an earlier version has stored in another form.
+        """
         raw = self.store.get(ABOUT, IDENTITY)
-        return "" if raw is None else unframe(raw).decode()
+        if raw is None:
+            return ""
+        stored = unframe(raw).decode()
+        return stored.removesuffix(self._form) if stored.endswith(self._form) else f"{stored} in another form"
 
     def identify(self, identity: str) -> None:
-        """Keeps which topic the rows are of."""
-        self.store.apply([Change(ABOUT, IDENTITY, frame(identity.encode()))], Position())
+        """Store the id of the topic that the rows are read from."""
+        self.store.apply([Change(ABOUT, IDENTITY, frame(f"{identity}{self._form}".encode()))], Position())
 
     def doubts(self) -> dict[str, str]:
-        """What is to be said of times that seem to be in another unit, by step."""
+        """Return warnings about timestamps that seem to be in another unit, by step."""
         return {} if self._decoder.doubt is None else {self.node.name: self._decoder.doubt}
 
     def drops(self) -> dict[tuple[str, str], int]:
-        """Records dropped so far, by step and reason."""
+        """Return the number of records dropped so far, by step and reason."""
         found = {(self.node.name, reason): count for reason, count in self._decoder.drops.items() if count}
         return {**self.skips.counts, **found}

@@ -1,11 +1,12 @@
-"""Reads the topics of global tables, all partitions of them, in a thread with a client of its own.
+"""Reads all partitions of the topics of global tables, in a thread with its own client.
 
-At the start the tables are read up to where their topics end; until then nothing is processed. A store that is on disk
-from before goes on where it was, unless it cannot stand for what its topic holds: then it is emptied and read anew, as
-it is when the topic was deleted and made again, at the start or in mid-run. New partitions are taken up in mid-run.
+At the start the tables are read up to the ends of their topics; until then nothing is processed. A store from an
+earlier run continues at its position. If it can no longer represent its topic, or if the topic was deleted and
+recreated, at the start or during the run, it is emptied and read from the beginning. New partitions are picked up
+during the run.
 
     begin ──▶ catching up ──▶ ready ──▶ following ─┐
-                   ▲                               │ the topic is another one, or an offset is gone
+                   ▲                               │ the topic was recreated, or an offset is gone
                    └───────────────────────────────┘
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...state.restore import UseLocal, outdated, plan_restore
 from ...state.store import StateError
+from ...state.topic_partition import TopicPartition
 from ..clock import Clock
 from ..errors import Fatal, Retryable, StateUnusable
 from ..kafka.changelog_reader import ChangelogReader
@@ -27,22 +29,20 @@ from ..serve.stats import Stats
 from ..tasks.flow_control import flush_due
 from ..threads import Thread
 from .global_rows import GlobalRows, place
-from .open_transactions import Waits
+from .open_transactions import OpenTransactionWarnings
 
 __all__ = ["GlobalTables", "wait_until_ready"]
 
 LOG = logging.getLogger("tidemill.tables")
-Key = tuple[str, int]
 BATCH = 5_000
 PAUSE_MS = 200
-PATIENCE_SECONDS = 3.0
+JOIN_SECONDS = 3.0
 LOOKS_MISSED = 3
-"""How many looks at the topics may be missed, however short deletions are kept, by a table that is read as it is
-written."""
+"""How many topic checks a table may miss, even if tombstones are kept for less time."""
 
 
 class GlobalTables:
-    """All global tables of a process. Everything but `run` is for the loop's thread."""
+    """All global tables of a process. All methods except `run` are called from the main thread."""
 
     def __init__(
         self,
@@ -51,25 +51,28 @@ class GlobalTables:
         reader: ChangelogReader,
         clock: Clock,
         look_interval: int,
-        patience: int,
+        missing_timeout: int,
     ) -> None:
-        """The topics are looked at every `look_interval` ms; one that is gone is waited for `patience` ms."""
+        """Create the tables, whose topics are checked every `look_interval` ms.
+
+        A topic that does not exist is waited for up to `missing_timeout` ms.
+        """
         self.rows: Mapping[str, GlobalRows] = {table.name: table for table in tables}
         self._tables = {table.topic: table for table in tables}
         self._topics = topics
         self._reader = reader
         self._clock = clock
         self._look_interval = look_interval
-        self._patience = patience
-        self._positions: dict[Key, int] = {}
-        self._targets: dict[Key, int] = {}
-        self._ends: dict[Key, tuple[int, int]] = {}
-        """Where partitions ended at what time by the wall clock, until they are read up to there."""
-        self._complete: dict[Key, int] = {}
-        """When each partition was last known to be read to its end."""
+        self._missing_timeout = missing_timeout
+        self._positions: dict[TopicPartition, int] = {}
+        self._targets: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, tuple[int, int]] = {}
+        """End offset and wall-clock time when it was queried, by partition, until read up to there."""
+        self._complete: dict[TopicPartition, int] = {}
+        """When each partition was last known to be read up to its end."""
         self._kept: Mapping[str, int] = {}
-        """For how long each topic keeps deletions, in ms."""
-        self._waits = Waits(clock)
+        """How long each topic keeps tombstones, in ms."""
+        self._waits = OpenTransactionWarnings(clock)
         self._looked: int | None = None
         self._gone_since: int | None = None
         self._unflushed = dict.fromkeys(self._tables, 0)
@@ -83,12 +86,15 @@ class GlobalTables:
             self._ready.set()
 
     def start(self) -> None:
-        """Starts the thread, if there are tables."""
+        """Start the thread if there are tables."""
         if self.rows:
             self._thread.start()
 
     def ready(self, stats: Stats) -> bool:
-        """Whether all tables are as far as their topics were when they were begun. Raises what made the thread fail."""
+        """Return whether all tables have been read up to the ends of their topics at the start.
+
+        Raises the failure of the thread.
+        """
         if self._failure is not None:
             raise self._failure
         for rows in self.rows.values():
@@ -98,15 +104,15 @@ class GlobalTables:
         return self._ready.is_set()
 
     def close(self) -> None:
-        """Stops the thread and closes the stores; one that waits for Kafka is not waited for."""
+        """Stop the thread and close the stores. Does not wait for a thread that is blocked on Kafka."""
         self._closing.set()
-        self._thread.join(PATIENCE_SECONDS)
+        self._thread.join(JOIN_SECONDS)
         if not self._thread.alive:
             for rows in self.rows.values():
                 rows.store.close()
 
     def run(self) -> None:
-        """What the thread does until it is closed."""
+        """Run the thread until it is closed."""
         try:
             while not self._closing.is_set():
                 try:
@@ -122,7 +128,7 @@ class GlobalTables:
             self._reader.close()
 
     def step(self, timeout: float) -> None:
-        """Takes what there is, waiting up to `timeout` seconds; looks at the topics when it is time."""
+        """Apply fetched records, waiting up to `timeout` seconds; check the topics when due."""
         now = self._clock.monotonic()
         if self._looked is None or now - self._looked >= self._look_interval:
             self._look()
@@ -132,14 +138,14 @@ class GlobalTables:
         except OffsetGone as failure:
             LOG.warning("%s", failure)
             for topic in self._tables:
-                self._rebuild(topic, "records that it had not read yet are gone")
+                self._rebuild(topic, "unread records of its topic have been deleted")
             return
         except Retryable:
-            self._read_again()  # what other partitions delivered is lost with it
+            self._read_again()  # records fetched from other partitions are lost with it
             raise
         except Fatal:
             self._looked, before = None, dict(self._positions)
-            self._look()  # a topic that was deleted may have been made again
+            self._look()  # a deleted topic may have been recreated
             if self._positions == before:
                 raise
             self._read_again()
@@ -152,7 +158,7 @@ class GlobalTables:
             self._finished()
 
     def _look(self) -> None:
-        """Takes up new partitions, and notices a topic that is not the one it was."""
+        """Pick up new partitions, and detect recreated topics."""
         found = self._topics.identities(list(self._tables))
         missing = sorted(self._tables.keys() - found.keys())
         if missing:
@@ -162,7 +168,7 @@ class GlobalTables:
             rows = self._tables[topic]
             if identity and rows.identity != identity:
                 if rows.identity:
-                    self._rebuild(topic, "its topic was deleted and made again")
+                    self._rebuild(topic, "its topic was deleted and created again")
                 rows.identify(identity)
             fresh = [(topic, number) for number in range(partitions) if (topic, number) not in self._positions]
             if len(fresh) == partitions:
@@ -177,15 +183,15 @@ class GlobalTables:
         if self._gone_since is None:
             self._gone_since = now
         names = ", ".join(map(repr, missing))
-        if now - self._gone_since > self._patience:
+        if now - self._gone_since > self._missing_timeout:
             raise Fatal(
-                f"the topic {names} of a global table does not exist any more: create it again, with the rows that "
-                "the table is to have, or take the table out of the program"
+                f"the topic {names} of a global table no longer exists: create it again, with the rows of the table, "
+                "or remove the table from the program"
             )
         raise Retryable(f"the topic {names} of a global table does not exist")
 
-    def _begin_all(self, rows: GlobalRows, keys: list[Key]) -> None:
-        """Begins to read a table: where its store is, or from the beginning."""
+    def _begin_all(self, rows: GlobalRows, keys: list[TopicPartition]) -> None:
+        """Start reading a table at the position of its store, or from the beginning."""
         now = self._clock.now()
         begins = self._topics.begins(keys)
         # What others have not committed yet need not be there when the program begins.
@@ -212,8 +218,8 @@ class GlobalTables:
         self._ready.clear()
         self._begin(starts, ends, now)
 
-    def _begin(self, starts: Mapping[Key, int], ends: Mapping[Key, int], now: int) -> None:
-        """Begins to read; a partition that begins with nothing misses nothing from `now` on."""
+    def _begin(self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int], now: int) -> None:
+        """Start reading partitions; one that starts empty is complete as of `now`."""
         for (topic, number), start in starts.items():
             key, rows = (topic, number), self._tables[topic]
             if place(*key) not in rows.store.position().changelogs:
@@ -227,7 +233,7 @@ class GlobalTables:
         self._completed()
 
     def _measure(self) -> None:
-        """Asks where the partitions end now: when they are read up to there they are complete as of now."""
+        """Query the end offsets; partitions read up to them are complete as of now."""
         now = self._clock.now()
         stable = self._topics.ends(self._positions, committed=True)
         self._ends.update({key: (end, now) for key, end in stable.items() if key not in self._ends})
@@ -235,7 +241,7 @@ class GlobalTables:
         self._completed()
 
     def _completed(self) -> None:
-        """Keeps which partitions are complete, as far as that is news."""
+        """Store the times of partitions that have become complete."""
         for key, (end, asked) in list(self._ends.items()):
             if self._positions[key] >= end:
                 del self._ends[key]
@@ -243,7 +249,7 @@ class GlobalTables:
                 self._tables[key[0]].complete(*key, asked)
 
     def _stood_still(self) -> bool:
-        """Whether a table was not complete for so long that deletions may be gone: it is read again then."""
+        """Rebuild tables that were incomplete for longer than tombstones are kept; return if any."""
         now, found = self._clock.now(), False
         for topic in self._tables:
             kept = max(self._kept.get(topic, 0), LOOKS_MISSED * self._look_interval)
@@ -257,12 +263,12 @@ class GlobalTables:
         return found
 
     def _read_again(self) -> None:
-        """Reads everything again from where the tables are."""
+        """Restart all fetches from the positions of the tables."""
         self._reader.unassign(self._positions)
         self._reader.assign(self._positions)
 
     def _rebuild(self, topic: str, why: str) -> None:
-        """Empties a table and reads it anew; nothing is processed until that is done."""
+        """Empty a table and read it from the beginning; nothing is processed until that is done."""
         rows = self._tables[topic]
         LOG.warning("global table %r is emptied and read from the beginning: %s", rows.name, why)
         self._ready.clear()
@@ -278,7 +284,11 @@ class GlobalTables:
         for batch in polled.batches:
             key = (batch.topic, batch.partition)
             if key in self._positions:
-                self._tables[batch.topic].apply(batch)
+                try:
+                    self._tables[batch.topic].apply(batch)
+                except Retryable:
+                    self._read_again()  # nothing of the batch is stored
+                    raise
                 self._positions[key] = batch.offsets[-1] + 1
                 self._unflushed[batch.topic] += len(batch.offsets)
         for key, end in polled.ends.items():
@@ -311,7 +321,10 @@ class GlobalTables:
 
 
 def wait_until_ready(tables: GlobalTables, clock: Clock, stopping: Callable[[], bool], stats: Stats) -> bool:
-    """Waits for all tables to be read; False when a stop was asked for meanwhile. Raises what makes it impossible."""
+    """Wait until all tables have been read; return False if a stop was requested first.
+
+    Raises the failure of the thread that reads them.
+    """
     while not tables.ready(stats):
         if stopping():
             return False

@@ -1,12 +1,13 @@
-"""What a process keeps on its disk, as its parts see it: the stores of its tasks, and who it is in the group.
+"""Interfaces of the local storage: the stores of tasks, and the identity of the process.
 
-`stores.py` has it; the parts only name what they use.
+`stores.py` implements them. Each component depends only on the interface that it uses.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 from ...state.store import Store
@@ -15,39 +16,49 @@ from ..group.membership import Former
 from ..ids import TaskId
 from ..plan.plan import SubTopology
 
-__all__ = ["Identity", "Local", "Stores", "open_or_wipe"]
+__all__ = ["Local", "ProcessIdentity", "Stores", "open_or_wipe"]
 
 LOG = logging.getLogger("tidemill.recovery")
 
 
 class Stores(Protocol):
-    """Opens and wipes the stores of tasks."""
+    """An object that opens and wipes the stores of tasks."""
 
-    def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]: ...
+    def open(self, task: TaskId, subtopology: SubTopology) -> Mapping[str, Store]: ...
 
     def wipe(self, *tasks: TaskId | str) -> None: ...
 
+    def install(self, task: TaskId, content: Path) -> None: ...
 
-def open_or_wipe(stores: Stores, task: TaskId, part: SubTopology) -> Mapping[str, Store]:
-    """The stores of a task. Those that cannot be used are removed: what was in them is in the changelogs too."""
+    def files(self, task: TaskId) -> Path: ...
+
+    def scratch(self, name: str) -> Path: ...
+
+
+def open_or_wipe(stores: Stores, task: TaskId, subtopology: SubTopology) -> Mapping[str, Store]:
+    """Open the stores of a task, wiping corrupt ones: all their data is elsewhere too."""
     try:
-        return stores.open(task, part)
+        return stores.open(task, subtopology)
     except StateCorrupt as failure:
-        LOG.warning("%s; wiping it and restoring it from its changelog", failure)
+        origin = "changelog" if subtopology.changelogs else "snapshot"
+        LOG.warning("%s; wiping it and restoring it from its %s", failure, origin)
         stores.wipe(task)
-        return stores.open(task, part)
+        return stores.open(task, subtopology)
 
 
-class Identity(Protocol):
-    """Keeps who this process is in the group, so that its restart can end what it left, and the state of its tasks."""
+class ProcessIdentity(Protocol):
+    """Storage for the identity of this process in the group, and for the state of its tasks.
+
+    With the identity, a restarted process can fence and remove its predecessor.
+    """
 
     def remember(self, member_id: str, process: str) -> None: ...
 
     def wipe(self, *tasks: TaskId | str) -> None: ...
 
 
-class Local(Stores, Identity, Protocol):
-    """All of it."""
+class Local(Stores, ProcessIdentity, Protocol):
+    """The complete local storage."""
 
     def former(self) -> Former | None: ...
 

@@ -1,7 +1,7 @@
-"""Says what a reader of committed records waits for: a transaction that somebody has left open.
+"""Warnings about open transactions that a read-committed reader waits for.
 
-Records after the beginning of an open transaction are not given out before it ends, whoever wrote them, and its owner
-may be a stranger that never ends it.
+Brokers deliver no record, of any producer, after the beginning of an open transaction until it ends. The transaction
+may belong to another application, which may never end it.
 """
 
 from __future__ import annotations
@@ -9,28 +9,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from ...state.topic_partition import TopicPartition
 from ..clock import Clock
 
-__all__ = ["Waits"]
+__all__ = ["OpenTransactionWarnings"]
 
 LOG = logging.getLogger("tidemill.recovery")
-Key = tuple[str, int]
 SAY_AFTER_MS = 20_000
 SAY_EVERY_MS = 30_000
 
 
-class Waits:
-    """Partitions that are read as far as they can be, with records that cannot be read yet."""
+class OpenTransactionWarnings:
+    """Logs partitions that are read up to the last stable offset but have more records."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._since: dict[Key, tuple[int, int]] = {}
-        """By partition the offset that is waited for, and since when."""
-        self._said: dict[Key, int] = {}
+        self._since: dict[TopicPartition, tuple[int, int]] = {}
+        """The last stable offset and since when it has blocked the reader, by partition."""
+        self._said: dict[TopicPartition, int] = {}
 
-    def seen(self, positions: Mapping[Key, int], stable: Mapping[Key, int], ends: Mapping[Key, int]) -> None:
-        """Takes how far partitions are read, to where they can be read, and where they end. Says what waits for long,
-        now and then."""
+    def seen(
+        self,
+        positions: Mapping[TopicPartition, int],
+        stable: Mapping[TopicPartition, int],
+        ends: Mapping[TopicPartition, int],
+    ) -> None:
+        """Record positions, last stable offsets and ends; warn periodically about long waits."""
         now = self._clock.monotonic()
         waiting = {key: at for key, at in stable.items() if positions[key] >= at < ends[key]}
         self._since = {
@@ -44,7 +48,7 @@ class Waits:
                     "topic %r, partition %d: %d records from offset %d on wait for a transaction that has been open "
                     "for more than %d s; it ends when its producer commits or aborts it, or by that producer's "
                     "transaction.timeout.ms. `kafka-transactions.sh describe-producers --topic %s --partition %d` "
-                    "says whose it is",
+                    "shows the producer",
                     *key,
                     ends[key] - at,
                     at,

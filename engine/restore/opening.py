@@ -1,4 +1,4 @@
-"""A task on its way from assignment to running, as values: what was asked for, how far it is, what comes of it.
+"""The opening of a task as values: its request, its progress and its result.
 
 Nothing here reads a changelog or opens a store; `recovery.py` does.
 """
@@ -10,69 +10,83 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...operators.record import Batch
-from ...state.store import TOMBSTONES_KEPT_MS, StateError, Store, Writer
+from ...state.store import TOMBSTONES_KEPT_MS, StateError, Store, WriterId
+from ...state.topic_partition import TopicPartition
 from ..ids import TaskId
 from ..plan.plan import SubTopology
-from ..tasks.changelog_ownership import Authorship
-from ..watermarks.watermarks import Seen
+from ..tasks.changelog_ownership import ChangelogOwnership
+from ..tasks.roles import ACTIVE, Role
+from ..tasks.snapshot_marks import SnapshotMark
+from ..watermarks.row_positions import positions_in
+from ..watermarks.watermarks import InputProgress
 
-__all__ = ["Closed", "Feed", "Opening", "Progress", "Ready", "close_all"]
+__all__ = ["Closed", "Opening", "Progress", "Ready", "ReplayCursor", "close_all"]
 
 LOG = logging.getLogger("tidemill.recovery")
-Key = tuple[str, int]
 
 LEAST_KEPT_MS = 600_000
-"""Copies are not given up sooner, however short deletions are kept: they are read as they are written."""
+"""Standbys are not given up sooner, since they keep up with their changelogs."""
 LEAST_RESTORE_MS = 60_000
-"""Restores are not begun again sooner, however short deletions are kept: Kafka compacts twice before one is gone."""
+"""Restores are not restarted sooner: Kafka removes a tombstone only in a second compaction."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A task that may run."""
+    """A task that is ready to run."""
 
     task: TaskId
+    opening: int
+    """The number of its opening."""
     stores: Mapping[str, Store]
     """By kind."""
-    offsets: Mapping[Key, int]
+    offsets: Mapping[TopicPartition, int]
     """Next offsets of the inputs."""
-    fresh: frozenset[Key]
+    fresh: frozenset[TopicPartition]
     """Inputs without a committed offset."""
     stream_time: int
     restored: int
-    """Changelog records that were replayed."""
-    seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
-    """What was seen of the inputs."""
+    """Number of changelog records replayed."""
+    seen: Mapping[TopicPartition, InputProgress] = field(default_factory=dict[TopicPartition, InputProgress])
+    """Progress of the inputs in event time."""
     topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The ids of the topics that it reads and of its changelogs, as far as brokers give them."""
+    """Ids of its input topics and changelogs, as far as brokers provide them."""
 
-    authorship: Authorship = field(default_factory=Authorship)
-    """Who the task is in its changelogs, under at-least-once."""
+    changelog_ownership: ChangelogOwnership = field(default_factory=ChangelogOwnership)
+    """Identity of the task as a writer of its changelogs, under at-least-once."""
+    mark: SnapshotMark | None = None
+    """The snapshot with the content of the stores, where they have no changelogs."""
+    role: Role = ACTIVE
+    """The role of the application by the committed offsets."""
 
     def close(self) -> None:
-        """Closes the stores of a task that is not wanted any more."""
+        """Close the stores of a task that is no longer wanted."""
         close_all(self.stores)
 
 
 @dataclass(frozen=True)
 class Closed:
-    """A task that is not wanted any more, of which nothing is open now."""
+    """A task whose opening was cancelled, and whose stores are closed."""
 
     task: TaskId
+    opening: int
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a restore is, in changelog records."""
+    """The progress of a restore."""
 
     task: TaskId
     done: int
+    """Number of changelog records replayed."""
     to_do: int
+    """Number of changelog records in total, replayed or not."""
+    bytes_left: int = 0
+    """Of a snapshot that is being downloaded."""
 
 
 @dataclass
-class Feed:
-    """One changelog partition on its way into a store."""
+class ReplayCursor:
+    """The progress of the replay of one changelog partition into a store."""
 
     task: TaskId
     store: str
@@ -81,41 +95,48 @@ class Feed:
     position: int
     target: int
     inputs: Mapping[str, int] | None
-    """Committed input offsets, for changelogs written at least once: changes beyond them are left out, or waited with,
-    while the replay has met no gap. None when every change counts."""
+    """Committed input offsets under at-least-once; None if every change is valid.
 
-    writer: Writer | None = None
-    """The last writer that the store knows of, under at-least-once."""
-    newest: Writer | None = None
-    """The last writer met in this replay."""
+    Until the replay meets a gap, changes beyond them are skipped, or held back by a standby.
+    """
+
+    writer: WriterId | None = None
+    """The last writer recorded in the store, under at-least-once."""
+    newest: WriterId | None = None
+    """The last writer found in this replay."""
     taken: int = -1
-    """The offset of the last record of a known writer that counted."""
+    """The offset of the last valid record with a known writer."""
     unsure: dict[bytes, None] = field(default_factory=dict[bytes, None])
-    """The keys whose last records so far do not count."""
+    """Keys whose last records so far are not valid."""
     held: list[Batch] = field(default_factory=list[Batch])
-    """Under at-least-once, what a copy waits with: its commit may be lost."""
+    """Batches that a standby holds back under at-least-once, since their commit may be lost."""
     stopped: bool = False
-    """True while a copy waits with so much that it does not read on."""
+    """True while a standby has stopped reading because too many records were held back."""
     left_out: int | None = None
-    """The first change that was skipped. The store is not ahead of it: its inputs may be committed yet, by another
-    process if this one is wrong about being the owner, and then the change counts."""
+    """Offset of the first skipped change; the store's position stays there.
+
+    The inputs of the change may still be committed, by another process if this one is not the owner any more. Then the
+    change is valid.
+    """
     follows: bool = False
-    """True for a standby: there is no end."""
+    """True for a standby, which follows the changelog without an end."""
     asked: int = 0
-    """When the target was the changelog's end, by the wall clock: at the target the store is complete as of then."""
+    """When `target` was queried, by the wall clock: there the store is complete as of then."""
     complete: int = 0
-    """When the store was last known to be complete, or, where it begins empty, when it began."""
+    """When the store was last known to be complete, or was started empty."""
     kept: int = TOMBSTONES_KEPT_MS
-    """For how long its changelog keeps deletions, in ms."""
+    """How long its changelog keeps tombstones, in ms."""
 
     @property
     def done(self) -> bool:
         return self.position >= self.target and not self.follows
 
     @property
-    def patience(self) -> int:
-        """How long after it was complete the store may go on, in ms. Where it is not known how long deletions are kept,
-        a restore goes by Kafka's default."""
+    def time_to_live(self) -> int:
+        """How long the store may be used after it was last complete, in ms.
+
+        If it is unknown how long tombstones are kept, a restore assumes Kafka's default.
+        """
         if self.follows:
             return max(self.kept, LEAST_KEPT_MS)
         return max(self.kept or TOMBSTONES_KEPT_MS, LEAST_RESTORE_MS)
@@ -123,32 +144,64 @@ class Feed:
 
 @dataclass
 class Opening:
-    """A task between its assignment and READY, or a standby."""
+    """A task between its assignment and `Ready`, or a standby."""
 
     task: TaskId
-    part: SubTopology
-    request: int = 0
-    """The number of the request that it answers."""
+    subtopology: SubTopology
+    number: int = 0
+    """The number of the opening; 0 for a standby."""
     standby: bool = False
     stores: Mapping[str, Store] = field(default_factory=dict[str, Store])
-    offsets: Mapping[Key, int] = field(default_factory=dict[Key, int])
-    fresh: frozenset[Key] = frozenset()
+    offsets: Mapping[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
+    fresh: frozenset[TopicPartition] = frozenset()
     stream_time: int = -1
     topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
-    seen: dict[Key, Seen] = field(default_factory=dict[Key, Seen])
-    feeds: list[Feed] = field(default_factory=list[Feed])
+    seen: dict[TopicPartition, InputProgress] = field(default_factory=dict[TopicPartition, InputProgress])
+    cursors: list[ReplayCursor] = field(default_factory=list[ReplayCursor])
     covered: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Under at-least-once, how far a copy's inputs are committed, by the names of `state/input_names.py`."""
-    authorship: Authorship = field(default_factory=Authorship)
+    """Committed inputs of a standby under at-least-once, by the names of `state/input_names.py`."""
+    changelog_ownership: ChangelogOwnership = field(default_factory=ChangelogOwnership)
+    generation: int = -1
+    """Of the group, under at-least-once, for a task that this process owns."""
+    fetching: bool = False
+    """True while a snapshot of the stores is looked for and downloaded."""
+    looked: bool = False
+    """True when that has ended."""
+    mark: SnapshotMark | None = None
+    """The snapshot that committed offsets name, where stores have no changelogs; None for a standby."""
+    role: Role = ACTIVE
+    """The role of the application by the committed offsets."""
     restored: int = 0
     total: int = 0
     log_size: int = 0
 
+    @property
+    def positions(self) -> dict[TopicPartition, int]:
+        """The positions of the inputs, as stores have them."""
+        return positions_in(self.offsets, self.seen)
+
+    @property
+    def origin(self) -> str:
+        """Where the state comes from, in words."""
+        if self.mark is None:
+            return f"{self.restored} changelog records replayed of {self.log_size} offsets"
+        if not self.mark.commit:
+            return "it has no state yet"
+        return f"its state is that of snapshot {self.mark.number}"
+
+    def settle(self) -> None:
+        """Prepare the stores for use, when they are up to date. Raises StateError."""
+        for store in self.stores.values():
+            store.set_loading(False)
+            if self.restored:
+                store.flush(wait=False)
+
     def ready(self) -> Ready:
-        """The task, once its stores are up to date."""
-        self.authorship.unsure = {feed.store: feed.unsure for feed in self.feeds if feed.unsure}
+        """Return the task as ready; its stores must be up to date."""
+        self.changelog_ownership.unsure = {cursor.store: cursor.unsure for cursor in self.cursors if cursor.unsure}
         return Ready(
             self.task,
+            self.number,
             self.stores,
             self.offsets,
             self.fresh,
@@ -156,17 +209,19 @@ class Opening:
             self.restored,
             self.seen,
             self.topic_ids,
-            self.authorship,
+            self.changelog_ownership,
+            self.mark,
+            self.role,
         )
 
 
 def close_all(stores: Mapping[str, Store]) -> None:
-    """Closes all of them, whether that works or not; a failure is told.
+    """Close all stores; log failures and continue.
 
-    Nothing is lost with what could not be written: the changelog has it.
+    No data is lost if a store cannot write its changes: the changelog has them.
     """
     for store in stores.values():
         try:
             store.close()
         except StateError as failure:
-            LOG.warning("%s; what is missing in it is read from the changelogs when it is opened again", failure)
+            LOG.warning("%s; missing changes will be restored from the changelogs when it is opened again", failure)

@@ -1,86 +1,86 @@
-"""Which records of a changelog count, for changelogs that are written at least once.
+"""The decision which records of a changelog are valid, under at-least-once.
 
-A record counts when the committed offsets of its task's inputs reach as far as those in its header. One that reaches
-further is of a commit that was lost, or is not finished: a restore leaves it out, a copy waits with it and with what
-follows. A record does not count either when its writer was not the owner any more: the header says where the changelog
-ended when the writer took the task over, and in which generation, so of two writers the later one is known.
+A record is valid if the committed offsets of its task's inputs cover the offsets in its header. A record beyond them
+belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and the following records
+back. A record is not valid either if its writer was no longer the owner of the task. The header has the end offset of
+the changelog when the writer took the task over, and the generation, so the later one of two writers is known.
 """
 
 from __future__ import annotations
 
 from ...operators.record import Batch
 from ...state import changelog
-from ...state.store import Change, Writer
-from .opening import Feed
+from ...state.changes import Changes
+from ...state.store import Change, WriterId
+from .opening import ReplayCursor
 
-__all__ = ["Overtaken", "counting"]
+__all__ = ["SupersededRecords", "valid_changes"]
 
 
-class Overtaken(Exception):
-    """Records were applied that a later writer's say do not count: the store must be begun again, knowing of it."""
+class SupersededRecords(Exception):
+    """Raised if a later writer makes applied records invalid; the store must be rebuilt."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: WriterId) -> None:
         super().__init__(writer)
         self.writer = writer
 
 
-def counting(feed: Feed, batch: Batch) -> tuple[list[Change], Batch | None]:
-    """The changes of a batch that count, and the part of it that has to wait. Moves the feed on. Raises Overtaken."""
-    inputs = feed.inputs
-    if batch.offsets[-1] + 1 - feed.position != len(batch.offsets):
-        # The broker has compacted it: what a record that does not count had replaced may be gone, and leaving that one
-        # out would lose both. What is left counts, though its inputs may be processed again.
+def valid_changes(cursor: ReplayCursor, batch: Batch) -> tuple[Changes, Batch | None]:
+    """Return the valid changes of a batch and the part to hold back.
+
+    Advances the cursor. Raises SupersededRecords.
+    """
+    inputs = cursor.inputs
+    if batch.offsets[-1] + 1 - cursor.position != len(batch.offsets):
+        # The changelog was compacted: the record that an invalid one replaced may be gone, and skipping the invalid one
+        # would lose both. So all remaining records are valid, though their inputs may be processed again.
         inputs = None
-        feed.inputs = feed.inputs if feed.follows else None
+        cursor.inputs = cursor.inputs if cursor.follows else None
     if inputs is None:
-        return everything(feed, batch), None
+        return all_changes(cursor, batch), None
     changes: list[Change] = []
     for index, key in enumerate(batch.keys):
         offset = batch.offsets[index]
         headers = batch.headers[index] if batch.headers is not None else ()
-        covered = changelog.covered(feed.store, headers, inputs)
-        if feed.follows and not covered:
-            feed.position = offset
-            return changes, batch.after(index - 1)
-        change = changelog.decode(feed.store, key, batch.values[index], headers)
-        stale = overtaken(feed, offset, changelog.writer_of(feed.store, headers))
+        covered = changelog.covered(cursor.store, headers, inputs)
+        if cursor.follows and not covered:
+            cursor.position = offset
+            return Changes.of(changes), batch.after(index - 1)
+        change = changelog.decode(cursor.store, key, batch.values[index], headers)
+        stale = superseded(cursor, offset, changelog.writer_of(cursor.store, headers))
         assert change is not None
         assert key is not None
         if covered and not stale:
             changes.append(change)
-            feed.unsure.pop(key, None)
+            cursor.unsure.pop(key, None)
             continue
-        feed.unsure[key] = None
-        if not stale and feed.left_out is None:
-            feed.left_out = offset
-    feed.position = batch.offsets[-1] + 1
-    return changes, None
+        cursor.unsure[key] = None
+        if not stale and cursor.left_out is None:
+            cursor.left_out = offset
+    cursor.position = batch.offsets[-1] + 1
+    return Changes.of(changes), None
 
 
-def everything(feed: Feed, batch: Batch) -> list[Change]:
-    """The changes of a batch of which all count."""
-    feed.position = batch.offsets[-1] + 1
-    changes: list[Change] = []
-    for key, value in zip(batch.keys, batch.values, strict=True):
-        change = changelog.decode(feed.store, key, value)
-        assert change is not None
-        changes.append(change)
-    if feed.unsure:
-        for change in changes:
-            feed.unsure.pop(change.key, None)
-    return changes
+def all_changes(cursor: ReplayCursor, batch: Batch) -> Changes:
+    """Return the changes of a batch in which all records are valid."""
+    cursor.position = batch.offsets[-1] + 1
+    column = changelog.decode_column(cursor.store, batch.keys, batch.values)
+    if cursor.unsure:
+        for key in column.keys:
+            cursor.unsure.pop(key, None)
+    return Changes((column,))
 
 
-def overtaken(feed: Feed, offset: int, writer: Writer | None) -> bool:
-    """Whether somebody had taken over from the writer of a record before it was written."""
+def superseded(cursor: ReplayCursor, offset: int, writer: WriterId | None) -> bool:
+    """Return whether the writer of a record had lost the task before it wrote the record."""
     if writer is None:
         return False
-    for later in (feed.writer, feed.newest):
+    for later in (cursor.writer, cursor.newest):
         if later is not None and writer < later and later.since <= offset:
             return True
-    if feed.newest is None or writer > feed.newest:
-        if feed.newest is not None and feed.taken >= writer.since:
-            raise Overtaken(writer)
-        feed.newest = writer
-    feed.taken = offset
+    if cursor.newest is None or writer > cursor.newest:
+        if cursor.newest is not None and cursor.taken >= writer.since:
+            raise SupersededRecords(writer)
+        cursor.newest = writer
+    cursor.taken = offset
     return False

@@ -1,14 +1,14 @@
-"""What the loop has asked the recovery for and what came of it, kept between their two threads.
+"""The queue of results between the recovery thread and the main thread.
 
-A request that is taken back leaves nothing behind, however far the recovery has come with it: what it opened for that
-request is closed, and never taken for the answer to a later request for the same task. Between the two the task may
-have been somebody else's.
+A cancelled opening leaves nothing open, whatever stage it has reached. Its stores are closed, and never taken for the
+result of a later opening of the same task; another member may have owned the task in between. Each opening has a unique
+number.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from ..ids import TaskId
 from .opening import Closed, Ready
@@ -17,68 +17,68 @@ __all__ = ["Requests"]
 
 
 class Requests:
-    """Requests by task, each with a number that grows when one is taken back."""
+    """The results of recovery, and the cancellations that it has not carried out yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._numbers: dict[TaskId, int] = {}
-        self._out: list[Ready | Closed | BaseException] = []
+        self._cancelled: set[int] = set()
+        """Cancelled openings, until recovery has closed their stores."""
+        self._answers: list[Ready | Closed | BaseException] = []
 
-    # In the loop's thread
+    # In the main thread
 
-    def made(self, tasks: Iterable[TaskId]) -> Mapping[TaskId, int]:
-        """The numbers of requests for these tasks."""
+    def cancel(self, openings: Iterable[int]) -> None:
+        """Cancel openings: no task becomes ready by them from now on."""
+        unwanted = frozenset(openings)
         with self._lock:
-            return {task: self._numbers.get(task, 0) for task in tasks}
-
-    def taken_back(self, tasks: Iterable[TaskId]) -> None:
-        """No answer to what was asked for these tasks until now is wanted any more."""
-        unwanted = frozenset(tasks)
-        with self._lock:
-            for task in unwanted:
-                self._numbers[task] = self._numbers.get(task, 0) + 1
-            gone = [item for item in self._out if isinstance(item, Ready) and item.task in unwanted]
-            self._out = [item for item in self._out if item not in gone]
-        for ready in gone:
-            ready.close()
+            self._cancelled |= unwanted
+            ready = [item for item in self._answers if isinstance(item, Ready) and item.opening in unwanted]
+            self._answers = [item for item in self._answers if item not in ready]
+        close(ready)
 
     def answers(self) -> list[Ready | Closed]:
-        """What was answered since the last call. Raises what made the recovery fail."""
+        """Return the results since the last call. Raises the failure of the recovery thread."""
         with self._lock:
-            out, self._out = self._out, []
-        found = [item for item in out if not isinstance(item, BaseException)]
-        for item in out:
+            answers, self._answers = self._answers, []
+        found = [item for item in answers if not isinstance(item, BaseException)]
+        for item in answers:
             if isinstance(item, BaseException):
                 close(found)
                 raise item
         return found
 
     def close(self) -> None:
-        """Closes what nobody will fetch."""
+        """Close the tasks that are ready but were not fetched."""
         with self._lock:
-            out, self._out = self._out, []
-        close(out)
+            answers, self._answers = self._answers, []
+        close(answers)
 
-    # In the recovery's thread
+    # In the recovery thread
 
-    def wanted(self, task: TaskId, number: int) -> bool:
-        """Whether a request was not taken back."""
+    def wanted(self, opening: int) -> bool:
+        """Return whether an opening has not been cancelled."""
         with self._lock:
-            return self._numbers.get(task, 0) == number
+            return opening not in self._cancelled
 
-    def answer(self, item: Ready | Closed | BaseException) -> None:
-        """Hands something out."""
+    def ready(self, item: Ready) -> None:
+        """Add a task that is ready, or close it if its opening is cancelled."""
         with self._lock:
-            self._out.append(item)
-
-    def ready(self, number: int, item: Ready) -> None:
-        """Hands out what a request has led to, or closes it."""
-        with self._lock:
-            wanted = self._numbers.get(item.task, 0) == number
+            wanted = item.opening not in self._cancelled
             if wanted:
-                self._out.append(item)
+                self._answers.append(item)
         if not wanted:
             item.close()
+
+    def closed(self, task: TaskId, opening: int) -> None:
+        """Record that everything of a cancelled opening is closed."""
+        with self._lock:
+            self._cancelled.discard(opening)
+            self._answers.append(Closed(task, opening))
+
+    def failed(self, failure: BaseException) -> None:
+        """Record the failure that ended the thread."""
+        with self._lock:
+            self._answers.append(failure)
 
 
 def close(items: Iterable[Ready | Closed | BaseException]) -> None:

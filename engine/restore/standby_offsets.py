@@ -1,6 +1,6 @@
-"""What copies are told of commits, under at-least-once: how far the inputs of their tasks are committed.
+"""Committed input offsets for standbys, under at-least-once.
 
-A copy applies what was committed and no more. Were it to take over with more, it would count inputs twice.
+A standby applies only committed changes. If it took over with more, the task would process inputs twice.
 """
 
 from __future__ import annotations
@@ -8,24 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...state.input_names import committed_inputs
-from .group_interface import Group
+from ...state.topic_partition import TopicPartition
+from ..watermarks.row_positions import positions_in
+from ..watermarks.watermarks import seen_in
 from .opening import Opening
+from .recovery_group import RecoveryGroup
 
-__all__ = ["ask_what_is_committed"]
+__all__ = ["update_committed_inputs"]
 
-Key = tuple[str, int]
 NOTHING = -1
 SECONDS = 1.0
-"""How long the answer is waited for: meanwhile nobody hears of other requests."""
+"""Timeout of the query; the recovery thread handles no other requests meanwhile."""
 
 
-def ask_what_is_committed(group: Group, copies: Iterable[Opening]) -> None:
-    """Brings the committed inputs of copies up to date. Raises Retryable."""
+def update_committed_inputs(group: RecoveryGroup, copies: Iterable[Opening]) -> None:
+    """Update the committed inputs of standbys. Raises Retryable."""
     copies = list(copies)
-    keys = {copy.task: copy.part.task_inputs(copy.task.partition) for copy in copies}
-    found: Mapping[Key, tuple[int, str] | None] = {}
+    keys = {copy.task: copy.subtopology.task_inputs(copy.task.partition) for copy in copies}
+    found: Mapping[TopicPartition, tuple[int, str] | None] = {}
     if keys:
         found = group.fetch_offsets({key for inputs in keys.values() for key in inputs}, SECONDS)
     for copy in copies:
-        offsets = {key: one[0] if (one := found.get(key)) is not None else NOTHING for key in keys[copy.task]}
-        copy.covered = committed_inputs(offsets, copy.topic_ids)
+        known = {key: found.get(key) or (NOTHING, "") for key in keys[copy.task]}
+        offsets = {key: offset for key, (offset, _) in known.items()}
+        positions = positions_in(offsets, {key: seen_in(metadata) for key, (_, metadata) in known.items()})
+        copy.covered = committed_inputs(positions, copy.topic_ids)

@@ -1,6 +1,7 @@
-"""Where an input begins that the group has no committed offset for.
+"""The start offsets of inputs without a committed offset.
 
-A source says it in words: `earliest`, `latest`, `24h ago`, or a moment. Repartition topics begin at their beginning.
+A source specifies its start as `earliest`, `latest`, `24h ago`, or a moment. Repartition topics are read from the
+beginning.
 """
 
 from __future__ import annotations
@@ -11,35 +12,38 @@ from typing import Protocol
 
 from ...operators.graph.topology import Source
 from ...operators.time.durations import parse_duration
+from ...state.topic_partition import TopicPartition
 
-__all__ = ["Log", "start_of", "starting_offsets"]
-
-Key = tuple[str, int]
+__all__ = ["TopicOffsets", "start_of", "starting_offsets"]
 
 
-class Log(Protocol):
-    """What is asked of topics."""
+class TopicOffsets(Protocol):
+    """The queries on topics that are used here."""
 
-    def begins(self, keys: Iterable[Key]) -> dict[Key, int]: ...
-    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]: ...
-    def at(self, keys: Iterable[Key], moment: datetime) -> dict[Key, int]: ...
+    def begins(self, keys: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+    def ends(self, keys: Iterable[TopicPartition], *, committed: bool) -> dict[TopicPartition, int]: ...
+    def at(self, keys: Iterable[TopicPartition], moment: datetime) -> dict[TopicPartition, int]: ...
 
 
 def start_of(start: str | datetime, now: int) -> str | datetime:
-    """A source's `start` as `earliest`, `latest` or a moment; `now` in ms is what "ago" counts from."""
+    """Return `earliest`, `latest` or a moment; "ago" is relative to `now` in ms."""
     if isinstance(start, str) and start.endswith(" ago"):
         moment = datetime.fromtimestamp(now / 1000, timezone.utc)
         return moment - timedelta(milliseconds=parse_duration(start.removesuffix(" ago")))
     return start
 
 
-def starting_offsets(fresh: Mapping[Key, Source | None], topics: Log, now: int) -> dict[Key, int]:
-    """The first offsets to read; a source of None stands for an internal topic."""
-    groups: dict[str | datetime, list[Key]] = {}
+def starting_offsets(
+    fresh: Mapping[TopicPartition, Source | int | None], topics: TopicOffsets, now: int
+) -> dict[TopicPartition, int]:
+    """Return the first offsets to read, by their sources or as given; None is the beginning."""
+    groups: dict[str | datetime, list[TopicPartition]] = {}
+    found = {key: source for key, source in fresh.items() if isinstance(source, int)}
     for key, source in fresh.items():
+        if isinstance(source, int):
+            continue
         start = "earliest" if source is None else start_of(source.start, now)
         groups.setdefault(start, []).append(key)
-    found: dict[Key, int] = {}
     for start, keys in groups.items():
         if isinstance(start, datetime):
             found.update(topics.at(keys, start))

@@ -1,75 +1,125 @@
-"""How a task that is opened stands to its input topics: is each the one that the committed offset and the state are of?
+"""The check that committed offsets and state belong to the present input topics.
 
-A topic is its id. For one that is named in the program another id is an error, which says what can be done. A pattern
-reads whatever topics there are: one that is gone is not read, and one that was created again is read as a new one.
+It is made when a task is opened. A topic is identified by its id. For a topic named in the program another id is an
+error, whose message says what can be done. A pattern reads all topics that exist: a deleted topic is not read, and a
+recreated one is read as a new topic.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from ...operators.graph.topology import Repartition, Source
+from ...operators.history.end_marker import BEGINNING
 from ...state.input_names import other_id
-from ..errors import Retryable
+from ...state.topic_partition import TopicPartition
+from ..errors import Fatal, Retryable
+from ..kafka.topics import Topics
+from ..plan.plan import Plan
+from ..tasks.history_inputs import inputs_now
+from ..tasks.roles import role_of, why_standing
+from ..tasks.snapshot_marks import committed_mark
 from ..tasks.store_schemas import check_shapes
-from ..tasks.topic_ids import id_in, lost_store
+from ..tasks.topic_ids import id_in, lost_store, unfinished_in
 from ..topics.changes import by_pattern
 from ..topics.errors import created_again
 from ..watermarks.watermarks import seen_in
 from .opening import Opening
 
-__all__ = ["standing", "take_up", "tell_of_other_topics"]
+__all__ = ["identify", "is_same_topic", "refuse_unfinished", "resume_from_committed", "warn_of_replaced_topics"]
 
 LOG = logging.getLogger("tidemill.recovery")
-Key = tuple[str, int]
 
 
-def take_up(
-    app_id: str, opening: Opening, committed: Mapping[Key, tuple[int, str] | None], first: Mapping[str, int]
-) -> dict[Key, Source | None]:
-    """Goes on from the committed offsets of a task's inputs. Gives the inputs that have none, with the source that says
-    where they begin, None for the beginning. `first` are the partition counts when the process started.
+def identify(topics: Topics, openings: Iterable[Opening]) -> None:
+    """Query the ids of the topics, since a topic may have been recreated under its name."""
+    openings = list(openings)
+    ids = topics.ids({topic for opening in openings for topic in opening.subtopology.topics})
+    for opening in openings:
+        opening.topic_ids = {topic: ids[topic] for topic in opening.subtopology.topics if topic in ids}
 
-    Raises TopologyError for a store that was something else before, Fatal or Retryable as `standing` does.
+
+def resume_from_committed(
+    plan: Plan,
+    opening: Opening,
+    committed: Mapping[TopicPartition, tuple[int, str] | None],
+    first: Mapping[str, int],
+    *,
+    batch: bool = False,
+) -> dict[TopicPartition, Source | int | None]:
+    """Set the committed offsets of a task's inputs, and return the inputs without one.
+
+    Each returned input has the source that defines its start, its start, or None to read from the beginning. `first`
+    are the partition counts when the process started. A `batch` reads histories, and not the topics after them. Raises
+    TopologyError for a store that had another definition before, Fatal if the state of a savepoint is not complete,
+    Retryable during a cut-over, Fatal or Retryable as `is_same_topic` does, ConfigError or TopologyError as
+    `committed_mark` does.
     """
-    sources = dict(opening.part.inputs)
-    offsets: dict[Key, int] = {}
-    fresh: dict[Key, Source | None] = {}
-    for key in opening.part.task_inputs(opening.task.partition):
+    sources = dict(opening.subtopology.inputs)
+    offsets: dict[TopicPartition, int] = {}
+    fresh: dict[TopicPartition, Source | int | None] = {}
+    inputs = opening.subtopology.task_inputs(opening.task.partition)
+    marked = {key: found[1] for key in inputs if (found := committed.get(key)) is not None}
+    refuse_unfinished(plan.app_id, marked.values())
+    opening.role = role_of(marked.values())
+    if opening.role.standing:
+        raise Retryable(why_standing(plan.app_id, opening.role))
+    mark = committed_mark(str(opening.task), opening.subtopology, marked, changelogs=plan.changelogs)
+    opening.mark = None if plan.changelogs else mark
+    histories = opening.subtopology.histories
+    now, begin = inputs_now(inputs, histories, marked, batch=batch)
+    for key in inputs:
         found = committed.get(key)
+        if key not in now:
+            opening.stream_time = max(opening.stream_time, -1 if found is None else _stream_time(found[1]))
+            continue
         node = sources[key[0]]
-        is_now = standing(app_id, node, key, opening, None if found is None else found[1])
+        is_now = is_same_topic(plan.app_id, node, key, opening, None if found is None else found[1])
         if is_now == "gone":
             continue
         if is_now == "new":
             fresh[key] = None
+        elif key in begin:
+            history = seen_in(marked[begin[key]])
+            opening.seen[key] = history._replace(begins=None, rows=None)
+            fresh[key] = None if history.begins == BEGINNING else history.begins
         elif found is None:
-            # What was added in mid-run is read from its beginning, wherever the source begins otherwise.
+            # A partition added during the run is read from its beginning, whatever the start of the source.
             added = key[1] >= first.get(key[0], 0)
-            fresh[key] = node if isinstance(node, Source) and not added else None
+            fresh[key] = node if isinstance(node, Source) and not (added or key[0] in histories) else None
         else:
             offsets[key], metadata = found
-            check_shapes(str(opening.task), opening.part.program_stores, metadata)
+            check_shapes(str(opening.task), opening.subtopology.program_stores, metadata)
             opening.stream_time = max(opening.stream_time, _stream_time(metadata))
             opening.seen[key] = seen_in(metadata)
     opening.offsets = offsets
     return fresh
 
 
+def refuse_unfinished(app_id: str, metadata: Iterable[str]) -> None:
+    """Raise Fatal if committed offsets say that the state of a savepoint is not complete."""
+    for savepoint in filter(None, map(unfinished_in, metadata)):
+        raise Fatal(
+            f"the state of savepoint {savepoint!r} has not been written completely to the topics of {app_id}: the "
+            "command was interrupted. Call `tidemill savepoint restore`, `fork` or `tidemill reshard` again as before, "
+            "or `tidemill reset` to process the inputs from their beginning"
+        )
+
+
 def _stream_time(metadata: str) -> int:
-    """The stream time in an offset's metadata; -1 when there is none."""
+    """Return the stream time in the metadata of an offset, or -1 if there is none."""
     name, _, number = metadata.partition(";")[0].partition("=")
     return int(number) if name == "t" and number.lstrip("-").isdecimal() else -1
 
 
-def standing(
-    app_id: str, node: Source | Repartition, key: Key, opening: Opening, metadata: str | None
+def is_same_topic(
+    app_id: str, node: Source | Repartition, key: TopicPartition, opening: Opening, metadata: str | None
 ) -> Literal["same", "new", "gone"]:
-    """Whether an input is what its committed offset is of, by the offset's metadata; None without one.
+    """Compare an input with the metadata of its committed offset; None if it has none.
 
-    Raises Fatal for another topic under a name that the program has, Retryable for one that does not exist.
+    Raises Fatal if a topic that the program names was recreated, Retryable if it does not exist.
     """
     topic, ids = key[0], opening.topic_ids
     kind = "repartition" if isinstance(node, Repartition) else "input"
@@ -94,18 +144,18 @@ def standing(
             key[1],
         )
         return "new"
-    store = lost_store(metadata, opening.part.changelogs, ids)
+    store = lost_store(metadata, opening.subtopology.changelogs, ids)
     if store is not None:
-        changelog = opening.part.changelogs[store]
+        changelog = opening.subtopology.changelogs[store]
         raise created_again(app_id, "changelog", changelog, "", ids[changelog])
     return "same"
 
 
-def tell_of_other_topics(opening: Opening) -> None:
-    """Warns of inputs without a committed offset that the local state has read as other topics.
+def warn_of_replaced_topics(opening: Opening) -> None:
+    """Warn about inputs without committed offsets whose local state is of a former topic.
 
-    Kafka drops the committed offsets of a topic with the topic, so that is how one looks that was created again while
-    the program did not run. Nothing of it was read: it begins where its source begins, and the state is kept.
+    Kafka deletes the committed offsets of a topic with the topic, so this is the case of a topic that was recreated
+    while the program did not run. None of it was read: it is read from the start of its source, and the state is kept.
     """
     for key in sorted(opening.fresh):
         found = opening.topic_ids.get(key[0], "")
@@ -114,7 +164,7 @@ def tell_of_other_topics(opening: Opening) -> None:
             if known:
                 LOG.warning(
                     "task %s: topic %r was deleted and created again (its id was %s and is %s now): partition %d is "
-                    "read from where its source begins, with the state that was built from the old topic",
+                    "read from the start of its source, with the state that was built from the old topic",
                     opening.task,
                     key[0],
                     known,

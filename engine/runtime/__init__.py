@@ -1,1 +1,1 @@
-"""A running process: start-up, the loop, the checkpoint, and what goes on beside it."""
+"""A running process: start-up, the loop, the checkpoint, and periodic work."""

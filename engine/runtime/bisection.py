@@ -1,13 +1,13 @@
-"""Which record is to blame when Kafka refuses something, and how the work goes on without it.
+"""The search for the record that Kafka rejects, and processing without it.
 
-A broker refuses a transaction, or a batch, and does not say whose record it was. So the work since the last commit is
-done again in small cuts, each committed alone: what is right gets through, and the cut that is refused grows smaller,
-until rows are delivered one by one and the record has a name. Then the policy of its step decides: stop, or leave out
-what was refused and go on.
+A broker rejects a transaction or a batch without naming the record. So the work since the last commit is repeated in
+small slices, each committed separately: valid slices are committed, and a rejected slice is made smaller, until rows
+are delivered one by one and the record is known. Then the policy of its step decides: stop the program, or skip the
+rejected rows and continue.
 
-    closed --refused--> cuts of 64 records --refused--> of 8, row by row --refused--> of 1
+    closed --rejected--> slices of 64 records --rejected--> of 8, row by row --rejected--> of 1
        ^                     |
-       '---- committed ------'      each commit doubles the cuts
+       '---- committed ------'      each commit doubles the slices
 """
 
 from __future__ import annotations
@@ -15,38 +15,41 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from ...operators.history.packed_rows import is_packed
 from ...operators.record import Outgoing, Row
-from ..errors import RecordError, Refused
+from ..errors import Fatal, RecordError, RecordRejected
 from ..tasks.task import Task
 
-__all__ = ["Inquiry", "Place", "of_row"]
+__all__ = ["InputOffset", "RejectedRecordSearch", "of_row"]
 
 WIDEST = 64
 NARROWER = 8
 ROW_BY_ROW = 8
-"""The widest cut whose rows are delivered one by one."""
+"""The largest slice whose rows are delivered one by one."""
 MOST_NAMED = 100
-"""How often rows of one key and time may be refused in a row; a function that makes another one each time would go on
-for ever."""
+"""How often rows with one key and timestamp may be rejected in one search.
 
-Place: TypeAlias = tuple[str, int, int]
+A function that makes a different row each time would otherwise continue the search without end.
+"""
+
+InputOffset: TypeAlias = tuple[str, int, int]
 """Topic, partition and offset of an input record."""
 
 
-class Inquiry:
-    """The search for records that Kafka refuses."""
+class RejectedRecordSearch:
+    """The search for records that Kafka rejects."""
 
     def __init__(self) -> None:
         self._cut: int | None = None
         self._rows: set[tuple[object, ...]] = set()
-        """What is not written any more."""
+        """The rows that are skipped."""
         self._named: dict[tuple[object, ...], int] = {}
-        self.left_out: set[Place] = set()
-        """Input records that are passed over, because the state that they lead to is refused."""
+        self.left_out: set[InputOffset] = set()
+        """Input records that are skipped, because the state that they lead to is rejected."""
 
     @property
     def open(self) -> bool:
-        """Whether work is done in small cuts, each to be committed alone."""
+        """Whether work is done in small slices, each committed separately."""
         return self._cut is not None
 
     @property
@@ -55,15 +58,14 @@ class Inquiry:
         return self._cut is not None and self._cut <= ROW_BY_ROW
 
     def limit(self, most: int) -> int:
-        """The most records of the next run, which may be `most` otherwise."""
+        """Return the maximum number of records of the next run, at most `most`."""
         return most if self._cut is None else min(most, self._cut)
 
-    def refused(self, failure: Refused, task: Task | None) -> None:
-        """Kafka has refused something, and the work since the last commit will be undone. `task` is the one whose
-        input it came of, None where it came of no input.
+    def refused(self, failure: RecordRejected, task: Task | None) -> None:
+        """Narrow the search after a rejection; the caller rolls back to the last commit.
 
-        Raises RecordError when it is known which record it was and the policy is to stop, and the failure itself when
-        it cannot be found out.
+        `task` is the one whose input led to the rejected record, None if no input did. Raises RecordError if the record
+        is known and the policy is to stop, and the failure itself if the record cannot be determined.
         """
         if failure.row is not None and task is not None:
             self._name(failure, task)
@@ -73,10 +75,10 @@ class Inquiry:
             raise failure
         else:
             task.refuse(error)
-            self.left_out.add((task.origin.topic, task.origin.partition, error.offset))
+            self.left_out.add((*task.taken_from, error.offset))
 
     def committed(self) -> None:
-        """A cut has got through."""
+        """Widen the slices after a commit, and end the search at the full size."""
         if self._cut is None:
             return
         self._cut *= 2
@@ -87,7 +89,7 @@ class Inquiry:
             self.left_out.clear()
 
     def without(self, outgoing: Sequence[Outgoing]) -> list[Outgoing]:
-        """What is to be written, without the rows that were refused."""
+        """Return the output without the rows that were rejected."""
         if not self._rows:
             return list(outgoing)
         kept: list[Outgoing] = []
@@ -98,7 +100,7 @@ class Inquiry:
                 kept.append(Outgoing(out.topic, [out.rows[place] for place in places], records, out.step))
         return kept
 
-    def _name(self, failure: Refused, task: Task) -> None:
+    def _name(self, failure: RecordRejected, task: Task) -> None:
         assert failure.row is not None
         out, place = failure.row
         row = out.rows[place]
@@ -112,27 +114,40 @@ class Inquiry:
         self._cut = self._cut or WIDEST
 
 
-def of_row(failure: Refused) -> RecordError:
-    """The error of the record that a refused row was made of."""
+def of_row(failure: RecordRejected) -> RecordError:
+    """Return the error of the record that a rejected row was made from.
+
+    Raises Fatal for many rows of a history in one record: no policy is meant to drop them all.
+    """
     assert failure.row is not None
     out, place = failure.row
+    if is_packed(out.rows[place]):
+        raise Fatal(
+            f"{failure}. It has many rows of a history: let its topic take records of 1 MB (max.message.bytes), and "
+            "the producer, too (message.max.bytes)"
+        ) from failure
     error = RecordError(out.step, place, out.records[place], [], doing="write")
     error.__cause__ = failure
     return error
 
 
-def _of_state(failure: Refused, task: Task) -> RecordError | None:
-    """The error of the one record of the last run, when it is the state that it led to that was refused."""
-    stores = {topic: store for store, topic in task.part.changelogs.items()}
+def _of_state(failure: RecordRejected, task: Task) -> RecordError | None:
+    """Return the error of the only record of the last run, if its state change was rejected."""
+    stores = {topic: store for store, topic in task.subtopology.changelogs.items()}
     if len(task.taken) != 1 or failure.topic not in stores:
         return None
-    name = stores[failure.topic]
-    step = next(node.name for node in task.part.nodes for state in node.stores if state.spec.name == name)
+    name, part = stores[failure.topic], task.subtopology
+    step = next(
+        node.name
+        for node in part.nodes
+        for state in node.stores
+        if part.kept.get(state.spec.name, state.spec.name) == name
+    )
     error = RecordError(step, 0, task.taken[0], [], doing="keep the state of")
     error.__cause__ = failure
     return error
 
 
 def _content(out: Outgoing, row: Row) -> tuple[object, ...]:
-    """What makes a row this one: it is refused for nothing else."""
+    """Return the identity of a row: all that its rejection can depend on."""
     return (out.step, out.topic, *row[:3])

@@ -1,114 +1,112 @@
-"""The one place that commits.
+"""The only place that commits.
 
-A checkpoint makes outputs, state changes and input offsets durable together, whatever the reason for it: interval,
-dirty bytes, revoke or shutdown. It knows neither operators nor tasks, only what they sealed. The fate of a transaction
-is never guessed: an outcome that cannot be known is raised as `Unsettled`, and the caller drops its tasks and recovers
-them from what the broker says.
+A checkpoint makes outputs, state changes and input offsets durable together, whatever its reason: interval, dirty
+bytes, revocation or shutdown. It knows neither operators nor tasks, only prepared commits. The outcome of a transaction
+is never guessed: an unknown one is raised as `CommitOutcomeUnknown`, and the caller drops its tasks and recovers them
+from the state of the broker.
 
-Offsets go with every commit, whatever the work came of (records, timers, answers to calls): with them goes the
+Every commit includes offsets, whether the work came from records, timers or results of calls. The offsets carry the
 generation of the group, and Kafka refuses both to a process that has lost its tasks.
 
-    exactly once    changelog -> offsets into the transaction -> commit -> (caller settles the stores)
-    at least once   still a member? -> changelog -> flush -> commit offsets -> (caller settles the stores)
+    exactly once    changelog -> offsets into the transaction -> commit -> (caller completes the commit in the stores)
+    at least once   still a member? -> changelog -> flush -> commit offsets -> (caller completes the commit likewise)
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Protocol
 
 from ...state.changelog import ChangelogRecord, encode
 from ...state.store import Position
-from ..errors import Retryable, Unsettled
+from ...state.topic_partition import TopicPartition
+from ..errors import CommitOutcomeUnknown, Retryable
 from ..failpoints import hit
 from ..ids import TaskId
-from ..tasks.prepared_commit import Sealed
+from ..tasks.prepared_commit import PreparedCommit
 
-__all__ = ["AtLeastOnce", "Checkpointer", "ExactlyOnce", "Group", "Settled", "Unsettled"]
+__all__ = ["AtLeastOnce", "Checkpointer", "CommitGroup", "CommitOutcomeUnknown", "CommittedPositions", "ExactlyOnce"]
 
-Key = tuple[str, int]
-Settled = Mapping[TaskId, Position]
-"""The new changelog positions of each task that was sealed."""
+CommittedPositions = Mapping[TaskId, Position]
+"""The new changelog positions of each committed task."""
 
 
-class Group(Protocol):
-    """The membership a commit is made under."""
+class CommitGroup(Protocol):
+    """The membership under which a commit is made."""
 
     def sending_offsets(self, epoch: int) -> AbstractContextManager[bytes]: ...
 
-    def commit_offsets(self, epoch: int, offsets: Mapping[Key, tuple[int, str]], timeout: float = ...) -> None: ...
+    def commit_offsets(
+        self, epoch: int, offsets: Mapping[TopicPartition, tuple[int, str]], timeout: float = ...
+    ) -> None: ...
 
     def confirm(self, epoch: int, timeout: float = ...) -> None: ...
 
 
 class Transactions(Protocol):
-    """The transactional producer."""
+    """A transactional producer."""
 
     open: bool
 
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
-    def ends(self) -> dict[Key, int]: ...
+    def ends(self) -> dict[TopicPartition, int]: ...
     def begin(self) -> None: ...
-    def send_offsets(self, offsets: Mapping[Key, tuple[int, str]], group: bytes, timeout: float) -> None: ...
+    def send_offsets(self, offsets: Mapping[TopicPartition, tuple[int, str]], group: bytes, timeout: float) -> None: ...
     def commit(self, timeout: float) -> None: ...
     def abort(self, timeout: float) -> None: ...
 
 
-class Flushing(Protocol):
-    """The producer without transactions."""
+class FlushingProducer(Protocol):
+    """A producer without transactions."""
 
     def changelog(self, topic: str, partition: int, records: Sequence[ChangelogRecord]) -> None: ...
-    def ends(self) -> dict[Key, int]: ...
+    def ends(self) -> dict[TopicPartition, int]: ...
     def flush(self, timeout: float) -> None: ...
 
 
 class Checkpointer(Protocol):
-    """Makes sealed work durable."""
+    """Makes prepared commits durable."""
 
     @property
     def pending(self) -> bool:
         """True when outputs wait for a commit."""
         ...
 
-    def commit(self, sealed: Sequence[Sealed]) -> Settled:
-        """All of it, or an error and nothing that a reader could see.
+    def commit(self, prepared: Sequence[PreparedCommit]) -> CommittedPositions:
+        """Commit all prepared work, or raise an error with nothing visible to readers.
 
-        Raises Fenced or Unsettled: drop the tasks. Raises another error: the work is undone, nothing is durable.
+        After Fenced or CommitOutcomeUnknown the tasks must be dropped. After any other error nothing is durable.
         """
         ...
 
 
 Changelogs = Callable[[TaskId, str], "str | None"]
-"""From a task and a store to its changelog topic, None for a store without one."""
+"""Returns the changelog topic of a store of a task, None for a store without one."""
 
 
-class _Logs:
-    """Writes the changes of sealed tasks to their changelogs and finds the positions they led to."""
+class _ChangelogWriter:
+    """Writes the changes of prepared commits to changelogs and returns the new positions."""
 
-    def __init__(self, producer: Transactions | Flushing, changelogs: Changelogs) -> None:
+    def __init__(self, producer: Transactions | FlushingProducer, changelogs: Changelogs) -> None:
         self._producer = producer
         self._changelogs = changelogs
 
-    def write(self, sealed: Sequence[Sealed], *, with_inputs: bool) -> None:
-        for work in sealed:
-            by_store: dict[str, list[Any]] = {}
-            for change in work.changes:
-                by_store.setdefault(change.store, []).append(change)
+    def write(self, prepared: Sequence[PreparedCommit], *, with_inputs: bool) -> None:
+        for work in prepared:
             inputs = work.inputs() if with_inputs else None
-            for store, changes in by_store.items():
+            for store in work.changes.stores():
                 topic = self._changelogs(work.task, store)
                 if topic is not None:
-                    writer = work.authorship.writers.get(store)
+                    changes, writer = work.changes.within((store,)), work.changelog_ownership.writers.get(store)
                     self._producer.changelog(topic, work.task.partition, encode(changes, inputs, writer))
 
-    def settled(self, sealed: Sequence[Sealed]) -> Settled:
+    def committed_positions(self, prepared: Sequence[PreparedCommit]) -> CommittedPositions:
         ends = self._producer.ends()
         found: dict[TaskId, Position] = {}
-        for work in sealed:
+        for work in prepared:
             offsets: dict[str, int] = {}
-            for store in {change.store for change in work.changes}:
+            for store in work.changes.stores():
                 topic = self._changelogs(work.task, store)
                 if topic is not None:
                     offsets[store] = ends[topic, work.task.partition]
@@ -116,92 +114,99 @@ class _Logs:
         return found
 
 
-def offsets_of(sealed: Sequence[Sealed]) -> dict[Key, tuple[int, str]]:
-    """The input offsets of all sealed work, each with the task's stream time and what was seen of it as metadata."""
-    return {key: (at, work.metadata(key)) for work in sealed for key, at in work.offsets.items()}
+def offsets_of(prepared: Sequence[PreparedCommit]) -> dict[TopicPartition, tuple[int, str]]:
+    """Return the input offsets of all prepared commits with their metadata.
+
+    The metadata has the task's stream time and the progress of the input.
+    """
+    return {key: (at, work.metadata(key)) for work in prepared for key, at in work.offsets.items()}
 
 
 class ExactlyOnce:
-    """Outputs, changelogs and offsets in one Kafka transaction, fenced by the group's generation (KIP-447)."""
+    """Commits all in one Kafka transaction, fenced by the generation of the group (KIP-447)."""
 
     def __init__(
-        self, producer: Transactions, group: Group, epoch: int, changelogs: Changelogs, timeout: float
+        self, producer: Transactions, group: CommitGroup, epoch: int, changelogs: Changelogs, timeout: float
     ) -> None:
-        """`epoch` is that of the membership the work is done under; `timeout` in seconds bounds each step."""
+        """Create it for one membership epoch; `timeout` in seconds limits each step."""
         self._producer = producer
         self._group = group
         self._epoch = epoch
-        self._logs = _Logs(producer, changelogs)
+        self._logs = _ChangelogWriter(producer, changelogs)
         self._timeout = timeout
 
     @property
     def pending(self) -> bool:
         return self._producer.open
 
-    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+    def commit(self, prepared: Sequence[PreparedCommit]) -> CommittedPositions:
         hit("before-produce")
         try:
             self._producer.begin()
-            self._logs.write(sealed, with_inputs=False)
-            offsets = offsets_of(sealed)
+            self._logs.write(prepared, with_inputs=False)
+            offsets = offsets_of(prepared)
             if not offsets:
-                raise Unsettled("no offsets go with this transaction, so a process that lost its tasks could commit it")
+                raise CommitOutcomeUnknown(
+                    "this transaction has no offsets, so a process that lost its tasks could commit it"
+                )
             with self._group.sending_offsets(self._epoch) as metadata:
                 self._producer.send_offsets(offsets, metadata, self._timeout)
             hit("after-send-offsets")
             hit("during-commit-before")
             self._producer.commit(self._timeout)
-        except (Retryable, Unsettled) as failure:
-            raise Unsettled(f"{failure}; whether it was committed is not known") from failure
+        except (Retryable, CommitOutcomeUnknown) as failure:
+            raise CommitOutcomeUnknown(f"{failure}; it is unknown whether it was committed") from failure
         hit("during-commit-after")
-        return self._logs.settled(sealed)
+        return self._logs.committed_positions(prepared)
 
 
 class AtLeastOnce:
-    """Outputs and changelogs are delivered before the offsets that they came from are committed."""
+    """Delivers outputs and changelogs before it commits the input offsets."""
 
-    def __init__(self, producer: Flushing, group: Group, epoch: int, changelogs: Changelogs, timeout: float) -> None:
-        """`epoch` is that of the membership the work is done under; `timeout` in seconds bounds each step."""
+    def __init__(
+        self, producer: FlushingProducer, group: CommitGroup, epoch: int, changelogs: Changelogs, timeout: float
+    ) -> None:
+        """Create it for one membership epoch; `timeout` in seconds limits each step."""
         self._producer = producer
         self._group = group
         self._epoch = epoch
-        self._logs = _Logs(producer, changelogs)
+        self._logs = _ChangelogWriter(producer, changelogs)
         self._timeout = timeout
 
     @property
     def pending(self) -> bool:
         return False
 
-    def commit(self, sealed: Sequence[Sealed]) -> Settled:
+    def commit(self, prepared: Sequence[PreparedCommit]) -> CommittedPositions:
         hit("before-produce")
         try:
-            # Nothing fences this producer: who wakes up after others have its tasks must not write to their changelogs.
+            # Nothing fences this producer: a zombie must not write to the changelogs of tasks that others own.
             self._group.confirm(self._epoch, self._timeout)
-            self._logs.write(sealed, with_inputs=True)
+            self._logs.write(prepared, with_inputs=True)
             self._producer.flush(self._timeout)
             hit("after-send-offsets")
             hit("during-commit-before")
-            self._group.commit_offsets(self._epoch, offsets_of(sealed), self._timeout)
-        except (Retryable, Unsettled) as failure:
-            raise Unsettled(f"{failure}; whether the offsets were committed is not known") from failure
+            self._group.commit_offsets(self._epoch, offsets_of(prepared), self._timeout)
+        except (Retryable, CommitOutcomeUnknown) as failure:
+            raise CommitOutcomeUnknown(f"{failure}; it is unknown whether the offsets were committed") from failure
         hit("during-commit-after")
-        settled = self._logs.settled(sealed)
-        for work in sealed:
-            check_alone(work, settled[work.task])
-        return settled
+        positions = self._logs.committed_positions(prepared)
+        for work in prepared:
+            check_alone(work, positions[work.task])
+        return positions
 
 
-def check_alone(work: Sealed, position: Position) -> None:
-    """Raises Unsettled when somebody else has written to a changelog of the task since its last commit.
+def check_alone(work: PreparedCommit, position: Position) -> None:
+    """Raise CommitOutcomeUnknown if another process has written to a changelog of the task.
 
-    That was a process that had stood still since before this one took the task over. Its records do not count; whoever
-    opens the task again knows them by their headers, and writes their keys again.
+    That process was suspended since before this one took the task over. Its records are not valid; when the task is
+    reopened, they are recognized by their headers, and their keys are written again.
     """
-    written = Counter(change.store for change in work.changes)
     for store, end in position.changelogs.items():
-        before = work.authorship.ends.get(store)
-        if before is not None and end != before + written[store]:
-            raise Unsettled(
+        before = work.changelog_ownership.ends.get(store)
+        written = len(work.changes.within((store,)))
+        if before is not None and end != before + written:
+            raise CommitOutcomeUnknown(
                 f"task {work.task}: the changelog of store {store!r} ends at {end} and not at "
-                f"{before + written[store]}: another process, or an earlier life of this one, has written to it"
+                f"{before + written}: another process, or an earlier life of this one, has written to it"
             )

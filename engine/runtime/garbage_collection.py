@@ -1,9 +1,9 @@
-"""Python's cyclic garbage collector, run between commits instead of in the middle of batches.
+"""Runs Python's cyclic garbage collector between commits instead of within batches.
 
-The collector runs by itself whenever some hundreds of containers more are alive, and goes through all young ones. A
-stream processor makes a hundred thousand records a second, nearly none of which is part of a cycle: reference counts
-free them, and the collector finds nothing. So while the loop runs it begins by itself only after a million objects, and
-is asked to look after a commit now and then; what is alive at the start is never looked at again
+By default the collector runs whenever some hundreds of additional containers are alive, and traverses all young ones. A
+stream processor creates a hundred thousand records per second, hardly any of which is part of a cycle: reference counts
+free them, and the collector finds nothing. So while the loop runs, it starts by itself only after a million objects,
+and is run explicitly after a commit from time to time. Objects that are alive at the start are never traversed again
 (https://docs.python.org/3/library/gc.html#gc.freeze).
 """
 
@@ -16,19 +16,23 @@ from typing import Final
 
 from ..clock import Clock
 
-__all__ = ["Collecting", "collected_rarely"]
+__all__ = ["GarbageCollector", "deferred_collection"]
 
 RARELY: Final = 1_000_000
-"""So many more objects with references are alive before the collector begins by itself."""
+"""How many additional container objects may be alive before the collector starts by itself."""
 YOUNG_MS: Final = 5_000
 ALL_MS: Final = 300_000
 
 
 @contextmanager
-def collected_rarely() -> Generator[None, None, None]:
-    """While entered the collector is left to `Collecting`. A program that has set it up itself keeps what it has."""
-    before = gc.get_threshold()
-    if not gc.isenabled() or before[0] not in (700, 2_000):  # Python's own, by version
+def deferred_collection() -> Generator[None, None, None]:
+    """Leave collection to `GarbageCollector` while entered.
+
+    A program that has configured the collector itself keeps its configuration. There is one set of frozen objects: what
+    was frozen before stays frozen at the end.
+    """
+    before, frozen = gc.get_threshold(), gc.get_freeze_count()
+    if not gc.isenabled() or before[0] not in (700, 2_000):  # Python's defaults, by version
         yield
         return
     gc.collect()
@@ -38,18 +42,19 @@ def collected_rarely() -> Generator[None, None, None]:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if not frozen:
+            gc.unfreeze()
 
 
-class Collecting:
-    """Collects now and then, when it is called after a commit."""
+class GarbageCollector:
+    """Runs the collector at intervals, when called after a commit."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._young = self._all = clock.monotonic()
 
     def turn(self) -> None:
-        """Collects what is due, if the collector is left to it."""
+        """Run a collection if one is due and the program has not configured the collector itself."""
         now = self._clock.monotonic()
         if now - self._young < YOUNG_MS or gc.get_threshold()[0] != RARELY:
             return

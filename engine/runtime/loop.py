@@ -1,127 +1,118 @@
-"""The one `while` of a process: poll, route, process, produce, commit.
+"""The main loop of a process: poll, route, process, produce, commit.
 
-The loop owns the consumer, the producer and the running tasks, and it alone commits. It decides nothing itself: which
-tasks are ours comes from the membership, what to run next from the tasks' buffers, when to pause and to commit from
-`tasks/flow_control.py`. What may go wrong is handled by what it means:
+The loop owns the consumer and the producer, and is the only one to commit. The decisions are elsewhere: which tasks run
+here in `task_manager.py`, what runs next in `task_executor.py`, when to pause and to commit in `tasks/flow_control.py`.
+Failures are handled by their meaning:
 
-    TransactionAborted       abort, discard, rewind, go on with the same tasks; until `retry_timeout` without a commit
-    Refused                  the same, in small cuts, until the record to blame is found: its step's policy decides
-    Unsettled                drop all tasks without a commit, a new producer, recover; until then too
-    Fenced, Lost (an event)  the same; the membership joins again by itself
-    Corrupt                  the same, after the damaged store of that task was wiped
-    Retryable                nothing has moved: try again, until `retry_timeout` has passed without success
-    anything else            discard what is not committed and stop
+    TransactionAborted       abort, discard, rewind, continue with the same tasks; for `retry_timeout` without a commit
+    RecordRejected           the same, in small slices, until the record is found: the policy of its step decides
+    SnapshotsLate            drop all tasks without a commit, create a new producer, recover; as often as it happens
+    CommitOutcomeUnknown     drop all tasks without a commit, create a new producer, recover; for `retry_timeout` too
+    Fenced, Lost (an event)  the same; the membership rejoins by itself
+    CorruptStore             the same, after the corrupt stores of that task are wiped
+    Retryable                nothing has changed: retry, until `retry_timeout` has passed without success
+    anything else            discard uncommitted work and stop
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
-from ...operators.graph.calls import Calls
-from ...operators.policy import ErrorPolicy
 from ...operators.record import Outgoing
-from ...state.store import Corrupt, StateError, Store
+from ...state.store import CorruptStore, StateError
 from ..clock import Clock
 from ..config.settings import Settings
-from ..errors import Fenced, Refused, Retryable, StateUnusable, TidemillError, Unsettled
+from ..errors import (
+    CommitOutcomeUnknown,
+    Fenced,
+    RecordRejected,
+    Retryable,
+    SnapshotsLate,
+    StateUnusable,
+    TidemillError,
+)
 from ..failpoints import hit
-from ..group.membership import Assigned, Failed, Lost, Membership
-from ..group.metadata.subtopology_info import parts_of, what_waits
 from ..ids import TaskId
 from ..kafka.errors import OffsetGone, TransactionAborted, acting
-from ..plan.plan import Plan
 from ..restore.global_tables import GlobalTables
-from ..restore.local_storage import Identity
-from ..restore.opening import Closed, Ready
-from ..restore.recovery import Recovery
-from ..restore.task_factory import started
+from ..savepoints.hold import Ended, Hold, Limit, Stand, Turn
 from ..serve.stats import Stats
 from ..tasks.flow_control import commit_due, turn_ends
+from ..tasks.prepared_commit import PreparedCommit
 from ..tasks.task import Task
-from ..topics.watcher import Seen, Watch
-from .bisection import Inquiry, of_row
-from .garbage_collection import Collecting
-from .housekeeping import Flushing, Purging
-from .intake import Intake
-from .reports import Reports
-from .retry import Patience
-from .task_executor import Work
-from .writer import Writer
+from .bisection import RejectedRecordSearch, of_row
+from .checkpoint import CommittedPositions
+from .housekeeping import Housekeeping
+from .kafka_io import KafkaIO
+from .retry import RetryDeadline
+from .running_tasks import RunningTasks
+from .snapshot_commits import SnapshotCommits
+from .task_executor import TaskExecutor
+from .task_manager import TaskManager
 
-__all__ = ["Loop"]
+__all__ = ["ProcessingLoop"]
 
 LOG = logging.getLogger("tidemill.loop")
-Key = tuple[str, int]
 POLL_SECONDS = 0.05
+BATCH_COMMIT_MS = 100
+"""How often a batch commits at the end of its inputs, if its interval is longer."""
+WAIT_MS = 10
+"""How often a commit looks whether its snapshots are stored."""
 CALLING_SECONDS = 0.002
-"""The same while calls are under way, whose answers come by another way."""
+"""The same while asynchronous calls are pending, whose results do not arrive by polling."""
 
 
-class Loop:
-    """The running part of one process."""
+class ProcessingLoop:
+    """The main loop of one process."""
 
     def __init__(
         self,
-        plan: Plan,
         settings: Settings,
-        intake: Intake,
-        writer: Writer,
-        membership: Membership,
-        recovery: Recovery,
-        identity: Identity,
-        purge: Callable[[Mapping[Key, int]], None],
         clock: Clock,
         stats: Stats,
-        policy: ErrorPolicy,
-        calls: Calls,
+        kafka: KafkaIO,
+        manager: TaskManager,
+        running: RunningTasks,
+        executor: TaskExecutor,
+        housekeeping: Housekeeping,
         tables: GlobalTables,
-        watch: Watch | None = None,
+        hold: Hold,
+        snapshots: SnapshotCommits | None = None,
     ) -> None:
-        self._plan = plan
+        """Create it; `snapshots` is where stores have no changelogs."""
         self._settings = settings
-        self._intake = intake
-        self._writer = writer
-        self._interval = settings.commit_interval
-        self._membership = membership
-        self._recovery = recovery
-        self._identity = identity
-        self._purging = Purging(purge, clock, settings.purge_interval)
-        self._flushing = Flushing(clock)
-        self._collecting = Collecting(clock)
         self._clock = clock
         self._stats = stats
-        self._policy = policy
-        self._calls = calls
-        self._watch = watch
+        self._intake = kafka.intake
+        self._writer = kafka.writer
+        self._membership = kafka.membership
+        self._watch = kafka.watch
+        self._manager = manager
+        self._running = running
+        self._executor = executor
+        self._housekeeping = housekeeping
         self._tables = tables
-        self._seen: Seen | None = None
-        """News of the topics that are not taken up yet."""
-        self._tasks: dict[TaskId, Task] = {}
-        self._assignment: Assigned | None = None
-        """A plan that is not carried out yet."""
-        self._leaving: set[TaskId] = set()
-        """Tasks that were being opened and are given back when they are closed."""
-        self._wanted: set[TaskId] = set()
-        """Tasks that are being opened."""
-        self._reports = Reports(membership, recovery, stats, clock)
-        self._work = Work(clock, self._reports, settings.idle, settings.max_batch)
-        self._inquiry = Inquiry()
+        self._hold = hold
+        self._snapshots = snapshots
+        self._interval = settings.interval
+        self._has_calls = manager.plan.topology.has_asynchronous_calls
+        self._search = RejectedRecordSearch()
         self._working: Task | None = None
-        """Whose work was handed over last."""
+        """The task whose output was produced last."""
         self._last_commit = clock.monotonic()
-        self._patience = Patience(clock, settings.retry_timeout)
-        apart = settings.retry_timeout + 2 * settings.transaction_timeout
-        self._setbacks = Patience(clock, settings.retry_timeout, apart)
-        """With work that is undone again and again; only a commit is a success."""
+        self._retry_deadline = RetryDeadline(clock, settings.retry_timeout)
+        apart = settings.retry_timeout + 2 * settings.transaction_limit
+        self._rollback_deadline = RetryDeadline(clock, settings.retry_timeout, apart)
+        """Limits repeated rollbacks; only a commit counts as a success."""
 
     @property
     def tasks(self) -> Mapping[TaskId, Task]:
         """The running tasks."""
-        return self._tasks
+        return self._running.by_id
 
     def run(self, stopping: Callable[[], bool]) -> bool:
-        """Runs until told to stop; then commits and closes the tasks. False when the last commit was refused."""
+        """Run until stopped, then commit and close the tasks; return whether that commit succeeded."""
         try:
             while not stopping():
                 self.run_once()
@@ -129,243 +120,122 @@ class Loop:
         except StateError as failure:
             raise StateUnusable(str(failure)) from failure
         finally:
-            self._drop(self._tasks)
+            self._running.close_all()
             self._writer.discard(abort=True)
             self._intake.close()
 
     def _finish(self) -> bool:
-        """The last commit. What is refused is undone, and processed again by the next owner of its task."""
+        """Make the last commit. If it is refused, the next owners of the tasks repeat the work."""
         try:
             self._commit()
-        except (Fenced, TransactionAborted, Refused) as failure:
+        except (Fenced, TransactionAborted, RecordRejected, SnapshotsLate) as failure:
             LOG.warning(
-                "%s; what was processed since the last commit is undone, for the next start to do again", failure
+                "%s; processing since the last commit is rolled back, and repeated after the next start", failure
             )
             return False
-        except Corrupt as failure:
-            LOG.warning("%s; the next start restores what is missing there from the changelog", failure)
+        except CorruptStore as failure:
+            LOG.warning("%s; the next start restores missing changes from the changelog", failure)
             return False
         return True
 
     def run_once(self) -> None:
-        """One turn. Raises Retryable when Kafka has been away for `retry_timeout`, whoever has noticed."""
+        """Take one turn. Raises Retryable after Kafka has been unavailable for `retry_timeout`."""
         self._membership.reachable(self._settings.retry_timeout)
         self._alive()
         try:
-            self._guarded(self._turn)
-        except Corrupt as failure:
-            self._damaged(failure)
+            self._try_turn()
+        except CorruptStore as failure:
+            self._manager.damaged(failure)
 
     def _alive(self) -> None:
-        """The main thread makes progress, and this is how its tasks stand."""
+        """Report that the main thread makes progress, and the state of its tasks."""
         self._membership.progress()
-        self._stats.turn(self._tasks.values(), self._intake.log_end, self._clock.now())
+        self._stats.turn(self.tasks.values(), self._intake.log_end, self._clock.now())
 
     def _turn(self) -> None:
-        with acting("take news of the group in"):  # told once
-            for event in self._membership.events():
-                match event:
-                    case Assigned():
-                        self._assignment = event
-                    case Lost():
-                        self._lost(event)
-                    case Failed():
-                        raise event.error
-        if self._assignment is not None:
-            self._assigned(self._assignment)
-            self._assignment = None
-        self._look_around()
-        if self._wanted or self._writer.owes:
-            self._writer.ensure()
-        with acting("start tasks"):  # given once
-            for finished in self._recovery.finished():
-                match finished:
-                    case Ready():
-                        self._start(finished)
-                    case Closed():
-                        self._closed(finished.task)
-        self._stats.recovering(len(self._wanted), self._recovery.progress() if self._wanted else ())
+        self._rearrange()
         began = self._clock.monotonic()
         self._receive()
         received = self._clock.monotonic()
-        if self._tables.ready(self._stats):
+        if (not self._hold.busy or self._may_run()) and self._tables.ready(self._stats):
             self._process()
         else:
-            self._work.more = False
+            self._executor.more = False
         self._stats.spent(received - began, self._clock.monotonic() - received)
         now = self._clock.monotonic()
         with acting("read"):
-            self._intake.operate_valves()
+            self._intake.apply_flow_control()
             self._intake.restart_stalled(now)
-        pending = self._pending()
-        dirty = sum(task.dirty_bytes for task in self._tasks.values())
-        if commit_due(now - self._last_commit, self._interval, dirty, self._settings.cache_bytes, pending):
+        if self._commit_due(now):
             self._commit()
-        self._purging.turn(self._plan, self._tasks.values())
-        self._reports.turn(self._tasks)
+        if self._settings.batch:
+            self._housekeeping.ended(self._running.at_end)
+        self._housekeeping.turn(self._manager.plan, self.tasks)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
-        """Runs a step and does what its failure calls for."""
+    def _try_turn(self) -> None:
+        """Take a turn and handle its failure."""
         try:
-            step()
-            self._patience.succeeded()
-        except Refused as failure:
-            self._inquiry.refused(failure, self._working)
+            self._turn()
+            self._retry_deadline.succeeded()
+        except RecordRejected as failure:
+            self._search.refused(failure, self._working)
             self._roll_back(failure)
         except TransactionAborted as failure:
             self._roll_back(failure)
-            self._membership.ask()  # it may be because the group has gone on
-            self._setbacks.failed(failure)
+            self._membership.ask()  # a new generation of the group may be the cause
+            self._rollback_deadline.failed(failure)
         except Fenced as failure:
             LOG.warning("%s; giving up this membership", failure)
-            self._give_up(str(failure))
-        except Unsettled as failure:
-            LOG.warning("%s; dropping what is not committed and recovering", failure)
-            self._recover_all()
-            self._setbacks.failed(failure)
+            self._manager.give_up(str(failure))
+        except SnapshotsLate as failure:
+            LOG.warning("%s; recovering from the last commit", failure)
+            self._manager.recover_all()
+        except CommitOutcomeUnknown as failure:
+            LOG.warning("%s; dropping uncommitted work and recovering", failure)
+            self._manager.recover_all()
+            self._rollback_deadline.failed(failure)
         except Retryable as failure:
-            self._patience.failed(failure)
+            self._retry_deadline.failed(failure)
 
-    # Tasks come and go
-
-    def _assigned(self, event: Assigned) -> None:
-        plan = event.plan
-        self._writer.begin_epoch(event.epoch, event.process)
-        self._identity.remember(event.member_id, event.process)
-        self._stats.assigned(len(self._plan.tasks()))
-        leaving = [task for task in self._tasks if task not in plan.active]
-        unwanted = self._wanted - plan.active
-        untouched = event.surplus - self._tasks.keys() - self._wanted - self._leaving
-        handed: dict[TaskId, Mapping[str, Store]] = {}
-        if leaving:
+    def _rearrange(self) -> None:
+        """Apply new assignments and topic changes. The work of tasks is committed before they close."""
+        self._manager.take_events()
+        if (changes := self._manager.assignment()) is not None:
+            if changes.close:
+                self._commit()
+            self._manager.assign(changes)
+        if (changes := self._manager.topic_changes()) is not None:
+            if changes.close:
+                self._commit()
+            self._manager.follow_topics(changes)
+        if (changes := self._manager.hand_overs()) is not None:
             self._commit()
-            handed = {task: self._tasks[task].give_stores() for task in leaving}
-            self._drop(leaving)
-        hit("inside-rebalance")
-        self._membership.release([*leaving, *untouched])
-        self._wanted -= unwanted
-        self._leaving = (self._leaving | unwanted) - plan.active  # what is given again is not given back
-        self._recovery.cancel(unwanted)
-        coming = set(plan.active) - self._tasks.keys() - self._wanted
-        if coming:
-            self._open(coming)
-        self._recovery.standby(plan.standby, handed)  # after what is opened: that takes over the stores of its copy
-        parts = [f"{len(plan.active)} tasks"]
-        parts += [f"{len(leaving)} handed over"] if leaving else []
-        parts += [f"{len(coming)} to open"] if coming else []
-        parts += [f"{len(plan.standby)} standbys"] if plan.standby else []
-        LOG.info("generation %d: %s", event.generation, ", ".join(parts))
-        if waits := what_waits(plan, self._plan):
-            LOG.warning("%s", waits)
-
-    def _look_around(self) -> None:
-        """Where there are more partitions or topics, tasks that get new inputs begin again; others do not notice."""
-        seen = self._seen = (self._watch and self._watch.news()) or self._seen
-        if seen is None:
-            return
-        self._recovery.replan(seen.plan)
-        fed = [task.id for task in self._tasks.values() if task.inputs != seen.inputs(task.id)]
-        if seen.plan is not self._plan:
-            self._recovery.cancel(self._wanted)
-            self._recovery.open(self._wanted)
-        self._plan = seen.plan
-        if any(task.topics.differ(task.inputs, seen.ids, seen.gone) for task in self._tasks.values()):
-            self._recover_all()  # what was read of another topic is not committed
-        elif fed:
-            self._commit()
-            self._drop(fed)
-            self._open(set(fed))
-        self._membership.describe(parts_of(seen.plan, seen.racks))
-        self._seen = None
-
-    def _open(self, tasks: set[TaskId]) -> None:
-        self._wanted |= tasks
-        self._recovery.open(tasks)
-
-    def _lost(self, event: Lost) -> None:
-        LOG.warning("membership lost: %s; dropping what is not committed and joining again", event.why)
-        self._stats.lost()
-        self._drop_all()
-
-    def _give_up(self, why: str) -> None:
-        """Somebody has taken over what is ours: ends this epoch of the membership."""
-        self._drop_all()
-        self._membership.give_up(self._writer.epoch, why)
-
-    def _drop_all(self) -> None:
-        self._recovery.cancel(self._wanted)
-        self._recovery.standby(())
-        self._wanted.clear()
-        self._leaving.clear()
-        self._assignment = None
-        self._drop(self._tasks)
-        self._writer.discard(abort=True)  # whoever has our tasks now may not know that there is something to fence
-
-    def _damaged(self, failure: Corrupt) -> None:
-        LOG.warning("%s; wiping it and restoring it from its changelog", failure)
-        self._recover_all(failure.task)
-
-    def _recover_all(self, *corrupt: str) -> None:
-        """Drops every task and opens it again from what is committed; a new producer settles what is open."""
-        again = {*self._tasks, *map(TaskId.parse, corrupt)}
-        self._drop(self._tasks)
-        self._identity.wipe(*corrupt)
-        self._writer.discard(abort=False)
-        if again:
-            self._open(again)
-
-    def _start(self, ready: Ready) -> None:
-        """A recovered task begins to run."""
-        self._wanted.discard(ready.task)
-        self._stats.ready(ready.restored)
-        try:
-            task = started(ready, self._plan.part(ready.task), self._policy, self._calls, self._tables.rows)
-        except Corrupt as failure:
-            ready.close()
-            self._damaged(failure)
-            return
-        self._tasks[ready.task] = task
-        self._intake.begin(task)
-
-    def _closed(self, task: TaskId) -> None:
-        """Nothing of an unwanted task is open any more: others may have it."""
-        if task in self._leaving:
-            self._leaving.discard(task)
-            self._membership.release([task])
-
-    def _drop(self, tasks: Iterable[TaskId]) -> None:
-        """Closes tasks as their stores are: what is not committed is lost to them."""
-        tasks = list(tasks)
-        self._intake.end([self._tasks[task] for task in tasks])
-        for task in tasks:
-            self._stats.closed(self._tasks[task])
-            try:
-                self._tasks.pop(task).close()
-            except StateError as failure:  # nothing is lost, and it must not hide why the task is closed
-                LOG.warning("task %s: %s; its next start replays more of its changelog", task, failure)
-            self._work.forget(task)
-            self._flushing.forget(task)
+            self._manager.hand_over(changes)
+        if self._manager.opening or self._writer.orphaned:
+            self._writer.ensure()
+        self._manager.start_opened()
 
     # Records
 
     def _receive(self) -> None:
-        with acting("read"):  # what was received before a failure is not received again
+        with acting("read"):  # records received before a failure are not received again
             try:
-                ends = self._intake.receive(self._settings.max_batch, 0 if self._work.more else self._wait())
+                ends = self._intake.receive(self._settings.max_batch, 0 if self._executor.more else self._wait())
             except OffsetGone as failure:
-                # Others may have these tasks by now, and have deleted what is processed.
+                # Other members may own these tasks by now, and may have deleted processed records.
                 self._membership.confirm(self._writer.epoch)
                 if self._watch is None or not self._watch.replaced(failure.topic):
                     raise
-                self._recover_all()
+                self._manager.recover_all()
                 return
         if self._intake.gone() and self._watch is not None:
-            self._watch.hurry()
+            self._watch.check_soon()
         self._stats.ended(ends)
+        self._stats.held = self._intake.held
 
     def _wait(self) -> float:
-        """Seconds to wait for records when nothing else is to be done."""
-        if any(task.calling for task in self._tasks.values()):
+        """Return how many seconds to wait for records when there is no other work."""
+        if self._has_calls and self._running.calling:
             return CALLING_SECONDS
         if not self._pending():
             return POLL_SECONDS
@@ -374,66 +244,147 @@ class Loop:
 
     def _process(self) -> None:
         self._alive()
-        if self._tasks:
+        if self.tasks:
             self._writer.ensure()
         until = turn_ends(self._clock.monotonic(), self._last_commit, self._interval)
-        with acting("process records"):  # from here on something moves
-            for task, outgoing in self._work.turn(self._tasks, until, self._inquiry):
+        with acting("process records"):  # from here on state changes
+            for task, outgoing in self._executor.turn(self.tasks, until, self._search):
                 self._hand_over(task, outgoing)
                 self._alive()
             self._writer.poll()
 
+    def _may_run(self) -> bool:
+        """Hold the tasks as a savepoint or a cut-over needs it; return whether they may run."""
+        tasks = self.tasks.values()
+        match self._hold.next(tasks, resting=not self._hold.rests or self.resting()):
+            case Turn.RUN:
+                return True
+            case Turn.REACH:
+                if self._hold.rests:
+                    self._settle()
+                self._commit()
+                self._hold.reached(tasks)
+            case Limit(ends):
+                self._commit()
+                self._running.limit(ends)
+                self._hold.limited(ends)
+            case Stand(other, attempt):
+                self._running.stand(other, attempt)
+                try:
+                    self._commit()
+                except BaseException:
+                    self._running.stand_no_more()
+                    raise
+                self._hold.stood(tasks)
+            case Ended(role):
+                self._manager.resolve(role)
+            case Turn.WAIT:
+                pass
+        return False
+
+    def _settle(self) -> None:
+        """Bring all tasks exactly to the time of what they have read."""
+        now = self._clock.now()
+        self._writer.ensure()
+        with acting("process records"):
+            for task in self.tasks.values():
+                self._hand_over(task, task.tick(now, settle=True))
+
     def _hand_over(self, task: Task, outgoing: list[Outgoing]) -> None:
+        self._produce(task, outgoing)
+        if self._search.open:
+            self._commit()
+
+    def _produce(self, task: Task, outgoing: list[Outgoing]) -> None:
         self._working = task
         if outgoing:
-            outgoing = self._inquiry.without(outgoing)
-            refused = self._writer.produce(outgoing, one_by_one=self._inquiry.one_by_one)
+            outgoing = self._search.without(outgoing)
+            refused = self._writer.produce(outgoing, one_by_one=self._search.one_by_one)
             for failure in refused:
                 task.refuse(of_row(failure))
             self._stats.produced(sum([len(out.rows) for out in outgoing]) - len(refused))
-        if self._inquiry.open:
-            self._commit()
 
     # Commits
 
     def _pending(self) -> bool:
-        return self._writer.pending or any(task.dirty for task in self._tasks.values())
+        return self._writer.pending or self._running.dirty
+
+    def resting(self) -> bool:
+        """Return whether all that can be processed now is processed and committed."""
+        return not (self._manager.opening or self._running.calling or self._pending()) and self._running.at_end
+
+    def _commit_due(self, now: int) -> bool:
+        pending = self._pending()
+        if self._hold.ends and self._running.at_end:
+            return pending
+        if self._settings.batch and self._running.at_end:
+            return pending and now - self._last_commit >= BATCH_COMMIT_MS
+        dirty = self._running.dirty_bytes if pending else 0
+        return commit_due(now - self._last_commit, self._interval, dirty, self._settings.cache_bytes, pending)
 
     def _commit(self) -> None:
-        """The one commit path. The same for every reason."""
+        """Commit. This is the only commit path, for every reason."""
         began = self._clock.monotonic()
         if self._pending():
             self._writer.ensure()
-            as_of, sealed = self._clock.now(), [task.seal() for task in self._tasks.values()]
-            settled = self._writer.commit(sealed)
+            self._send_waiting()
+            as_of, prepared = self._clock.now(), [task.prepare_commit() for task in self.tasks.values()]
+            prepared, positions = self._made(prepared)
             hit("after-commit-before-settle")
-            for index, work in enumerate(sealed):
-                if index == len(sealed) // 2:
+            for index, work in enumerate(prepared):
+                if index == len(prepared) // 2:
                     hit("during-settle")
-                self._tasks[work.task].settle(settled[work.task], as_of)
-            self._setbacks.succeeded()
-            self._inquiry.committed()
-            share = self._settings.cache_bytes // max(1, len(self._tasks))
-            for task in self._tasks.values():
+                self.tasks[work.task].complete_commit(positions[work.task], as_of, work.mark)
+            self._rollback_deadline.succeeded()
+            self._search.committed()
+            share = self._settings.cache_bytes // max(1, len(self.tasks))
+            for task in self.tasks.values():
                 task.trim(share)
-            self._stats.committed(self._clock.monotonic() - began, sealed)
+            self._stats.committed(self._clock.monotonic() - began, prepared)
         self._last_commit = self._clock.monotonic()
-        self._flushing.turn(self._tasks.values())
-        self._collecting.turn()
+        self._housekeeping.committed(self.tasks)
+
+    def _send_waiting(self) -> None:
+        """Send the results that have waited for this commit."""
+        with acting("process records"):
+            for task in self.tasks.values():
+                if outgoing := task.before_commit(self._clock.now()):
+                    self._produce(task, outgoing)
+                    self._alive()
+
+    def _made(self, prepared: list[PreparedCommit]) -> tuple[list[PreparedCommit], CommittedPositions]:
+        """Make the prepared commits durable; without changelogs, snapshots of them first."""
+        snapshots = self._snapshots
+        if snapshots is None:
+            return prepared, self._writer.commit(prepared)
+        try:
+            snapshots.begin(prepared, self.tasks, self._writer.process)
+            while (secured := snapshots.secured(*self._writer.left())) is None:
+                if self._membership.status.epoch != self._writer.epoch:
+                    raise Fenced("the membership was lost while the commit waited for its snapshots")
+                self._clock.sleep(WAIT_MS)
+                self._alive()
+                self._writer.poll()
+            positions = self._writer.commit(secured)
+        except BaseException:
+            snapshots.abandon()
+            raise
+        snapshots.committed()
+        return secured, positions
 
     def _roll_back(self, failure: TidemillError) -> None:
-        """Back to the last commit, with the same tasks where that is possible."""
+        """Roll back to the last commit, keeping the tasks if possible."""
         LOG.warning("%s; aborted, reading again from the last commit", failure)
         self._stats.aborted()
         if self._watch is not None:
-            self._watch.hurry()  # it may be for a topic that is gone
+            self._watch.check_soon()  # a deleted topic may be the cause
         try:
             again = self._writer.abort()
         except (Fenced, Retryable, TransactionAborted) as worse:
             LOG.warning("%s; recovering with a new producer", worse)
             again = False
-        if not again:
-            self._recover_all()
+        if not again or any(task.ahead for task in self.tasks.values()):
+            self._manager.recover_all()
             return
-        for task in self._tasks.values():
+        for task in self.tasks.values():
             self._intake.rewind(task.discard())

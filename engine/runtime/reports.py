@@ -1,4 +1,4 @@
-"""What the group is told of a process's tasks, once a second: how far copies are, how heavy and how large tasks are."""
+"""Reports to the group, once per second: lags of standbys, weights and sizes of tasks."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ..ids import TaskId
 from ..serve.stats import Stats
 from ..tasks.task import Task
 
-__all__ = ["Reports"]
+__all__ = ["GroupReporter"]
 
 REPORT_MS = 1_000
 
 
-class Group(Protocol):
-    """Who is told."""
+class ReportReceiver(Protocol):
+    """The receiver of the reports."""
 
     def report(
         self, *, lags: Mapping[TaskId, int], weights: Mapping[TaskId, int], sizes: Mapping[TaskId, int]
     ) -> None: ...
 
 
-class Copies(Protocol):
-    """Who knows of copies."""
+class StandbyLags(Protocol):
+    """The source of the lags of standbys."""
 
     def lags(self) -> Mapping[TaskId, int]: ...
 
 
-class Reports:
-    """Tells the group of the tasks of one process."""
+class GroupReporter:
+    """Reports the tasks of one process to the group."""
 
-    def __init__(self, group: Group, copies: Copies, stats: Stats, clock: Clock) -> None:
+    def __init__(self, group: ReportReceiver, copies: StandbyLags, stats: Stats, clock: Clock) -> None:
         self._group = group
         self._copies = copies
         self._stats = stats
@@ -42,11 +42,11 @@ class Reports:
         self._weights = Weights()
 
     def worked(self, task: TaskId, ms: int) -> None:
-        """A task has kept the process busy for so long."""
+        """Record that a task has used the process for some time."""
         self._weights.worked(task, ms)
 
     def turn(self, tasks: Mapping[TaskId, Task]) -> None:
-        """Tells what is due."""
+        """Send the report if it is due."""
         now = self._clock.monotonic()
         if now - self._last < REPORT_MS:
             return

@@ -1,4 +1,4 @@
-"""How long failures that may pass are put up with, and how far apart attempts are."""
+"""The deadline for retries of transient failures, and the pauses between attempts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import logging
 from ..clock import Clock
 from ..errors import TidemillError
 
-__all__ = ["Patience"]
+__all__ = ["RetryDeadline"]
 
 LOG = logging.getLogger("tidemill.loop")
 PAUSE_MS = 100
 LONGEST_MS = 800
-"""A pause is twice as long as the one before, up to this."""
+"""The longest pause; each pause is twice as long as the previous one."""
 
 
-class Patience:
-    """Bears failures one after the other until they have lasted for too long."""
+class RetryDeadline:
+    """Tolerates consecutive failures until they have lasted for too long."""
 
     def __init__(self, clock: Clock, limit: int, apart: int | None = None) -> None:
-        """`limit` in ms. Failures that are further `apart` than so many ms are not one trouble, even with no success
-        between them."""
+        """Create a deadline of `limit` ms for consecutive failures.
+
+        Failures more than `apart` ms apart do not count as consecutive, even without a success between them.
+        """
         self._clock = clock
         self._limit = limit
         self._apart = apart
@@ -29,18 +31,18 @@ class Patience:
         self._pause = PAUSE_MS
 
     def succeeded(self) -> None:
-        """All is well again."""
+        """Reset the deadline after a success."""
         self._since = None
         self._pause = PAUSE_MS
 
     def failed(self, failure: TidemillError) -> None:
-        """Waits a little, or raises the failure when there was no success for too long."""
+        """Pause before the next attempt, or raise the failure if the deadline has passed."""
         now = self._clock.monotonic()
         if self._apart is not None and now - self._last > self._apart:
             self.succeeded()
         if self._since is None:
             self._since = now
-            LOG.warning("%s; trying again for up to %d s", failure, self._limit // 1000)
+            LOG.warning("%s; retrying for up to %d s", failure, self._limit // 1000)
         if now - self._since > self._limit:
             raise failure
         self._clock.sleep(self._pause)

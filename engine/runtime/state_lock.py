@@ -1,8 +1,8 @@
-"""Takes the state directory over from a process that is just stopping.
+"""Waits for the state directory while the previous process is stopping.
 
-A supervisor that was killed leaves workers behind which stop by themselves, and a service that is restarted in place
-may start before its former process has committed and left. Such a process has said in the lock file that it stops, so
-it is waited for; any other holder of the lock is refused at once.
+A killed supervisor leaves workers behind, which stop by themselves, and a restarted service may start before its
+previous process has committed and left. Such a process has recorded in the lock file that it is stopping, so this
+process waits for it. Any other holder of the lock is an error at once.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from ...operators.time.durations import format_duration
 from ...state.store import InUse
 from ..clock import Clock
 from ..errors import StateUnusable
-from ..topics.startup import Stopped
+from ..topics.startup import StopRequested
 
-__all__ = ["claimed"]
+__all__ = ["claim_with_retry"]
 
 LOG: Final = logging.getLogger("tidemill")
 MARGIN_MS: Final = 2_000
-"""A process that stops too slowly ends itself after its `stop_timeout`; so much later it is surely gone."""
+"""Margin after `stop_timeout`, when a process that stops too slowly has ended itself."""
 LOOK_MS: Final = 100
 T = TypeVar("T")
 
 
-def claimed(claim: Callable[[], T], stop_timeout: int, clock: Clock, stopping: Callable[[], bool]) -> T:
-    """What `claim` gives, which opens the state directory.
+def claim_with_retry(claim: Callable[[], T], stop_timeout: int, clock: Clock, stopping: Callable[[], bool]) -> T:
+    """Return the result of `claim`, which opens the state directory.
 
-    Waits for a holder that is stopping, for at most `stop_timeout` ms and a little. Raises StateUnusable when the
-    directory cannot be had, and Stopped when this process is asked to stop meanwhile.
+    Waits for a holder that is stopping, for at most `stop_timeout` ms plus a margin. Raises StateUnusable if the
+    directory stays unavailable, and StopRequested if this process is asked to stop meanwhile.
     """
     deadline = clock.monotonic() + stop_timeout + MARGIN_MS
     waiting = False
@@ -49,5 +49,5 @@ def claimed(claim: Callable[[], T], stop_timeout: int, clock: Clock, stopping: C
                     format_duration(stop_timeout + MARGIN_MS),
                 )
         if stopping():
-            raise Stopped
+            raise StopRequested
         clock.sleep(LOOK_MS)

@@ -1,9 +1,8 @@
-"""What the tasks of a process do in a turn, and in which order: wall-clock time, answers to calls, runs of records.
+"""Runs the tasks of a process in turn: wall-clock ticks, results of calls, runs of records.
 
-A turn ends when its time is over, wherever it is, and the next goes on with the task after: so slow functions hold up
-neither commits nor each other, and each task has its turn. At least one run is made, and how long a run may be is for
-`run_size.py` to say. What comes out is handed on piece by piece, so that whoever writes it can say in between that the
-process is alive.
+A turn ends when its time is over, and the next turn continues with the following task. So slow functions delay neither
+commits nor each other, and every task gets its turn. A turn has at least one run; `run_limit.py` limits its size. The
+output is yielded piece by piece, so that the caller can report in between that the process is alive.
 """
 
 from __future__ import annotations
@@ -16,49 +15,58 @@ from ...operators.record import Outgoing
 from ..clock import Clock
 from ..ids import TaskId
 from ..tasks.task import Task
-from .bisection import Inquiry
-from .reports import Reports
-from .run_size import Limit
-from .scheduler import Pace
+from .bisection import RejectedRecordSearch
+from .reports import GroupReporter
+from .run_limit import RunLimit
+from .scheduler import Scheduler
 
-__all__ = ["Work"]
+__all__ = ["TaskExecutor"]
 
 TICK_MS = 100
 T = TypeVar("T")
 
 
-class Work:
-    """The work of the tasks of one process."""
+class TaskExecutor:
+    """Runs the tasks of one process."""
 
-    def __init__(self, clock: Clock, reports: Reports, idle: int, max_batch: int) -> None:
-        """`idle` ms is how long a silent input is waited for; `max_batch` the most records of a run."""
+    def __init__(self, clock: Clock, reports: GroupReporter, idle: int, max_batch: int, *, has_calls: bool) -> None:
+        """Create it; tasks wait `idle` ms for an input without records.
+
+        A run has at most `max_batch` records. `has_calls` says whether any step calls coroutine functions.
+        """
         self._clock = clock
         self._reports = reports
-        self._pace = Pace(clock, idle)
+        self._scheduler = Scheduler(clock, idle)
         self._max_batch = max_batch
-        self._runs: dict[TaskId, Limit] = {}
-        """Of each task's runs, and of its answers; kept when a task goes: it may come back, and is as slow then."""
-        self._answers: dict[TaskId, Limit] = {}
+        self._has_calls = has_calls
+        self._runs: dict[TaskId, RunLimit] = {}
+        """Limits of the runs of each task; kept when a task leaves, since it may return."""
+        self._answers: dict[TaskId, RunLimit] = {}
         self._last_tick = clock.monotonic()
         self._to_tick: deque[TaskId] = deque()
-        """Tasks that have yet to hear what time it is."""
+        """Tasks that have not had their tick yet."""
         self._answered: TaskId | None = None
         self._ran: TaskId | None = None
-        """The tasks that were last to have their answers and a run."""
+        """The tasks that last handled results and last had a run."""
         self.more = False
-        """Whether the last turn ended before all was done."""
+        """Whether the last turn ended before all work was done."""
 
-    def turn(self, tasks: Mapping[TaskId, Task], until: int, inquiry: Inquiry) -> Iterator[tuple[Task, list[Outgoing]]]:
-        """Does what there is to do; begins nothing more after `until`, in ms, but a run of one task. Gives what each
-        piece of work wrote; an open `inquiry` has the runs shorter."""
+    def turn(
+        self, tasks: Mapping[TaskId, Task], until: int, search: RejectedRecordSearch
+    ) -> Iterator[tuple[Task, list[Outgoing]]]:
+        """Do the available work; yield the output of each piece.
+
+        After `until`, in ms, nothing is started except the first run of one task. An open `search` shortens the runs.
+        """
         self.more = False
         yield from self._tick(tasks, until)
-        yield from self._collect(tasks, until)
-        yield from self._run(tasks, until, inquiry)
+        if self._has_calls:
+            yield from self._collect(tasks, until)
+        yield from self._run(tasks, until, search)
 
     def forget(self, task: TaskId) -> None:
-        """The task is not here any more."""
-        self._pace.forget(task)
+        """Forget a task that has left this process."""
+        self._scheduler.forget(task)
 
     def _tick(self, tasks: Mapping[TaskId, Task], until: int) -> Iterator[tuple[Task, list[Outgoing]]]:
         now = self._clock.monotonic()
@@ -90,16 +98,18 @@ class Work:
             if now >= until:
                 return
 
-    def _run(self, tasks: Mapping[TaskId, Task], until: int, inquiry: Inquiry) -> Iterator[tuple[Task, list[Outgoing]]]:
+    def _run(
+        self, tasks: Mapping[TaskId, Task], until: int, search: RejectedRecordSearch
+    ) -> Iterator[tuple[Task, list[Outgoing]]]:
         moving = True
         while moving:
             moving = False
-            free = self._pace.next_up(tasks.values())
-            for task, horizon in after(free, [task.id for task, _ in free], self._ran):
+            free = self._scheduler.runnable(tasks.values())
+            for task, time_limit in after(free, [task.id for task, _ in free], self._ran):
                 limit = self._limit(self._runs, task)
                 began, count = self._clock.monotonic(), task.records_in
-                most, wait = inquiry.limit(limit.records), self._pace.must_wait(task)
-                outgoing = task.advance(self._clock.now(), most, wait, horizon, inquiry.left_out)
+                most, wait = search.limit(limit.records), self._scheduler.waits_for_input(task)
+                outgoing = task.advance(self._clock.now(), most, wait, time_limit, search.left_out)
                 if outgoing is None:
                     continue
                 moving = True
@@ -112,21 +122,21 @@ class Work:
                     self.more = True
                     return
 
-    def _limit(self, limits: dict[TaskId, Limit], task: Task) -> Limit:
+    def _limit(self, limits: dict[TaskId, RunLimit], task: Task) -> RunLimit:
         limit = limits.get(task.id)
         if limit is None:
-            limit = limits[task.id] = Limit(self._max_batch)
+            limit = limits[task.id] = RunLimit(self._max_batch)
         return limit
 
     def _worked(self, task: Task, began: int) -> int:
-        """A task has worked since then; gives the time."""
+        """Record the work of a task since `began`; return the current time."""
         now = self._clock.monotonic()
         self._reports.worked(task.id, now - began)
         return now
 
 
 def after(items: Sequence[T], ids: Sequence[TaskId], last: TaskId | None) -> Sequence[T]:
-    """The items in their order, but beginning after the one that was last."""
+    """Return the items rotated so that they start after the last one."""
     if last is None or last not in ids:
         return items
     start = ids.index(last) + 1

@@ -1,1 +1,1 @@
-"""What a process shows of itself: statistics, metrics, health, logs. Read-only."""
+"""Observability of a process: statistics, metrics, health, logs. Read-only."""

@@ -1,7 +1,8 @@
-"""Whether a process is alive and whether it is ready, for whoever starts and watches it.
+"""Liveness and readiness of a process.
 
-*Live*: the processing thread turns; one that hangs for longer than `max_poll_interval` should be killed. *Ready*: the
-process is a member of the group and all its tasks run; a roll-out can go on to the next one. Pure decisions.
+*Live*: the processing thread makes progress; a process in which it hangs for longer than `max_poll_interval` should be
+killed. *Ready*: the process is a member of the group and all its tasks run; a rolling update can continue. Pure
+decisions.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ __all__ = ["Health", "live", "ready"]
 
 @dataclass(frozen=True)
 class Health:
-    """An answer and its reason in one line."""
+    """A result and its reason in one line."""
 
     ok: bool
     reason: str
 
 
 def live(stats: Stats, max_poll_interval: int, now: int) -> Health:
-    """Whether the processing thread turns. A process that has not begun yet is alive."""
+    """Return whether the processing thread makes progress. A process that is starting is live."""
     silent = now - stats.turned
     if stats.turned and silent > max_poll_interval:
         return Health(
@@ -35,7 +36,7 @@ def live(stats: Stats, max_poll_interval: int, now: int) -> Health:
 
 
 def ready(stats: Stats) -> Health:
-    """Whether the process does its share of the work."""
+    """Return whether the process is a member and runs all its tasks."""
     if not stats.joined:
         return Health(False, "not a member of the group yet")
     if stats.restoring:

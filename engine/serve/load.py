@@ -1,10 +1,11 @@
-"""How much work there is for a process, in processes: the figure on which the number of workers is decided.
+"""The work of a process, in processes: the figure that decides the number of workers.
 
 Pure: from a few samples of counters to a need. Needs add up: the sum over all processes of an application is the number
-of processes its load asks for, on one machine as in a cluster, without anybody knowing everybody.
+of processes that its load requires, on one machine or in a cluster, without a central view of all of them.
 
-A process that is busy for a share `b` of its time and handles `r` records a second can handle `r / b` when it does
-nothing else. What comes in is `r` and what the lag grows by; what waits should be worked off in `CATCH_UP_SECONDS`.
+A process that is busy for a fraction `b` of its time and processes `r` records per second can process `r / b` when it
+does nothing else. The input rate is `r` plus the growth of the lag; the lag itself should be processed in
+`CATCH_UP_SECONDS`.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["CATCH_UP_SECONDS", "TARGET", "Load", "Sample", "load_of"]
+__all__ = ["CATCH_UP_SECONDS", "TARGET", "WINDOW_MS", "Load", "LoadSample", "load_of"]
 
 TARGET: Final = 0.8
-"""How busy a process is meant to be at most: the rest is for peaks and for taking over from others."""
+"""The maximum fraction of its time that a process should be busy: the rest is for peaks and for taking over tasks."""
 CATCH_UP_SECONDS: Final = 60.0
 WINDOW_MS: Final = 15_000
-"""Older samples do not count."""
+"""Older samples are ignored."""
 SHORTEST_MS: Final = 5_000
-"""What a shorter time shows is chance."""
+"""The minimum time between samples for a meaningful result."""
 LEAST_BUSY: Final = 0.01
-"""Below this the share says nothing about what a record costs."""
+"""Below this, the fraction says nothing about the cost of a record."""
 
 
 @dataclass(frozen=True)
-class Sample:
+class LoadSample:
     """Counters of a process at one moment, and its lag."""
 
     at: int
@@ -35,30 +36,30 @@ class Sample:
     records: int
     """Records processed since the start."""
     lag: int
-    """Records that wait in all its partitions."""
+    """Unread records in all its partitions."""
     processing: float
     """Seconds spent in steps since the start."""
     polling: float
-    """Seconds spent waiting for records and taking them, since the start."""
+    """Seconds spent waiting for records and receiving them, since the start."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """How loaded a process is."""
+    """The load of a process."""
 
     busy: float
-    """Share of its time that it spends in steps, 0 to 1. What it spends in commits counts on neither side."""
+    """Fraction of its time spent in steps, 0 to 1. Time spent in commits is not counted at all."""
     rate: float
-    """Records processed a second."""
+    """Records processed per second."""
     growth: float
-    """By how many records a second the lag grows; negative when it shrinks."""
+    """Growth of the lag in records per second; negative if it shrinks."""
     lag: int
     needed: float
-    """How many processes this work asks for."""
+    """The number of processes that this work requires."""
 
 
-def load_of(samples: Sequence[Sample]) -> Load | None:
-    """The load that samples, oldest first, show; None while they cover too short a time."""
+def load_of(samples: Sequence[LoadSample]) -> Load | None:
+    """Return the load that samples, oldest first, show; None if they cover too short a time."""
     recent = [sample for sample in samples if samples[-1].at - sample.at <= WINDOW_MS]
     if not recent or recent[-1].at - recent[0].at < SHORTEST_MS:
         return None
@@ -68,24 +69,24 @@ def load_of(samples: Sequence[Sample]) -> Load | None:
     busy = processing / (processing + polling) if processing + polling > 0 else 0.0
     rate = (last.records - first.records) / seconds
     growth = slope([sample.at / 1000 for sample in recent], [float(sample.lag) for sample in recent])
-    return Load(busy, rate, growth, last.lag, needed(busy, rate, growth, last.lag))
+    return Load(busy, rate, growth, last.lag, workers_needed(busy, rate, growth, last.lag))
 
 
-def needed(busy: float, rate: float, growth: float, lag: int) -> float:
-    """How many processes, each busy for `TARGET` of its time, the work of one process asks for.
+def workers_needed(busy: float, rate: float, growth: float, lag: int) -> float:
+    """Return how many processes one process's work requires.
 
-    Never less than it takes to go on as it does: lag that shrinks is no reason to want less, since the end of a
-    partition is known late when there is too much to fetch it.
+    Each is busy for `TARGET` of its time. At least as many as it uses now: a shrinking lag is no reason to need fewer,
+    since the end of a partition is known late if there is too much to fetch.
     """
     if rate <= 0:
-        # It waits, restores, or is stuck in a call: that says nothing about what more processes would change.
+        # It waits, restores, or is stuck in a call: that says nothing about the effect of more processes.
         return max(busy, 1.0 if lag > 0 else 0.0)
-    cost = max(busy, LEAST_BUSY) / rate  # seconds a record
+    cost = max(busy, LEAST_BUSY) / rate  # seconds per record
     return (rate + max(growth, 0.0) + lag / CATCH_UP_SECONDS) * cost / TARGET
 
 
 def slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """The slope of the straight line nearest to some points (least squares)."""
+    """Return the slope of the straight line closest to some points (least squares)."""
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     spread = sum((x - mean_x) ** 2 for x in xs)
     if spread == 0:

@@ -1,9 +1,9 @@
-"""The log: one line a message, on standard error, for people or for machines.
+"""The log: one line per message, on standard error, as text or JSON.
 
 On a terminal a line has colours; in a pipe it is plain text; with `log_format="json"` it is one JSON object. Tidemill
-logs under the logger "tidemill". Handlers that a program has put there stay, beside Tidemill's own. The root logger,
-and with it the program's own log, is touched only with `log_format="json"` and where the program has not configured it:
-then its lines are JSON as well.
+logs under the logger "tidemill". Handlers that a program has added there stay, in addition to Tidemill's own. The root
+logger, and with it the program's own log, is changed only with `log_format="json"` and if the program has not
+configured it: then its lines are JSON as well.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..config.settings import Settings
 from ..threads import Thread
 from .stats import Totals
 
-__all__ = ["JsonFormatter", "Repeats", "Summary", "TextFormatter", "coloured", "setup"]
+__all__ = ["JsonFormatter", "RepeatFilter", "Summary", "TextFormatter", "coloured", "setup"]
 
 LOGGERS: Final = ("tidemill", "aiokafka")
 COLOURS: Final = {logging.DEBUG: "2", logging.INFO: "36", logging.WARNING: "33", logging.ERROR: "31"}
 OWN: Final = "tidemill"
-"""The name of the handler that `setup` adds, which tells it from those of the program."""
+"""The name of the handler that `setup` adds, which distinguishes it from those of the program."""
 STANDARD: Final = frozenset(vars(logging.LogRecord("", 0, "", 0, "", None, None))) | {"message", "taskName", "asctime"}
-"""Attributes of every log record; what else is there was given as `extra`."""
+"""Attributes of every log record; all others were given as `extra`."""
 
 LOG: Final = logging.getLogger("tidemill")
 
 REPEATED_SECONDS: Final = 10.0
-"""How often a message of the Kafka client is logged that comes again and again."""
+"""How often a repeated message of the Kafka client is logged."""
 NUMBERS: Final = re.compile(r"[0-9]+")
 KINDS: Final = 1_000
 """How many kinds of messages are remembered."""
@@ -64,7 +64,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, app, worker, whatever was given as `extra`, and exception."""
+    """One object per line: time, level, logger, message, app, worker, `extra` fields, exception."""
 
     def __init__(self, *, app: str, worker: int | None) -> None:
         super().__init__()
@@ -91,9 +91,9 @@ def setup(
     stream: TextIO | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Sends the log of Tidemill and of its Kafka clients to standard error, in the form that the settings ask for.
+    """Send the log of Tidemill and its Kafka clients to standard error, as configured.
 
-    `worker` is the number of a process that is one of several; each of its lines says it.
+    `worker` is the number of a process that is one of several; each of its lines includes it.
     """
     target = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(target)
@@ -113,22 +113,24 @@ def setup(
         logger.propagate = False
         logger.setLevel(level)
     client = logging.getLogger("tidemill.kafka")
-    client.filters[:] = [Repeats()]
-    if settings.log_level != "debug":  # the engine says what matters of these itself
+    client.filters[:] = [RepeatFilter()]
+    if settings.log_level != "debug":  # the engine itself logs what matters of these
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         client.setLevel(logging.ERROR)
 
 
-class Repeats(logging.Filter):
-    """Lets a message pass now and then, and says then how many like it did not. Messages that differ in numbers alone
-    are alike."""
+class RepeatFilter(logging.Filter):
+    """Passes a repeated message at intervals, with the number of those left out.
+
+    Messages that differ only in numbers count as repeated.
+    """
 
     def __init__(self, seconds: float = REPEATED_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._seconds = seconds
         self._clock = clock
         self._seen: dict[str, tuple[float, int]] = {}
-        """When a message of a kind was logged, and how many were not since."""
+        """When a message of a kind was last logged, and how many were left out since."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -147,22 +149,22 @@ class Repeats(logging.Filter):
 
 
 def coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether to use colours: on a terminal, unless NO_COLOR is set; always when FORCE_COLOR is."""
+    """Return whether to use colours: on a terminal unless NO_COLOR, and always with FORCE_COLOR."""
     if environ.get("NO_COLOR"):
         return False
     return bool(environ.get("FORCE_COLOR")) or (stream.isatty() and environ.get("TERM") != "dumb")
 
 
 def one_line(text: str) -> str:
-    """A message without line breaks."""
+    """Return a message without line breaks."""
     return " ".join(text.split("\n")) if "\n" in text else text
 
 
 class Summary:
-    """Logs a line of rates, lag and commits now and then, from a thread of its own."""
+    """Logs a line of rates, lag and commits at intervals, from a separate thread."""
 
     def __init__(self, totals: Callable[[], Totals], interval_ms: int) -> None:
-        """Begins at once; an interval of 0 is never."""
+        """Start logging at once; an interval of 0 means never."""
         self._totals = totals
         self._interval = interval_ms / 1000
         self._stopped = threading.Event()
@@ -178,6 +180,6 @@ class Summary:
             before, since = after, now
 
     def close(self) -> None:
-        """Logs no more."""
+        """Stop logging."""
         self._stopped.set()
         self._thread.join()

@@ -1,8 +1,7 @@
-"""Metrics of workers that come and go, as one set whose counters never go down.
+"""Metrics of workers that come and go, as one set in which counters never decrease.
 
-A worker that is started again counts from nothing, and one that was scaled away is not there to be asked. So what each
-had counted when it was last heard of is kept and added to what its next life counts. Levels are those of now, and gone
-with the worker.
+A restarted worker counts from zero, and a worker that was scaled away cannot be asked. So the last known counters of
+each process are kept and added to those of its successor. Gauges are current, and disappear with the worker.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Final
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Retained"]
+__all__ = ["RetainedMetrics"]
 
 Series = tuple[str, tuple[tuple[str, str], ...]]
 """Name and labels of a sample."""
@@ -23,18 +22,18 @@ COUNTING: Final = ("counter", "histogram")
 
 
 @dataclass
-class Known:
-    """What is known of one worker."""
+class RetainedSeries:
+    """The metrics of one worker."""
 
     life: int = -1
     earlier: dict[Series, float] = field(default_factory=dict[Series, float])
-    """What its former lives had counted."""
+    """The counters of its former processes."""
     counted: dict[Series, float] = field(default_factory=dict[Series, float])
-    """What the life last heard of had counted."""
+    """The counters of the last known process."""
     levels: dict[Series, float] = field(default_factory=dict[Series, float])
 
-    def heard(self, life: int) -> None:
-        """Something comes from this life: a new one begins to count anew."""
+    def note(self, life: int) -> None:
+        """Note an answer of a worker's process; a new process counts from zero."""
         if life != self.life:
             for series, value in self.counted.items():
                 self.earlier[series] = self.earlier.get(series, 0.0) + value
@@ -42,26 +41,26 @@ class Known:
         self.levels = {}
 
     def samples(self) -> Iterable[tuple[Series, float]]:
-        """All there is to tell of it."""
+        """Yield all samples of the worker."""
         yield from self.levels.items()
         for series in {**self.earlier, **self.counted}:
             yield series, self.earlier.get(series, 0.0) + self.counted.get(series, 0.0)
 
 
-class Retained:
-    """All workers' metrics. Not for several threads at once."""
+class RetainedMetrics:
+    """The metrics of all workers. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._workers: dict[int, Known] = {}
+        self._workers: dict[int, RetainedSeries] = {}
         self._families: dict[str, tuple[str, str, str]] = {}
-        """Family name, meaning and type by the name of a sample."""
+        """Family name, meaning and type, by the name of a sample."""
 
-    def heard(self, worker: int, life: int, text: str) -> None:
-        """What a worker in its nth life says of itself, in Prometheus' text format."""
-        known = self._workers.setdefault(worker, Known())
+    def note(self, worker: int, life: int, text: str) -> None:
+        """Add the metrics of a worker's nth process, in Prometheus' text format."""
+        known = self._workers.setdefault(worker, RetainedSeries())
         if life < known.life:
-            return  # an answer that was long on its way
-        known.heard(life)
+            return  # a late answer of an earlier process
+        known.note(life)
         for metric in text_string_to_metric_families(text):
             kept = known.counted if metric.type in COUNTING else known.levels
             for sample in metric.samples:
@@ -69,17 +68,21 @@ class Retained:
                 kept[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
 
     def silent(self, worker: int) -> None:
-        """A worker does not answer: it has no levels."""
+        """Drop the gauges of a worker that does not answer."""
         if worker in self._workers:
             self._workers[worker].levels = {}
 
-    def level(self, worker: int, name: str, labels: Mapping[str, str]) -> float | None:
-        """A level of a worker, None when it has not said."""
+    def level(self, worker: int, name: str, labels: Mapping[str, str]) -> float:
+        """Return the sum of a worker's gauges of this name with these labels; 0 if there is none."""
         known = self._workers.get(worker)
-        return None if known is None else known.levels.get((name, tuple(sorted(labels.items()))))
+        if known is None:
+            return 0.0
+        return sum(
+            value for series, value in known.levels.items() if series[0] == name and labels.items() <= {*series[1]}
+        )
 
     def metrics(self) -> Iterable[Metric]:
-        """One set of metrics, each sample with the label `worker`."""
+        """Return one set of metrics, each sample with the label `worker`."""
         found: dict[str, Metric] = {}
         for worker, known in sorted(self._workers.items()):
             for (name, labels), value in known.samples():

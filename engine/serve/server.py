@@ -1,4 +1,4 @@
-"""What a running process shows of itself: the HTTP server if one is asked for, and the log's summary line."""
+"""Starts the HTTP server of a process, if configured, and the log's summary line."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LOG: Final = logging.getLogger("tidemill")
 def serving(
     settings: Settings, stats: Stats, clock: Clock, version: str, listening: socket.socket | None = None
 ) -> Generator[WebServer | None, None, None]:
-    """Serves metrics and health and logs the summary while it is entered.
+    """Serve metrics and health and log the summary while entered.
 
-    `listening` is the socket that a supervisor made for its worker; without one the settings say where to listen, if
-    anywhere.
+    `listening` is the socket that a supervisor opened for its worker; without it, the settings decide where to listen,
+    if at all.
     """
     web: WebServer | None = None
     supervised = listening is not None

@@ -1,34 +1,38 @@
-"""What one process has done so far and how it stands: plain counters and levels.
+"""Statistics of one process: plain counters and gauges.
 
-The loop owns the one `Stats` of a process and tells it of runs and commits, never of single records; a few times a
-second it looks at the tasks. Metrics, health and the log read it from other threads, which is safe because every dict
-is replaced, never changed. Nothing here decides anything.
+The loop owns the one `Stats` of a process and updates it per run and commit, never per record; a few times per second
+it polls the tasks. Metrics, health and the log read it from other threads, which is safe because every dict is
+replaced, never changed. Nothing here makes decisions.
 """
 
 from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from ...operators.errors import RecordError
+from ...state.topic_partition import TopicPartition
+from ..calls.figures import CallFigures
 from ..counters import largest, summed
 from ..dropped_records import DoubtLines, LateLines, SkipLines
-from .load import Sample
+from ..registry.figures import RegistryFigures
+from ..snapshots.figures import SnapshotFigures
+from ..targets.figures import TargetFigures
+from .load import LoadSample
 
 __all__ = ["COMMIT_BUCKETS", "Histogram", "Stats", "Totals", "Watched"]
 
 LOG: Final = logging.getLogger("tidemill")
-Key = tuple[str, int]
-Place = tuple[str, str]
+LabelledStep = tuple[str, str]
 
 COMMIT_BUCKETS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds in seconds."""
 
 LOOK_MS: Final = 250
-"""How often the tasks are looked at."""
+"""How often the tasks are polled."""
 SIZE_MS: Final = 5_000
 """How often the stores are asked for their size."""
 SAMPLE_MS: Final = 1_000
@@ -36,14 +40,14 @@ SAMPLE_MS: Final = 1_000
 SAMPLES: Final = 20
 
 
-class Sized(Protocol):
-    """A store, as far as it matters here."""
+class Measured(Protocol):
+    """A store, reduced to its size."""
 
     def size(self) -> int: ...
 
 
 class Watched(Protocol):
-    """A running task, as far as it matters here."""
+    """A running task, reduced to its figures."""
 
     @property
     def id(self) -> Any: ...
@@ -54,11 +58,11 @@ class Watched(Protocol):
     @property
     def dirty_bytes(self) -> int: ...
     @property
-    def stores(self) -> Mapping[str, Sized]: ...
+    def stores(self) -> Mapping[str, Measured]: ...
 
-    def positions(self) -> dict[Key, int]: ...
-    def buffered(self) -> dict[Key, int]: ...
-    def drops(self) -> dict[Place, int]: ...
+    def positions(self) -> dict[TopicPartition, int]: ...
+    def buffered(self) -> dict[TopicPartition, int]: ...
+    def drops(self) -> dict[LabelledStep, int]: ...
     def skips(self) -> list[RecordError]: ...
     def lateness(self) -> dict[str, int]: ...
     def doubts(self) -> dict[str, str]: ...
@@ -66,19 +70,21 @@ class Watched(Protocol):
 
 
 class Changed(Protocol):
-    """Sealed work, as far as it matters here."""
+    """A prepared commit, reduced to its changes."""
 
     @property
-    def changes(self) -> Sequence[object]: ...
+    def changes(self) -> Sized: ...
 
 
 class Restoring(Protocol):
-    """The progress of a restore, as far as it matters here."""
+    """The progress of a restore."""
 
     @property
     def done(self) -> int: ...
     @property
     def to_do(self) -> int: ...
+    @property
+    def bytes_left(self) -> int: ...
 
 
 class Histogram:
@@ -90,19 +96,19 @@ class Histogram:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Adds one observation."""
+        """Add one observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
     @property
     def count(self) -> int:
-        """How many observations there were."""
+        """The number of observations."""
         return sum(self.counts)
 
 
 @dataclass
 class Stats:
-    """Counters go up and never down while the process lives; levels are what is so now."""
+    """Counters never decrease while the process lives; gauges are current values."""
 
     # counters
     records_in: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -110,76 +116,90 @@ class Stats:
     records_out: int = 0
     """Records written to the program's and to repartition topics."""
     changes: int = 0
-    """Changes of state that were committed."""
-    dropped: Mapping[Place, int] = field(default_factory=dict[Place, int])
+    """Committed changes of state."""
+    dropped: Mapping[LabelledStep, int] = field(default_factory=dict[LabelledStep, int])
     """Records dropped, by step and reason."""
     commit_seconds: Histogram = field(default_factory=Histogram)
-    """How long commits took, the writing of the stores included."""
+    """How long commits took, including writes to the stores."""
     aborts: int = 0
     """Commits that failed and were undone."""
     rebalances: int = 0
-    """Times the tasks of this process were assigned anew."""
+    """Times the tasks of this process were reassigned."""
     losses: int = 0
-    """Times this process lost its tasks without having given them away."""
+    """Times this process lost its tasks without having released them."""
     restored: int = 0
-    """Changelog records read into stores of tasks that run since."""
+    """Changelog records replayed for tasks before they ran."""
     poll_seconds: float = 0.0
-    """Time the loop spent waiting for records and taking them."""
+    """Time the loop spent waiting for records and receiving them."""
     process_seconds: float = 0.0
-    """Time the loop spent in steps and in handing their output to the client."""
+    """Time the loop spent in steps and in passing their output to the client."""
 
-    # levels
+    # gauges
     joined: bool = False
-    """True while this process is a member of the group and has been told its tasks."""
+    """True while this process is a member of the group and has an assignment."""
     running: int = 0
-    """Tasks that run."""
+    """Running tasks."""
     restoring: int = 0
     """Tasks whose state is being restored."""
     restore_remaining: int = 0
-    """Changelog records still to read before all tasks of this process run."""
+    """Changelog records still to be read before all tasks of this process run."""
+    restore_bytes_remaining: int = 0
+    """Bytes of snapshots still to be downloaded before all tasks of this process run."""
+    snapshots: SnapshotFigures = field(default_factory=SnapshotFigures)
+    """The figures of snapshots of this process's tasks."""
+    targets: TargetFigures = field(default_factory=TargetFigures)
+    """The figures of writes to targets."""
+    calls: CallFigures = field(default_factory=CallFigures)
+    """The figures of calls of coroutine functions."""
+    commit_waits: float = 0.0
+    """For how many seconds the present commit has waited for its snapshots."""
+    registries: tuple[RegistryFigures, ...] = ()
+    """The figures of the schema registries that the program uses."""
+    held: int = 0
+    """Input partitions with records that cannot be decoded yet."""
     copies: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Changelog records that each copy of a task in this process is behind."""
-    lag: Mapping[Key, int] = field(default_factory=dict[Key, int])
+    """Changelog records by which each copy of a task in this process is behind."""
+    lag: Mapping[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
     """Records between the position and the end, by input partition."""
     table_lag: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Records still to read, by global table."""
+    """Records still to be read, by global table."""
     stream_time: Mapping[str, int] = field(default_factory=dict[str, int])
     """Newest event time processed in ms, by task."""
     state_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
     """Size of the stores, by task."""
     misses: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Records that looked for a row and found none, by step."""
+    """Lookups that found no row, by step."""
     dirty_bytes: int = 0
     """Decoded state that waits for a commit."""
     buffer_bytes: int = 0
-    """Records fetched that wait to be processed."""
+    """Fetched records that wait to be processed."""
     tasks: int = 0
     """Tasks of the whole application."""
-    samples: tuple[Sample, ...] = ()
-    """Of the last seconds, since partitions last came or went: what the load is worked out from."""
+    samples: tuple[LoadSample, ...] = ()
+    """Samples of the last seconds, since the partitions last changed, from which the load is computed."""
     turned: int = 0
-    """When the main thread last made progress, in ms; 0 before it did. It stands still while a call hangs."""
+    """When the main thread last made progress, in ms; 0 before. It does not change while a call hangs."""
 
-    _ends: dict[Key, int] = field(default_factory=dict[Key, int])
-    """End offsets that the consumer has met. They count the markers of transactions, which no task sees."""
+    _ends: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
+    """End offsets that the consumer has reached. They include transaction markers, which no task sees."""
 
-    # what closed tasks had counted
+    # counters of closed tasks
     _earlier_in: dict[str, int] = field(default_factory=dict[str, int])
-    _earlier_drops: dict[Place, int] = field(default_factory=dict[Place, int])
+    _earlier_drops: dict[LabelledStep, int] = field(default_factory=dict[LabelledStep, int])
     _earlier_misses: dict[str, int] = field(default_factory=dict[str, int])
-    _table_drops: dict[Place, int] = field(default_factory=dict[Place, int])
+    _table_drops: dict[LabelledStep, int] = field(default_factory=dict[LabelledStep, int])
     _looked: int = 0
-    _sampled: frozenset[Key] = frozenset()
+    _sampled: frozenset[TopicPartition] = frozenset()
     _sized: int = 0
     _skip_lines: SkipLines = field(default_factory=SkipLines)
     _late_lines: LateLines = field(default_factory=LateLines)
     _lateness: dict[str, int] = field(default_factory=dict[str, int])
     _doubt_lines: DoubtLines = field(default_factory=DoubtLines)
 
-    def turn(self, tasks: Iterable[Watched], end: Callable[[Key], int], now: int) -> None:
-        """The main thread makes progress: called between turns, and between the runs of tasks.
+    def turn(self, tasks: Iterable[Watched], end: Callable[[TopicPartition], int], now: int) -> None:
+        """Note progress of the main thread: called between turns, and between the runs of tasks.
 
-        `end` gives the end offset of a partition, -1 when it is not known.
+        `end` returns the end offset of a partition, -1 if it is not known.
         """
         self.turned = now
         if abs(now - self._looked) < LOOK_MS:
@@ -192,11 +212,11 @@ class Stats:
             self._sized = now
             self.state_bytes = {str(task.id): sum(store.size() for store in task.stores.values()) for task in tasks}
 
-    def _look(self, tasks: list[Watched], end: Callable[[Key], int]) -> None:
+    def _look(self, tasks: list[Watched], end: Callable[[TopicPartition], int]) -> None:
         records_in = summed(self._earlier_in, *({str(task.id): task.records_in} for task in tasks))
         dropped = summed(self._earlier_drops, self._table_drops, *(task.drops() for task in tasks))
         misses = summed(self._earlier_misses, *(task.misses() for task in tasks))
-        lag: dict[Key, int] = {}
+        lag: dict[TopicPartition, int] = {}
         for task in tasks:
             self._noticed(task)
             buffered = task.buffered()
@@ -219,13 +239,13 @@ class Stats:
             self._sampled, self.samples = partitions, ()
         if self.samples and now - self.samples[-1].at < SAMPLE_MS:
             return
-        sample = Sample(
+        sample = LoadSample(
             now, sum(self.records_in.values()), sum(self.lag.values()), self.process_seconds, self.poll_seconds
         )
         self.samples = (*self.samples[1 - SAMPLES :], sample)
 
     def closed(self, task: Watched) -> None:
-        """A task ends in this process; what it counted stays."""
+        """Keep the counters of a task that ends in this process."""
         self._earlier_in = summed(self._earlier_in, {str(task.id): task.records_in})
         self._earlier_drops = summed(self._earlier_drops, task.drops())
         self._noticed(task)
@@ -235,80 +255,82 @@ class Stats:
         self._looked = 0
 
     def spent(self, polling: int, processing: int) -> None:
-        """How the loop spent its turn, in ms."""
+        """Add the time that the loop spent in a turn, in ms."""
         self.poll_seconds += polling / 1000
         self.process_seconds += processing / 1000
 
     def recovering(self, tasks: int, progress: Iterable[Restoring]) -> None:
-        """So many tasks are being opened; how far the restores are among them."""
+        """Set the number of tasks that are being opened, and their restore progress."""
         self.restoring = tasks
+        progress = list(progress)
         self.restore_remaining = sum(one.to_do - one.done for one in progress)
+        self.restore_bytes_remaining = sum(one.bytes_left for one in progress)
 
     def copied(self, lags: Mapping[Any, int]) -> None:
-        """How far behind the copies of tasks are."""
+        """Set how far behind the copies of tasks are."""
         self.copies = {str(task): lag for task, lag in lags.items()}
 
     def ready(self, restored: int) -> None:
-        """A task begins to run; so many changelog records were replayed for it."""
+        """Note that a task begins to run after a replay of this many changelog records."""
         self.restored += restored
         self._looked = 0
 
-    def ended(self, ends: Mapping[Key, int]) -> None:
-        """The consumer has read these partitions to their ends."""
+    def ended(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Note that the consumer has read these partitions to their ends."""
         self._ends.update(ends)
 
     def skipped(self, errors: list[RecordError]) -> None:
-        """A policy has dropped these records: the log says so."""
+        """Log records that a policy has dropped."""
         for line in self._skip_lines.lines(errors, self.turned) if errors else ():
             LOG.warning("%s", line)
 
     def doubted(self, doubts: Mapping[str, str]) -> None:
-        """Times seem to be in another unit, by step: the log says so."""
+        """Log timestamps that seem to be in another unit, by step."""
         for line in self._doubt_lines.lines(doubts) if doubts else ():
             LOG.warning("%s", line)
 
     def _noticed(self, task: Watched) -> None:
-        """What a task has dropped and doubts."""
+        """Log the dropped records and timestamp warnings of a task."""
         self.skipped(task.skips())
         self.doubted(task.doubts())
         self._lateness = largest(self._lateness, task.lateness())
 
     def all_dropped(self) -> int:
-        """How many records were dropped by tasks that are closed and by global tables: all, once no task runs."""
+        """Return the records dropped by closed tasks and global tables: all, once no task runs."""
         return sum(self._earlier_drops.values()) + sum(self._table_drops.values())
 
-    def looked_up(self, lags: Mapping[str, int], drops: dict[Place, int]) -> None:
-        """How far the global tables are behind, and what they dropped so far."""
+    def looked_up(self, lags: Mapping[str, int], drops: dict[LabelledStep, int]) -> None:
+        """Set how far the global tables are behind, and the records that they have dropped."""
         self.table_lag = lags
         self._table_drops = drops
 
     def produced(self, records: int) -> None:
-        """Records were handed to the client."""
+        """Add records that were passed to the client."""
         self.records_out += records
 
-    def committed(self, ms: int, sealed: Iterable[Changed]) -> None:
-        """A commit of this work succeeded."""
-        self.changes += sum(len(work.changes) for work in sealed)
+    def committed(self, ms: int, prepared: Iterable[Changed]) -> None:
+        """Count a successful commit of this work."""
+        self.changes += sum(len(work.changes) for work in prepared)
         self.commit_seconds.observe(ms / 1000)
 
     def aborted(self) -> None:
-        """A commit failed and was undone: inputs are read again."""
+        """Count a commit that failed and was undone: inputs are read again."""
         self.aborts += 1
         self._ends.clear()
 
     def assigned(self, tasks: int) -> None:
-        """The group has said which tasks are ours, of so many that the application has."""
+        """Note an assignment by the group, of an application that has `tasks` tasks."""
         self.joined = True
         self.tasks = tasks
         self.rebalances += 1
 
     def lost(self) -> None:
-        """The tasks are no longer ours, and we did not give them away."""
+        """Note that the process has lost its tasks without having released them."""
         self.joined = False
         self.losses += 1
 
     def totals(self) -> Totals:
-        """The figures of the log's summary line, as a value."""
+        """Return the figures of the log's summary line, as a value."""
         return Totals(
             records_in=sum(self.records_in.values()),
             records_out=self.records_out,
@@ -320,6 +342,7 @@ class Stats:
             running=self.running,
             restoring=self.restoring,
             restore_remaining=self.restore_remaining,
+            restore_bytes_remaining=self.restore_bytes_remaining,
         )
 
 
@@ -337,9 +360,10 @@ class Totals:
     running: int
     restoring: int
     restore_remaining: int
+    restore_bytes_remaining: int = 0
 
     def since(self, earlier: Totals, seconds: float) -> str:
-        """One line for people: rates since an earlier moment, and how things stand."""
+        """Return one line of text: rates since an earlier moment, and current values."""
         seconds = max(seconds, 0.001)
         commits = self.commits - earlier.commits
         parts = [
@@ -356,5 +380,21 @@ class Totals:
             parts.append(f"{self.dropped - earlier.dropped:,} dropped")
         parts.append(f"{self.running} tasks running")
         if self.restoring:
-            parts.append(f"{self.restoring} restoring ({self.restore_remaining:,} records to go)")
+            parts.append(f"{self.restoring} restoring ({self._to_go(earlier, seconds)})")
         return ", ".join(parts)
+
+    def _to_go(self, earlier: Totals, seconds: float) -> str:
+        """Return what is left to restore, the rate, and the time that it takes at that rate."""
+        found: list[str] = []
+        longest = 0.0
+        for left, before, unit in (
+            (self.restore_bytes_remaining, earlier.restore_bytes_remaining, "bytes of snapshots"),
+            (self.restore_remaining, earlier.restore_remaining, "records"),
+        ):
+            rate = (before - left) / seconds
+            if left and rate > 0:
+                longest += left / rate
+                found.append(f"{left:,} {unit} to go, {rate:,.0f}/s")
+            elif left or unit == "records":
+                found.append(f"{left:,} {unit} to go")
+        return ", ".join(found) + (f", about {longest:,.0f} s" if longest else "")

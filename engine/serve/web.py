@@ -1,9 +1,9 @@
 """A small HTTP server for monitors: `/metrics`, `/health/live` and `/health/ready`.
 
-It runs in a thread of its own, one more per request, and only reads. What it answers is given to it as functions, so
-the supervisor serves the figures of all workers with the same server. There is no authentication: it binds to the
-loopback address unless told otherwise. Connections cost files, which the process needs for its state, so there are at
-most `MOST_CONNECTIONS` at a time, each for one request and for at most `REQUEST_SECONDS`.
+It runs in a separate thread, plus one per request, and only reads. Its pages are functions, so the supervisor serves
+the metrics of all workers with the same server. There is no authentication: it binds to the loopback address unless
+configured otherwise. Connections use file descriptors, which the process needs for its state, so there are at most
+`MOST_CONNECTIONS` at a time, each for one request and for at most `REQUEST_SECONDS`.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from ..errors import ConfigError
 from ..threads import Thread
 from .health import Health
 
-__all__ = ["Answer", "Page", "WebServer", "listen", "pages"]
+__all__ = ["HttpResponse", "Page", "WebServer", "listen", "pages"]
 
 LOG: Final = logging.getLogger("tidemill.web")
 
 REQUEST_SECONDS: Final = 10.0
-"""How long a client may take for its whole request and for reading the answer."""
+"""How long a client may take to send its request and read the response."""
 MOST_CONNECTIONS: Final = 32
-"""Further ones are closed at once."""
+"""Further connections are closed at once."""
 
 PLAIN: Final = "text/plain; charset=utf-8"
 
 
-class Answer(NamedTuple):
-    """What a page says."""
+class HttpResponse(NamedTuple):
+    """The response of a page."""
 
     status: int
     content_type: str
     body: bytes
 
 
-Page: TypeAlias = Callable[[str], Answer]
-"""From the request's Accept header to an answer."""
+Page: TypeAlias = Callable[[str], HttpResponse]
+"""Maps the request's Accept header to a response."""
 
 
 def pages(registry: CollectorRegistry, live: Callable[[], Health], ready: Callable[[], Health]) -> Mapping[str, Page]:
-    """What is served, by path."""
+    """Return the pages to serve, by path."""
 
-    def metrics(accept: str) -> Answer:
+    def metrics(accept: str) -> HttpResponse:
         encode, content_type = choose_encoder(accept)
-        return Answer(200, content_type, encode(registry))
+        return HttpResponse(200, content_type, encode(registry))
 
     return {
         "/metrics": metrics,
@@ -64,13 +64,13 @@ def pages(registry: CollectorRegistry, live: Callable[[], Health], ready: Callab
     }
 
 
-def health(found: Health) -> Answer:
-    """200 or 503, and the reason as text."""
-    return Answer(200 if found.ok else 503, PLAIN, f"{found.reason}\n".encode())
+def health(found: Health) -> HttpResponse:
+    """Return status 200 or 503, with the reason as text."""
+    return HttpResponse(200 if found.ok else 503, PLAIN, f"{found.reason}\n".encode())
 
 
 def listen(host: str, port: int, purpose: str = "serve metrics") -> socket.socket:
-    """A listening socket. Raises ConfigError when the address cannot be had."""
+    """Return a listening socket. Raises ConfigError if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=64)
@@ -82,8 +82,8 @@ def listen(host: str, port: int, purpose: str = "serve metrics") -> socket.socke
         raise ConfigError(f"cannot {purpose} at {host}:{port}: {why}; {fix}") from error
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers one GET or HEAD, without writing a line to standard error."""
+class HttpHandler(BaseHTTPRequestHandler):
+    """Answers one GET or HEAD request, without logging to standard error."""
 
     timeout = REQUEST_SECONDS
     protocol_version = "HTTP/1.1"
@@ -100,17 +100,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._head(self._answer())
 
-    def _answer(self) -> Answer:
+    def _answer(self) -> HttpResponse:
         page = self._served.get(self.path.partition("?")[0])
         if page is None:
-            return Answer(404, PLAIN, f"there are: {' '.join(self._served)}\n".encode())
+            return HttpResponse(404, PLAIN, f"pages: {' '.join(self._served)}\n".encode())
         try:
             return page(self.headers.get("Accept", ""))
         except Exception:
             LOG.exception("the page %s failed", self.path)
-            return Answer(500, PLAIN, b"this page failed; the log says why\n")
+            return HttpResponse(500, PLAIN, b"this page failed; see the log\n")
 
-    def _head(self, answer: Answer) -> None:
+    def _head(self, answer: HttpResponse) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
@@ -121,18 +121,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-class Server(ThreadingHTTPServer):
-    """One thread per connection; a listening socket is given to it, not made."""
+class HttpServer(ThreadingHTTPServer):
+    """One thread per connection, on a listening socket that the caller opened."""
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, listening: socket.socket, served: Mapping[str, Page]) -> None:
-        super().__init__(listening.getsockname()[:2], partial(Handler, served), bind_and_activate=False)
+        super().__init__(listening.getsockname()[:2], partial(HttpHandler, served), bind_and_activate=False)
         self.socket.close()
         self.socket = listening
         self._opened: dict[socket.socket, float] = {}
-        """When each connection was opened. Each is closed under the lock, so that none is shut down after that."""
+        """When each connection was opened. The lock covers the close, so that none is shut down after it."""
         self._lock = threading.Lock()
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -151,15 +151,15 @@ class Server(ThreadingHTTPServer):
             super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Ends connections that take too long: their threads find them closed."""
+        """End connections that take too long: their threads find them closed."""
         with self._lock:
             for connection, since in self._opened.items():
                 if time.monotonic() - since > REQUEST_SECONDS:
-                    with suppress(OSError):  # the client is gone
+                    with suppress(OSError):  # the client has disconnected
                         connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no concern of ours."""
+        """Ignore a client that disconnects."""
 
 
 class WebServer:
@@ -167,18 +167,18 @@ class WebServer:
 
     def __init__(self, listening: socket.socket, served: Mapping[str, Page]) -> None:
         self.host, self.port = listening.getsockname()[:2]
-        self._server = Server(listening, served)
+        self._server = HttpServer(listening, served)
         self._thread = Thread("tidemill-web", lambda: self._server.serve_forever(0.1))
         self._thread.start()
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds it."""
+        """The URL for a browser on this machine."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def close(self) -> None:
-        """Stops serving."""
+        """Stop serving."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

@@ -1,9 +1,9 @@
-"""The figures of several workers on one endpoint.
+"""The metrics of several workers on one endpoint.
 
-The supervisor asks each worker for its metrics and health when it is asked itself, adds the label `worker` to every
-sample and answers with all of them. A worker that does not answer in time is shown as down; the others still count. It
-also asks now and then for itself: what workers had counted must be known when they die, and how loaded they are decides
-how many there should be.
+When it is asked, the supervisor asks each worker for its metrics and health, adds the label `worker` to every sample
+and returns all of them. A worker that does not answer in time is shown as down; the others still count. The supervisor
+also polls the workers for its own use: the counters must be known when a worker dies, and the load determines the
+number of workers.
 """
 
 from __future__ import annotations
@@ -24,58 +24,59 @@ from prometheus_client.registry import Collector
 from ..threads import Thread
 from .health import Health
 from .metrics import MetricName, family
-from .retained import Retained
+from .retained import RetainedMetrics
 from .web import Page, pages
 
-__all__ = ["Look", "Scraped", "WorkersCollector", "Watch", "worker_pages"]
+__all__ = ["ScrapeTarget", "WorkerHealth", "WorkerMonitor", "WorkersCollector", "worker_pages"]
 
 TIMEOUT: Final = 2.0
-"""Seconds a worker has for its figures."""
+"""Seconds that a worker has to return its metrics."""
 HEALTH_TIMEOUT: Final = 0.8
-"""Seconds a worker has for saying how it is: monitors wait for a second, by default."""
+"""Seconds that a worker has to return its health: monitors wait for a second by default."""
 
 DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Opens addresses of this machine without the proxy that the environment may name."""
+"""Opens local addresses without the proxy that the environment may configure."""
 
 
 @dataclass(frozen=True)
-class Scraped:
+class ScrapeTarget:
     """A worker as the supervisor knows it."""
 
     number: int
     url: str | None
-    """Where it answers; None while there is no process."""
+    """Its address; None while it has no process."""
     restarts: int
     life: int = 0
-    """Goes up with each process that takes the place."""
+    """Increases with each process that runs as this worker."""
     wanted: bool = True
-    """False for one that was scaled away."""
+    """False for a worker that was scaled away."""
     hangs: bool = False
-    """True for one that has given no answer for too long."""
+    """True for a worker that has not answered for too long."""
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """What a worker answered; status 0 when it did not."""
+class ScrapeResult:
+    """The response of a worker; status 0 if there was none."""
 
-    worker: Scraped
+    worker: ScrapeTarget
     status: int
     body: str
 
 
-def fetch(workers: Sequence[Scraped], path: str, timeout: float = TIMEOUT) -> list[Fetched]:
-    """Asks all workers at once."""
+def scrape(workers: Sequence[ScrapeTarget], path: str, timeout: float = TIMEOUT) -> list[ScrapeResult]:
+    """Ask all workers at once."""
 
-    def ask(worker: Scraped) -> Fetched:
+    def ask(worker: ScrapeTarget) -> ScrapeResult:
         if worker.url is None:
-            return Fetched(worker, 0, "it is not running")
+            return ScrapeResult(worker, 0, "it is not running")
         try:
             with DIRECT.open(worker.url + path, timeout=timeout) as answer:
-                return Fetched(worker, answer.status, answer.read().decode())
+                return ScrapeResult(worker, answer.status, answer.read().decode())
         except urllib.error.HTTPError as error:
-            return Fetched(worker, error.code, error.read().decode())
-        except (OSError, HTTPException):  # refused, reset, too slow, or gone in the middle of its answer
-            return Fetched(worker, 0, "it does not answer")
+            with error:
+                return ScrapeResult(worker, error.code, error.read().decode())
+        except (OSError, HTTPException):  # refused, reset, too slow, or closed in the middle of the response
+            return ScrapeResult(worker, 0, "it does not answer")
 
     if not workers:
         return []
@@ -84,24 +85,26 @@ def fetch(workers: Sequence[Scraped], path: str, timeout: float = TIMEOUT) -> li
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a worker is."""
+class WorkerHealth:
+    """The state of a worker."""
 
     life: int
     ready: bool
-    """A member of the group, with all its tasks running."""
+    """True if it is a member of the group, with all its tasks running."""
     needed: float
-    """How many workers its work asks for."""
+    """The number of workers that its work requires."""
+    lag: float
+    """Records that wait in its partitions."""
     tasks: int
-    """Tasks of the whole application; 0 when it does not know."""
+    """Tasks of the whole application; 0 if it does not know."""
 
 
 class WorkersCollector(Collector):
-    """The metrics of all workers, each sample with its worker. May be asked by several threads."""
+    """The metrics of all workers, each sample with its worker. Thread-safe."""
 
-    def __init__(self, workers: Callable[[], Sequence[Scraped]]) -> None:
+    def __init__(self, workers: Callable[[], Sequence[ScrapeTarget]]) -> None:
         self._workers = workers
-        self._retained = Retained()
+        self._retained = RetainedMetrics()
         self._lock = threading.Lock()
 
     def collect(self) -> Iterable[Metric]:
@@ -119,42 +122,51 @@ class WorkersCollector(Collector):
             ]
         yield from found
 
-    def look(self) -> dict[int, Look]:
-        """How the workers that answer are."""
+    def look(self) -> dict[int, WorkerHealth]:
+        """Return the state of each worker that answers."""
         with self._lock:
             return {one.worker.number: self._look(one.worker) for one in self._fetch() if one.status == 200}
 
-    def _look(self, worker: Scraped) -> Look:
+    def _look(self, worker: ScrapeTarget) -> WorkerHealth:
         def level(name: MetricName, **labels: str) -> float:
-            return self._retained.level(worker.number, name, labels) or 0.0
+            return self._retained.level(worker.number, name, labels)
 
         ready = level("tidemill_joined") == 1 and level("tidemill_tasks", state="restoring") == 0
-        return Look(worker.life, ready, level("tidemill_needed_workers"), int(level("tidemill_application_tasks")))
+        return WorkerHealth(
+            worker.life,
+            ready,
+            level("tidemill_needed_workers"),
+            level("tidemill_lag_records"),
+            int(level("tidemill_application_tasks")),
+        )
 
-    def _fetch(self) -> list[Fetched]:
-        fetched = fetch(self._workers(), "/metrics")
+    def _fetch(self) -> list[ScrapeResult]:
+        fetched = scrape(self._workers(), "/metrics")
         for one in fetched:
             if one.status == 200:
-                self._retained.heard(one.worker.number, one.worker.life, one.body)
+                self._retained.note(one.worker.number, one.worker.life, one.body)
             else:
                 self._retained.silent(one.worker.number)
         return fetched
 
 
-class Watch:
-    """Looks at the workers now and then, in a thread of its own."""
+class WorkerMonitor:
+    """Polls the workers at intervals, in a separate thread."""
 
     def __init__(self, collector: WorkersCollector, interval: float) -> None:
-        """Every `interval` seconds; begins at once."""
+        """Start polling every `interval` seconds, at once."""
         self._collector = collector
         self._interval = interval
         self._stopped = threading.Event()
-        self._latest: tuple[int, Mapping[int, Look]] = (0, {})
+        self._latest: tuple[int, Mapping[int, WorkerHealth]] = (0, {})
         self._thread = Thread("tidemill-watch", self._run)
         self._thread.start()
 
-    def latest(self) -> tuple[int, Mapping[int, Look]]:
-        """What was last seen, by worker, with the number of the look. Raises what made the thread fail."""
+    def latest(self) -> tuple[int, Mapping[int, WorkerHealth]]:
+        """Return the latest state by worker, with the number of the poll.
+
+        Raises the exception with which the thread failed.
+        """
         self._thread.check()
         return self._latest
 
@@ -163,31 +175,31 @@ class Watch:
             self._latest = (self._latest[0] + 1, self._collector.look())
 
     def close(self) -> None:
-        """Looks no more."""
+        """Stop polling."""
         self._stopped.set()
         self._thread.join()
 
 
-def worker_pages(workers: Callable[[], Sequence[Scraped]], collector: WorkersCollector) -> Mapping[str, Page]:
-    """The pages of a supervisor."""
+def worker_pages(workers: Callable[[], Sequence[ScrapeTarget]], collector: WorkersCollector) -> Mapping[str, Page]:
+    """Return the pages of a supervisor."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
 
-    def asked(path: str) -> list[Fetched]:
-        return fetch([worker for worker in workers() if worker.wanted], path, HEALTH_TIMEOUT)
+    def asked(path: str) -> list[ScrapeResult]:
+        return scrape([worker for worker in workers() if worker.wanted], path, HEALTH_TIMEOUT)
 
     def live() -> Health:
-        """A worker that has died is started again, and so is one that hangs, when it could be ended."""
+        """Return the health of workers that hang; a dead worker is restarted anyway."""
         unwell = [one for one in asked("/health/live") if one.status == 503 or one.worker.hangs]
-        return summed(unwell, "all workers are alive")
+        return combined_health(unwell, "all workers are alive")
 
     def ready() -> Health:
-        return summed([one for one in asked("/health/ready") if one.status != 200], "all workers are ready")
+        return combined_health([one for one in asked("/health/ready") if one.status != 200], "all workers are ready")
 
     return pages(registry, live, ready)
 
 
-def summed(unwell: list[Fetched], well: str) -> Health:
-    """One health of several."""
+def combined_health(unwell: list[ScrapeResult], well: str) -> Health:
+    """Return one health for several workers."""
     reasons = [f"worker {one.worker.number}: {one.body.strip()}" for one in unwell]
     return Health(not reasons, "; ".join(reasons) or well)

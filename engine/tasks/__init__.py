@@ -1,1 +1,1 @@
-"""A task: one sub-topology on one partition number, executing, without a clock, a thread or Kafka."""
+"""Tasks: one sub-topology on one partition number, executing. No clocks, threads or Kafka."""

@@ -1,10 +1,10 @@
-"""What a task knows of its changelogs when it writes them at least once: who it is in them, and where they end.
+"""What a task knows about its changelogs under at-least-once: its writer ids and their ends.
 
-Nothing fences a producer without transactions, so two kinds of records lie in such a changelog that do not count: those
-of a commit that was lost, whose inputs were processed again, and those of a process that stood still and wrote after
-another one had taken over. A restore recognises both by the records' headers. After it, the task writes the affected
-keys again with its first commit, so that the last record of each key is right; and it notices records that are not its
-own by the offsets of those that are. Pure.
+Without transactions, nothing fences a producer, so a changelog may contain two kinds of invalid records: those of a
+lost commit, after which its inputs were processed again, and those that a zombie wrote after another process had taken
+over. A restore recognises both by the records' headers. After it, the task writes the affected keys again with its
+first commit, so that the last record of each key is right; and it detects records of other writers by the offsets of
+its own. Pure.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ...state.store import Change, Writer
+from ...state.changes import Changes
+from ...state.store import Change, WriterId
 
-__all__ = ["Authorship"]
+__all__ = ["ChangelogOwnership"]
 
 
 @dataclass
-class Authorship:
-    """One task's, by store."""
+class ChangelogOwnership:
+    """The writer ids and ends of one task's changelogs, by store."""
 
-    writers: Mapping[str, Writer] = field(default_factory=dict[str, Writer])
-    """What its records say of who wrote them."""
+    writers: Mapping[str, WriterId] = field(default_factory=dict[str, WriterId])
+    """The writer id that its records carry."""
     ends: dict[str, int] = field(default_factory=dict[str, int])
-    """Where each changelog ends if nobody else writes to it."""
+    """The end of each changelog, if no other process writes to it."""
     unsure: Mapping[str, Collection[bytes]] = field(default_factory=dict[str, Collection[bytes]])
-    """The keys whose last records do not count."""
+    """The keys with a last record that is invalid."""
 
-    def repairs(self, changes: Iterable[Change], stored: Callable[[str, bytes], bytes | None]) -> list[Change]:
-        """What is to be written beside these changes so that the last record of each key counts."""
+    def repairs(self, changes: Iterable[Change], stored: Callable[[str, bytes], bytes | None]) -> Changes:
+        """Return the changes to add to `changes` so that the last record of each key is valid."""
         if not self.unsure:
-            return []
+            return Changes()
         written = {(change.store, change.key) for change in changes}
-        return [
+        return Changes.of(
             Change(store, key, stored(store, key))
             for store, keys in self.unsure.items()
             for key in keys
             if (store, key) not in written
-        ]
+        )
 
-    def wrote(self, stores: Iterable[str]) -> dict[str, Writer]:
-        """Who it is in the changelogs of these stores, to which it has written."""
+    def wrote(self, stores: Iterable[str]) -> dict[str, WriterId]:
+        """Return the writer ids for the changelogs of these stores, to which the task has written."""
         return {store: self.writers[store] for store in stores if store in self.writers}
 
-    def settled(self, ends: Mapping[str, int]) -> None:
-        """A commit has succeeded, after which the changelogs that it wrote to end there."""
+    def commit_completed(self, ends: Mapping[str, int]) -> None:
+        """Note that a commit has succeeded, and where the changelogs that it wrote to end now."""
         self.ends.update(ends)
         self.unsure = {}

@@ -1,7 +1,7 @@
-"""When to stop and go on reading a partition, and when a turn ends and a commit is due.
+"""Decides when partitions are paused, when a turn ends, and when a commit is due.
 
-Pure. Partitions are paused at a high mark of waiting bytes and resumed at a low one, wide apart, because the client
-fetches a paused partition anew when it is resumed.
+Pure. Partitions are paused at a high mark of queued bytes and resumed at a low one, far apart, because the client
+fetches the records of a paused partition again when it is resumed.
 """
 
 from __future__ import annotations
@@ -9,66 +9,73 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
-__all__ = ["Valves", "commit_due", "flush_due", "horizons", "turn_ends", "valves"]
+from ...state.topic_partition import TopicPartition
 
-Key = tuple[str, int]
+__all__ = ["PauseResume", "commit_due", "flush_due", "pause_and_resume", "time_limits", "turn_ends"]
+
 LATEST = (1 << 63) - 1
-"""An event time that nothing is after."""
+"""An event time that no other exceeds."""
 T = TypeVar("T")
 FLUSH_MS = 5_000
 FLUSH_CHANGES = 100_000
 LEAST_TURN_MS = 20
-"""A turn goes on for so long though a commit is due: after a quiet time one is, and all that came is to be in it."""
+"""A turn lasts at least this long even if a commit is due: after a quiet time a commit is due at once, and should
+include all records that have arrived."""
 LONGEST_TURN_MS = 500
-"""A turn goes on for no longer though no commit is due: in between, tasks come and go and records are received."""
+"""A turn lasts at most this long even if no commit is due: between turns, tasks are assigned and revoked, and records
+are received."""
 
 
-class Valves(NamedTuple):
-    """Partitions to stop and to go on reading."""
+class PauseResume(NamedTuple):
+    """Partitions to pause and partitions to resume."""
 
-    pause: tuple[Key, ...]
-    resume: tuple[Key, ...]
+    pause: tuple[TopicPartition, ...]
+    resume: tuple[TopicPartition, ...]
 
 
-def valves(waiting: Mapping[Key, int], paused: frozenset[Key], budget: int) -> Valves:
-    """`waiting` are the bytes that wait by partition; `budget` is for all of them together.
+def pause_and_resume(
+    waiting: Mapping[TopicPartition, int], paused: frozenset[TopicPartition], budget: int
+) -> PauseResume:
+    """Decide which partitions to pause and resume.
 
-    A partition is paused when it holds more than its share, and resumed at a quarter of that.
+    `waiting` is the queued bytes by partition; `budget` is for all of them together. A partition is paused when it
+    holds more than its share, and resumed at a quarter of that.
     """
     share = budget // max(1, len(waiting))
-    return Valves(
+    return PauseResume(
         tuple(key for key, size in waiting.items() if size > share and key not in paused),
         tuple(key for key, size in waiting.items() if size <= share // 4 and key in paused),
     )
 
 
 def commit_due(since_last: int, interval: int, dirty: int, cache_bytes: int, pending: bool) -> bool:
-    """Whether to commit now.
+    """Return whether to commit now.
 
-    `since_last` and `interval` in ms, `dirty` and `cache_bytes` in bytes; `pending` says whether anything was processed
+    `since_last` and `interval` in ms, `dirty` and `cache_bytes` in bytes; `pending` is whether anything was processed
     since the last commit.
     """
     return pending and (since_last >= interval or dirty > cache_bytes // 2)
 
 
 def turn_ends(began: int, last_commit: int, interval: int) -> int:
-    """Until when a turn that began at a moment may begin further runs of tasks. All in ms."""
+    """Return the time until which a turn may start further runs of tasks. All in ms."""
     return max(began + LEAST_TURN_MS, min(last_commit + interval, began + LONGEST_TURN_MS))
 
 
 def flush_due(changes: int, since_last: int) -> bool:
-    """Whether a store should be written to disk now: what is not is replayed after a crash.
+    """Return whether to flush a store to disk now; unflushed changes are replayed after a crash.
 
-    `changes` are those since the last flush, `since_last` the ms.
+    `changes` is their number since the last flush, `since_last` the time in ms.
     """
     return changes >= FLUSH_CHANGES or (changes > 0 and since_last >= FLUSH_MS)
 
 
-def horizons(times: Mapping[T, int | None], apart: int) -> dict[T, int]:
-    """Up to what event time each task may go so that none runs more than `apart` ms ahead of another's next record.
+def time_limits(times: Mapping[T, int | None], apart: int) -> dict[T, int]:
+    """Return the event time up to which each task may go, at most `apart` ms ahead of another.
 
-    `times` are the event times of the tasks' next records, None for a task that has none and need not be waited for.
-    Tasks that must wait for others are left out; the one furthest behind never is.
+    `times` are the event times of the tasks' next records, None for a task that has none and need not be waited for. A
+    task may not go further than `apart` ms beyond another task's next record. Tasks that must wait for others are left
+    out; the one furthest behind never is.
     """
     behind = sorted(time for time in times.values() if time is not None)
     if not behind:

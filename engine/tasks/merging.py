@@ -1,4 +1,4 @@
-"""Lists of records that meet in front of a step, and those that a step gives in several calls."""
+"""Merges lists of records in front of a step, and concatenates the results of several calls."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-__all__ = ["gathered", "in_one"]
+__all__ = ["concatenated", "merged_inputs"]
 
 Records = list[Any]
 by_offset = attrgetter("offset")
 
 
-def gathered(inputs: Sequence[int], slots: Sequence[Records | None], *, tagged: bool) -> Records | None:
-    """What is in the slots that a step reads, in order by the offset of the source record that caused it.
+def merged_inputs(inputs: Sequence[int], slots: Sequence[Records | None], *, tagged: bool) -> Records | None:
+    """Merge the slots that a step reads, in order of the source offsets that caused the records.
 
     A `tagged` record comes with the number of its input.
     """
@@ -37,8 +37,8 @@ def gathered(inputs: Sequence[int], slots: Sequence[Records | None], *, tagged: 
     return merged
 
 
-def in_one(ports: int, parts: Sequence[Any]) -> Any:
-    """What a step gave in several calls, as if in one."""
+def concatenated(ports: int, parts: Sequence[Any]) -> Any:
+    """Return the results of several calls of a step as if it had been one call."""
     if len(parts) == 1:
         return parts[0]
     if ports == 1:

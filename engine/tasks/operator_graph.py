@@ -1,8 +1,8 @@
-"""The steps of one task, compiled to flat lists, and one walk of records through them.
+"""The steps of one task, compiled to flat lists, and the walk of records through them.
 
 Every output port of every node is a numbered slot; a walk fills slots in topological order, so that a batch passes each
-step once, as a list. Inputs that meet are put back in order by the offset of the source record that caused them. Which
-records come, and when, is the task's business.
+step once, as a list. Merged inputs are put back in the order of the source offsets that caused them. The task decides
+which records come, and when.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ...operators.errors import RecordError
-from ...operators.graph.calls import Calls
+from ...operators.graph.calls import CallExecutor
 from ...operators.graph.input_copies import copying
 from ...operators.graph.operator import Operator
 from ...operators.graph.topology import Caches, Node, Repartition, Rows, Sink
@@ -22,23 +22,27 @@ from ...operators.policy import ErrorPolicy
 from ...operators.record import Outgoing, Record
 from ...state.store import StateError
 from ..counters import largest, summed
-from ..dropped_records import Skips
+from ..dropped_records import SkippedRecords
+from ..errors import CommitOutcomeUnknown, Retryable
 from ..plan.plan import SubTopology
-from .merging import gathered, in_one
+from .merging import concatenated, merged_inputs
 from .shared_sinks import shared_sinks
+from .task_targets import TaskTargets
 
-__all__ = ["Graph", "Origin"]
+__all__ = ["OperatorGraph", "Origin"]
 
 Records = list[Any]
+Slots = Mapping[tuple[int, int], int]
 by_first = itemgetter(0)
 FOREVER = 1 << 62
-Asked: TypeAlias = Literal["tick", "advance", "collect"]
+Asked: TypeAlias = Literal["tick", "advance", "collect", "before_commit"]
 
 
-class Question(NamedTuple):
-    """What a step is asked in a walk, beside its records.
+class OperatorCall(NamedTuple):
+    """A call of a step in a walk, besides processing its records.
 
-    What the time means to it, by the wall clock or by watermarks, or what has come of the calls it makes.
+    It tells the step the time, by the wall clock or by watermarks, or collects the results of its asynchronous calls or
+    those that wait for the commit.
     """
 
     method: Asked
@@ -46,14 +50,12 @@ class Question(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where the records of a walk come from, for messages."""
+    """The origin of a walk's records, for messages."""
 
     task: str
-    topic: str
-    """The input, or in parentheses what a walk that has no input begins with."""
+    topic: str  # the input, or what starts a walk without input, in parentheses
     partition: int
-    asked: bool = False
-    """True when steps were asked, so that a record may come from any input of its step."""
+    asked: bool = False  # True if the walk calls steps, so that a record may come from any input of its step
 
 
 class _Step:
@@ -68,91 +70,95 @@ class _Step:
         "output",
         "ports",
         "process",
+        "taken",
         "time",
         "topic",
         "topics",
     )
 
     def __init__(
-        self, node: Node, operator: Operator, inputs: tuple[int, ...], output: int, topic: str | None, topics: str
+        self, node: Node, operator: Operator, slots: Slots, output: int, topic: str | None, topics: str
     ) -> None:
         self.node = node
         self.operator, self.process = operator, copying(node, trying(node, operator.process))
-        self.inputs, self.output = inputs, output
-        self.ports = len(node.ports)
+        self.inputs = tuple(slots[edge] for edge in node.inputs)
+        self.taken = tuple(slots[edge] for edge in node.active)
+        """The slots whose records it takes; all its inputs allow its time."""
+        self.output, self.ports = output, len(node.ports)
         self.topic = topic
         self.topics = topics
-        """The inputs that its records come from."""
-        asked: dict[Asked, Callable[..., Any]] = {
-            "tick": operator.tick,
-            "advance": operator.advance,
-            "collect": operator.collect,
-        }
+        """The input topics of its records."""
+        asked: dict[Asked, Callable[..., Any]] = {"tick": operator.tick, "advance": operator.advance}
+        asked |= {"collect": operator.collect, "before_commit": operator.before_commit}
         if node.watermark is None:
             del asked["advance"]
         self.asked = {method: call for method, call in asked.items() if operator.handles(method)}
-        """The calls that the operator gets in a walk, beside its records."""
+        """The methods to call in a walk, besides `process`."""
         self.oldest = operator.oldest_waiting if operator.handles("oldest_waiting") else None
         self.time = -1
-        """What it was last told the time is, where it goes by watermarks."""
+        """The watermark that it was last given, if it has one."""
 
     @property
     def writes(self) -> bool:
         return isinstance(self.node, (Sink, Repartition))
 
 
-class Graph:
-    """The operators of one task.
+class OperatorGraph:
+    """The operators of one task. Steps with watermarks each have a time.
 
-    Where steps go by watermarks, each has a time of its own: that of the steps it reads from, less what their results
-    may be behind, and not beyond the oldest record that waits in one of them.
+    It is the least time of the steps they read from, minus how far the results of those may be behind, and at most that
+    of the oldest record waiting in one of them.
     """
 
     def __init__(
         self,
-        part: SubTopology,
+        subtopology: SubTopology,
         caches: Caches,
         policy: ErrorPolicy,
-        calls: Calls,
+        calls: CallExecutor,
         global_tables: Mapping[str, Rows],
         partition: int,
-        skips: Skips,
+        skips: SkippedRecords,
+        targets: TaskTargets,
     ) -> None:
-        self._policy = policy
-        self._skips = skips
+        self._policy, self._skips = policy, skips
         slots: dict[tuple[int, int], int] = {}
-        for _, node in part.inputs:
+        names = (state.spec.name for node in subtopology.nodes for state in node.stores)
+        stores = {**global_tables, **{name: caches[subtopology.kept.get(name, name)] for name in names}}
+        for _, node in subtopology.inputs:
             slots.setdefault((node.id, 0), len(slots))
         entries = frozenset(slots)
         steps: list[_Step] = []
         reached: list[frozenset[int]] = []
         origins: dict[int, frozenset[int]] = {slot: frozenset((node,)) for (node, _), slot in slots.items()}
-        for node in part.nodes:
-            inputs = tuple(slots[edge.node, edge.port] for edge in node.inputs)
+        for node in subtopology.nodes:
             output = len(slots)
             writes = isinstance(node, (Sink, Repartition))
-            sources = frozenset[int]().union(*(origins[slot] for slot in inputs))
+            sources = frozenset[int]().union(*(origins[slots[edge]] for edge in node.inputs))
             if not writes:
                 for port in range(len(node.ports)):
                     slots[node.id, port] = output + port
                     origins[output + port] = sources
-            mine: dict[str, Any] = {state.spec.name: caches[state.spec.name] for state in node.stores}
-            mine.update((name, global_tables[name]) for name in node.reads)
-            operator = node.build(mine)
+            operator = node.build(stores)
             operator.attach(calls)
             operator.placed(partition)
-            topics = " or ".join([topic for topic, source in part.inputs if source.id in sources])
-            steps.append(_Step(node, operator, inputs, output, part.writes.get(node.id), topics))
+            targets.connect(node, operator, subtopology, partition)
+            topics = " or ".join([topic for topic, source in subtopology.inputs if source.id in sources])
+            steps.append(_Step(node, operator, slots, output, subtopology.writes.get(node.id), topics))
             reached.append(sources)
         self._steps = steps
         self._width = len(slots)
-        marked = {node.id for node in (*part.nodes, *(node for _, node in part.inputs)) if node.watermark is not None}
+        marked = {
+            node.id
+            for node in (*subtopology.nodes, *(node for _, node in subtopology.inputs))
+            if node.watermark is not None
+        }
         self._times = [-1 if node in marked else FOREVER for node, _ in slots]
-        """What the readers of a slot may be told the time is; no bound where it is not told."""
+        """The watermark that each slot gives its readers; FOREVER if it has none."""
         self._clocks = [slot for (node, _), slot in slots.items() if node in marked and (node, 0) in entries]
         self.held = bool(self._clocks)
-        """True when steps wait to be told the time, until records before them have been sent on."""
-        self._entry = {node.id: slots[node.id, 0] for _, node in part.inputs}
+        """True if a step's watermark is held back until records in a step before it have been sent on."""
+        self._entry = {node.id: slots[node.id, 0] for _, node in subtopology.inputs}
         self._shared = shared_sinks(step.node for step in steps)
         self._ways = {
             node: tuple(step for step, sources in zip(steps, reached, strict=True) if node in sources)
@@ -164,27 +170,28 @@ class Graph:
         self._calling = tuple(step.operator for step in steps if "collect" in step.asked)
 
     def run(self, source: int, records: list[Record[Any, Any]], now: int, origin: Origin) -> list[Outgoing]:
-        """Walks records of one source through all steps it reaches."""
+        """Walk records of one source through all steps it reaches."""
         slots: list[Records | None] = [None] * self._width
         slots[self._entry[source]] = records
         return self._walk(self._ways[source], slots, now, origin, None)
 
     def tick(self, now: int, origin: Origin) -> list[Outgoing]:
-        """Tells the steps that want to know what time it is, and walks what they answer."""
-        return self._ask(Question("tick", (now,)), now, origin)
+        """Call `tick` of the steps that have it, and walk the results."""
+        return self._ask(OperatorCall("tick", (now,)), now, origin)
 
     def advance(self, time: int, offset: int, now: int, origin: Origin) -> list[Outgoing]:
-        """Moves the time of the steps that have it from watermarks, and walks what they answer.
+        """Advance the watermark of the steps that have one, and walk the results.
 
-        Each is told as far as what is before it allows. `offset` is that of the record that moved it, -1 when none did.
+        Each step advances as far as the steps before it allow. `offset` is that of the record that advanced the
+        watermark, -1 if it was not a record.
         """
         for slot in self._clocks:
             self._times[slot] = time
         self.held = False
-        return self._ask(Question("advance", (time, offset, now)), now, origin)
+        return self._ask(OperatorCall("advance", (time, offset, now)), now, origin)
 
     def resume(self, time: int) -> None:
-        """Takes up a time that the steps were told before they were rebuilt: they have done what it means to them."""
+        """Set the watermark that the steps had before they were rebuilt, without calling them."""
         for slot in self._clocks:
             self._times[slot] = time
         self.held = False
@@ -194,57 +201,66 @@ class Graph:
                 self._pass_on(step)
 
     def collect(self, now: int, limit: int | None, origin: Origin) -> list[Outgoing]:
-        """Walks what has come of the calls that steps have made, at most `limit` answers of a step."""
-        return self._ask(Question("collect", (now, limit)), now, origin)
+        """Walk the results of asynchronous calls, at most `limit` per step."""
+        return self._ask(OperatorCall("collect", (now, limit)), now, origin)
+
+    def before_commit(self, now: int, origin: Origin) -> list[Outgoing]:
+        """Walk the results that wait for the commit."""
+        return self._ask(OperatorCall("before_commit", (now,)), now, origin)
 
     @property
     def waiting(self) -> int:
-        """How many records wait in steps for the answers to calls."""
+        """The number of records that wait in steps for asynchronous calls."""
         return sum(operator.waiting for operator in self._calling)
 
     @property
     def room(self) -> int | None:
-        """How many records the steps that make calls can take, None when there is no such step."""
+        """The number of records that the steps with calls can take, None without such a step."""
         rooms = (operator.room for operator in self._calling)
         return min((room for room in rooms if room is not None), default=None)
 
+    @property
+    def unwritten(self) -> int | None:
+        """The offset of the first record that is not in the targets of all steps yet."""
+        return min((at for operator in self._calling if (at := operator.unwritten) is not None), default=None)
+
     def close(self) -> None:
-        """Cancels the calls that steps have made."""
+        """Cancel the asynchronous calls of all steps."""
         for operator in self._calling:
             operator.close()
 
     def time_of(self, node: int) -> int:
-        """The time of a step that goes by watermarks, such as a repartition's: nothing older comes to it any more."""
+        """Return the time of a step with watermarks, such as a repartition: no older record follows."""
         return next(step.time for step in self._steps if step.node.id == node)
 
     def not_beyond_waiting(self, time: int) -> int:
-        """A time, or that of the oldest record which waits in any step when that is older."""
+        """Return the lesser of `time` and the time of the oldest record waiting in any step."""
         waiting = (step.oldest() for step in self._steps if step.oldest is not None)
         return min([time, *(oldest for oldest in waiting if oldest is not None)])
 
-    def _ask(self, question: Question, now: int, origin: Origin) -> list[Outgoing]:
+    def _ask(self, question: OperatorCall, now: int, origin: Origin) -> list[Outgoing]:
         if question.method not in self._asked:
             return []
         return self._walk(self._steps, [None] * self._width, now, origin, question)
 
     def drops(self) -> dict[tuple[str, str], int]:
-        """Records that operators have dropped by themselves so far, by step and reason."""
-        # a repartition may share the name of the step it serves
+        """Return the records that operators themselves have dropped so far, by step and reason."""
+        # a repartition may have the same name as the step it serves
         counts = [(step.node.name, step.operator.drops) for step in self._steps]
         return summed(*({(name, why): count for why, count in drops.items() if count} for name, drops in counts))
 
     def lateness(self) -> dict[str, int]:
-        """How far, in ms, records that were dropped as late were behind their step's time, the latest of each step."""
+        """Return how far behind its step's time the latest dropped record was, in ms, by step."""
         ages = [(step.node.name, step.operator.lateness) for step in self._steps]
         return largest(*({name: age} for name, age in ages if age))
 
     def doubts(self) -> dict[str, str]:
-        """What is to be said of times that steps have given to records, by step."""
+        """Return the warnings about timestamps that steps have assigned, by step."""
         found = ((step.node.name, step.operator.doubt) for step in self._steps)
         return {name: doubt for name, doubt in found if doubt is not None}
 
     def misses(self) -> dict[str, int]:
-        """Records that looked for a row and found none, by step."""
+        """Return the number of lookups that found no row, by step."""
         counts = [(step.node.name, step.operator.misses) for step in self._steps]
         return summed(*({name: count} for name, count in counts if count))
 
@@ -254,13 +270,13 @@ class Graph:
         slots: list[Records | None],
         now: int,
         origin: Origin,
-        question: Question | None,
+        question: OperatorCall | None,
     ) -> list[Outgoing]:
         outgoing: list[Outgoing] = []
         delayed: list[tuple[int, _Step, Records]] = []
         advancing = question is not None and question.method == "advance"
         for step in steps:
-            records = gathered(step.inputs, slots, tagged=step.node.tagged)
+            records = merged_inputs(step.taken, slots, tagged=step.node.tagged)
             if step.writes:
                 if advancing:
                     self._reach(step)
@@ -285,7 +301,7 @@ class Graph:
         return outgoing
 
     def _reach(self, step: _Step) -> bool:
-        """Moves the time of a step as far as its inputs have come; whether it moves on."""
+        """Advance the time of a step as far as its inputs allow; return whether it advanced."""
         time = min(self._times[slot] for slot in step.inputs)
         if step.time < time < FOREVER:
             step.time = time
@@ -293,7 +309,7 @@ class Graph:
         return False
 
     def _pass_on(self, step: _Step) -> None:
-        """Lets those who read from a step know how far time may have come for them."""
+        """Update the time that the readers of a step's output may reach."""
         if step.node.watermark is None:
             return
         time = step.time - step.node.behind
@@ -326,22 +342,25 @@ class Graph:
             parts.append(failure.done)
             records = records[failure.index + 1 :]
             try:
-                return in_one(step.ports, [*parts, step.process(records, now)])
+                return concatenated(step.ports, [*parts, step.process(records, now)])
             except RecordError as error:
                 failure = error
 
     def _answer(self, step: _Step, answer: Callable[[], Any], origin: Origin) -> Any:
-        """The answer to a question. What failed meanwhile is not there any more when the step is asked again."""
+        """Return the results of a call, without the records that failed.
+
+        A record that failed is gone when the step is called again.
+        """
         parts: list[Any] = []
         while True:
             try:
-                return in_one(step.ports, [*parts, answer()])
+                return concatenated(step.ports, [*parts, answer()])
             except RecordError as error:
                 self._skip(error, step, origin)
                 parts.append(error.done)
 
     def _skip(self, error: RecordError, step: _Step, origin: Origin) -> None:
-        """Counts a record that failed; raises when the policy is to stop, or when it is not the record that failed."""
+        """Count a record that failed; raise the error under `fail`, or if the store failed instead."""
         if isinstance(error.__cause__, StateError):
             raise error.__cause__  # the store failed, not the record
         topic = step.topics if origin.asked and error.offset >= 0 else origin.topic
@@ -351,18 +370,21 @@ class Graph:
         self._skips.add(step.node.name, error.counted, error)
 
     def refuse(self, error: RecordError, origin: Origin) -> None:
-        """What a step has written is refused: counts its record, or raises the error, by the step's policy."""
+        """Count the record of an output that Kafka rejects, or raise the error, by the policy."""
         self._skip(error, next(one for one in self._steps if one.node.name == error.step), origin)
 
     def _write(self, step: _Step, records: Records, now: int, origin: Origin, outgoing: list[Outgoing]) -> None:
-        written: list[Outgoing] = self._call(step, records, now, origin)
+        try:
+            written: list[Outgoing] = self._call(step, records, now, origin)
+        except Retryable as failure:  # the steps before have processed the records
+            raise CommitOutcomeUnknown(f"step {step.node.name!r} cannot write now: {failure}") from failure
         name = step.node.name
         outgoing += [Outgoing(step.topic or out.topic, out.rows, out.records, name) for out in written]
 
     def _write_shared(
         self, delayed: list[tuple[int, _Step, Records]], now: int, origin: Origin, outgoing: list[Outgoing]
     ) -> None:
-        """Sinks that may write the same topic take turns by offset, so that their records interleave as they came."""
+        """Write to sinks that may share a topic in order of offset, so that records interleave."""
         for group in sorted({number for number, _, _ in delayed}):
             members = [(step, records) for number, step, records in delayed if number == group]
             if len(members) == 1:

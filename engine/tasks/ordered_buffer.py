@@ -1,9 +1,9 @@
-"""The input of a task where a stream meets a table: in order of event time also where an input is still being written.
+"""The input buffer of a task where a stream meets a table.
 
-Pure. A repartition topic may be at its end because those that write it have not come so far yet. What they tell (see
-`watermarks/records.py`) says how far they have: as long as one of them has more to read, no record of another input is
-taken that is newer than its time. In such a topic a record may lie behind a newer one of another task, so it counts as
-old as the oldest that waits in it.
+It keeps event-time order even while an input is still being written. Pure. A repartition topic may be at its end
+because its writers have not progressed further yet. Their marks (see `watermarks/records.py`) say how far they are: as
+long as one of them has more to read, no record of another input is taken that is newer than its time. In such a topic,
+an older record of another task may follow a newer one, so the input counts as old as its oldest queued record.
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ from itertools import accumulate
 from typing import Any
 
 from ...operators.record import Record
-from ..watermarks.records import FOREVER, Told
-from .buffer import InputBuffer, Run, within
+from ...state.topic_partition import TopicPartition
+from ..watermarks.records import FOREVER, ReceivedMarks
+from .buffer import InputBuffer, LaterRecords, Run, within
 
 __all__ = ["OrderedBuffer"]
 
-Key = tuple[str, int]
 MUCH = 128 << 10
-"""Bytes; a partition is not paused before more than that waits, unless there are hundreds."""
+"""Bytes that must be queued before a partition is paused, unless there are hundreds of partitions."""
 
 
 class OrderedBuffer(InputBuffer):
     """The input queues of a task, some of which carry marks."""
 
-    def __init__(self, keys: Iterable[Key], told: Mapping[Key, Told]) -> None:
-        """`told` is what has come on the inputs that carry marks."""
+    def __init__(self, keys: Iterable[TopicPartition], received: Mapping[TopicPartition, ReceivedMarks]) -> None:
+        """Make empty queues; `received` has the marks that have arrived, by input."""
         super().__init__(keys)
-        self._told = told
-        self._reached: dict[Key, int] = {}
+        self._received = received
+        self._reached: dict[TopicPartition, int] = {}
 
-    def offer(self, key: Key, records: list[Record[Any, Any]], end: int, size: int) -> None:
+    def offer(self, key: TopicPartition, records: list[Record[Any, Any]] | LaterRecords, end: int, size: int) -> None:
         super().offer(key, records, end, size)
-        if key in self._told and records:
+        if key in self._received and isinstance(records, list) and records:
             times = [record.timestamp for record in reversed(records)]
             self._by_key[key].chunks[-1].oldest = [*accumulate(times, min)][::-1]
 
     def next_run(self, limit: int | None = None, wait: bool = True, until: int | None = None) -> Run | None:
-        """See `InputBuffer.next_run`; with `wait` false what is still being written is not waited for either."""
-        times: dict[Key, int] = {}
+        """Return the next run, as `InputBuffer.next_run` does, and also wait for marks.
+
+        With `wait` false, inputs that are still being written are not waited for either.
+        """
+        times: dict[TopicPartition, int] = {}
         for queue in self._inputs:
             if not queue.chunks:
-                if wait and not queue.caught_up:
+                if (wait or queue.awaited) and not queue.caught_up:
                     return None
             elif queue.chunks[0].head is None:
                 return self._take(queue, 0)
@@ -59,7 +62,7 @@ class OrderedBuffer(InputBuffer):
             if key != best:
                 bound = min(bound, times[key] - (place < order.index(best)))
         if wait:
-            bound = min([bound, *(told.reached for key, told in self._told.items() if key != best)])
+            bound = min([bound, *(marks.reached for key, marks in self._received.items() if key != best)])
         queue = self._by_key[best]
         chunk = queue.chunks[0]
         count = len(chunk.records) - chunk.start
@@ -69,10 +72,12 @@ class OrderedBuffer(InputBuffer):
         return self._take(queue, count)
 
     def _too_much(self, limit: int | None, until: int | None) -> Run | None:
-        """A run of an input that holds others up and of which so much waits that no more of it may be fetched: what is
-        told of its time comes after it."""
+        """Return a run of an input that blocks others although its queue is full.
+
+        No more of such an input may be fetched, and the mark that unblocks it comes later.
+        """
         for queue in self._inputs:
-            if queue.size > MUCH and queue.key in self._told and self._told[queue.key].reached < FOREVER:
+            if queue.size > MUCH and queue.key in self._received and self._received[queue.key].reached < FOREVER:
                 chunk = queue.chunks[0]
                 most = len(chunk.records) - chunk.start
                 most = most if limit is None else min(most, limit)
@@ -81,11 +86,14 @@ class OrderedBuffer(InputBuffer):
                     return self._take(queue, count)
         return None
 
-    def waiting(self) -> tuple[Key, ...]:
-        """The inputs that hold the others up. Each time that one of them has come on they are waited for anew."""
+    def waiting(self) -> tuple[TopicPartition, ...]:
+        """Return the inputs that block the others, none if the mark of one of them has advanced.
+
+        Each time that a mark advances, the wait for it begins again.
+        """
         if not any(queue.chunks for queue in self._inputs):
             return ()
-        reached = {key: told.reached for key, told in self._told.items()}
+        reached = {key: marks.reached for key, marks in self._received.items()}
         moved, self._reached = reached != self._reached, reached
         if moved:
             return ()
@@ -95,8 +103,11 @@ class OrderedBuffer(InputBuffer):
             if (not queue.chunks and not queue.caught_up) or reached.get(queue.key, FOREVER) < FOREVER
         )
 
-    def _within(self, key: Key, bound: int, most: int) -> int:
-        """How many of the first records of an input are not newer than the bound, or lie before one that is not."""
+    def _within(self, key: TopicPartition, bound: int, most: int) -> int:
+        """Return how many of the first records of an input precede a record within the bound.
+
+        These are the records that are not newer than the bound, and those queued before such a record.
+        """
         chunk, *later = self._by_key[key].chunks
         if chunk.oldest is None:
             return within(chunk, most, bound)
@@ -104,8 +115,8 @@ class OrderedBuffer(InputBuffer):
             return most
         return bisect_right(chunk.oldest, bound, chunk.start, chunk.start + most) - chunk.start
 
-    def _time(self, key: Key) -> int:
-        """How old an input counts that has records."""
+    def _time(self, key: TopicPartition) -> int:
+        """Return the time by which an input with records is ordered."""
         head, *later = self._by_key[key].chunks
         if head.oldest is None:
             return head.records[head.start].timestamp

@@ -1,50 +1,82 @@
-"""What a task has sealed for a commit, as a value."""
+"""What a task has prepared for a commit, as a value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ...state.changes import Changes
 from ...state.input_names import input_name
-from ...state.store import Change
+from ...state.store import Position, Store
+from ...state.topic_partition import TopicPartition
 from ..ids import TaskId
-from ..watermarks.watermarks import Seen
-from .changelog_ownership import Authorship
+from ..watermarks.row_positions import positions_in
+from ..watermarks.watermarks import InputProgress
+from .changelog_ownership import ChangelogOwnership
+from .roles import ACTIVE, Role
+from .snapshot_marks import SnapshotMark
 from .topic_ids import TopicIds
 
-__all__ = ["Sealed"]
-
-Key = tuple[str, int]
+__all__ = ["PreparedCommit", "write_to_stores"]
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """What a task wants made durable: where its inputs go on, what changed in its stores, and its stream time."""
+class PreparedCommit:
+    """What a task wants made durable: input offsets, changes of its stores, and its stream time."""
 
     task: TaskId
-    offsets: Mapping[Key, int]
-    changes: tuple[Change, ...]
+    offsets: Mapping[TopicPartition, int]
+    changes: Changes
     stream_time: int
-    seen: Mapping[Key, Seen] = field(default_factory=dict[Key, Seen])
-    """What was seen of the inputs that have watermarks, or whose newest time is that of records without one."""
+    seen: Mapping[TopicPartition, InputProgress] = field(default_factory=dict[TopicPartition, InputProgress])
+    """The progress of inputs that have watermarks, or whose records without a timestamp get the newest time."""
     topics: TopicIds = field(default_factory=TopicIds)
-    """Which topics the offsets and changes are of."""
-    authorship: Authorship = field(default_factory=Authorship)
-    """Who the task is in changelogs that are written at least once."""
+    """The ids of the topics that the offsets and changes belong to."""
+    changelog_ownership: ChangelogOwnership = field(default_factory=ChangelogOwnership)
+    """The task's writer ids in changelogs under at-least-once."""
     shapes: str = ""
-    """What the stores are, as metadata."""
+    """The schemas of the stores, as metadata."""
+    mark: SnapshotMark | None = None
+    """The snapshot with the state at the offsets, where stores have no changelogs."""
+    role: Role = ACTIVE
+    """The role of the application."""
 
-    def metadata(self, key: Key) -> str:
-        """What goes with the offset of an input."""
+    def metadata(self, key: TopicPartition) -> str:
+        """Return the metadata that is committed with the offset of an input."""
         seen = self.seen.get(key)
         text = f"t={self.stream_time}" if seen is None else f"t={self.stream_time};{seen}"
-        return text + self.topics.metadata(key[0]) + self.shapes
+        text += self.topics.metadata(key[0]) + self.shapes + ("" if self.mark is None else self.mark.metadata)
+        return text + self.role.metadata
 
     def inputs(self) -> dict[str, int]:
-        """The offsets by the names that stores and changelogs know inputs by."""
-        return {input_name(key, self.topics.ids.get(key[0], "")): at for key, at in self.offsets.items()}
+        """Return the positions by the names that stores and changelogs use for inputs."""
+        positions = positions_in(self.offsets, self.seen)
+        return {input_name(key, self.topics.ids.get(key[0], "")): at for key, at in positions.items()}
 
     @property
     def empty(self) -> bool:
-        """True when there is nothing to commit."""
+        """True if there is nothing to commit."""
         return not self.offsets and not self.changes
+
+
+def write_to_stores(
+    work: PreparedCommit, stores: Mapping[str, Store], kinds: Mapping[str, str], position: Position
+) -> None:
+    """Write a prepared commit to the stores of its task, atomically for each kind of store.
+
+    `stores` are by kind, `kinds` has the kind of each store by name. `position` has the new offsets of the changelogs
+    and, for stores that are complete by it, the time; or the commit.
+    """
+    inputs = work.inputs()
+    for kind, into in stores.items():
+        mine = {name for name, its in kinds.items() if its == kind}
+        into.apply(
+            work.changes.within(mine),
+            Position(
+                {name: at for name, at in position.changelogs.items() if name in mine},
+                inputs,
+                {name: at for name, at in position.complete.items() if name in mine},
+                writers=work.changelog_ownership.wrote(mine & position.changelogs.keys()),
+                commit=position.commit,
+            ),
+        )

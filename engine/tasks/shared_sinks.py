@@ -1,4 +1,4 @@
-"""Which sinks of a task may write one topic together: they take turns, so that their records interleave. Pure."""
+"""Finds sinks of a task that may write the same topic: their records must interleave. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["shared_sinks"]
 
 
 def shared_sinks(nodes: Iterable[Node]) -> dict[int, int]:
-    """Sinks that may write one topic together, by node id: the number of their group. A sink alone is not listed."""
+    """Return the group number of each sink that may share its topic with another, by node id.
+
+    A sink that shares no topic is not listed.
+    """
     topics: dict[int, str | None] = {}
     for node in nodes:
         if isinstance(node, Sink) and node.topic is not None:

@@ -1,10 +1,12 @@
-"""A store remembers what it is, beside the committed offsets: `s=`, for each store of the program eight digits that
-stand for its name and the words of `operators/stores/schema.py`. A program with many stores has `z=` in place of it,
-for each store four digits for the name and two for the words.
+"""The schemas of stores, kept in the metadata of committed offsets.
 
-There it is known when the local state is lost, and changes with it or not at all. Every task says it of all stores: a
-`group_by` that is added or removed moves a store behind another topic, of which no offset is committed yet. Metadata
-without it is of a version that did not keep it. Pure.
+`s=` has, for each store of the program, eight digits that represent its name and the words of
+`operators/stores/schema.py`. A program with many stores has `z=` instead: per store, four digits for the name and two
+for the words.
+
+There the schemas survive the loss of local state, and change with the offsets or not at all. Every task records those
+of all stores: a `group_by` that is added or removed moves a store behind another topic, of which no offset is committed
+yet. Metadata without schemas is from a version that did not keep them. Pure.
 """
 
 from __future__ import annotations
@@ -22,14 +24,17 @@ from .topic_ids import fields, short
 __all__ = ["check_shapes", "shapes_metadata"]
 
 MOST: Final = 1_000
-"""Characters: Kafka takes 4,096 bytes of metadata by default, of which ids of topics may take 2,600."""
+"""Characters: Kafka allows 4,096 bytes of metadata by default, of which the ids of topics may take 2,600."""
 DIGITS: Final = digits + ascii_letters + "-_"
 NAME, WORDS = 4, 2
-"""Digits of 6 bits for the name of a store, and for what it is, where there is no room for the words."""
+"""Digits of 6 bits for the name of a store and for its schema, if there is no room for the words."""
 
 
 def shapes_metadata(stores: Iterable[OperatorState]) -> str:
-    """What is added to the metadata of a task's offsets; the last stores are left out if the short form has no room."""
+    """Return the schemas as metadata for a task's offsets.
+
+    The last stores are left out if even the short form has no room.
+    """
     known = {state.spec.name: state.shape for state in stores if state.shape}
     if not known:
         return ""
@@ -43,7 +48,7 @@ def shapes_metadata(stores: Iterable[OperatorState]) -> str:
 
 
 def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> None:
-    """Raises TopologyError for a store that was something else when the offset was committed."""
+    """Raise TopologyError for a store with another schema than was committed with the offset."""
     known = fields(metadata)
     was = {text[:8]: text[8:] for text in known.get("s", "").split(",") if text}
     pieces = known.get("z", "")
@@ -56,13 +61,13 @@ def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> N
         if now and (before != now or digested not in (None, digest(now, WORDS))):
             held = "something else" if before == now else repr(before)
             raise TopologyError(
-                f"store {name!r} of task {task} holds {held}, and is {now!r} in the program now: what is in it "
-                "would be misread. Give the step another name, .named('...'), under which it begins empty, or put "
-                "the application back to its beginning with 'tidemill reset'"
+                f"store {name!r} of task {task} holds {held}, and is {now!r} in the program now: its content "
+                "would be misread. Give the step another name, .named('...'), so that its store begins empty, or "
+                "process all inputs again after 'tidemill reset'"
             )
 
 
 def digest(text: str, length: int) -> str:
-    """Digits that stand for a text."""
+    """Return digits that represent a text."""
     number = zlib.crc32(text.encode())
     return "".join(DIGITS[number >> 6 * place & 63] for place in range(length))

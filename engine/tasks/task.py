@@ -1,11 +1,10 @@
 """One sub-topology on one partition number, executing.
 
-A task owns its stores, its input buffer and its operators, and touches no Kafka object: batches come in by `offer`,
-records to write go out of `advance`, and what is to be made durable is a value, `Sealed`.
+A task owns its stores, its input buffer and its operators, and touches no Kafka object: `offer` takes batches,
+`advance` returns records to write, and `PreparedCommit` is what must be made durable, as a value.
 
-    RUNNING --seal()--> RUNNING --settle()--> RUNNING          a commit that succeeded
-       |                    '------discard()--> RUNNING        one that did not: back to what the stores hold
-       '---close()--> CLOSED
+    RUNNING --prepare_commit()--> RUNNING --complete_commit()--> RUNNING  a commit that succeeded
+       '---close()--> CLOSED          '------discard()--> RUNNING        one that failed: back to what the stores hold
 """
 
 from __future__ import annotations
@@ -16,30 +15,35 @@ from functools import partial
 from typing import Any
 
 from ...operators.errors import RecordError
-from ...operators.graph.calls import Calls
-from ...operators.graph.codecs import Decoder, decoder
-from ...operators.graph.topology import Repartition, Rows, Source
+from ...operators.graph.calls import CallExecutor
+from ...operators.graph.target import TargetWriters
+from ...operators.graph.topology import Rows
 from ...operators.policy import ErrorPolicy
 from ...operators.record import Batch, Outgoing, Record
-from ...state.cache import StateCache
+from ...state.changes import Changes
 from ...state.store import Position, Store
+from ...state.topic_partition import TopicPartition
+from ...state.window_cache import cache_of
 from ..counters import largest, summed
-from ..dropped_records import Skips
+from ..dropped_records import SkippedRecords
 from ..ids import TaskId
 from ..plan.plan import SubTopology
-from ..watermarks.watermarks import NOTHING, Seen
+from ..watermarks.row_positions import RowPositions, positions_in
+from ..watermarks.watermarks import InputProgress
 from .buffer import Run
-from .changelog_ownership import Authorship
-from .decoding import decoded
-from .operator_graph import Graph, Origin
-from .prepared_commit import Sealed
+from .changelog_ownership import ChangelogOwnership
+from .decoding import InputReaders
+from .operator_graph import OperatorGraph, Origin
+from .prepared_commit import PreparedCommit, write_to_stores
+from .roles import ACTIVE, Role
+from .snapshot_marks import SnapshotMark
 from .store_schemas import shapes_metadata
+from .task_targets import TaskTargets, not_beyond
 from .task_time import TaskTime
 from .topic_ids import TopicIds
 
-__all__ = ["Sealed", "Task"]
+__all__ = ["PreparedCommit", "Task"]
 
-Key = tuple[str, int]
 NONE: Mapping[str, Any] = {}
 
 
@@ -49,102 +53,109 @@ class Task:
     def __init__(
         self,
         task: TaskId,
-        part: SubTopology,
+        subtopology: SubTopology,
         stores: Mapping[str, Store],
-        offsets: Mapping[Key, int],
+        offsets: Mapping[TopicPartition, int],
         policy: ErrorPolicy = ErrorPolicy.FAIL,
         stream_time: int = -1,
-        fresh: frozenset[Key] = frozenset(),
+        fresh: frozenset[TopicPartition] = frozenset(),
         *,
-        calls: Calls,
-        seen: Mapping[Key, Seen] | None = None,
+        calls: CallExecutor,
+        targets: TargetWriters | None = None,
+        seen: Mapping[TopicPartition, InputProgress] | None = None,
         global_tables: Mapping[str, Rows] = NONE,
         topic_ids: Mapping[str, str] = NONE,
-        authorship: Authorship | None = None,
+        changelog_ownership: ChangelogOwnership | None = None,
+        mark: SnapshotMark | None = None,
+        role: Role = ACTIVE,
     ) -> None:
-        """`stores` by kind; `offsets` are the next offsets of the inputs.
+        """Make a task with its open stores by kind; `offsets` are the next offsets of its inputs.
 
-        They are what the group has committed, except for inputs that are `fresh`: those were never committed, and are
-        by the next seal. `calls` runs the coroutine functions of steps. `seen` is what was seen of the inputs up to
-        those offsets. `global_tables` are by the names of their stores. An input without an offset is of a topic that
-        does not exist at the moment, and not read. `authorship` is who the task is in changelogs written at least once.
+        The group has committed them, except those of `fresh` inputs, which the next commit includes. An input without
+        an offset belongs to a topic that does not exist now. `seen` is the progress of the inputs up to those offsets.
+        `global_tables` are by the names of their stores, `changelog_ownership` has the writer ids in changelogs under
+        at-least-once, and `mark` names the snapshot with the content of stores without changelogs.
         """
         self.id = task
-        self.part = part
+        self.subtopology = subtopology
         self.stores: Mapping[str, Store] = stores
         self.stream_time = stream_time
         self.records_in = 0
-        self.unflushed = 0
-        """Changes settled since the last flush."""
+        self.unflushed = 0  # changes written to the stores since the last flush
+        self.mark, self.role = mark, role
+        self.ahead = False  # True while the stores contain a commit that has not succeeded yet
         self._name = str(task)
-        self._specs = {state.spec.name: state for state in part.stores}
-        self.caches: dict[str, StateCache[Any, Any]] = {
-            state.spec.name: StateCache(stores[state.spec.kind], state.spec.name, state.codec) for state in part.stores
-        }
-        kin = tuple(self.caches[state.spec.name] for state in part.stores if not state.codec.exact)
+        self._kinds = {state.spec.name: state.spec.kind for state in subtopology.stores}
+        self.caches = {s.spec.name: cache_of(stores[s.spec.kind], s.spec.name, s.codec) for s in subtopology.stores}
+        kin = tuple(self.caches[state.spec.name] for state in subtopology.stores if not state.codec.exact)
         for cache in self.caches.values():
             cache.kin = kin
-        self.inputs: tuple[Key, ...] = tuple(key for key in part.task_inputs(task.partition) if key in offsets)
-        self.topics = TopicIds(topic_ids, part.changelogs)
-        self._authorship = authorship or Authorship()
-        self._shapes = shapes_metadata(part.program_stores)
-        self._nodes = {node.id: node for _, node in part.inputs}
-        self._skips = Skips()
-        self._new_graph = partial(Graph, part, self.caches, policy, calls, global_tables, task.partition, self._skips)
+        self.inputs: tuple[TopicPartition, ...] = tuple(
+            key for key in subtopology.task_inputs(task.partition) if key in offsets
+        )
+        self.topics = TopicIds(topic_ids, subtopology.changelogs)
+        self._ownership = changelog_ownership or ChangelogOwnership()
+        self._shapes = shapes_metadata(subtopology.program_stores)
+        self._skips = SkippedRecords()
+        to = TaskTargets(targets, topic_ids)
+        self._new_graph = partial(
+            OperatorGraph, subtopology, self.caches, policy, calls, global_tables, task.partition, self._skips, to
+        )
         self._graph = self._new_graph()
-        self._readers = {topic: (node.id, decoder(node)) for topic, node in part.inputs}
-        self._policies = {node.id: node.policy or policy for _, node in part.inputs}
-        self._committed: dict[Key, int] = dict(offsets)
-        self._committed_seen: dict[Key, Seen] = dict(seen or {})
-        self.time = TaskTime(part, task.partition, self.inputs, self._committed_seen)
+        self._readers = InputReaders(subtopology, policy, self._skips, self._name)
+        self._rows = RowPositions(subtopology.histories)
+        self._committed_seen: dict[TopicPartition, InputProgress] = dict(seen or {})
+        self._committed = self._rows.begun(offsets, self._committed_seen)
+        self.time = TaskTime(subtopology, task.partition, self.inputs, self._committed_seen)
         self.time.resume(self._graph)
-        self._buffer = self.time.buffer(part)
-        self._newest = self._newest_of(self._committed_seen)
-        self._next: dict[Key, int] = {}
+        self._buffer = self.time.buffer(subtopology)
+        self._newest = self._readers.restore_newest(self.inputs, self._committed_seen)
+        self._next: dict[TopicPartition, int] = {}
         self._fresh = set(fresh)
-        self._sealed: Sealed | None = None
-        self._wrote = False
-        """Whether there are outputs since the last commit."""
-        self.origin = Origin(self._name, "", task.partition)
-        """Where the records of the last walk came from."""
-        self.taken: Sequence[Record[Any, Any]] = ()
-        """The records of the last run."""
-        self._earlier_misses: dict[str, int] = {}
-        self._earlier_lateness: dict[str, int] = {}
+        self._prepared: PreparedCommit | None = None
+        self._wrote = False  # whether there are outputs since the last commit
+        self.origin = Origin(self._name, "", task.partition)  # of the last walk's records
+        self.taken: Sequence[Record[Any, Any]] = ()  # the records of the last run
+        self.taken_from: TopicPartition = ("", -1)
+        self._earlier_misses, self._earlier_lateness = dict[str, int](), dict[str, int]()
 
     def offer(self, batch: Batch, now: int) -> None:
-        """Takes what a partition delivered; what the task had before is left out.
+        """Add a batch to the input buffer, without the records that the task had before.
 
-        Raises RecordError for a record that cannot be taken, by the policy.
+        Raises RecordError for a record that cannot be decoded, under `fail`.
         """
-        node, reader = self._readers[batch.topic]
         key = (batch.topic, batch.partition)
-        expected = self._buffer.end(key)
-        if expected is None:
-            expected = self.positions()[key]
+        position = self._buffer.end(key)
+        if position is None:
+            position = self._positions()[key]
+        expected = self._rows.offset(key, position)
         if batch.offsets[0] < expected:
             newer = batch.after(bisect_left(batch.offsets, expected) - 1)
             if newer is None:
                 return
             batch = newer
-        left, extra = self.time.take(key, batch) if isinstance(self._nodes[node], Repartition) else (batch, 0)
-        records = [] if left is None else self._decoded(node, reader, left, now)
-        for cache in self.caches.values() if reader.odd_keys else ():
+        internal = key in self.time.histories or self._readers.is_internal(batch.topic)
+        left, extra = self.time.take(key, batch) if internal else (batch, 0)
+        end = self._rows.at(key, batch.offsets[-1] + 1)
+        for found in self._readers.read(left, position, end, batch.size + extra, now):
+            self._buffer.offer(key, *found)
+        for cache in self.caches.values() if self._readers.odd_keys(batch.topic) else ():
             cache.by_bytes()
-        self._buffer.offer(key, records, batch.offsets[-1] + 1, batch.size + extra)
 
-    def _decoded(self, node: int, reader: Decoder, batch: Batch, now: int) -> list[Any]:
-        return decoded(reader, batch, now, self._policies[node], self._skips, self._name)
+    def caught_up(self, key: TopicPartition, yes: bool, end: int = 0) -> None:
+        """Set whether a partition has no more records at the moment, and need not be waited for.
 
-    def caught_up(self, key: Key, yes: bool, end: int = 0) -> None:
-        """Says whether a partition has nothing more at the moment, so that it need not be waited for.
-
-        `end` is the offset up to which it was read: markers of transactions and aborted records that lie before it
-        count as processed with the records before them.
+        `end` is the offset up to which it was read: markers of transactions and aborted records before it count as
+        processed with the records before them.
         """
-        self._buffer.caught_up(key, yes)
+        self._buffer.caught_up(key, yes and not self.time.histories.awaits(key))
+        end = self._rows.at(key, end)
         if self._buffer.reached(key, end) and end > self._next.get(key, self._committed.get(key, end)):
             self._next[key] = end
+
+    def await_input(self, key: TopicPartition, yes: bool) -> None:
+        """Set whether an input has records that will be offered later, and is waited for."""
+        self._buffer.await_input(key, yes or self.time.histories.awaits(key))
 
     def advance(
         self,
@@ -154,10 +165,11 @@ class Task:
         until: int | None = None,
         left_out: Set[tuple[str, int, int]] = frozenset(),
     ) -> list[Outgoing] | None:
-        """Processes the next run, of at most `limit` records and none after the time `until`; None when there is none.
+        """Process the next run and return its output, or None if there is none to process.
 
-        With `wait` false, empty inputs are not waited for. A task whose calls are as many as they may be takes nothing.
-        Records that are `left_out`, by topic, partition and offset, are passed over.
+        It has at most `limit` records and none after the time `until`. With `wait` false, empty inputs are not waited
+        for. A task with the maximum number of pending calls processes nothing. Records in `left_out`, by topic,
+        partition and offset, are skipped.
         """
         room = self._graph.room
         if room is not None:
@@ -167,9 +179,10 @@ class Task:
         if (run := self._buffer.next_run(limit, wait, until)) is None:
             return None
         records = self.taken = run.records
+        self.taken_from = (run.topic, run.partition)
         if left_out:
             records = [one for one in records if (run.topic, run.partition, one.offset) not in left_out]
-        outgoing: list[Outgoing] = [] if self.time.begun else self.tell(now)
+        outgoing: list[Outgoing] = [] if self.time.begun else self.emit_marks(now)
         outgoing += self._run(run._replace(records=records), now)
         if records:
             newest = max([record.timestamp for record in records])
@@ -184,8 +197,8 @@ class Task:
         return outgoing
 
     def _run(self, run: Run, now: int) -> list[Outgoing]:
-        """Walks records through the steps, and tells them the time where it goes on."""
-        source = self._readers[run.topic][0]
+        """Walk records through the steps, and advance the watermark where it changes."""
+        source = self._readers.node(run.topic)
         origin = self.origin = Origin(self._name, run.topic, run.partition)
         outgoing: list[Outgoing] = []
         for records, time, offset in self.time.stretches((run.topic, run.partition), run.records, run.next_offset, now):
@@ -193,142 +206,136 @@ class Task:
                 outgoing += self._graph.run(source, records, now, origin)
             if time is not None:
                 outgoing += self._graph.advance(time, offset, now, origin)
-        return outgoing + self._told_at_last(now, origin)
+        return outgoing + self._emit_last_marks(now, origin)
 
-    def _told_at_last(self, now: int, origin: Origin) -> list[Outgoing]:
-        """Tells steps the time that had to wait for records before them, as far as those have been sent on."""
+    def _emit_last_marks(self, now: int, origin: Origin) -> list[Outgoing]:
+        """Advance watermarks that were held back, as far as earlier records have been sent on."""
         time = self.time.now
         return [] if time is None or not self._graph.held else self._graph.advance(time, -1, now, origin)
 
-    def tick(self, now: int) -> list[Outgoing]:
-        """Lets steps act on wall-clock time."""
+    def tick(self, now: int, *, settle: bool = False) -> list[Outgoing]:
+        """Let steps act on wall-clock time; with `settle`, bring them exactly to that of inputs."""
         origin = self.origin = Origin(self._name, "(wall clock)", self.id.partition, asked=True)
         outgoing = self._graph.tick(now, origin)
-        time = self.time.quiet(now, self._buffer.at_end)
-        if time is not None:
+        if (time := self.time.settled() if settle else self.time.quiet(now, self._buffer.at_end)) is not None:
             outgoing += self._graph.advance(time, -1, now, origin)
-        outgoing += self._told_at_last(now, origin) + self.tell(now)
+        outgoing += self._emit_last_marks(now, origin) + self.emit_marks(now, at_once=settle)
         self._wrote |= bool(outgoing)
         return outgoing
 
-    def tell(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
-        """What those that read the task's repartition topics are to know of its time now."""
-        return self.time.tell(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
+    def emit_marks(self, now: int, *, at_once: bool = False) -> list[Outgoing]:
+        """Return the marks of the task's time for the readers of its repartition topics."""
+        return self.time.emit_marks(self._graph, self.stream_time, now, self._buffer.at_end, at_once=at_once)
 
-    def told_time(self) -> int:
-        """The least that it tells of its time; -1 when that is not known."""
+    def reported_time(self) -> int:
+        """Return the least time that the task's marks report; -1 if it is not known."""
         return self.time.own(self._graph, self.stream_time)
 
     @property
     def calling(self) -> int:
-        """How many records wait for the answers to calls."""
+        """The number of records that wait for asynchronous calls."""
         return self._graph.waiting
 
     def collect(self, now: int, limit: int | None = None) -> list[Outgoing]:
-        """Processes what has come of the calls that steps have made, at most `limit` answers of a step."""
+        """Process the results of asynchronous calls, at most `limit` per step."""
         origin = self.origin = Origin(self._name, "(answers to calls)", self.id.partition, asked=True)
-        outgoing = self._graph.collect(now, limit, origin) + self._told_at_last(now, origin)
+        outgoing = self._graph.collect(now, limit, origin) + self._emit_last_marks(now, origin)
         self._wrote |= bool(outgoing)
         return outgoing
 
+    def before_commit(self, now: int) -> list[Outgoing]:
+        """Return the output of results that have waited for the commit, which must follow."""
+        origin = Origin(self._name, "(commit)", self.id.partition, asked=True)
+        if outgoing := self._graph.before_commit(now, origin):
+            self.origin, self._wrote = origin, True
+        return outgoing
+
     def refuse(self, error: RecordError) -> None:
-        """What the last walk made of a record is not taken by Kafka: counts it as skipped, or raises the error, by the
-        policy of the step."""
+        """Skip the record of an output that Kafka rejects, or raise the error, by the step's policy."""
         self._graph.refuse(error, self.origin)
 
-    def seal(self) -> Sealed:
-        """Drains the caches and says what must become durable. Runs no operator.
+    def prepare_commit(self) -> PreparedCommit:
+        """Drain the caches and return what must become durable. Runs no operator.
 
-        What came of no input, such as the work of a timer, goes with the committed offset of an input: the offsets are
-        what Kafka refuses to a process that has lost its tasks.
+        Output without input goes with the committed offset of an input, by which Kafka refuses a zombie.
         """
-        changes = [change for cache in self.caches.values() for change in cache.drain()]
-        kinds, stores = self._specs, self.stores
-        changes += self._authorship.repairs(changes, lambda store, key: stores[kinds[store].spec.kind].get(store, key))
-        offsets = {
-            key: offset
-            for key, offset in self.positions().items()
-            if key in self._fresh or offset != self._committed[key]
-        }
-        if not offsets and self.inputs and (changes or self._wrote):
-            offsets = {self.inputs[0]: self._committed[self.inputs[0]]}
-        seen = {key: Seen(newest, -1) for key, newest in self._newest.items()}
+        changes = Changes(column for cache in self.caches.values() for column in cache.drain().columns)
+        changes += self._ownership.repairs(changes, lambda store, key: self.stores[self._kinds[store]].get(store, key))
+        written = not_beyond(self._positions(), self._graph.unwritten).items()
+        positions = {key: at for key, at in written if key in self._fresh or at != self._committed[key]}
+        if not positions and self.inputs and (changes or self._wrote):
+            positions = {self.inputs[0]: self._committed[self.inputs[0]]}
+        seen = {key: InputProgress(newest, -1) for key, newest in self._newest.items()}
         seen.update(self.time.seen())
-        of = self.topics, self._authorship, self._shapes
-        self._sealed = Sealed(self.id, offsets, tuple(changes), self.stream_time, seen, *of)
-        return self._sealed
+        self.time.histories.mark(seen, self.positions())
+        self._rows.mark(seen, positions)
+        offsets = self._rows.offsets(positions)
+        of = self.topics, self._ownership, self._shapes, self.mark, self.role
+        self._prepared = PreparedCommit(self.id, offsets, changes, self.stream_time, seen, *of)
+        return self._prepared
 
-    def settle(self, position: Position, as_of: int | None = None) -> None:
-        """The commit of what was sealed, at `as_of` by the wall clock, has succeeded: writes it to the stores."""
-        sealed = self._sealed
-        assert sealed is not None
-        inputs = sealed.inputs()
-        for kind, store in self.stores.items():
-            mine = {name for name, state in self._specs.items() if state.spec.kind == kind}
-            store.apply(
-                [change for change in sealed.changes if change.store in mine],
-                Position(
-                    {name: at for name, at in position.changelogs.items() if name in mine},
-                    inputs,
-                    {} if as_of is None else dict.fromkeys(mine, as_of),
-                    writers=self._authorship.wrote(mine & position.changelogs.keys()),
-                ),
-            )
-        self.unflushed += len(sealed.changes)
+    def stand(self, role: Role) -> None:
+        """Have the next commit say of all inputs that it has this role."""
+        self.role, self._fresh = role, set(self._committed)
+
+    def write_ahead(self, commit: str) -> None:
+        """Write the prepared commit to the stores before it is made, for a snapshot of it."""
+        assert self._prepared is not None
+        self.ahead = True
+        write_to_stores(self._prepared, self.stores, self._kinds, Position(commit=commit))
+
+    def complete_commit(self, position: Position, as_of: int | None = None, mark: SnapshotMark | None = None) -> None:
+        """Settle the prepared commit, which succeeded at `as_of`; `mark` names its snapshot."""
+        prepared = self._prepared
+        assert prepared is not None
+        if mark is None:
+            complete = {} if as_of is None else dict.fromkeys(self._kinds, as_of)
+            write_to_stores(prepared, self.stores, self._kinds, Position(position.changelogs, complete=complete))
+            self.unflushed += len(prepared.changes)
+        self.mark, self.ahead = mark, False
         for cache in self.caches.values():
-            cache.settle()
-        self._authorship.settled(position.changelogs)
-        self._committed.update(sealed.offsets)
-        self._committed_seen.update(sealed.seen)
-        self._fresh.difference_update(sealed.offsets)
-        self._sealed = None
-        self._wrote = False
+            cache.complete_commit()
+        self._ownership.commit_completed(position.changelogs)
+        self._committed.update(positions_in(prepared.offsets, prepared.seen))
+        self._committed_seen.update(prepared.seen)
+        self._fresh.difference_update(prepared.offsets)
+        self._prepared, self._wrote = None, False
 
     def flush(self) -> None:
-        """Begins to write to disk what the stores hold in memory, so that a restart after a crash replays less."""
+        """Begin to flush the stores to disk, so that a restart after a crash replays less."""
         for store in self.stores.values():
             store.flush(wait=False)
         self.unflushed = 0
 
-    def discard(self) -> dict[Key, int]:
-        """Forgets all that is not committed; gives the offsets at which the inputs must be read again."""
+    def discard(self) -> dict[TopicPartition, int]:
+        """Discard all uncommitted work; return the offsets at which the inputs must be read again."""
         for cache in self.caches.values():
             cache.discard()
         self._skips.count(self._graph.drops())
         self._earlier_misses, self._earlier_lateness = self.misses(), self.lateness()
         self._graph.close()
         self._graph = self._new_graph()
-        self.time = TaskTime(self.part, self.id.partition, self.inputs, self._committed_seen)
+        self.time = TaskTime(self.subtopology, self.id.partition, self.inputs, self._committed_seen)
         self.time.resume(self._graph)
-        self._buffer = self.time.buffer(self.part)
+        self._buffer = self.time.buffer(self.subtopology)
         self._next.clear()
-        self._newest = self._newest_of(self._committed_seen)
-        self._sealed = None
-        self._wrote = False
-        return dict(self._committed)
+        self._newest = self._readers.restore_newest(self.inputs, self._committed_seen)
+        self._prepared, self._wrote = None, False
+        return self.committed()
 
-    def _newest_of(self, seen: Mapping[Key, Seen]) -> dict[Key, int]:
-        """The newest time of each input that gives it to records without one; their decoders go on from it."""
-        found: dict[Key, int] = {}
-        for key in self.inputs:
-            _, reader = self._readers[key[0]]
-            if reader.newest is not None:
-                found[key] = reader.newest = seen.get(key, NOTHING).newest
-        return found
-
-    def give_stores(self) -> Mapping[str, Store]:
-        """The stores, which are not closed with the task any more; only closing it may follow."""
+    def release_stores(self) -> Mapping[str, Store]:
+        """Return the stores, which are no longer closed with the task; only `close` may follow."""
         given, self.stores = self.stores, dict[str, Store]()
         return given
 
     def close(self) -> None:
-        """Closes the stores; what is not settled is lost to them. Calls under way are cancelled."""
+        """Close the stores without uncommitted work, and cancel pending calls."""
         self._graph.close()
         for store in self.stores.values():
             store.close()
 
     def trim(self, cache_bytes: int) -> None:
-        """Shrinks each cache's clean entries to its share of `cache_bytes`."""
+        """Shrink each cache's clean entries to its share of `cache_bytes`."""
         for cache in self.caches.values():
             cache.trim(cache_bytes // len(self.caches))
 
@@ -339,57 +346,55 @@ class Task:
 
     @property
     def dirty(self) -> bool:
-        """True when a commit would have something to do."""
-        if self._fresh or self._wrote or any(self._committed[key] != at for key, at in self._next.items()):
-            return True
-        return any(cache.dirty for cache in self.caches.values())
+        """True if a commit would have something to do."""
+        advanced = not_beyond(self._next, self._graph.unwritten).items()
+        begun = bool(self._fresh) or self._wrote or any(self._committed[key] != at for key, at in advanced)
+        return begun or any(cache.dirty for cache in self.caches.values())
 
-    def waiting(self) -> tuple[Key, ...]:
-        """Inputs that hold the others up."""
+    def waiting(self) -> tuple[TopicPartition, ...]:
+        """Return the inputs that block the others."""
         return self._buffer.waiting()
 
     def next_time(self) -> int | None:
-        """The event time of the oldest record that waits, None when none does."""
+        """Return the event time of the oldest queued record, None if there is none."""
         return self._buffer.next_time()
 
     def may_receive(self) -> bool:
-        """True when an input is empty and not known to be caught up."""
+        """Return whether an input is empty and not known to be caught up."""
         return self._buffer.may_receive()
 
-    def buffered(self) -> dict[Key, int]:
-        """Bytes waiting, by input."""
+    def buffered(self) -> dict[TopicPartition, int]:
+        """Return the bytes of queued records, by input."""
         return self._buffer.sizes()
 
-    def positions(self) -> dict[Key, int]:
-        """Next offset to process of each input that has one."""
+    def positions(self) -> dict[TopicPartition, int]:
+        """Return the next offset to process of each input that has one."""
+        return self._rows.offsets(self._positions())
+
+    def _positions(self) -> dict[TopicPartition, int]:
+        """Return them with the rows of histories."""
         return {**self._committed, **self._next}
 
-    def committed(self) -> dict[Key, int]:
-        """Committed next offset of each input."""
-        return dict(self._committed)
+    def committed(self) -> dict[TopicPartition, int]:
+        """Return the committed next offset of each input."""
+        return self._rows.offsets(self._committed)
 
     def misses(self) -> dict[str, int]:
-        """Records that looked for a row and found none, by step."""
+        """Return the number of lookups that found no row, by step."""
         return summed(self._earlier_misses, self._graph.misses())
 
     def drops(self) -> dict[tuple[str, str], int]:
-        """Records dropped since the task began, by step and reason."""
-        total = summed(self._skips.counts, self._graph.drops())
-        names = {node.id: node.name for _, node in self.part.inputs}
-        for node, reader in self._readers.values():
-            total |= {(names[node], reason): count for reason, count in reader.drops.items() if count}
-        return total
+        """Return the records dropped since the task began, by step and reason."""
+        return summed(self._skips.counts, self._graph.drops()) | self._readers.drops()
 
     def lateness(self) -> dict[str, int]:
-        """How late, in ms, records were that were dropped for it, the latest of each step."""
+        """Return how far behind its step's time the latest dropped record was, in ms, by step."""
         return largest(self._earlier_lateness, self._graph.lateness())
 
     def doubts(self) -> dict[str, str]:
-        """What is to be said of times that seem to be in another unit, by step."""
-        sources = {node.id: node.name for _, node in self.part.inputs if isinstance(node, Source)}
-        read = ((sources[node], reader.doubt) for node, reader in self._readers.values() if node in sources)
-        return {name: doubt for name, doubt in read if doubt is not None} | self._graph.doubts()
+        """Return the warnings about timestamps that seem to be in another unit, by step."""
+        return self._readers.doubts() | self._graph.doubts()
 
     def skips(self) -> list[RecordError]:
-        """The records that a policy has dropped since the last call, the first few of each step."""
+        """Return the first few records of each step that a policy has dropped since the last call."""
         return self._skips.take()

@@ -1,4 +1,4 @@
-"""What time it is in a task: from its inputs to its steps, and on to the tasks that read what it writes."""
+"""The time of a task: from its inputs to its steps, and on to the readers of its output."""
 
 from __future__ import annotations
 
@@ -6,82 +6,105 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ...operators.record import Batch, Outgoing
+from ...state.topic_partition import TopicPartition
 from ..plan.plan import SubTopology
-from ..watermarks.emitter import Telling, Topic
-from ..watermarks.inputs import Incoming
-from ..watermarks.records import State
-from ..watermarks.watermarks import NOTHING, Seen, Watermarks
+from ..watermarks.mark_emitter import MarkedTopic, MarkEmitter
+from ..watermarks.mark_receiver import MarkReceiver
+from ..watermarks.records import ProducerState
+from ..watermarks.watermarks import NOTHING, InputProgress, Watermarks
 from .buffer import InputBuffer
-from .operator_graph import Graph
+from .history_inputs import HistoryInputs
+from .operator_graph import OperatorGraph
 from .ordered_buffer import OrderedBuffer
 
 __all__ = ["TaskTime"]
 
-Key = tuple[str, int]
 LIVE_MS = 2_000
-"""A task that was at the end of its inputs so lately has no backlog."""
+"""A task that was at the end of its inputs within this time has no backlog."""
 
 
 class TaskTime:
     """The time of one task."""
 
-    def __init__(self, part: SubTopology, number: int, keys: tuple[Key, ...], seen: Mapping[Key, Seen]) -> None:
-        """`keys` are the inputs; `seen` is what was seen of the inputs up to where they are read from."""
-        nodes = dict(part.inputs)
+    def __init__(
+        self,
+        subtopology: SubTopology,
+        number: int,
+        keys: tuple[TopicPartition, ...],
+        seen: Mapping[TopicPartition, InputProgress],
+    ) -> None:
+        """Make the time of a task with the inputs `keys`.
+
+        `seen` is the progress of the inputs up to the offsets that they are read from.
+        """
+        nodes = dict(subtopology.inputs)
         self._inputs = keys
-        self._incoming = Incoming(part.marking.producers, keys, seen)
+        self.histories = HistoryInputs(keys, subtopology.histories, seen)
+        self._mark_receiver = MarkReceiver(subtopology.marking.producers, keys, seen)
         inputs = {
             (topic, at): mark
             for topic, at in self._inputs
-            if (mark := nodes[topic].watermark) is not None and topic not in part.marking.silent
+            if (mark := nodes[topic].watermark) is not None and topic not in subtopology.marking.silent
         }
-        self._watermarks = Watermarks(inputs, seen, self._incoming.processed()) if inputs else None
+        self._watermarks = Watermarks(inputs, seen, self._mark_receiver.processed()) if inputs else None
         topics = {
-            node: Topic(part.writes[node], partitions, None if mark is None else mark.grain)
-            for node, partitions in part.marking.tells.items()
-            for mark in (next(each.watermark for each in part.nodes if each.id == node),)
+            node: MarkedTopic(subtopology.writes[node], partitions, None if mark is None else mark.grain)
+            for node, partitions in subtopology.marking.marked_repartitions.items()
+            for mark in (next(each.watermark for each in subtopology.nodes if each.id == node),)
         }
-        self._telling = Telling(part.told_as, number, part.partitions, topics)
+        self._mark_emitter = MarkEmitter(subtopology.mark_id, number, subtopology.partitions, topics)
         self._live_until = -1
 
-    def resume(self, graph: Graph) -> None:
-        """Lets steps that have just been built know what their predecessors were told."""
+    def resume(self, graph: OperatorGraph) -> None:
+        """Give steps that have just been built the watermark of their predecessors."""
         if self._watermarks is not None and self._watermarks.resumed >= 0:
             graph.resume(self._watermarks.resumed)
 
-    # What comes in
+    # Incoming
 
-    def take(self, key: Key, batch: Batch) -> tuple[Batch | None, int]:
-        """A batch without the marks in it, None when nothing else is, and the bytes that the marks count as."""
-        return self._incoming.take(key, batch)
+    def take(self, key: TopicPartition, batch: Batch) -> tuple[Batch | None, int]:
+        """Return a batch without marks and ends of histories, and the bytes of the marks.
 
-    def buffer(self, part: SubTopology) -> InputBuffer:
-        """An empty buffer for the inputs."""
-        arrived = self._incoming.arrived()
-        in_order = bool(arrived) and any(node.in_order for node in part.nodes)
-        return OrderedBuffer(self._inputs, arrived) if in_order else InputBuffer(self._inputs)
+        It is None if it has nothing else.
+        """
+        if key in self.histories:
+            return self.histories.take(key, batch), 0
+        return self._mark_receiver.take(key, batch)
 
-    def told(self) -> Iterator[tuple[int, int, int]]:
-        """Of the tasks that write the inputs and have more to read: their sub-topology, number, and time."""
-        for told in self._incoming.arrived().values():
-            yield from told.behind()
+    def buffer(self, subtopology: SubTopology) -> InputBuffer:
+        """Return an empty buffer for the inputs."""
+        arrived = self._mark_receiver.arrived()
+        in_order = bool(arrived) and any(node.in_order for node in subtopology.nodes)
+        buffer = OrderedBuffer(self._inputs, arrived) if in_order else InputBuffer(self._inputs)
+        for key in filter(self.histories.awaits, self._inputs):
+            buffer.await_input(key, True)
+        return buffer
+
+    def behind(self) -> Iterator[tuple[int, int, int]]:
+        """Return the tasks that write the inputs and have more to read.
+
+        Each with its sub-topology, number and time.
+        """
+        for marks in self._mark_receiver.arrived().values():
+            yield from marks.behind()
 
     def stretches(
-        self, key: Key, records: list[Any], until: int, now: int
+        self, key: TopicPartition, records: list[Any], until: int, now: int
     ) -> Iterator[tuple[list[Any], int | None, int]]:
-        """The records of a run that ends before the offset `until`, in stretches.
+        """Cut the records of a run where the time advances.
 
-        Each with the time that the steps are to be told after it, if any, and the offset that brought it.
+        The run ends before the offset `until`. Each stretch comes with the watermark to give the steps after it, if
+        any, and the offset that caused it.
         """
         watermarks = self._watermarks
         if watermarks is None:
-            for _ in self._incoming.due(key, records, until):
+            for _ in self._mark_receiver.due(key, records, until):
                 pass
             yield records, None, -1
             return
         begin = 0
-        for end, offset in self._incoming.due(key, records, until):
-            time = watermarks.told(key, now)
+        for end, offset in self._mark_receiver.due(key, records, until):
+            time = watermarks.after_marks(key, now)
             if time is not None:
                 yield records[begin:end], time, offset
                 begin = end
@@ -89,59 +112,73 @@ class TaskTime:
             for stretch, time in watermarks.cut(key, records[begin:] if begin else records, now):
                 yield stretch, time, stretch[-1].offset
 
-    def quiet(self, now: int, at_end: Callable[[Key], bool]) -> int | None:
-        """The time to tell the steps because inputs are quiet, if it goes on."""
+    def quiet(self, now: int, at_end: Callable[[TopicPartition], bool]) -> int | None:
+        """Return the watermark to give the steps because inputs are idle, if it advances."""
         return None if self._watermarks is None else self._watermarks.quiet(now, at_end)
+
+    def settled(self) -> int | None:
+        """Return the watermark to give the steps, if they are behind it."""
+        return None if self._watermarks is None else self._watermarks.settled()
 
     @property
     def now(self) -> int | None:
-        """What time it is, None for a task that does not go by watermarks."""
+        """The time, None for a task without watermarks."""
         return None if self._watermarks is None else self._watermarks.time
 
-    def seen(self) -> dict[Key, Seen]:
-        """What was seen of the inputs, for those that go by watermarks or carry marks."""
+    def seen(self) -> dict[TopicPartition, InputProgress]:
+        """Return the progress of the inputs that have watermarks or carry marks."""
         seen = {} if self._watermarks is None else self._watermarks.seen()
-        for key, told in self._incoming.processed().items():
-            seen[key] = seen.get(key, NOTHING)._replace(told=str(told))
+        for key, marks in self._mark_receiver.processed().items():
+            seen[key] = seen.get(key, NOTHING)._replace(marks=str(marks))
         return seen
 
-    def own(self, graph: Graph, stream_time: int) -> int:
-        """The least that it would tell of its time; -1 when that is not known, or it tells nobody."""
+    def own(self, graph: OperatorGraph, stream_time: int) -> int:
+        """Return the least time that the task would report; -1 if it is not known or not reported."""
         times = (
-            stream_time if topic.grain is None else graph.time_of(node) for node, topic in self._telling.topics.items()
+            stream_time if topic.grain is None else graph.time_of(node)
+            for node, topic in self._mark_emitter.topics.items()
         )
         return min(times, default=-1)
 
-    # What is told
+    # Outgoing
 
-    def tell(
-        self, graph: Graph, stream_time: int, now: int, at_end: Callable[[Key], bool], *, at_once: bool = False
+    def emit_marks(
+        self,
+        graph: OperatorGraph,
+        stream_time: int,
+        now: int,
+        at_end: Callable[[TopicPartition], bool],
+        *,
+        at_once: bool = False,
     ) -> list[Outgoing]:
-        """The marks that are due."""
-        told: list[Outgoing] = []
-        live = self._state(now, at_end) if self._telling.topics else State.BEHIND
-        for node, topic in self._telling.topics.items():
+        """Return the marks that are due."""
+        marks: list[Outgoing] = []
+        live = self._state(now, at_end) if self._mark_emitter.topics else ProducerState.BEHIND
+        for node, topic in self._mark_emitter.topics.items():
             if topic.grain is None:
                 time, state = graph.not_beyond_waiting(stream_time), live
             else:
                 time, state = graph.time_of(node), live
                 if self._idle(graph, time):
-                    state = State.IDLE
-            told += self._telling.marks(node, time, state, now, at_once=at_once)
-        return told
+                    state = ProducerState.IDLE
+            marks += self._mark_emitter.marks(node, time, state, now, at_once=at_once)
+        return marks
 
     @property
     def begun(self) -> bool:
-        """Whether the task has told of itself where it has to."""
-        return self._telling.begun
+        """True if the task has emitted its first marks where it must."""
+        return self._mark_emitter.begun
 
-    def _idle(self, graph: Graph, time: int) -> bool:
-        """Whether nothing comes that others would wait for: inputs are idle, and all they brought has been sent on."""
+    def _idle(self, graph: OperatorGraph, time: int) -> bool:
+        """Return whether inputs are idle and all their records have been sent on.
+
+        Readers have nothing to wait for then.
+        """
         watermarks = self._watermarks
         return watermarks is None or (watermarks.idle and not graph.held and time >= watermarks.newest)
 
-    def _state(self, now: int, at_end: Callable[[Key], bool]) -> State:
-        arrived = self._incoming.arrived()
+    def _state(self, now: int, at_end: Callable[[TopicPartition], bool]) -> ProducerState:
+        arrived = self._mark_receiver.arrived()
         if all(at_end(key) and (key not in arrived or arrived[key].live) for key in self._inputs):
             self._live_until = now + LIVE_MS
-        return State.LIVE if 0 <= self._live_until - now <= LIVE_MS else State.BEHIND
+        return ProducerState.LIVE if 0 <= self._live_until - now <= LIVE_MS else ProducerState.BEHIND

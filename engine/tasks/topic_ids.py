@@ -1,8 +1,8 @@
-"""Which topics offsets and state are of, by id: a topic that is deleted and created again keeps its name only.
+"""The topics that offsets and state belong to, by id.
 
-The ids stand in the metadata of committed offsets: `i=` the id of the input, `c=` for each store of the task four bytes
-that stand for its name and four for its changelog's id. Metadata without them is of a version that did not keep ids.
-Pure.
+A topic that is deleted and created again has the same name but another id. The ids are in the metadata of committed
+offsets: `i=` the id of the input, `c=` for each store of the task four bytes that represent its name and four for its
+changelog's id. Metadata without them is from a version that did not keep ids. Pure.
 """
 
 from __future__ import annotations
@@ -11,22 +11,33 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["TopicIds", "accepted", "id_in", "lost_store", "restarted"]
+__all__ = [
+    "TopicIds",
+    "accepted",
+    "fields",
+    "fields_text",
+    "id_in",
+    "lost_store",
+    "restarted",
+    "short",
+    "unfinished",
+    "unfinished_in",
+]
 
 MOST_STORES = 150
-"""How many changelogs are named: Kafka takes 4,096 bytes of metadata by default."""
+"""The maximum number of changelogs in metadata: Kafka allows 4,096 bytes of it by default."""
 
 
 @dataclass(frozen=True)
 class TopicIds:
-    """The ids of what a task reads and writes its state to; "" for what brokers give no id of."""
+    """The ids of a task's input and changelog topics; "" if brokers report none."""
 
     ids: Mapping[str, str] = field(default_factory=dict[str, str])
     changelogs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Changelog topics by store."""
 
     def metadata(self, topic: str) -> str:
-        """What is added to the metadata of an offset in a topic."""
+        """Return what is added to the metadata of an offset in a topic."""
         topic_id = self.ids.get(topic, "")
         stores = ",".join(
             f"{short(store)}{short(changelog_id)}"
@@ -36,7 +47,7 @@ class TopicIds:
         return (f";i={topic_id}" if topic_id else "") + (f";c={stores}" if stores else "")
 
     def differ(self, inputs: Iterable[tuple[str, int]], now: Mapping[str, str], gone: Collection[str]) -> bool:
-        """Whether one of the inputs is of a topic that is gone, or another one by now."""
+        """Return whether the topic of an input is gone or has been replaced by another one."""
         known = self.ids
         return any(
             topic in gone or (known.get(topic) and now.get(topic) and known[topic] != now[topic]) for topic, _ in inputs
@@ -44,23 +55,38 @@ class TopicIds:
 
 
 def short(text: str) -> str:
-    """Eight hexadecimal digits that stand for a text."""
+    """Return eight hexadecimal digits that represent a text."""
     return f"{zlib.crc32(text.encode()):08x}"
 
 
 def fields(metadata: str) -> dict[str, str]:
-    """The parts of an offset's metadata by name."""
+    """Return the parts of an offset's metadata by name."""
     pairs = [part.partition("=") for part in metadata.split(";") if part]
     return {name: text for name, _, text in pairs}
 
 
+def fields_text(parts: Mapping[str, str]) -> str:
+    """Return metadata with these parts."""
+    return ";".join(f"{name}={text}" for name, text in parts.items())
+
+
+def unfinished(savepoint: str) -> str:
+    """Return the metadata of an offset while the state of a savepoint is being written."""
+    return f"x={savepoint}"
+
+
+def unfinished_in(metadata: str) -> str:
+    """Return the savepoint whose state has not been written completely; "" if that is not so."""
+    return fields(metadata).get("x", "")
+
+
 def id_in(metadata: str) -> str:
-    """The id of the topic that an offset is of; "" when it is not known."""
+    """Return the id of the topic that an offset belongs to; "" if it is not known."""
     return fields(metadata).get("i", "")
 
 
 def lost_store(metadata: str, changelogs: Mapping[str, str], ids: Mapping[str, str]) -> str | None:
-    """A store whose changelog is not the one that was committed with an offset; None when there is none."""
+    """Return a store with another changelog topic than was committed with an offset, or None."""
     named = {one[:8]: one[8:] for one in fields(metadata).get("c", "").split(",") if one}
     for store, topic in changelogs.items():
         known, found = named.get(short(store)), ids.get(topic, "")
@@ -70,16 +96,18 @@ def lost_store(metadata: str, changelogs: Mapping[str, str], ids: Mapping[str, s
 
 
 def accepted(metadata: str, store: str) -> str:
-    """The metadata of an offset without what it says of a store's changelog: whatever there is now is right."""
+    """Return the metadata of an offset without a store's changelog id: any topic is accepted."""
     known = fields(metadata)
     kept = [one for one in known.get("c", "").split(",") if one and not one.startswith(short(store))]
     known.pop("c", None)
-    return ";".join(f"{name}={text}" for name, text in (known | ({"c": ",".join(kept)} if kept else {})).items())
+    return fields_text(known | ({"c": ",".join(kept)} if kept else {}))
 
 
 def restarted(metadata: str, topic_id: str) -> str:
-    """The metadata of an offset at the beginning of a topic that has replaced the one that was read: the time of the
-    task goes on, what was seen of the old topic is forgotten."""
+    """Return the metadata of an offset at the beginning of a re-created topic.
+
+    The time of the task and the role are kept, the progress of the old topic is dropped.
+    """
     known = fields(metadata)
-    kept = {name: known[name] for name in ("t", "c") if name in known}
-    return ";".join(f"{name}={text}" for name, text in (kept | ({"i": topic_id} if topic_id else {})).items())
+    kept = {name: known[name] for name in ("t", "c", "d", "b") if name in known}
+    return fields_text(kept | ({"i": topic_id} if topic_id else {}))

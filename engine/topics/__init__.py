@@ -1,1 +1,1 @@
-"""Whether the topics of a program are as it needs them: when it starts, and while it runs."""
+"""The topics of a program: checked when it starts, and watched while it runs."""

@@ -1,8 +1,8 @@
-"""What a look at the topics of a running program means: which are gone, which are others under the same name.
+"""Deleted and re-created topics of a running program: which of them it can continue without.
 
-Pure. A topic that the program names must stay the one it was: otherwise the program stops and says what can be done. A
-pattern reads whatever topics there are, so the rest goes on without one that is gone, and reads one that was created
-again from its beginning. An output may be created again: nothing is remembered of it.
+Pure. A topic that the program names must keep its identity: otherwise the program stops, and the error says what can be
+done. A pattern reads the topics that exist, so the program continues without one that was deleted, and reads a
+re-created one from its beginning. An output may be re-created: the program keeps nothing about it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ __all__ = ["by_pattern", "gone_for_good", "kinds_of", "outputs_of", "refuse_othe
 
 
 def outputs_of(topology: Topology) -> frozenset[str]:
-    """The output topics that a program names."""
+    """Return the output topics that a program names."""
     return frozenset(sink.topic for sink in topology.sinks if isinstance(sink.topic, str))
 
 
 def kinds_of(plan: Plan) -> dict[str, str]:
-    """What each topic of a program is, for messages; `matched` for one that is read because a pattern matches it."""
+    """Return the kind of each topic, for messages; `matched` for those read through a pattern."""
     kinds = dict.fromkeys(outputs_of(plan.topology), "output")
     kinds |= {topic.name: topic.kind for topic in plan.internal}
-    for part in plan.parts:
-        for topic, node in part.inputs:
+    for subtopology in plan.subtopologies:
+        for topic, node in subtopology.inputs:
             if not isinstance(node, Repartition):
                 kinds[topic] = "matched" if by_pattern(node, topic) else "input"
     return kinds
 
 
 def gone_for_good(plan: Plan, gone: Collection[str], ids: Mapping[str, str]) -> frozenset[str]:
-    """The topics of patterns among those that are gone. Raises Fatal for another one; `ids` are those it had."""
+    """Return those of the deleted topics that patterns matched; `ids` are their former ids.
+
+    Raises Fatal if another topic was deleted.
+    """
     kinds = kinds_of(plan)
     for topic in sorted(gone):
         if kinds.get(topic, "matched") != "matched":
@@ -42,7 +45,10 @@ def gone_for_good(plan: Plan, gone: Collection[str], ids: Mapping[str, str]) -> 
 
 
 def refuse_others(plan: Plan, before: Mapping[str, str], now: Mapping[str, str]) -> frozenset[str]:
-    """The topics of patterns that are others than before. Raises Fatal for one that the program names."""
+    """Return the topics of patterns that were re-created.
+
+    Raises Fatal if one that the program names was re-created.
+    """
     kinds = kinds_of(plan)
     others: set[str] = set()
     for topic, topic_id in sorted(now.items()):
@@ -56,5 +62,5 @@ def refuse_others(plan: Plan, before: Mapping[str, str], now: Mapping[str, str])
 
 
 def by_pattern(node: Source | Repartition, topic: str) -> bool:
-    """Whether a topic is read because a pattern matches it."""
+    """Return whether a topic is read only because a pattern matches it."""
     return isinstance(node, Source) and node.pattern is not None and topic not in node.topics

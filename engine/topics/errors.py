@@ -1,4 +1,4 @@
-"""What people are told when a topic is gone, or is another one under the same name: both ids, and the ways out."""
+"""Errors about deleted and re-created topics, with their ids and the ways to continue."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ __all__ = ["created_again", "deleted"]
 
 
 def created_again(app_id: str, kind: str, topic: str, known: str, found: str) -> Fatal:
-    """A topic is another one than the committed offsets or the state are of."""
+    """Make the error for a topic that is not the one of the committed offsets or the state."""
     if kind == "changelog":
         return Fatal(
-            f"the changelog topic {topic!r} was deleted and created again: the state was written to the topic with id "
+            f"the changelog topic {topic!r} was deleted and created again: the state is of the topic with id "
             f"{known or 'unknown'}, the topic of this name has id {found}. To process the inputs again from their "
-            f"beginning, stop all instances and run `tidemill reset {app_id}`. To go on with the state that the new "
-            f"topic holds, run `tidemill reset {app_id} --topic {topic}`"
+            f"beginning, stop all instances and run `tidemill reset {app_id}`. To continue with the state in the new "
+            f"topic, run `tidemill reset {app_id} --topic {topic}`"
         )
     return Fatal(
         f"the {kind} topic {topic!r} was deleted and created again: the committed offsets are of the topic with id "
@@ -25,26 +25,26 @@ def created_again(app_id: str, kind: str, topic: str, known: str, found: str) ->
 
 
 def deleted(app_id: str, kind: str, topic: str, known: str) -> Fatal:
-    """A topic that the program needs is gone while it runs."""
+    """Make the error for a topic that was deleted while the program runs."""
     what = f"the {kind} topic {topic!r}{f' (id {known})' if known else ''} does not exist any more"
     reset = f"run `tidemill reset {app_id}`"
     match kind:
         case "output":
-            return Fatal(f"{what}. Create it again and start the program: what was not committed is processed again")
+            return Fatal(f"{what}. Create it again and restart the program: uncommitted input is processed again")
         case "repartition":
             return Fatal(
-                f"{what}: it was deleted while the program ran, and records in it that were not processed yet are "
+                f"{what}: it was deleted while the program ran, and its unprocessed records are "
                 f"lost. To process the inputs again from their beginning, stop all instances and {reset}. The next "
-                "start without it creates the topic again and goes on without those records"
+                "start without this command creates the topic again and continues without those records"
             )
         case "changelog":
             return Fatal(
-                f"{what}: it was deleted while the program ran, and the state in it is lost. To build it again from "
+                f"{what}: it was deleted while the program ran, and the state in it is lost. To rebuild it from "
                 f"the inputs, stop all instances and {reset}"
             )
         case _:
             return Fatal(
-                f"{what}. Create it again, or take it out of the program. Then, to read the new topic from its "
+                f"{what}. Create it again, or remove it from the program. Then, to read the new topic from its "
                 f"beginning and keep the state, stop all instances and run `tidemill reset {app_id} --topic {topic}`; "
                 f"to process all inputs again from their beginning, {reset}"
             )

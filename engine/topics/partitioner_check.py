@@ -1,44 +1,36 @@
-"""Do topics that meet in a step place keys alike? Found out by looking where records lie.
+"""A check of co-partitioning: whether topics that meet in a step place equal keys alike.
 
-Topics with equal numbers of partitions can still not be joined when their producers choose partitions in other ways:
-the Java client and Tidemill hash keys by murmur2, librdkafka and what is built on it by CRC32 unless told otherwise.
-The first records of each partition are looked at, and one of each batch later. Where a repartition topic is one of
-those that meet, keys must lie by murmur2. Where only input topics meet, any way will do that is common to them.
+Topics with equal partition counts still cannot be joined if their producers choose partitions differently: the Java
+client and Tidemill hash keys by murmur2, librdkafka and clients that are built on it by CRC32 by default. The check
+covers the first records of each partition, and later one record per batch. If a repartition topic is among those that
+meet, keys must be placed by murmur2. If only input topics meet, any partitioner that is common to them is accepted.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
 from typing import Final
 
 from ...operators.graph.topology import Repartition
 from ...operators.record import Batch
-from ..kafka.murmur2 import murmur2_partition
+from ..kafka.partitioners import MURMUR2, PARTITIONERS
 from ..plan.plan import SubTopology
 
-__all__ = ["Placement", "meetings"]
+__all__ = ["PartitionerCheck", "meetings"]
 
 FIRST: Final = 64
-"""So many records of a partition are looked at before it is one a batch."""
+"""The number of records of a partition to check before the check covers one per batch."""
 ENOUGH: Final = 16
-"""So many different keys tell how an input topic places them."""
-
-MURMUR2: Final = "murmur2"
-WAYS: Final[Mapping[str, Callable[[bytes, int], int]]] = {
-    MURMUR2: murmur2_partition,
-    "CRC32": lambda key, partitions: zlib.crc32(key) % partitions,
-}
+"""The number of different keys after which the partitioner of an input topic is known."""
 
 
-def meetings(part: SubTopology) -> dict[str, tuple[str, ...]]:
-    """The topics whose records of one key must lie in one partition, by the step in which they meet."""
+def meetings(subtopology: SubTopology) -> dict[str, tuple[str, ...]]:
+    """Return the topics that must be co-partitioned, by the step in which they meet."""
     reading: dict[int, list[str]] = {}
-    for topic, node in part.inputs:
+    for topic, node in subtopology.inputs:
         reading.setdefault(node.id, []).append(topic)
-    inside = {node.id: node for node in part.nodes}
+    inside = {node.id: node for node in subtopology.nodes}
     found: dict[str, tuple[str, ...]] = {}
-    for step in part.nodes:
+    for step in subtopology.nodes:
         topics: dict[str, None] = {}
         pending = [edge.node for edge in step.inputs] if step.keyed else []
         while pending:
@@ -52,89 +44,98 @@ def meetings(part: SubTopology) -> dict[str, tuple[str, ...]]:
     return found
 
 
-class Sample:
-    """What was seen of one partition."""
+class KeySample:
+    """The records of one partition that were checked."""
 
     __slots__ = ("keys", "looked", "ways")
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
         self.looked = 0
-        self.ways = set(WAYS)
-        """Ways to place keys in which all of them lie where they should."""
+        self.ways = set(PARTITIONERS)
+        """The partitioners that explain the positions of all keys so far."""
 
     def add(self, key: bytes, partition: int, partitions: int) -> None:
-        self.ways = {way for way in self.ways if WAYS[way](key, partitions) == partition}
+        self.ways = {way for way in self.ways if PARTITIONERS[way](key, partitions) == partition}
         if len(self.keys) < ENOUGH:
             self.keys.add(key)
 
     @property
     def known(self) -> bool:
-        """Whether enough was seen to say how keys are placed."""
+        """Whether enough keys were checked to know the partitioner."""
         return len(self.keys) >= ENOUGH
 
 
-class Placement:
-    """Looks at records on their way to the tasks of a process."""
+class PartitionerCheck:
+    """Checks records on their way to the tasks of a process."""
 
     def __init__(self) -> None:
         self._parts: dict[int, tuple[SubTopology, dict[str, tuple[str, ...]]]] = {}
-        self._samples: dict[tuple[str, int], Sample] = {}
-        self._told: set[str] = set()
+        self._samples: dict[tuple[str, int], KeySample] = {}
+        self._warned: set[str] = set()
 
-    def look(self, part: SubTopology, batch: Batch) -> str | None:
-        """What is wrong with where a batch's records lie; None when nothing is, or it was said before."""
-        known = self._parts.get(part.id)
-        if known is None or known[0] is not part:
-            known = self._parts[part.id] = (part, meetings(part))
+    def look(self, subtopology: SubTopology, batch: Batch) -> str | None:
+        """Return an error message if a record of the batch is in the wrong partition.
+
+        Returns None if none is, or if the topic was reported before.
+        """
+        known = self._parts.get(subtopology.id)
+        if known is None or known[0] is not subtopology:
+            known = self._parts[subtopology.id] = (subtopology, meetings(subtopology))
         steps = [step for step, topics in known[1].items() if batch.topic in topics] if known[1] else ()
-        partitions = part.topic_partitions[batch.topic]
-        if not steps or partitions < 2 or batch.topic in self._told:
+        partitions = subtopology.topic_partitions[batch.topic]
+        if not steps or partitions < 2 or batch.topic in self._warned:
             return None
-        sample = self._samples.setdefault((batch.topic, batch.partition), Sample())
+        sample = self._samples.setdefault((batch.topic, batch.partition), KeySample())
         some = batch.keys[: max(1, FIRST - sample.looked)]
         sample.looked += len(some)
-        for key in filter(None, some):  # null and empty keys go anywhere
+        for key in filter(None, some):  # null and empty keys may be in any partition
             sample.add(key, batch.partition, partitions)
             for step in steps:
-                text = self._judged(part, step, known[1][step], (batch.topic, batch.partition), key, partitions)
+                text = self._judged(subtopology, step, known[1][step], (batch.topic, batch.partition), key, partitions)
                 if text is not None:
-                    self._told.add(batch.topic)
+                    self._warned.add(batch.topic)
                     return text
         return None
 
     def _judged(
-        self, part: SubTopology, step: str, topics: tuple[str, ...], here: tuple[str, int], key: bytes, partitions: int
+        self,
+        subtopology: SubTopology,
+        step: str,
+        topics: tuple[str, ...],
+        here: tuple[str, int],
+        key: bytes,
+        partitions: int,
     ) -> str | None:
-        """What is wrong with a topic, the last key of which that was looked at is `key`, beside others."""
+        """Return an error message if `key`, the last one checked, contradicts the other topics."""
         topic, partition = here
-        mine = self._samples[here]
-        nodes = dict(part.inputs)
+        sample = self._samples[here]
+        nodes = dict(subtopology.inputs)
         for other in topics:
             if isinstance(nodes[other], Repartition):
-                if MURMUR2 in mine.ways:
+                if MURMUR2 in sample.ways:
                     continue
                 pairs = [(topic, (key,), other, MURMUR2)]
             else:
-                theirs = self._samples.get((other, partition))
-                if other == topic or theirs is None or not (theirs.known and mine.known) or mine.ways & theirs.ways:
+                peer = self._samples.get((other, partition))
+                if other == topic or peer is None or not (peer.known and sample.known) or sample.ways & peer.ways:
                     continue
-                pairs = [(topic, (key, *mine.keys), other, way) for way in theirs.ways]
-                pairs += [(other, tuple(theirs.keys), topic, way) for way in mine.ways]
-            for odd_one, keys, right_one, way in pairs:
-                for odd in keys:
-                    should = WAYS[way](odd, partitions)
-                    if should != partition:
-                        return misplaced(odd_one, step, right_one, odd, partition, should, way)
+                pairs = [(topic, (key, *sample.keys), other, way) for way in peer.ways]
+                pairs += [(other, tuple(peer.keys), topic, way) for way in sample.ways]
+            for wrong, keys, right, way in pairs:
+                for found in keys:
+                    expected = PARTITIONERS[way](found, partitions)
+                    if expected != partition:
+                        return misplaced(wrong, step, right, found, partition, expected, way)
         return None
 
 
-def misplaced(topic: str, step: str, other: str, key: bytes, partition: int, should: int, way: str) -> str:
-    """What to say of a key that does not lie where the other topics of a step have it."""
+def misplaced(topic: str, step: str, other: str, key: bytes, partition: int, expected: int, way: str) -> str:
+    """Make the message for a key in another partition than in the other topics of a step."""
     return (
-        f"step {step!r} cannot find the records of one key together: in topic {topic!r} the key {key!r} lies in "
-        f"partition {partition}, in topic {other!r} it lies in partition {should} ({way}). Their producers choose "
-        "partitions in different ways: confluent-kafka and others that are built on librdkafka hash keys by CRC32 "
-        "unless they are told otherwise, Java and Tidemill by murmur2. Put .repartition() behind the source of "
+        f"step {step!r} cannot process the records of one key together: in topic {topic!r} the key {key!r} is in "
+        f"partition {partition}, in topic {other!r} it is in partition {expected} ({way}). Their producers choose "
+        "partitions in different ways: confluent-kafka and other clients based on librdkafka hash keys by CRC32 "
+        "by default, Java and Tidemill by murmur2. Put .repartition() after the source of "
         f"{topic!r}, or set partitioner=murmur2_random in its producer and write the topic again"
     )

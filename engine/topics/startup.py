@@ -1,8 +1,8 @@
-"""From a program and settings to a plan, with Kafka asked about the topics.
+"""The start of a program: check its topics in Kafka, and make the plan.
 
-Waits for a broker and for input and output topics that do not exist yet, up to the limits in the settings, saying what
-it waits for; creates the internal topics and checks those that are there. What can be known of the topics at the start
-is said at the start.
+Waits for a broker, and for input and output topics that do not exist yet, up to the limits in the settings, and logs
+what it waits for. Creates missing internal topics and checks existing ones. Everything that is known to be wrong with
+the topics at the start is reported at the start.
 """
 
 from __future__ import annotations
@@ -18,40 +18,46 @@ from ..clock import Clock
 from ..config.settings import Settings
 from ..errors import Fatal, Retryable, TopologyError
 from ..kafka.topics import Topics
+from ..plan.kept_names import refuse_former_names, unclaimed, with_kept_names
 from ..plan.partition_growth import built_before, matches_of, refuse_misfits
 from ..plan.plan import Partitioned, Plan, partition, plan
 from ..plan.topic_settings import too_small
+from ..reminder import Reminder
+from ..tasks.snapshot_marks import refuse_memory_stores
 from .changes import outputs_of
 
-__all__ = ["Stopped", "make_internal_topics", "prepare"]
+__all__ = ["StopRequested", "make_internal_topics", "prepare"]
 
 LOG = logging.getLogger("tidemill")
 PAUSE_MS = 500
 REMIND_MS = 5_000
 ATTEMPT_SECONDS = 3.0
-"""Longest wait for one answer: until it ends, nobody hears of a stop."""
+"""The longest wait for one response: a stop is not noticed before."""
 UNCOMPACTED_MS = 24 * 60 * 60 * 1000
-"""Without transactions a changelog may run ahead of the committed offsets; a restore then goes by what was before."""
+"""Without transactions, a changelog may be ahead of the committed offsets; a restore then uses older records."""
 LARGEST_MESSAGE = 1_000_000
-"""The client's default of `message.max.bytes`."""
+"""The client's default for `message.max.bytes`."""
 T = TypeVar("T")
 
 
-class Stopped(Exception):
-    """A stop was asked for while waiting."""
+class StopRequested(Exception):
+    """A stop was requested during the wait for Kafka or topics."""
 
 
 def prepare(
     app_id: str, topology: Topology, settings: Settings, topics: Topics, clock: Clock, stopping: Callable[[], bool]
 ) -> tuple[Partitioned, Plan]:
-    """The plan of a program in view of its topics, with its internal topics made, and what it was made from.
+    """Make the plan of a program for its topics, and create missing internal topics.
 
-    Raises Fatal when no broker answers within `connect_timeout`, TopologyError when a topic does not appear within
-    `topic_timeout` or a topic does not fit the program, and Stopped.
+    Returns also the partitioned topology of the plan. Raises Fatal if no broker responds within `connect_timeout`,
+    TopologyError if a topic does not appear within `topic_timeout` or does not fit the program, or for stores in memory
+    without changelogs, and StopRequested.
     """
-    waiting = _Waiting(clock, stopping)
+    if not settings.changelogs:
+        refuse_memory_stores(topology)
+        refuse_former_names(topology)
+    waiting = _RetryUntil(clock, stopping)
     attempt = min(ATTEMPT_SECONDS, settings.connect_timeout / 1000)
-    partitioned = partition(topology)
     counts = waiting.until(
         lambda: topics.partitions(attempt),
         settings.connect_timeout,
@@ -68,7 +74,7 @@ def prepare(
         there = topics.partitions(attempt)
         missing = wanted.keys() - there.keys()
         if missing:
-            see(topics, missing)
+            check_visible(topics, missing)
             raise Retryable(", ".join(sorted(missing)))
         return there
 
@@ -78,22 +84,28 @@ def prepare(
             found,
             settings.topic_timeout,
             lambda failure: TopologyError(absent(wanted, str(failure).split(", "), settings.topic_timeout)),
-            f"waiting for {' and '.join(named(wanted, missing))} to be created",
+            f"waiting for {' and '.join(topics_by_kind(wanted, missing))} to be created",
         )
-    planned = _plan(partitioned, app_id, counts)
+    partitioned = with_kept_names(partition(topology), app_id, counts)
+    planned = _plan(partitioned, app_id, counts, changelogs=settings.changelogs)
+    for text in lost_names(planned, counts):
+        LOG.warning("%s", text)
     waiting.until(
         lambda: make_internal_topics(topics, planned, settings),
         settings.connect_timeout,
-        lambda failure: Fatal(f"the internal topics cannot be made: {failure}"),
-        "making the internal topics",
+        lambda failure: Fatal(f"the internal topics cannot be created: {failure}"),
+        "creating the internal topics",
     )
     for text in remarks(partitioned, planned, topics, settings):
         LOG.warning("%s", text)
     return partitioned, planned
 
 
-def see(topics: Topics, missing: Collection[str]) -> None:
-    """Raises Fatal for topics that may not be seen: a list of all topics leaves them out, by name they are refused."""
+def check_visible(topics: Topics, missing: Collection[str]) -> None:
+    """Raise Fatal for topics that the user is not authorized to see.
+
+    A listing of all topics leaves them out; only a request by name is refused.
+    """
     try:
         topics.describe(missing)
     except Fatal as failure:
@@ -103,24 +115,24 @@ def see(topics: Topics, missing: Collection[str]) -> None:
         ) from failure
 
 
-def named(kinds: Mapping[str, str], topics: Collection[str], quote: str = "") -> list[str]:
-    """Topics, for people, those of each kind together."""
+def topics_by_kind(kinds: Mapping[str, str], topics: Collection[str], quote: str = "") -> list[str]:
+    """Describe topics, grouped by kind, for messages."""
     by_kind = {kind: ", ".join(sorted(it for it in topics if kinds[it] == kind)) for kind in ("input", "output")}
     return [f"the {kind} topic {quote}{names}{quote}" for kind, names in by_kind.items() if names]
 
 
 def absent(kinds: Mapping[str, str], topics: Collection[str], waited: int) -> str:
-    """What to say of topics that were waited for."""
-    first, *rest = named(kinds, topics, quote="'")
+    """Make the message for topics that did not appear in time."""
+    first, *rest = topics_by_kind(kinds, topics, quote="'")
     return (
         f"{first} does not exist, after waiting {format_duration(waited)}{f', nor does {rest[0]}' if rest else ''}. "
-        "Tidemill creates neither input nor output topics: their number of partitions is yours to choose. Create it, "
+        "Tidemill creates neither input nor output topics: you choose their number of partitions. Create it, "
         "or correct the name"
     )
 
 
 def remarks(partitioned: Partitioned, planned: Plan, topics: Topics, settings: Settings) -> Iterator[str]:
-    """What to say of the topics at the start though the program can run with them."""
+    """Yield warnings about the topics: the program can run with them."""
     outputs = outputs_of(planned.topology)
     for pattern, matched in matches_of(partitioned, planned.app_id, planned.topics).items():
         if not matched:
@@ -134,7 +146,7 @@ def remarks(partitioned: Partitioned, planned: Plan, topics: Topics, settings: S
     try:
         found = topics.settings(outputs)
     except (Retryable, Fatal) as failure:
-        LOG.info("%s; the size of records that they take is not checked", failure)
+        LOG.info("%s; the record size that they accept is not checked", failure)
         return
     for topic, values in sorted(found.items()):
         text = too_small(topic, values, largest)
@@ -142,20 +154,47 @@ def remarks(partitioned: Partitioned, planned: Plan, topics: Topics, settings: S
             yield text
 
 
+def lost_names(planned: Plan, existing: Collection[str]) -> Iterator[str]:
+    """Yield a warning if a store begins empty while there is a changelog of no store."""
+    taken = {
+        state.spec.name: state.begins_with
+        for node in planned.topology.nodes
+        for state in node.stores
+        if state.begins_with is not None and state.begins_with in existing
+    }
+    used = {topic.name for topic in planned.internal} | {*taken.values()}
+    fresh = [
+        topic.owner
+        for topic in planned.internal
+        if topic.kind == "changelog" and topic.name not in existing and topic.owner not in taken
+    ]
+    left = unclaimed(planned.app_id, used, existing)
+    if fresh and left:
+        yield (
+            f"the store{'s' if len(fresh) > 1 else ''} {', '.join(map(repr, sorted(fresh)))} will begin empty, and no "
+            f"store of the program has the changelog{'s' if len(left) > 1 else ''} {', '.join(left)}. If a step was "
+            "renamed, stop, and give its former name: .named('new', was='old')"
+        )
+
+
 def make_internal_topics(topics: Topics, planned: Plan, settings: Settings) -> None:
-    """Makes the internal topics that are missing and checks the others. Raises Retryable, TopologyError or Fatal."""
+    """Create missing internal topics and check the others.
+
+    Raises Retryable, TopologyError or Fatal.
+    """
     kept = UNCOMPACTED_MS if settings.guarantee == "at_least_once" else 0
     topics.ensure([replace(topic, uncompacted=kept) for topic in planned.internal], settings.replication_factor)
 
 
-def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int]) -> Plan:
+def _plan(partitioned: Partitioned, app_id: str, counts: dict[str, int], *, changelogs: bool) -> Plan:
     matches = matches_of(partitioned, app_id, counts)
-    refuse_misfits(built_before(partitioned, app_id, counts, matches), counts)
-    return plan(partitioned, app_id, counts, matches)
+    if changelogs:
+        refuse_misfits(built_before(partitioned, app_id, counts, matches), counts)
+    return plan(partitioned, app_id, counts, matches, changelogs=changelogs)
 
 
-class _Waiting:
-    """Tries again until a deadline, and says now and then what it waits for."""
+class _RetryUntil:
+    """A retry loop with a deadline that logs from time to time what it waits for."""
 
     def __init__(self, clock: Clock, stopping: Callable[[], bool]) -> None:
         self._clock = clock
@@ -163,17 +202,16 @@ class _Waiting:
 
     def until(self, attempt: Callable[[], T], limit: int, give_up: Callable[[Retryable], Exception], doing: str) -> T:
         began = self._clock.monotonic()
-        reminded: int | None = None
+        reminder = Reminder(REMIND_MS)
         while True:
             try:
                 return attempt()
             except Retryable as failure:
                 if self._stopping():
-                    raise Stopped from failure
+                    raise StopRequested from failure
                 now = self._clock.monotonic()
                 if now - began >= limit:
                     raise give_up(failure) from failure
-                if reminded is None or now - reminded >= REMIND_MS:
-                    reminded = now
+                if reminder.due(now):
                     LOG.warning("%s (up to %s more)", doing, format_duration((limit - (now - began)) // 1000 * 1000))
             self._clock.sleep(PAUSE_MS)

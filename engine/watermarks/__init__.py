@@ -1,1 +1,1 @@
-"""Event time across tasks: watermarks, and the records by which tasks send theirs downstream. Pure."""
+"""Event time across tasks: watermarks, and the marks that carry them downstream. Pure."""

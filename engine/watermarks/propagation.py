@@ -1,6 +1,6 @@
-"""Which repartition topics carry marks: those whose readers go by watermarks, or take a backlog in order of event time.
+"""The repartition topics with marks: readers use watermarks or event-time order.
 
-Pure. A topic that is on a way back to the tasks that write it carries none: each would wait for the other for ever.
+Pure. A topic on a path back to the tasks that write it carries none: the tasks would wait for each other forever.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...operators.graph.topology import Node, Repartition, Source
-from .records import Producers, told_as
+from .records import UpstreamTasks, mark_id
 
-__all__ = ["Marking", "markings"]
+__all__ = ["MarkTopics", "mark_topics"]
 
 
-class Part(Protocol):
-    """A sub-topology."""
+class MarkingSubTopology(Protocol):
+    """The properties of a sub-topology that are needed here."""
 
     @property
     def id(self) -> int: ...
@@ -32,45 +32,47 @@ class Part(Protocol):
     def nodes(self) -> tuple[Node, ...]: ...
     @property
     def writes(self) -> Mapping[int, str]: ...
+    @property
+    def histories(self) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True)
-class Marking:
-    """On which topics the tasks of a sub-topology are told the time, and on which they tell it."""
+class MarkTopics:
+    """The topics on which the tasks of a sub-topology receive and write marks."""
 
-    producers: dict[str, Producers] = field(default_factory=dict[str, Producers])
-    """Who tells its time on the repartition topics that it reads."""
-    tells: dict[int, int] = field(default_factory=dict[int, int])
-    """The repartitions that it writes marks to, by node id: the partitions of their topics."""
+    producers: dict[str, UpstreamTasks] = field(default_factory=dict[str, UpstreamTasks])
+    """The tasks that write marks to the repartition topics that it reads."""
+    marked_repartitions: dict[int, int] = field(default_factory=dict[int, int])
+    """The repartitions that it writes marks to, by node id, with the partition counts of their topics."""
     silent: set[str] = field(default_factory=set[str])
-    """The repartition topics that it reads and that come, by whatever way, from what it writes."""
+    """The repartition topics without marks that it reads: they come, directly or not, from what it writes."""
 
 
-def markings(parts: Sequence[Part]) -> dict[int, Marking]:
-    """For each sub-topology."""
-    found = {part.id: Marking() for part in parts}
-    writers = {topic: part for part in parts for topic in part.writes.values()}
+def mark_topics(parts: Sequence[MarkingSubTopology]) -> dict[int, MarkTopics]:
+    """Return the topics with marks, by sub-topology."""
+    found = {subtopology.id: MarkTopics() for subtopology in parts}
+    writers = {topic: subtopology for subtopology in parts for topic in subtopology.writes.values()}
     for reader in parts:
         after = _after(reader, parts)
         in_order = any(node.in_order for node in reader.nodes)
         for topic, node in reader.inputs:
             writer = writers.get(topic)
-            if writer is None:
-                continue
+            if writer is None or topic in reader.histories:
+                continue  # a history is in order, and is waited for until its end
             if writer.id in after:
                 found[reader.id].silent.add(topic)
             elif in_order or node.watermark is not None:
-                found[reader.id].producers[topic] = Producers(told_as(writer.name), writer.partitions)
-                found[writer.id].tells[node.id] = reader.topic_partitions[topic]
+                found[reader.id].producers[topic] = UpstreamTasks(mark_id(writer.name), writer.partitions)
+                found[writer.id].marked_repartitions[node.id] = reader.topic_partitions[topic]
     return found
 
 
-def _after(part: Part, parts: Iterable[Part]) -> set[int]:
-    """Sub-topologies that read what this one writes, and what those write, and so on."""
+def _after(subtopology: MarkingSubTopology, parts: Iterable[MarkingSubTopology]) -> set[int]:
+    """Return the sub-topologies that read what this one writes, directly or through others."""
     readers: Mapping[str, int] = {topic: other.id for other in parts for topic, _ in other.inputs}
     writes = {other.id: other.writes.values() for other in parts}
     found: set[int] = set()
-    pending = [part.id]
+    pending = [subtopology.id]
     while pending:
         for topic in writes[pending.pop()]:
             reader = readers.get(topic)

@@ -1,14 +1,14 @@
-"""Marks: what a task that writes a repartition topic tells those that read it of its time.
+"""Marks: records with a task's watermark, for the readers of a repartition topic.
 
-A mark is a record of the topic without a key and a value and with one header. It comes after all records that its time
-covers, in the same transaction as they or in a later one, so whoever has read it will get nothing older of that task.
-A reader keeps the last one of each task that writes the topic. Its time for the input is the least of them; tasks that
-are idle do not count. What it keeps goes with its committed offset: see `watermarks.py`.
+A mark is a record without key and value, and with one header. It follows all records that its time covers, in their
+transaction or a later one, so that a reader of the mark gets nothing older from this task afterwards. A reader keeps
+the last mark of each task that writes the topic. The watermark of the input is the minimum of their times; idle tasks
+do not count. What the reader keeps is committed with its offset: see `watermarks.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import Final, NamedTuple
@@ -16,7 +16,19 @@ from zlib import crc32
 
 from ...operators.record import Batch, Row
 
-__all__ = ["FOREVER", "Mark", "Producers", "State", "Told", "is_mark", "mark_row", "split", "told_as"]
+__all__ = [
+    "FOREVER",
+    "Mark",
+    "ProducerState",
+    "ReceivedMarks",
+    "UpstreamTasks",
+    "is_mark",
+    "mark_id",
+    "mark_row",
+    "moved",
+    "renamed",
+    "split_marks",
+]
 
 HEADER: Final = "tidemill-time"
 FOREVER: Final = 1 << 62
@@ -25,58 +37,58 @@ VERSION: Final = 1
 LETTERS: Final = "bli"
 UNKNOWN: Final = "-"
 MOST: Final = 3_500
-"""Tasks whose state is kept with an offset: Kafka takes 4096 bytes there unless told otherwise."""
+"""The maximum number of tasks whose state is stored with an offset: Kafka accepts 4096 bytes there by default."""
 
 
-class State(IntEnum):
-    """What a task that writes a topic is waiting for."""
+class ProducerState(IntEnum):
+    """The state of a task that writes a topic."""
 
     BEHIND = 0
     """It has more to read."""
     LIVE = 1
-    """It was at the end of all its inputs just now."""
+    """It has just reached the end of all its inputs."""
     IDLE = 2
-    """Its inputs have brought nothing for so long that it is not waited for."""
+    """Its inputs have had no records for so long that readers do not wait for it."""
 
 
-class Producers(NamedTuple):
+class UpstreamTasks(NamedTuple):
     """The tasks that write a topic: those of one sub-topology."""
 
-    part: int
-    """Tells sub-topologies apart, whatever their numbers are in this version of the program."""
+    subtopology: int
+    """Identifies the sub-topology, independently of its number in this version of the program."""
     width: int
-    """How many there are."""
+    """The number of tasks."""
 
 
-def told_as(name: str) -> int:
-    """How marks name a sub-topology."""
+def mark_id(name: str) -> int:
+    """Return the id of a sub-topology in marks."""
     return crc32(name.encode())
 
 
 class Mark(NamedTuple):
-    """What one task tells."""
+    """The watermark and state of one task."""
 
-    part: int
+    subtopology: int
     number: int
     width: int
     time: int
-    """It writes nothing older any more; -1 when it cannot say anything yet."""
-    state: State
+    """The task will write nothing older; -1 if that is not known yet."""
+    state: ProducerState
 
 
 def mark_row(mark: Mark, partition: int) -> Row:
-    """The record that carries a mark to a partition."""
-    content = LAYOUT.pack(VERSION, mark.state, mark.part, mark.number, mark.width, mark.time)
+    """Make the record that carries a mark to a partition."""
+    content = LAYOUT.pack(VERSION, mark.state, mark.subtopology, mark.number, mark.width, mark.time)
     return None, None, max(mark.time, 0), [(HEADER, content)], partition
 
 
 def is_mark(key: object, value: object, headers: Sequence[tuple[str, bytes | None]] | None) -> bool:
-    """Whether a record of a repartition topic is a mark."""
+    """Return whether a record of a repartition topic is a mark."""
     return key is None and value is None and bool(headers) and len(headers) == 1 and headers[0][0] == HEADER
 
 
-def split(batch: Batch) -> tuple[Batch | None, list[tuple[int, Mark]]]:
-    """The records of a batch without the marks, None when there are no others, and the marks with their offsets."""
+def split_marks(batch: Batch) -> tuple[Batch | None, list[tuple[int, Mark]]]:
+    """Separate the marks of a batch, with their offsets, from its records (None without any)."""
     headers = batch.headers
     if headers is None:
         return batch, []
@@ -105,124 +117,147 @@ def split(batch: Batch) -> tuple[Batch | None, list[tuple[int, Mark]]]:
 
 
 def _unpacked(content: bytes | None) -> Mark | None:
-    """The mark; None for one of a later version of Tidemill, which this one does not understand."""
+    """Decode a mark; None for a format of a later version of Tidemill."""
     if (
         content is None
         or len(content) != LAYOUT.size
         or content[0] != VERSION
-        or content[1] not in State.__members__.values()
+        or content[1] not in ProducerState.__members__.values()
     ):
         return None
-    _, state, part, number, width, time = LAYOUT.unpack(content)
-    return Mark(part, number, width, time, State(state))
+    _, state, subtopology, number, width, time = LAYOUT.unpack(content)
+    return Mark(subtopology, number, width, time, ProducerState(state))
 
 
 class _Sum(NamedTuple):
-    """What all tasks that write an input have told together."""
+    """The combined state of all tasks that write an input."""
 
     time: int
     reached: int
     idle: bool
 
 
-def _sum_of(told: Collection[tuple[int, State]], newest: int) -> _Sum:
-    active = [time for time, state in told if state is not State.IDLE]
-    behind = [time for time, state in told if state is State.BEHIND]
+def _sum_of(marks: Collection[tuple[int, ProducerState]], newest: int) -> _Sum:
+    active = [time for time, state in marks if state is not ProducerState.IDLE]
+    behind = [time for time, state in marks if state is ProducerState.BEHIND]
     return _Sum(min(active) if active else newest, min(behind) if behind else FOREVER, not active)
 
 
-class Told:
-    """What the tasks that write one input have told so far.
+class ReceivedMarks:
+    """The last marks of the tasks that write one input.
 
-    Until each has told something the time of the input is not known. A task that is in no plan here yet is waited for
-    once it has told of itself: topics gain partitions while processes run.
+    The watermark of the input is unknown until each task has written a mark. A task that is not in this process's plan
+    yet counts as soon as it has written a mark: topics gain partitions while processes run.
     """
 
-    def __init__(self, producers: Producers, kept: str = "") -> None:
-        """`kept` is what was known when the input's offset was committed."""
-        self._part = producers.part
+    def __init__(self, producers: UpstreamTasks, kept: str = "") -> None:
+        """Start from what was stored with the input's committed offset (`kept`)."""
+        self._part = producers.subtopology
         self._width = producers.width
-        self._told: dict[int, tuple[int, State]] = {}
+        self._by_task: dict[int, tuple[int, ProducerState]] = {}
         self._newest = -1
         self._kept: str | None = kept
         if kept:
-            self._told, self._newest = _kept(kept, self._part, self._width)
+            self._by_task, self._newest = _kept(kept, self._part, self._width)
             self._kept = None
         self._summed: _Sum | None = None
 
     def take(self, mark: Mark) -> bool:
-        """Takes up what a task tells; False when it is none of those that write the topic."""
-        if mark.part != self._part or mark.number >= max(self._width, mark.width):
+        """Take a mark; return False if it is of a task that does not write the topic."""
+        if mark.subtopology != self._part or mark.number >= max(self._width, mark.width):
             return False
         self._width = max(self._width, mark.width)
-        known = self._told.get(mark.number)
+        known = self._by_task.get(mark.number)
         time = mark.time if known is None else max(known[0], mark.time)
-        self._told[mark.number] = time, mark.state
+        self._by_task[mark.number] = time, mark.state
         self._newest = max(self._newest, time)
         self._kept = self._summed = None
         return True
 
     @property
     def complete(self) -> bool:
-        """Whether each task has told something."""
-        return len(self._told) == self._width
+        """Whether each task has written a mark."""
+        return len(self._by_task) == self._width
 
     @property
     def idle(self) -> bool:
-        """Whether none is waited for."""
+        """Whether all tasks are idle."""
         return self._sum().idle
 
     @property
     def live(self) -> bool:
-        """Whether none has more to read."""
+        """Whether no task has more to read."""
         return self._sum().reached == FOREVER
 
     @property
     def time(self) -> int:
-        """Nothing older comes any more from those that are not idle; the newest when all are; -1 when unknown."""
+        """The watermark of tasks that are not idle; the newest time if all are idle; -1 if unknown."""
         return self._sum().time
 
     @property
     def reached(self) -> int:
-        """Those that still have more to read write nothing older than this."""
+        """The minimum time of the tasks that still have more to read."""
         return self._sum().reached
 
     def _sum(self) -> _Sum:
         if self._summed is None:
-            self._summed = _sum_of(self._told.values(), self._newest) if self.complete else _Sum(-1, -1, False)
+            self._summed = _sum_of(self._by_task.values(), self._newest) if self.complete else _Sum(-1, -1, False)
         return self._summed
 
     def behind(self) -> Iterator[tuple[int, int, int]]:
-        """The tasks that have more to read: their sub-topology, number, and time."""
-        return ((self._part, number, time) for number, (time, state) in self._told.items() if state is State.BEHIND)
+        """Return the tasks that have more to read: their sub-topology, number, and time."""
+        return (
+            (self._part, number, time)
+            for number, (time, state) in self._by_task.items()
+            if state is ProducerState.BEHIND
+        )
 
     def __str__(self) -> str:
-        """As text that can be kept with an offset.
+        """Encode the state for storage with an offset.
 
-        The least time, as if all had told that, who waits for what, and the newest time, which counts when all are
-        idle: those that are do not tell it again.
+        It has the minimum of the times, as if it were the time of every task, the state of each task, and the newest
+        time, which counts if all are idle: idle tasks do not write it again.
         """
         if self._kept is None:
-            told = self._told
-            letters = [LETTERS[told[number][1]] if number in told else UNKNOWN for number in range(self._width)]
+            marks = self._by_task
+            letters = [LETTERS[marks[number][1]] if number in marks else UNKNOWN for number in range(self._width)]
             newest = "" if self._newest == self.time else f".{self._newest}"
             text = f"{self._part:x}.{self.time}.{''.join(letters)}{newest}"
             self._kept = text if len(letters) <= MOST else ""
         return self._kept
 
 
-def _kept(text: str, part: int, width: int) -> tuple[dict[int, tuple[int, State]], int]:
-    """What each task had told, and the newest time, as far as it was kept; nothing of another sub-topology."""
+def _kept(text: str, subtopology: int, width: int) -> tuple[dict[int, tuple[int, ProducerState]], int]:
+    """Decode what was stored with an offset: time and state of each task, and newest time.
+
+    Returns nothing for another sub-topology.
+    """
     name, least, states, newest = (*text.split("."), "", "", "", "")[:4]
-    if name != f"{part:x}" or not _is_time(least):
+    if name != f"{subtopology:x}" or not _is_time(least):
         return {}, -1
     time = int(least)
-    told = {
-        number: (time, State(LETTERS.index(letter)))
+    marks = {
+        number: (time, ProducerState(LETTERS.index(letter)))
         for number, letter in enumerate(states[:width])
         if letter in LETTERS
     }
-    return told, int(newest) if _is_time(newest) else time
+    return marks, int(newest) if _is_time(newest) else time
+
+
+def renamed(text: str, ids: Mapping[int, int]) -> str:
+    """Return what is stored with an offset for sub-topologies that have other ids now."""
+    name, dot, rest = text.partition(".")
+    number = int(name, 16)
+    return f"{ids.get(number, number):x}{dot}{rest}"
+
+
+def moved(headers: list[tuple[str, bytes | None]], ids: Mapping[int, int]) -> list[tuple[str, bytes | None]]:
+    """Return the headers of a mark for sub-topologies that have other ids now."""
+    mark = _unpacked(headers[0][1])
+    if mark is None or mark.subtopology not in ids:
+        return headers
+    content = LAYOUT.pack(VERSION, mark.state, ids[mark.subtopology], mark.number, mark.width, mark.time)
+    return [(HEADER, content)]
 
 
 def _is_time(text: str) -> bool:

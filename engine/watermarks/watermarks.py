@@ -1,12 +1,13 @@
-"""The time of a task whose inputs have watermarks: what it is after each record, and what it is when nothing comes.
+"""The watermark of a task: its event time after each record, and while no records come.
 
-Pure. Time is the newest timestamp of the input that is furthest behind, less what that input allows for; it only goes
-forward. It is told to the steps in grains: a run of records is cut after the record with which time enters the next
-grain, so where steps learn of it depends on the records alone, not on how they came in batches. An input is idle, and
-not waited for, when it has been at its end for its idle time. The time of a repartition topic is what the tasks tell
-that write it (see `records.py`), and it is idle when they say so. When all are idle time goes on from the newest
-timestamp as the wall clock does. What was seen of an input goes with its committed offset, so a restart goes on from
-there.
+Pure. The watermark is the newest timestamp of the input that is furthest behind, minus the bound of that input; it
+never goes back. Steps receive it in grains: a run of records is cut after the record with which the watermark enters
+the next grain. Where steps see a new watermark therefore depends only on the records, not on the batches they came in.
+
+An input is idle, and does not hold the watermark back, when it has been at its end for its idle time. The watermark of
+a repartition topic comes from the marks of the tasks that write it (see `records.py`), and it is idle if they are. When
+all inputs are idle, the watermark advances from the newest timestamp with the wall clock. The progress of an input is
+committed with its offset, so that a restart continues from there.
 """
 
 from __future__ import annotations
@@ -17,59 +18,68 @@ from typing import Any, NamedTuple
 
 from ...operators.record import Record
 from ...operators.time.watermark import Watermark
-from .records import Told
+from ...state.topic_partition import TopicPartition
+from .records import ReceivedMarks
 
-__all__ = ["NOTHING", "Seen", "Watermarks", "seen_in"]
+__all__ = ["NOTHING", "InputProgress", "Watermarks", "seen_in"]
 
-Key = tuple[str, int]
 Records = list[Record[Any, Any]]
 timestamp_of = attrgetter("timestamp")
 
 
-class Seen(NamedTuple):
-    """The newest timestamp of an input, and the wall-clock time at which its last record came; -1 when not known."""
+class InputProgress(NamedTuple):
+    """The newest timestamp of an input, and the wall-clock time of its last record (or -1)."""
 
     newest: int
     arrived: int
-    told: str = ""
-    """What the tasks that write it have told: see `marks.Told`."""
+    marks: str = ""
+    """The marks of the tasks that write the input: see `records.ReceivedMarks`."""
     time: int = -1
-    """What the steps of the task were told the time is."""
+    """The last watermark that the steps of the task received."""
+    begins: int | None = None
+    """Of a history that has ended: where the topic after it begins, -1 for its beginning."""
+    rows: int | None = None
+    """Of a history: how many rows of the record at the committed offset have been processed."""
 
     def __str__(self) -> str:
-        told = f";p={self.told}" if self.told else ""
+        marks = f";p={self.marks}" if self.marks else ""
         time = f";w={self.time}" if self.time >= 0 else ""
-        return f"n={self.newest};a={self.arrived}{time}{told}"
+        begins = "" if self.begins is None else f";h={self.begins}"
+        rows = "" if self.rows is None else f";r={self.rows}"
+        return f"n={self.newest};a={self.arrived}{time}{begins}{rows}{marks}"
 
 
-NOTHING = Seen(-1, -1)
+NOTHING = InputProgress(-1, -1)
 
 
 class Watermarks:
-    """The time of one task."""
+    """The watermark of one task."""
 
     def __init__(
-        self, inputs: Mapping[Key, Watermark], seen: Mapping[Key, Seen], told: Mapping[Key, Told] | None = None
+        self,
+        inputs: Mapping[TopicPartition, Watermark],
+        seen: Mapping[TopicPartition, InputProgress],
+        received: Mapping[TopicPartition, ReceivedMarks] | None = None,
     ) -> None:
-        """`told` are those of the inputs that carry marks."""
+        """Take the progress of all inputs, and the marks (`received`) of those that carry them."""
         self._inputs = dict(inputs)
         self._seen = {key: seen.get(key, NOTHING) for key in inputs}
-        self._told = {key: by for key, by in (told or {}).items() if key in inputs}
-        self._delays = {key: 0 if key in self._told else mark.bound for key, mark in inputs.items()}
+        self._received = {key: by for key, by in (received or {}).items() if key in inputs}
+        self._delays = {key: 0 if key in self._received else mark.bound for key, mark in inputs.items()}
         self._grain = min(watermark.grain for watermark in inputs.values())
-        self._idle: set[Key] = {key for key, by in self._told.items() if by.idle}
+        self._idle: set[TopicPartition] = {key for key, by in self._received.items() if by.idle}
         self.resumed = self.time = max((one.time for one in self._seen.values()), default=-1)
-        """What the steps were told before; -1 when that is not known."""
+        """The last watermark of the steps before a restart; -1 if unknown."""
         if self.time < 0:
             self.time = max(-1, self._least(None))
 
-    def seen(self) -> dict[Key, Seen]:
-        """What was seen of each input."""
+    def seen(self) -> dict[TopicPartition, InputProgress]:
+        """Return the progress of each input."""
         return {key: seen._replace(time=self.time) for key, seen in self._seen.items()}
 
-    def cut(self, key: Key, records: Records, now: int) -> Iterator[tuple[Records, int | None]]:
-        """The records of a run in stretches, each with the time that the steps are to be told after it, if any."""
-        if key not in self._inputs or key in self._told or not records:
+    def cut(self, key: TopicPartition, records: Records, now: int) -> Iterator[tuple[Records, int | None]]:
+        """Cut a run into slices, each with the watermark that the steps receive after it, if any."""
+        if key not in self._inputs or key in self._received or not records:
             yield records, None
             return
         self._idle.discard(key)
@@ -83,27 +93,27 @@ class Watermarks:
                     newest = record.timestamp
                     time = min(newest - delay, others)
                     if time >= edge:
-                        self._seen[key] = Seen(newest, now)
+                        self._seen[key] = InputProgress(newest, now)
                         self.time = time
                         yield records[begin:place], time
                         begin, edge = place, self._next_edge()
-        self._seen[key] = Seen(last, now)
+        self._seen[key] = InputProgress(last, now)
         if begin < len(records):
             yield records[begin:], None
 
-    def told(self, key: Key, now: int) -> int | None:
-        """The time to tell the steps now that the tasks which write an input have told something new."""
-        if key not in self._told:
+    def after_marks(self, key: TopicPartition, now: int) -> int | None:
+        """Return the watermark for the steps after new marks of an input, if it has advanced."""
+        if key not in self._received:
             return None
-        told, seen = self._told[key], self._seen[key]
-        if told.time > seen.newest or not told.idle:
-            self._seen[key] = Seen(max(told.time, seen.newest), now)
-        (self._idle.add if told.idle else self._idle.discard)(key)
+        marks, seen = self._received[key], self._seen[key]
+        if marks.time > seen.newest or not marks.idle:
+            self._seen[key] = InputProgress(max(marks.time, seen.newest), now)
+        (self._idle.add if marks.idle else self._idle.discard)(key)
         return self._on(self._time_at(now))
 
     @property
     def idle(self) -> bool:
-        """Whether no input brings anything any more, and all that they brought is past."""
+        """Whether all inputs are idle."""
         return len(self._idle) == len(self._inputs)
 
     @property
@@ -111,13 +121,13 @@ class Watermarks:
         """The newest timestamp of all inputs."""
         return max(seen.newest for seen in self._seen.values())
 
-    def quiet(self, now: int, at_end: Callable[[Key], bool]) -> int | None:
-        """The time to tell the steps because inputs are quiet, if it goes on."""
+    def quiet(self, now: int, at_end: Callable[[TopicPartition], bool]) -> int | None:
+        """Return the watermark for the steps if it advances because inputs are idle."""
         for key, watermark in self._inputs.items():
             newest, arrived, *_ = self._seen[key]
             if arrived < 0:
-                self._seen[key] = Seen(newest, now)
-            elif key in self._told:
+                self._seen[key] = InputProgress(newest, now)
+            elif key in self._received:
                 continue
             elif not at_end(key):
                 self._idle.discard(key)
@@ -125,8 +135,19 @@ class Watermarks:
                 self._idle.add(key)
         return self._on(self._time_at(now))
 
+    def settled(self) -> int | None:
+        """Return the watermark for the steps if they are behind it, by less than a grain.
+
+        They depend on the records only afterwards, and not on the order in which inputs were read.
+        """
+        time = -1 if self.idle else self._least(None)
+        if time <= self.time:
+            return None
+        self.time = time
+        return time
+
     def _on(self, time: int) -> int | None:
-        """The time, if it comes into the next grain by it."""
+        """Advance to a time if it enters the next grain, and return it."""
         if time < self._next_edge():
             return None
         self.time = time
@@ -136,14 +157,14 @@ class Watermarks:
         return self._gone_on(now) if self.idle else self._least(None)
 
     def _gone_on(self, now: int) -> int:
-        """The time when all inputs are idle."""
+        """Return the watermark while all inputs are idle."""
         reached = [self._seen[key].newest - delay for key, delay in self._delays.items() if self._seen[key].newest >= 0]
         if not reached:
             return -1
         return max(reached) + now - max(seen.arrived for seen in self._seen.values())
 
-    def _least(self, but: Key | None) -> int:
-        """The time that the inputs which are not idle allow, but for one of them; no bound when there is no other."""
+    def _least(self, but: TopicPartition | None) -> int:
+        """Return the minimum over inputs that are not idle, without `but`; no limit if none is left."""
         return min(
             (
                 self._seen[key].newest - delay if self._seen[key].newest >= 0 else -1
@@ -154,16 +175,18 @@ class Watermarks:
         )
 
     def _next_edge(self) -> int:
-        """The time from which on steps are told again."""
+        """Return the time at which the steps receive the next watermark."""
         return (self.time // self._grain + 1) * self._grain if self.time >= 0 else 0
 
 
-def seen_in(metadata: str) -> Seen:
-    """What an offset's metadata says was seen of the input."""
+def seen_in(metadata: str) -> InputProgress:
+    """Decode the progress of an input from the metadata of its offset."""
     fields: dict[str, str] = {}
     for part in metadata.split(";"):
         name, _, text = part.partition("=")
         fields[name] = text
     times = (int(text) if (text := fields.get(name, "")).isdecimal() else -1 for name in ("n", "a", "w"))
     newest, arrived, time = times
-    return Seen(newest, arrived, fields.get("p", ""), time)
+    begins = int(fields["h"]) if "h" in fields else None
+    rows = int(fields["r"]) if "r" in fields else None
+    return InputProgress(newest, arrived, fields.get("p", ""), time, begins, rows)

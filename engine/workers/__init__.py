@@ -1,1 +1,1 @@
-"""Several processes of one application on one machine: the supervisor, and how many there are to be."""
+"""The supervisor of several processes on one machine, and their number."""

@@ -1,8 +1,8 @@
-"""How a running supervisor is reached by another command on its machine, and how it is asked for something.
+"""The control channel of a running supervisor for other commands on its machine.
 
-The supervisor says who it is in `supervisor.json` in the application's part of the state directory, which it keeps
-locked, and answers on a Unix socket in a directory of its own that only its user can enter (a path under the state
-directory may be too long for a socket; so may one under TMPDIR). One request, one answer, both a line of JSON.
+The supervisor writes its address to `supervisor.json` in the application's part of the state directory, which it keeps
+locked, and serves a Unix socket in a separate directory that only its user can enter (a path under the state directory
+may be too long for a socket; so may one under TMPDIR). A request and its response are one line of JSON each.
 """
 
 from __future__ import annotations
@@ -29,130 +29,134 @@ import msgspec
 from ...state.directory import holder
 from ..config.settings import Settings
 from ..errors import ConfigError, StateUnusable
-from ..plan.describe import counted
+from ..plan.description import plural
 from ..threads import Thread
 
-__all__ = ["Answer", "Control", "Place", "Request", "Waiting", "ask", "line_of"]
+__all__ = ["Control", "ControlRequest", "ControlResponse", "PendingRequest", "WorkerStatus", "ask", "line_of"]
 
 LOG: Final = logging.getLogger("tidemill.supervisor")
 
 FILE: Final = "supervisor.json"
 PREFIX: Final = "tidemill-"
-"""Of the directory with the socket."""
+"""Prefix of the name of the directory with the socket."""
 SOCKET: Final = "control"
 LONGEST_PATH: Final = 100
-"""Bytes of a socket's path: the system takes 107 on Linux, 103 on macOS."""
+"""Maximum bytes of a socket path: the system limit is 107 on Linux, 103 on macOS."""
 ANSWER_SECONDS: Final = 10.0
 LONGEST: Final = 1 << 20
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One worker."""
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """The status of one worker."""
 
     number: int
     pid: int
-    """0 when there is no process at the moment."""
+    """0 if there is no process at the moment."""
     state: Literal["starting", "ready", "stopping", "waiting"]
-    """`waiting`: it died and will be started again."""
+    """`waiting`: it died and will be restarted."""
     restarts: int
 
 
-class Request(msgspec.Struct, frozen=True):
-    """What is asked for: another number of workers, other bounds, or nothing but an answer."""
+class ControlRequest(msgspec.Struct, frozen=True):
+    """A request for another number of workers, other bounds, or only the status."""
 
     workers: int | Literal["auto"] | None = None
     autoscale: tuple[int, int] | Literal["off"] | None = None
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """How things stand after a request; `refused` says why it was not done."""
+class ControlResponse(msgspec.Struct, frozen=True):
+    """The status after a request; `refused` is the reason if it was refused."""
 
     pid: int
     wanted: int
-    places: list[Place]
+    places: list[WorkerStatus]
     autoscale: tuple[int, int] | None
     tasks: int | None
     processors: int
     refused: str = ""
 
     @property
-    def settled(self) -> bool:
-        """Whether there are as many workers as wanted, all at work."""
+    def reached(self) -> bool:
+        """Whether there are as many workers as wanted, all of them ready."""
         return len(self.places) == self.wanted and all(place.state == "ready" for place in self.places)
 
 
-class Waiting(NamedTuple):
-    """A request that waits for its answer."""
+class PendingRequest(NamedTuple):
+    """A request that waits for its response."""
 
-    request: Request
-    answer: Future[Answer]
+    request: ControlRequest
+    answer: Future[ControlResponse]
 
 
-class Whereabouts(msgspec.Struct, frozen=True):
-    """What the file says."""
+class ControlAddress(msgspec.Struct, frozen=True):
+    """The content of the file."""
 
     pid: int
     host: str
     socket: str
 
 
-class Handler(socketserver.StreamRequestHandler):
-    """Hands one request on, and writes the answer."""
+class ControlHandler(socketserver.StreamRequestHandler):
+    """Passes one request on, and writes the response."""
 
     timeout = ANSWER_SECONDS
 
-    def __init__(self, asked: Callable[[Waiting], None], *connection: Any) -> None:
+    def __init__(self, asked: Callable[[PendingRequest], None], *connection: Any) -> None:
         self._asked = asked
         super().__init__(*connection)
 
     def handle(self) -> None:
         try:
-            request = msgspec.json.decode(self.rfile.readline(LONGEST), type=Request)
+            request = msgspec.json.decode(self.rfile.readline(LONGEST), type=ControlRequest)
         except msgspec.DecodeError:
             return
-        answer: Future[Answer] = Future()
-        self._asked(Waiting(request, answer))
+        answer: Future[ControlResponse] = Future()
+        self._asked(PendingRequest(request, answer))
         with suppress(futures.TimeoutError, OSError):
             self.wfile.write(msgspec.json.encode(answer.result(ANSWER_SECONDS)) + b"\n")
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """One thread a request."""
+class ControlServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A server with one thread per request."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, path: str, asked: Callable[[Waiting], None]) -> None:
-        super().__init__(path, partial(Handler, asked))
+    def __init__(self, path: str, asked: Callable[[PendingRequest], None]) -> None:
+        super().__init__(path, partial(ControlHandler, asked))
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no concern of ours."""
+        """Ignore errors of connections, such as a client that disconnects."""
 
 
 class Control:
-    """The supervisor's end: it is there to be found, and has what is asked of it in a queue."""
+    """The supervisor's end of the channel: its address file and a queue of requests."""
 
     def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
-        """`wake` ends the supervisor's wait when something is asked. Raises StateUnusable when another supervisor has
-        the application in this state directory, or when the directory cannot be used."""
+        """Start the server and write its address; `wake` is called on each request.
+
+        Raises StateUnusable if another supervisor runs the application in this state directory, or if the directory
+        cannot be used.
+        """
         self._path = settings.state_dir / settings.app_id / FILE
-        self._requests: SimpleQueue[Waiting] = SimpleQueue()
+        self._requests: SimpleQueue[PendingRequest] = SimpleQueue()
         self._wake = wake
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = locked(self._path)
         except OSError as error:
             raise StateUnusable(
-                f"the state directory {settings.state_dir} cannot be used: {error.strerror} ({error.filename}); make "
-                "room and give this user the right to write there, or name another directory with the setting state_dir"
+                f"the state directory {settings.state_dir} cannot be used: {error.strerror} ({error.filename}); free "
+                "disk space and give this user the right to write there, or choose another directory with the setting "
+                "state_dir"
             ) from error
         former = read(self._path)
         if former is not None and former.host == platform.node():
             leftover = Path(former.socket).parent
             if leftover.name.startswith(PREFIX):
-                shutil.rmtree(leftover, ignore_errors=True)  # of a supervisor that was killed
+                shutil.rmtree(leftover, ignore_errors=True)  # left by a killed supervisor
         self._directory = directory_for_socket(self._path.parent)
-        self._server: Server | None = None
+        self._server: ControlServer | None = None
         path = ""
         if self._directory is None:
             LOG.warning(
@@ -162,23 +166,23 @@ class Control:
             )
         else:
             path = str(self._directory / SOCKET)
-            self._server = Server(path, self._asked)
+            self._server = ControlServer(path, self._asked)
             self._thread = Thread("tidemill-control", partial(self._server.serve_forever, 0.1))
             self._thread.start()
-        content = msgspec.json.encode(Whereabouts(os.getpid(), platform.node(), path))
+        content = msgspec.json.encode(ControlAddress(os.getpid(), platform.node(), path))
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, content + b"\n", 0)
 
-    def requests(self) -> list[Waiting]:
-        """What was asked since the last call."""
-        found: list[Waiting] = []
+    def requests(self) -> list[PendingRequest]:
+        """Return the requests since the last call."""
+        found: list[PendingRequest] = []
         with suppress(Empty):
             while True:
                 found.append(self._requests.get_nowait())
         return found
 
     def close(self) -> None:
-        """Can no longer be found."""
+        """Stop the server and remove the address file."""
         if self._server is not None and self._directory is not None:
             self._server.shutdown()
             self._thread.join()
@@ -187,14 +191,16 @@ class Control:
         self._path.unlink(missing_ok=True)
         os.close(self._file)
 
-    def _asked(self, waiting: Waiting) -> None:
+    def _asked(self, waiting: PendingRequest) -> None:
         self._requests.put(waiting)
         self._wake()
 
 
 def directory_for_socket(state: Path) -> Path | None:
-    """A new directory that only this user can enter, with a path short enough for a socket in it; None if there is no
-    place for one."""
+    """Create a directory that only this user can enter, with a path short enough for a socket.
+
+    Returns None if there is no place for one.
+    """
     for parent in (None, "/tmp", state):
         try:
             found = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
@@ -207,7 +213,7 @@ def directory_for_socket(state: Path) -> Path | None:
 
 
 def locked(path: Path) -> int:
-    """The descriptor that holds the lock of the file, which is made if it is not there."""
+    """Lock a file, creating it if necessary; return the descriptor that holds the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -218,7 +224,7 @@ def locked(path: Path) -> int:
             raise StateUnusable(
                 f"another supervisor{'' if other is None else f' (process {other.pid})'} runs the workers of "
                 f"{path.parent.name!r} in the state directory {path.parent.parent}: `tidemill scale` changes how many "
-                "there are; stop it first, or name another directory with the setting state_dir"
+                "there are; stop it first, or choose another directory with the setting state_dir"
             ) from None
         with suppress(FileNotFoundError):
             if os.fstat(descriptor).st_ino == path.stat().st_ino:
@@ -226,16 +232,16 @@ def locked(path: Path) -> int:
         os.close(descriptor)  # its holder removed it between the two
 
 
-def read(path: Path) -> Whereabouts | None:
-    """What the file says, None if it says nothing legible."""
+def read(path: Path) -> ControlAddress | None:
+    """Return the content of the address file; None if it is missing or invalid."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Whereabouts)
+        return msgspec.json.decode(path.read_bytes(), type=ControlAddress)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 
-def supervisor_of(settings: Settings) -> Whereabouts | None:
-    """Where the supervisor of an application says it is, in this state directory; it may be gone by now."""
+def supervisor_of(settings: Settings) -> ControlAddress | None:
+    """Return the address of an application's supervisor, which may have ended by now."""
     path = settings.state_dir / settings.app_id / FILE
     try:
         return read(path)
@@ -246,8 +252,8 @@ def supervisor_of(settings: Settings) -> Whereabouts | None:
         ) from error
 
 
-def ask(settings: Settings, request: Request) -> Answer:
-    """Asks the running supervisor. Raises ConfigError that says why it cannot be reached."""
+def ask(settings: Settings, request: ControlRequest) -> ControlResponse:
+    """Send a request to the running supervisor. Raises ConfigError if it cannot be reached."""
     app_id, directory = settings.app_id, settings.state_dir
     found = supervisor_of(settings)
     if found is None:
@@ -271,21 +277,21 @@ def ask(settings: Settings, request: Request) -> Answer:
             connection.connect(found.socket)
             connection.sendall(msgspec.json.encode(request) + b"\n")
             line = connection.makefile("rb").readline(LONGEST)
-            return msgspec.json.decode(line, type=Answer)
+            return msgspec.json.decode(line, type=ControlResponse)
     except PermissionError as error:
         raise ConfigError(
             f"the workers of {app_id} belong to another user of this machine: run this command as that user"
         ) from error
     except (FileNotFoundError, ConnectionError, msgspec.DecodeError) as error:
         raise ConfigError(
-            f"the supervisor of {app_id} (process {found.pid}) has ended: there is nothing to scale; start it anew"
+            f"the supervisor of {app_id} (process {found.pid}) has ended: there is nothing to scale; restart it"
         ) from error
     except TimeoutError as error:
         raise ConfigError(f"the supervisor of {app_id} (process {found.pid}) does not answer: does it hang?") from error
 
 
 def alone(settings: Settings) -> str:
-    """What is said of a process that runs without a supervisor."""
+    """Return a hint if the application runs as one process without a supervisor, or ""."""
     lock = settings.state_dir / settings.app_id / "worker-0" / "lock"
     with suppress(OSError):
         pid, _ = holder(lock.read_bytes())
@@ -296,13 +302,13 @@ def alone(settings: Settings) -> str:
     return ""
 
 
-def line_of(answer: Answer) -> str:
-    """`3 workers wanted: 2 ready, 1 starting`, and what decides on their number."""
+def line_of(answer: ControlResponse) -> str:
+    """Return `3 workers wanted: 2 ready, 1 starting`, and the bounds of autoscaling."""
     counts = {
         state: sum(place.state == state for place in answer.places)
         for state in ("ready", "starting", "waiting", "stopping")
     }
-    words = {"waiting": "waiting to be started again"}
+    words = {"waiting": "waiting to be restarted"}
     parts = ", ".join(f"{count} {words.get(state, state)}" for state, count in counts.items() if count)
     scaled = "" if answer.autoscale is None else f"; autoscale {answer.autoscale[0]}:{answer.autoscale[1]}"
-    return f"{counted(answer.wanted, 'worker')} wanted: {parts or 'none yet'}{scaled}"
+    return f"{plural(answer.wanted, 'worker')} wanted: {parts or 'none yet'}{scaled}"

@@ -1,8 +1,9 @@
-"""Takes workers that are gone out of the group, so that others have their tasks at once.
+"""Removes dead workers from the group, so that their tasks are reassigned at once.
 
-Who a worker was in the group stands in its state directory. Without this a member that was killed would be missed only
-when its peers see its connection close, and where they cannot, when its session times out. It is done in a thread,
-since Kafka may not answer, and it is never wrong: a member that is taken out twice, or has left, is no longer there.
+The identity of a worker in the group is in its state directory. Without the removal, the death of a member would be
+detected only when its connections to other members close or, if these cannot detect it, when its session times out.
+Removals run in a separate thread, since Kafka may not respond. They are always safe: removing a member that has already
+left, or was removed, has no effect.
 """
 
 from __future__ import annotations
@@ -20,46 +21,54 @@ from ..errors import TidemillError
 from ..group.removal import Leaver, remove_members
 from ..kafka.options import group_options
 
-__all__ = ["Departures"]
+__all__ = ["WorkerRemovals"]
 
 LOG: Final = logging.getLogger("tidemill.supervisor")
 
 
-class Departures:
-    """For the workers of one supervisor."""
+class WorkerRemovals:
+    """Removes the workers of one supervisor from the group."""
 
     def __init__(self, settings: Settings, wake: Callable[[], None]) -> None:
-        """`wake` ends the supervisor's wait when one is done."""
+        """Create it; `wake` is called after each removal, to end the supervisor's wait."""
         self._settings = settings
         self._wake = wake
         self._done = threading.Event()
         self._options = group_options(settings)
-        self._thread = ThreadPoolExecutor(1, "tidemill-departures")
+        self._thread = ThreadPoolExecutor(1, "tidemill-removals")
 
     def remove(self, worker: int) -> None:
-        """Takes the worker's last member out of the group. Only for one whose process is gone. Returns at once."""
+        """Start removing the last member of a worker from the group.
+
+        The process of the worker must have ended.
+        """
         mine = replace(self._settings, worker=worker)
-        former = read_process(mine.worker_dir)  # now: the next process writes itself down there
+        former = read_process(mine.worker_dir)  # read now: the next process overwrites it
         if former is not None and former.member_id:
             self._thread.submit(self._remove, worker, (former.member_id, mine.member_instance_id))
 
     def done(self) -> bool:
-        """Whether any was taken out since the last call: the others should ask the group for what is new."""
+        """Return whether any member was removed since the last call.
+
+        The remaining workers should query the group then.
+        """
         done = self._done.is_set()
         self._done.clear()
         return done
 
     def close(self) -> None:
-        """Waits for what is being done."""
+        """Wait for the removal in progress."""
         self._thread.shutdown(cancel_futures=True)
 
     def _remove(self, worker: int, member: Leaver) -> None:
         try:
             if remove_members(self._options, self._settings.app_id, [member]):
-                LOG.info("worker %d: taken out of the group; others have its tasks", worker)
+                LOG.info("worker %d: removed from the group; its tasks are reassigned", worker)
                 self._done.set()
                 self._wake()
         except TidemillError as failure:
             LOG.warning(
-                "worker %d: %s; others have its tasks after its session time-out, or it has them again", worker, failure
+                "worker %d: %s; its tasks are reassigned when its session times out, or when it has restarted",
+                worker,
+                failure,
             )

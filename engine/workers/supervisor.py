@@ -1,13 +1,12 @@
-"""Several processes of one application on one machine: `--workers N`.
+"""The supervisor of several processes of one application on one machine: `--workers N`.
 
-The supervisor starts the workers (worker.py), starts one again when it dies and has it taken out of the group meanwhile
-(removals.py), changes their number when it is asked to (control.py) or by their load (autoscale.py), passes a stop
-on, and ends with the right exit code. It joins no group and opens no store. Workers notice when the supervisor is gone,
-and stop.
+It starts the workers (worker.py), restarts a worker that dies and removes the dead member from the group (removals.py),
+changes the number of workers on request (control.py) or by their load (autoscale.py), forwards a stop, and ends with
+the right exit code. It joins no group and opens no store. Workers stop when the supervisor has ended.
 
-    STARTING -> RUNNING --worker dies--> verdict: start again after a while, or stop all with this exit code
-                 |  ^---fewer wanted--> the highest numbers stop, the others go on
-                 '------signal--------> STOPPING --all gone, or too late--> exit
+    STARTING -> RUNNING --worker dies--> decision: restart after a delay, or stop all with this exit code
+                 |  ^---fewer wanted--> those with the highest numbers stop, the others continue
+                 '------signal--------> STOPPING --all ended, or too late--> exit
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from typing import Final
 from ...operators.time.durations import format_duration
 from ..clock import Clock
 from ..config.settings import Settings
-from ..config.worker_bounds import Bounds
+from ..config.worker_bounds import WorkerBounds
 from ..errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError
-from ..plan.describe import counted
+from ..plan.description import plural
 from ..serve.web import WebServer, listen
-from ..serve.workers import Scraped, Watch, WorkersCollector, worker_pages
+from ..serve.workers import ScrapeTarget, WorkerMonitor, WorkersCollector, worker_pages
 from ..signals import StopSignals
-from .autoscale import Observed, decide, limits
-from .control import Answer, Control, Place, Request
-from .removals import Departures
+from .autoscale import CATCHING_UP_MS, WorkerLoad, decide, limits
+from .control import Control, ControlRequest, ControlResponse, WorkerStatus
+from .removals import WorkerRemovals
 from .worker import GiveUp, Restart, Worker, describe
 
 __all__ = ["Supervisor", "own_command"]
@@ -39,20 +38,20 @@ __all__ = ["Supervisor", "own_command"]
 LOG: Final = logging.getLogger("tidemill.supervisor")
 
 LAST_WAIT_MS: Final = 2_000
-"""How long workers have to vanish after a second signal, and after `stop_timeout`, before they are killed."""
+"""Time before workers are killed after a second signal, and after `stop_timeout`."""
 ABORT_MS: Final = 5_000
-"""How long a worker that hangs has to write its stacks."""
+"""How long a hanging worker may take to write its stacks."""
 LOOK_SECONDS: Final = 2.0
-"""How often the workers are looked at."""
+"""Interval of the scrapes of workers."""
 
 
 def soon(restart: Restart) -> str:
-    """When a restart is due, in words."""
+    """Return a description of when a restart is due."""
     return f"in {format_duration(restart.delay_ms)}" if restart.delay_ms else "now"
 
 
 def own_command() -> list[str]:
-    """The command this process was started with."""
+    """Return the command with which this process was started."""
     return [sys.executable, *sys.orig_argv[1:]]
 
 
@@ -68,9 +67,9 @@ class Supervisor:
         processors: int,
         tasks: int | None = None,
     ) -> None:
-        """`command` starts one worker; it is told its number by the environment.
+        """Create a supervisor; `command` starts a worker, with its number in the environment.
 
-        `processors` are those that this process may use, `tasks` those of the application, if that is known yet.
+        `processors` is the number usable by this process, `tasks` that of the application if it is known yet.
         """
         if settings.worker:
             raise ConfigError(
@@ -84,35 +83,38 @@ class Supervisor:
         self._tasks = tasks
         self._bounds = settings.autoscale
         self._workers: tuple[Worker, ...] = ()
-        """By number. Those from `_wanted` on were scaled away: they stop, or are gone."""
+        """By number. Those from `_wanted` on were scaled down: they are stopping or have ended."""
         self._wanted = 0
         self._changed = 0
-        self._history: list[Observed] = []
-        """What the load was like since last not all workers were at work."""
+        self._history: list[WorkerLoad] = []
+        """The load since all workers have been running."""
         self._looks = 0
 
     def run(self, signals: StopSignals, announce: Callable[[str], None]) -> int:
-        """Runs until stopped; gives the exit code. `announce` is told where the figures of all workers are served."""
+        """Run until stopped; return the exit code.
+
+        `announce` is called with the URL of the metrics of all workers.
+        """
         settings = self._settings
         with ExitStack() as closing:
             closing.callback(self._end)
             self._control = Control(settings, signals.wake)
             closing.callback(self._control.close)
-            self._departures = Departures(settings, signals.wake)
-            closing.callback(self._departures.close)
+            self._removals = WorkerRemovals(settings, signals.wake)
+            closing.callback(self._removals.close)
             self._collector = WorkersCollector(self._scraped)
             if settings.web is not None:
                 pages = worker_pages(self._scraped, self._collector)
                 web = WebServer(listen(settings.web_host, settings.web), pages)
                 closing.callback(web.close)
                 announce(web.url)
-            self._watch = Watch(self._collector, LOOK_SECONDS)
+            self._watch = WorkerMonitor(self._collector, LOOK_SECONDS)
             closing.callback(self._watch.close)
             self._scale(self._first_number())
             return self._stop(signals, self._run(signals))
 
     def _first_number(self) -> int:
-        """How many workers to begin with."""
+        """Return the initial number of workers."""
         asked = self._useful() if self._settings.workers == "auto" else self._settings.workers
         if self._bounds is None:
             return asked
@@ -120,27 +122,27 @@ class Supervisor:
         return min(max(asked, within.least), within.most)
 
     def _useful(self) -> int:
-        """As many workers as are of use on this machine."""
+        """Return the largest useful number of workers on this machine."""
         return min(self._processors, max(1, self._tasks or self._processors))
 
-    def _limits(self, bounds: Bounds) -> Bounds:
-        """New bounds as far as they are of use; says so where they are not."""
+    def _limits(self, bounds: WorkerBounds) -> WorkerBounds:
+        """Return new bounds without useless workers; log if they differ."""
         within = limits(bounds, self._tasks, self._processors)
         if within != bounds:
-            tasks = "" if self._tasks is None else f", {counted(self._tasks, 'task')}"
-            use = f"{counted(self._processors, 'processor')}{tasks}"
-            LOG.info("autoscale %s: no more than %d are of use here (%s)", bounds, within.most, use)
+            tasks = "" if self._tasks is None else f", {plural(self._tasks, 'task')}"
+            use = f"{plural(self._processors, 'processor')}{tasks}"
+            LOG.info("autoscale %s: no more than %d are useful here (%s)", bounds, within.most, use)
         return within
 
     def _scale(self, number: int) -> None:
-        """From now on so many workers are wanted: those above stop, and new ones are started at the next turn."""
+        """Set the number of workers: those above it stop, new ones are started in the next turn."""
         now = self._clock.monotonic()
         self._workers += tuple(Worker(n) for n in range(len(self._workers), number))
         for worker in self._workers[number : self._wanted]:
             if worker.alive:
                 worker.stop_by = now + self._settings.stop_timeout + LAST_WAIT_MS
                 worker.send(signal.SIGTERM)
-                LOG.info("worker %d: stopping; its tasks go to the others", worker.number)
+                LOG.info("worker %d: stopping; its tasks move to the others", worker.number)
         for worker in self._workers[self._wanted : number]:
             worker.start_at = now
             worker.quick_deaths = 0
@@ -149,7 +151,7 @@ class Supervisor:
         self._history.clear()
 
     def _run(self, signals: StopSignals) -> int:
-        """Keeps the workers running; gives the exit code when all are to be stopped."""
+        """Keep the workers running; return the exit code when all must stop."""
         while not signals():
             now = self._clock.monotonic()
             for worker in self._workers:
@@ -163,11 +165,11 @@ class Supervisor:
                         worker.send(signal.SIGKILL)
                 elif worker.hangs(self._settings.max_poll_interval, now):
                     self._abort(worker, now)
-                elif worker.number < self._wanted and not worker.alive and worker.start_at <= now:
+                elif worker.number < self._wanted and not (worker.alive or worker.done) and worker.start_at <= now:
                     ended = self._start(worker, now)
                     if ended is not None:
                         return ended
-            if self._departures.done():
+            if self._removals.done():
                 self._nudge()
             self._look(now)
             for waiting in self._control.requests():
@@ -176,7 +178,7 @@ class Supervisor:
         return EXIT_OK
 
     def _start(self, worker: Worker, now: int) -> int | None:
-        """Starts a worker; gives the exit code of the whole when that has failed too often."""
+        """Start a worker; return the exit code of the supervisor if that has failed too often."""
         if worker.life and worker.quick_deaths:
             worker.restarts += 1
         try:
@@ -187,17 +189,17 @@ class Supervisor:
             if isinstance(decided, GiveUp):
                 LOG.error("worker %d %s; stopping all workers", worker.number, why)
                 return decided.code
-            LOG.warning("worker %d %s; trying again %s", worker.number, why, soon(decided))
+            LOG.warning("worker %d %s; retrying %s", worker.number, why, soon(decided))
             return None
         LOG.info("worker %d: started (pid %d)", worker.number, pid)
         return None
 
     def _abort(self, worker: Worker, now: int) -> None:
-        """Ends a worker that hangs: its interpreter writes its stacks to standard error as it dies."""
+        """End a hanging worker; its interpreter writes its stacks to standard error."""
         if worker.aborted is None:
             worker.aborted = now
             LOG.error(
-                "worker %d hangs: no answer for %s, and max_poll_interval is %s; ending it, its stacks follow",
+                "worker %d hangs: no response for %s, and max_poll_interval is %s; ending it, its stacks follow",
                 worker.number,
                 format_duration(now - worker.heard),
                 format_duration(self._settings.max_poll_interval),
@@ -207,44 +209,48 @@ class Supervisor:
             worker.send(signal.SIGKILL)
 
     def _ended(self, worker: Worker, code: int, now: int) -> int | None:
-        """A worker has ended; gives the exit code of the whole when that is its end too."""
+        """Handle the end of a worker; return the exit code if all workers must stop."""
         self._history.clear()
         if worker.stop_by is not None:
             worker.stop_by, worker.start_at = None, now
-            clean = code in (EXIT_OK, -signal.SIGTERM)  # of that die those that have not begun yet
+            clean = code in (EXIT_OK, -signal.SIGTERM)  # the latter ends those still starting
             if clean:
-                LOG.info("worker %d: has stopped", worker.number)
+                LOG.info("worker %d: stopped", worker.number)
             else:
-                LOG.warning("worker %d %s while it stopped", worker.number, describe(code))
+                LOG.warning("worker %d %s while stopping", worker.number, describe(code))
             if not clean or self._settings.instance_id is not None:
-                self._departures.remove(worker.number)
-            else:  # it has left by itself
+                self._removals.remove(worker.number)
+            else:  # it has left the group by itself
                 self._nudge()
             return None
+        if self._settings.batch and code == EXIT_OK:
+            worker.done = True
+            LOG.info("worker %d: the batch is done", worker.number)
+            return EXIT_OK if all(one.done for one in self._workers) else self._nudge()
         decided = worker.died(code, now)
         if isinstance(decided, GiveUp):
             LOG.error("worker %d %s: %s; stopping all workers", worker.number, describe(code), decided.why)
             return decided.code
-        LOG.warning("worker %d %s; starting it again %s", worker.number, describe(code), soon(decided))
-        if self._settings.instance_id is None or decided.delay_ms:  # a static member's place is kept for its restart
-            self._departures.remove(worker.number)
+        LOG.warning("worker %d %s; restarting it %s", worker.number, describe(code), soon(decided))
+        if self._settings.instance_id is None or decided.delay_ms:  # a static member keeps its place across a restart
+            self._removals.remove(worker.number)
         return None
 
     def _nudge(self) -> None:
-        """Has the workers that are there learn at once that one is gone, and not with their next heartbeats."""
+        """Have the workers query the group at once instead of with their next heartbeats."""
         for worker in self._workers:
             worker.nudge()
 
     def _pause(self, now: int) -> float:
-        """Seconds until something is to be done, if nothing happens before."""
-        starts = [worker.start_at for worker in self._workers[: self._wanted] if not worker.alive]
+        """Return the seconds until the next scheduled action."""
+        starts = [it.start_at for it in self._workers[: self._wanted] if not (it.alive or it.done)]
         kills = [worker.stop_by for worker in self._workers if worker.stop_by is not None]
         return max(min([*starts, *kills, now + 1000]) - now, 0) / 1000
 
-    # How many
+    # Number of workers
 
     def _look(self, now: int) -> None:
-        """Takes in what was seen of the workers; with `autoscale` decides on their number."""
+        """Handle new scrapes of the workers; with `autoscale` decide on their number."""
         number, seen = self._watch.latest()
         if number == self._looks:
             return
@@ -264,31 +270,31 @@ class Supervisor:
             self._history.clear()
         else:
             need = [look.needed for look in working]
-            oldest = now - self._settings.autoscale_quiet - 10_000
+            oldest = now - max(self._settings.autoscale_quiet, CATCHING_UP_MS) - 10_000
             self._history = [it for it in self._history if it.at >= oldest]
-            self._history.append(Observed(now, sum(need), max(need)))
+            self._history.append(WorkerLoad(now, sum(need), max(need), sum(look.lag for look in working)))
         if self._bounds is not None:
             self._autoscale(now, self._bounds)
 
-    def _autoscale(self, now: int, bounds: Bounds) -> None:
+    def _autoscale(self, now: int, bounds: WorkerBounds) -> None:
         within = limits(bounds, self._tasks, self._processors)
         history = self._history
         number = decide(history, now, self._wanted, self._changed, within, self._settings.autoscale_quiet)
         if number != self._wanted:
             by_load = history and within.least <= self._wanted <= within.most
-            need = f"the work asks for {history[-1].needed:.1f}" if by_load else "no more are of use, or fewer allowed"
-            LOG.info("autoscale %s: %d workers in place of %d (%s)", bounds, number, self._wanted, need)
+            need = f"the work requires {history[-1].needed:.1f}" if by_load else "no more are useful, or fewer allowed"
+            LOG.info("autoscale %s: %d workers instead of %d (%s)", bounds, number, self._wanted, need)
             refused = self._rescale(number)
             if refused:
                 LOG.warning("autoscale %s: %s; it stays at %d", bounds, refused, self._wanted)
 
-    def _asked(self, request: Request) -> str:
-        """Does what is asked for; gives why it was not done, "" when it was."""
+    def _asked(self, request: ControlRequest) -> str:
+        """Carry out a request; return the reason if it was refused, "" otherwise."""
         if request.autoscale == "off":
             self._bounds = None
         elif request.autoscale is not None:
-            self._bounds = Bounds(*request.autoscale)
-            LOG.info("autoscale %s, as asked for", self._bounds)
+            self._bounds = WorkerBounds(*request.autoscale)
+            LOG.info("autoscale %s, as requested", self._bounds)
             self._limits(self._bounds)
             self._autoscale(self._clock.monotonic(), self._bounds)
         if request.workers is None:
@@ -302,29 +308,32 @@ class Supervisor:
         if number == self._wanted:
             return ""
         if number > self._most():
-            tasks = "its tasks are not known yet" if self._tasks is None else f"it has {counted(self._tasks, 'task')}"
+            tasks = "its tasks are not known yet" if self._tasks is None else f"it has {plural(self._tasks, 'task')}"
             return (
-                f"{counted(number, 'worker')} would be more than can have work: {tasks}, and this machine gives it "
-                f"{counted(self._processors, 'processor')}; {self._most()} are the most"
+                f"{plural(number, 'worker')} would be more than can have work: {tasks}, and this machine gives it "
+                f"{plural(self._processors, 'processor')}; the maximum is {self._most()}"
             )
-        LOG.info("%s in place of %d, as asked for", counted(number, "worker"), self._wanted)
+        LOG.info("%s instead of %d, as requested", plural(number, "worker"), self._wanted)
         return self._rescale(number)
 
     def _most(self) -> int:
-        """More workers than this are of no use, whatever is asked for: each copy of a task is in one of them."""
+        """Return the largest number of workers that can have tasks or standbys."""
         return max((self._tasks or 1) * (1 + self._settings.standbys), self._processors, self._wanted)
 
     def _rescale(self, number: int) -> str:
-        """Changes the number of workers; gives why it was not done, "" when it was. If not, all stay as they are."""
+        """Change the number of workers; return the reason if that failed, "" otherwise.
+
+        After a failure the workers are unchanged.
+        """
         try:
             self._scale(number)
         except (ConfigError, OSError) as error:
             return f"{number} workers cannot be started: {error}"
         return ""
 
-    def _answer(self, refused: str) -> Answer:
+    def _answer(self, refused: str) -> ControlResponse:
         _, seen = self._watch.latest()
-        places: list[Place] = []
+        places: list[WorkerStatus] = []
         for worker in self._workers:
             look = seen.get(worker.number)
             ready = look is not None and look.ready and look.life == worker.life
@@ -336,20 +345,20 @@ class Supervisor:
                 dead = not worker.alive and worker.quick_deaths > 0
                 state = "waiting" if dead else "ready" if ready and worker.alive else "starting"
             pid = 0 if worker.process is None else worker.process.pid
-            places.append(Place(worker.number, pid, state, worker.restarts))
-        return Answer(os.getpid(), self._wanted, places, self._bounds, self._tasks, self._processors, refused)
+            places.append(WorkerStatus(worker.number, pid, state, worker.restarts))
+        return ControlResponse(os.getpid(), self._wanted, places, self._bounds, self._tasks, self._processors, refused)
 
-    def _scraped(self) -> list[Scraped]:
+    def _scraped(self) -> list[ScrapeTarget]:
         now, limit = self._clock.monotonic(), self._settings.max_poll_interval
         return [
-            Scraped(it.number, it.url, it.restarts, it.life, it.number < self._wanted, it.hangs(limit, now))
+            ScrapeTarget(it.number, it.url, it.restarts, it.life, it.number < self._wanted, it.hangs(limit, now))
             for it in self._workers
         ]
 
-    # The end
+    # Stopping
 
     def _stop(self, signals: StopSignals, code: int) -> int:
-        """Stops all workers; gives the exit code of the whole."""
+        """Stop all workers; return the exit code of the supervisor."""
         asked = signals.asked
         for worker in self._workers:
             worker.send(signal.SIGTERM)
@@ -357,11 +366,11 @@ class Supervisor:
         while any(worker.alive for worker in self._workers):
             for worker in self._workers:
                 ended = worker.reap()
-                if ended and ended != -signal.SIGTERM:  # of that die only those that have not begun yet
-                    LOG.warning("worker %d %s while it stopped", worker.number, describe(ended))
+                if ended and ended != -signal.SIGTERM:  # SIGTERM ends only those still starting
+                    LOG.warning("worker %d %s while stopping", worker.number, describe(ended))
                     code = code or (ended if ended > 0 else EXIT_INTERRUPTED)
                     if self._settings.instance_id is None:
-                        self._departures.remove(worker.number)
+                        self._removals.remove(worker.number)
             now = self._clock.monotonic()
             if signals.asked > max(asked, 1):
                 asked, code = signals.asked, EXIT_INTERRUPTED
@@ -377,7 +386,7 @@ class Supervisor:
         return code
 
     def _end(self) -> None:
-        """Nothing is left of the workers, however this ends. Those that still run have time for a clean stop."""
+        """Stop the workers that still run, cleanly if possible, and release their resources."""
         deadline = self._clock.monotonic() + self._settings.stop_timeout + LAST_WAIT_MS
         for worker in self._workers:
             worker.send(signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""A worker process, from both sides: how a supervisor starts and ends it, and what it has from its supervisor.
+"""A worker process: how the supervisor starts and ends it, and what the worker inherits.
 
-A worker is the command the supervisor was started with, run once more with TIDEMILL_WORKER set. It inherits a
-listening socket on which it serves its figures, and the reading end of a pipe: a byte on it says that another worker is
-gone and the group has something new to say, and its end that the supervisor is gone.
+A worker runs the command of the supervisor again, with TIDEMILL_WORKER set. It inherits a listening socket on which it
+serves its metrics, and the read end of a pipe. A byte on the pipe means that another worker has ended and the group has
+changed. End of file means that the supervisor has ended.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,52 +20,55 @@ from typing import Final
 from ..errors import EXIT_BUG, EXIT_CONFIG, EXIT_KAFKA, EXIT_RECORD, EXIT_STATE
 from ..serve.web import listen
 from ..signals import stop_with_parent
+from .inherited import Inherited
 
-__all__ = ["GiveUp", "Inherited", "Restart", "Worker", "describe", "inherit", "verdict"]
+__all__ = ["GiveUp", "Restart", "Worker", "decide_restart", "describe", "inherit"]
 
 VARIABLE: Final = "TIDEMILL_SUPERVISOR"
 WORKER_VARIABLE: Final = "TIDEMILL_WORKER"
 
 EXIT_MACHINE: Final = 71
-"""No process could be started; EX_OSERR of sysexits.h."""
+"""The system could not start a process; EX_OSERR of sysexits.h."""
 
 FINAL_CODES: Final = {
-    EXIT_RECORD: "a record could not be processed, and starting again would only meet it again",
+    EXIT_RECORD: "a record could not be processed, and a restart would meet it again",
     EXIT_CONFIG: "settings or program are wrong",
     EXIT_KAFKA: "Kafka cannot be reached or refuses",
     EXIT_STATE: "the state directory is unusable",
 }
 QUICK_MS: Final = 60_000
-"""A worker that dies sooner than this after its start has died quickly."""
+"""A death sooner than this after the start counts as a quick death."""
 LONGEST_DELAY_MS: Final = 30_000
 MOST_QUICK_DEATHS: Final = 8
 SIGNALLED: Final = 128
-"""A shell gives this plus the number of the signal as the exit code of what a signal has killed."""
+"""Shells report this plus the signal number as the exit code of a killed process."""
 SILENT_LOOKS: Final = 3
-"""So often in a row a worker must have given no answer before it counts as hanging: the supervisor may have stood still
-itself."""
+"""How many consecutive scrapes must fail before a worker counts as hanging.
+
+The supervisor itself may have been suspended.
+"""
 
 
 @dataclass(frozen=True)
 class Restart:
-    """Start the worker again after a while."""
+    """The decision to restart the worker after a delay."""
 
     delay_ms: int
 
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Stop all workers and end with this exit code."""
+    """The decision to stop all workers and exit with this code."""
 
     code: int
     why: str
 
 
-def verdict(code: int, quick_deaths: int) -> Restart | GiveUp:
-    """What the death of a worker calls for.
+def decide_restart(code: int, quick_deaths: int) -> Restart | GiveUp:
+    """Return what to do after the death of a worker.
 
-    `code` is its exit code, negative when a signal killed it; `quick_deaths` how often in a row it died soon after its
-    start, this time included. The first restart is at once: the work of a dead worker waits.
+    `code` is its exit code, negative if a signal killed it; `quick_deaths` is the number of consecutive quick deaths
+    including this one. The first restart is immediate, since the work of a dead worker waits.
     """
     if code in FINAL_CODES:
         return GiveUp(code, FINAL_CODES[code])
@@ -78,42 +80,44 @@ def verdict(code: int, quick_deaths: int) -> Restart | GiveUp:
 
 @dataclass
 class Worker:
-    """One place among the workers, and the process that fills it at the moment."""
+    """A numbered worker, and its current process if there is one."""
 
     number: int
     web: socket.socket = field(default_factory=lambda: listen("127.0.0.1", 0))
-    """Where its figures are asked for; the same for all processes that take the place."""
+    """The socket that serves its metrics; the same for all its processes."""
     process: subprocess.Popen[bytes] | None = None
     line: int = -1
-    """The writing end of the pipe to the process."""
+    """The write end of the pipe to the process."""
     life: int = 0
-    """How many processes have taken the place."""
+    """Number of processes started for this worker so far."""
     started: int = 0
     start_at: int = 0
-    """When a dead one is to be started again."""
+    """When to restart a dead worker."""
     stop_by: int | None = None
-    """When one that was asked to stop is killed; None while it is wanted."""
+    """When a stopping worker is killed; None if it is not being stopped."""
     quick_deaths: int = 0
     restarts: int = 0
     heard: int = 0
-    """When the process last gave an answer; 0 while it has given none."""
+    """When the process last responded; 0 if it has not responded yet."""
     silent: int = 0
-    """How often in a row it has given none since."""
+    """Number of consecutive scrapes without a response since then."""
+    done: bool = False
+    """Whether it has ended because the batch is done."""
     aborted: int | None = None
-    """When it was sent SIGABRT because it hangs."""
+    """When SIGABRT was sent because it hangs."""
 
     @property
     def alive(self) -> bool:
-        """True when there is a process."""
+        """Whether there is a process."""
         return self.process is not None
 
     @property
     def url(self) -> str | None:
-        """Where it answers; None when there is no process."""
+        """The URL of its web server; None if there is no process."""
         return f"http://127.0.0.1:{self.web.getsockname()[1]}" if self.alive else None
 
     def start(self, command: Sequence[str], environ: Mapping[str, str], now: int) -> int:
-        """Starts a process; gives its pid. Raises OSError when the system refuses."""
+        """Start a process and return its pid. Raises OSError if the system refuses."""
         reading, line = os.pipe()
         try:
             self.process = subprocess.Popen(
@@ -121,7 +125,7 @@ class Worker:
                 env={**environ, WORKER_VARIABLE: str(self.number), VARIABLE: f"{reading},{self.web.fileno()}"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[reading, self.web.fileno()],
-                start_new_session=True,  # a Ctrl-C on the terminal comes to the supervisor alone
+                start_new_session=True,  # Ctrl-C on the terminal reaches only the supervisor
             )
         except OSError:
             os.close(line)
@@ -134,29 +138,29 @@ class Worker:
         return self.process.pid
 
     def looked(self, answered: bool, now: int) -> None:
-        """Takes in whether the process has given an answer."""
+        """Record whether the process has responded to a scrape."""
         if answered:
             self.heard, self.silent = now, 0
         elif self.alive:
             self.silent += 1
 
     def hangs(self, limit: int, now: int) -> bool:
-        """Whether the process, which gave answers once, has given none for longer than `limit` ms."""
+        """Return whether the process has not responded for `limit` ms, after it once had."""
         return self.alive and self.heard > 0 and self.silent >= SILENT_LOOKS and now - self.heard > limit
 
     def send(self, number: signal.Signals) -> None:
-        """Sends a signal to the process, if there is one."""
+        """Send a signal to the process, if there is one."""
         if self.process is not None:
             self.process.send_signal(number)
 
     def nudge(self) -> None:
-        """Has the process ask the group at once what is new, if there is one."""
+        """Have the process query the group at once, if there is one."""
         if self.process is not None:
-            with suppress(OSError):  # it is just ending
+            with suppress(OSError):  # it is ending
                 os.write(self.line, b"\0")
 
     def reap(self) -> int | None:
-        """The exit code of a process that has just ended; None when it runs, or had ended before."""
+        """Return the exit code of a process that has newly ended; None otherwise."""
         code = None if self.process is None else self.process.poll()
         if code is not None:
             self.process = None
@@ -165,35 +169,25 @@ class Worker:
         return code
 
     def not_started(self, now: int) -> Restart | GiveUp:
-        """Counts a start that the system has refused as a death soon after a start."""
+        """Count a start that the system has refused as a quick death."""
         self.started = now
         return self.died(EXIT_MACHINE, now)
 
     def died(self, code: int, now: int) -> Restart | GiveUp:
-        """Counts a death that nobody asked for; says what it calls for."""
+        """Count an unexpected death and return what to do."""
         self.quick_deaths = self.quick_deaths + 1 if now - self.started < QUICK_MS else 1
-        decided = verdict(code, self.quick_deaths)
+        decided = decide_restart(code, self.quick_deaths)
         if isinstance(decided, Restart):
             self.start_at = now + decided.delay_ms
         return decided
 
 
-@dataclass(frozen=True)
-class Inherited:
-    """What a worker has from its supervisor."""
-
-    web: socket.socket
-    """The listening socket on which the supervisor asks for the worker's figures."""
-    nudged: threading.Event
-    """Set when another worker is gone, and the group will say so to who asks."""
-
-
 def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
-    """What this process has from its supervisor, None when it is nobody's worker.
+    """Return what this process inherits from its supervisor, or None if it is not a worker.
 
-    From now on it stops when the supervisor is gone, and writes its stacks to standard error when SIGABRT ends it, by
-    which the supervisor ends a worker that hangs. The variables are taken out of the environment: they are not meant
-    for processes that a user's function starts.
+    From now on the process stops when the supervisor has ended. When SIGABRT ends it, with which the supervisor ends a
+    hanging worker, it writes its stacks to standard error. The variables are removed from the environment, since they
+    are not meant for processes that user functions start.
     """
     given = environ.pop(VARIABLE, None)
     if given is None:
@@ -205,7 +199,7 @@ def inherit(environ: MutableMapping[str, str]) -> Inherited | None:
 
 
 def describe(code: int) -> str:
-    """How a process ended, in words."""
+    """Return a description of how a process ended."""
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -1,20 +1,20 @@
-"""Flights per airport and hour with their delays, and running totals per airline, from a stream of departures.
+"""Departures and delays per airport and hour, and running totals per airline.
 
     python app.py --broker localhost:9092
 
-Four decisions make the results the same in every run, whatever is killed on the way:
+Four design decisions make the results the same in every run, even when processes are killed:
 
-- The key of the topic is a flight's number and airport ("UA1545 EWR"). So all its departures come to one partition, in
-  order, and one remembered number a key, the newest departure, is enough to know a message that was sent twice.
-- A cancelled flight has no departure and so no delay: it counts as a flight, but neither as departed nor in any figure
-  about delays. `tm.count("delay")`, `sum`, `max` and `mean` pass over None, as in SQL.
-- Delays are whole minutes. Sums and counts of whole numbers do not depend on the order of arrival; the mean is their
+- The key of the topic is the flight number and airport ("UA1545 EWR"). All departures of a flight are therefore in one
+  partition, in order, and one number per key, the time of the newest departure, is enough to detect duplicates.
+- A cancelled flight has no departure and therefore no delay: it counts as a flight, but not as departed, and is
+  excluded from delay figures. `tm.count("delay")`, `sum`, `max` and `mean` ignore None, as in SQL.
+- Delays are whole minutes. Sums and counts of integers do not depend on the order of arrival; the mean is their
   quotient.
-- Grouping by airport goes through a repartition topic, where the six partitions of flights meet. Each is in order of
-  departure, and Tidemill keeps those of one process side by side; yet partitions on different processes, or messages
-  that travel a little longer, come when they come. In live traffic that is a matter of seconds. Here a year is replayed
-  in less than a minute, so a tenth of a second is most of a day. The grace says how far apart is still in time; with
-  more than a year nothing can be late, and no result depends on the pace.
+- Grouping by airport uses a repartition topic, which receives records from the six partitions of flights. Each
+  partition is in order of departure, and Tidemill keeps the partitions of one process aligned in event time, but
+  records from different processes, or delayed ones, arrive out of order. With live traffic they are seconds apart. Here
+  a year is replayed in less than a minute, so 0.1 s is most of a day. The grace period says how far apart they may be;
+  with more than a year, no record is late, and no result depends on the speed of the replay.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Flight(msgspec.Struct):
     """Minutes between scheduled and actual departure, negative when early; None when the flight was cancelled."""
 
 
-class Once(tm.Processor[str, Flight, Flight]):
-    """Lets each departure pass once; what was sent twice goes to the side."""
+class Deduplicate(tm.Processor[str, Flight, Flight]):
+    """Emit each departure once, and duplicates to the side output `repeats`."""
 
     newest = tm.ValueState(int, default=-1)
 
@@ -62,7 +62,7 @@ def delays() -> dict[str, tm.Aggregator]:
 app = tm.App("tidemill-demo")
 
 departures = app.stream("tidemill-demo-flights", key=tm.utf8, value=tm.json(Flight))
-flights = departures.process(Once).named("once")
+flights = departures.process(Deduplicate).named("deduplicate")
 flights.side("repeats").to("tidemill-demo-repeats", key=tm.utf8, value=tm.json)
 
 hours = (

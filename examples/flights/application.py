@@ -1,7 +1,7 @@
-"""The example application as its user runs it: `python app.py --broker ...`, in a process of its own.
+"""The example application as a child process: `python app.py --broker ...`.
 
-The demo knows of it what any operator would: its exit code, its log, its metrics at /metrics, and its group's
-committed offsets at the broker.
+The demo uses only what is available in production: exit code, log, the metrics at /metrics, and the committed offsets
+of the consumer group.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
-from broker import end, free_port
+from broker import free_port, terminate
 from prometheus_client.parser import text_string_to_metric_families
 
 PROGRAM = Path(__file__).with_name("app.py")
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 """Metrics by name, summed over their labels."""
 
 
 class Application:
-    """Starts, kills and stops the process. State directory and log stay the same over restarts."""
+    """The application process, which can be started, killed and stopped.
+
+    The state directory and the log file stay the same across restarts.
+    """
 
     def __init__(self, broker: str, folder: Path) -> None:
         self.log = folder / "app.log"
@@ -37,7 +40,7 @@ class Application:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it in a session of its own: Ctrl-C is for the demo, which stops its children in order."""
+        """Start the process in a new session, so that Ctrl-C reaches only the demo, which stops it."""
         with self.log.open("ab") as out:
             self._child = subprocess.Popen(self._command, stdout=out, stderr=out, start_new_session=True)
         self.starts += 1
@@ -45,38 +48,38 @@ class Application:
 
     @property
     def pid(self) -> int:
-        """The process id, 0 before the first start."""
+        """Return the process id, 0 before the first start."""
         return self._child.pid if self._child else 0
 
     def exit_code(self) -> int | None:
-        """The exit code when it has ended by itself."""
+        """Return the exit code, None while the process runs."""
         return self._child.poll() if self._child else None
 
     def kill(self) -> None:
-        """SIGKILL: no last commit, no goodbye to the group."""
+        """Send SIGKILL: the process neither commits nor leaves the group."""
         if self._child:
             os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
 
-    def stop(self, patience: float = 10) -> int:
-        """SIGTERM, as a service manager does; gives the exit code."""
-        return end(self._child, patience) if self._child else 0
+    def stop(self, timeout: float = 10) -> int:
+        """Stop the process with SIGTERM, as a service manager does, and return its exit code."""
+        return terminate(self._child, timeout) if self._child else 0
 
-    def last_words(self, lines: int = 25) -> str:
-        """The end of the log."""
+    def log_tail(self, lines: int = 25) -> str:
+        """Return the last lines of the log."""
         if not self.log.exists():
-            return "(it wrote no log)"
+            return "(there is no log)"
         return "\n".join(f"  {line}" for line in self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def metrics(self) -> Figures | None:
-        """What /metrics says now, None while nobody answers there."""
+    def metrics(self) -> Metrics | None:
+        """Return the current metrics, None if /metrics does not respond."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._web}/metrics", timeout=1) as reply:
-                text = reply.read().decode()
-        except (OSError, HTTPException):  # the latter when it is killed in the middle of an answer
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._web}/metrics", timeout=1) as response:
+                text = response.read().decode()
+        except (OSError, HTTPException):  # HTTPException: the process was killed while it sent the response
             return None
-        figures: Figures = {}
+        metrics: Metrics = {}
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
-                figures[sample.name] = figures.get(sample.name, 0.0) + sample.value
-        return figures
+                metrics[sample.name] = metrics.get(sample.name, 0.0) + sample.value
+        return metrics

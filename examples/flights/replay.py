@@ -1,7 +1,7 @@
-"""Replays the flights into a topic: a year in as many seconds as asked, at the pace of the schedule.
+"""A thread that replays a year of flights into a topic within a given number of seconds.
 
-The nights are quiet and the mornings are not, as in the data. Runs in a thread of its own; the producer is idempotent,
-so what arrives twice is what the feed meant to send twice.
+Messages are sent in proportion to their scheduled departures, so the rate varies with the time of day. The producer is
+idempotent: the only duplicates in the topic are those that the feed contains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from feed import Event
 
 
 class Replay(threading.Thread):
-    """`sent` counts messages, repeats included; `time` is the scheduled departure of the newest one."""
+    """The replay; `sent` counts messages with repeats, `time` is the newest scheduled departure."""
 
     def __init__(self, broker: str, topic: str, events: list[Event], seconds: float) -> None:
         super().__init__(name="replay", daemon=True)
@@ -23,7 +23,7 @@ class Replay(threading.Thread):
         self.time = events[0].time
         self.failure: str | None = None
         self._topic = topic
-        self._pace = (events[-1].time - events[0].time) / max(seconds, 0.001)
+        self._speed = (events[-1].time - events[0].time) / max(seconds, 0.001)
         self._halt = threading.Event()
         self._producer = Producer(
             {
@@ -38,7 +38,7 @@ class Replay(threading.Thread):
 
     @property
     def done(self) -> bool:
-        """True when everything is in the topic."""
+        """Return whether all messages are in the topic."""
         return self.sent == len(self.events) and not self.is_alive()
 
     def run(self) -> None:
@@ -51,7 +51,7 @@ class Replay(threading.Thread):
         start = time.monotonic()
         first = self.events[0].time
         for event in self.events:
-            due = start + (event.time - first) / self._pace
+            due = start + (event.time - first) / self._speed
             while (early := due - time.monotonic()) > 0.005:
                 self._producer.poll(0)
                 if self._halt.wait(min(early, 0.05)):
@@ -80,7 +80,7 @@ class Replay(threading.Thread):
             self.failure = f"a message was not delivered: {error.str()}"
 
     def close(self) -> None:
-        """Stops it, wherever it is."""
+        """Stop the replay."""
         self._halt.set()
         if self.is_alive():
             self.join(5)

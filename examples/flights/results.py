@@ -1,4 +1,4 @@
-"""What the application wrote, read from its topics as any other consumer would: committed records only."""
+"""A read-committed consumer of the topics that the application writes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ REPEATS = "tidemill-demo-repeats"
 
 Row = dict[str, Any]
 Update = tuple[str, Any, Row]
-"""Topic, key, value. The key of an airport's hour is (airport, start of the hour), that of a flight that came twice
-(flight, scheduled departure)."""
+"""Topic, key and value.
+
+The key is (airport, start of the hour) for hours of airports, and (flight, scheduled departure) for repeats.
+"""
 
 
 def decode(message: Message) -> Update:
-    """A message as topic, key and value."""
+    """Decode a message into topic, key and value."""
     topic, key, value = message.topic() or "", message.key() or b"", message.value() or b"null"
     if topic == HOURS:
-        # A windowed key is written as Kafka Streams does: the key, then the start of the window in 8 bytes.
+        # A windowed key has the format of Kafka Streams: the key, then the start of the window in 8 bytes.
         return topic, (key[:-8].decode(), int.from_bytes(key[-8:], "big", signed=True)), msgspec.json.decode(value)
     if topic == REPEATS:
         return topic, (key.decode(), message.timestamp()[1]), msgspec.json.decode(value)
@@ -32,8 +34,8 @@ def decode(message: Message) -> Update:
 
 
 def consumer(broker: str, topics: list[str], group: str) -> Consumer:
-    """A consumer of all partitions of the topics from their beginning. It joins no group and commits nothing."""
-    made = Consumer(
+    """Return a consumer of all partitions from the beginning, which does not join its group."""
+    created = Consumer(
         {
             "bootstrap.servers": broker,
             "group.id": group,
@@ -45,24 +47,24 @@ def consumer(broker: str, topics: list[str], group: str) -> Consumer:
             "log_level": 0,
         }
     )
-    found = made.list_topics(timeout=10).topics
-    made.assign(
-        [TopicPartition(topic, number, OFFSET_BEGINNING) for topic in topics for number in found[topic].partitions]
+    metadata = created.list_topics(timeout=10).topics
+    created.assign(
+        [TopicPartition(topic, number, OFFSET_BEGINNING) for topic in topics for number in metadata[topic].partitions]
     )
-    return made
+    return created
 
 
 def read_all(broker: str, topics: list[str]) -> Iterator[Update]:
-    """Every committed record there is now, from the first on. Raises TimeoutError after 30 s of silence."""
-    reader = consumer(broker, topics, "tidemill-demo-verdict")
+    """Yield all committed records up to the end; raise TimeoutError after 30 s without any."""
+    reader = consumer(broker, topics, "tidemill-demo-verification")
     try:
         open_partitions = len(reader.assignment())
-        silent = 0
+        empty_polls = 0
         while open_partitions:
             messages = reader.consume(1000, timeout=0.2)
-            silent = 0 if messages else silent + 1
-            if silent > 150:
-                raise TimeoutError("the broker gave no results for 30 s")
+            empty_polls = 0 if messages else empty_polls + 1
+            if empty_polls > 150:
+                raise TimeoutError("the broker sent no results for 30 s")
             for message in messages:
                 error = message.error()
                 if error is None:
@@ -76,7 +78,7 @@ def read_all(broker: str, topics: list[str]) -> Iterator[Update]:
 
 
 class Results(threading.Thread):
-    """Follows the results as they are committed, for the eye and to know when everything has arrived."""
+    """A thread that consumes results as they are committed and keeps the latest ones."""
 
     def __init__(self, broker: str) -> None:
         super().__init__(name="results", daemon=True)
@@ -86,10 +88,10 @@ class Results(threading.Thread):
         self.updates = 0
         self.failure: str | None = None
         self.by_hour = 0
-        """Flights in the airports' hours so far."""
+        """The sum of the flights in all hours of airports so far."""
         self.by_airline = 0
-        """Flights in the airlines' totals so far."""
-        self._reader = consumer(broker, [HOURS, AIRLINES, REPEATS], "tidemill-demo-view")
+        """The sum of the flights in all totals of airlines so far."""
+        self._reader = consumer(broker, [HOURS, AIRLINES, REPEATS], "tidemill-demo-display")
         self._halt = threading.Event()
 
     def run(self) -> None:
@@ -97,12 +99,12 @@ class Results(threading.Thread):
             for message in self._reader.consume(2000, timeout=0.2):
                 error = message.error()
                 if error is None:
-                    self._take(*decode(message))
+                    self._add(*decode(message))
                 elif error.fatal():
                     self.failure = error.str()
                     return
 
-    def _take(self, topic: str, key: Any, row: Row) -> None:
+    def _add(self, topic: str, key: Any, row: Row) -> None:
         self.updates += 1
         if topic == REPEATS:
             self.repeats += 1
@@ -116,16 +118,16 @@ class Results(threading.Thread):
             self.airlines[key] = row
 
     def latest_hours(self, count: int) -> list[tuple[str, int, Row]]:
-        """The airports' newest hours, newest first."""
+        """Return the newest hours of airports, newest first."""
         newest = nsmallest(count, self.hours.copy().items(), key=lambda item: (-item[0][1], item[0][0]))
         return [(airport, start, row) for (airport, start), row in newest]
 
     def largest_airlines(self, count: int) -> list[tuple[str, Row]]:
-        """The airlines with most flights so far."""
+        """Return the airlines with the most flights so far."""
         return sorted(self.airlines.copy().items(), key=lambda item: -item[1]["flights"])[:count]
 
     def close(self) -> None:
-        """Stops following."""
+        """Stop consuming."""
         self._halt.set()
         if self.is_alive():
             self.join(5)

@@ -11,22 +11,87 @@ So the function of the next record gets an object of its own, and neither it nor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from ..record import Update
+from ..record import Record, Update
 from ..serdes.auto import auto
 from ..serdes.base import Serde
+from ..serdes.from_plain import from_plain
 from ..serdes.value_copies import Copier, Encoded, Keeper, fresh
-from ..stores.entries import Entry, serde_entry
+from ..stores.entries import Entry, serde_column, serde_entry
 from ..stores.schema import word
-from .generated import define, expanded
+from .aggregators import whole_number
+from .generated import Parts, define, expanded
 
-__all__ = ["Fold", "Loop", "aggregating", "counting", "of_fold", "reducing"]
+__all__ = ["Fold", "FoldFunctions", "FoldLoop", "aggregating", "counting", "of_fold", "reducing"]
 
-Loop = Callable[..., None]
+FoldLoop = Callable[..., None]
+
+SIGNATURE = """\
+def loop(
+    <step>
+    records: Iterator[Record[Any, Any]],
+    cache: <cache>,
+    drops: dict[str, int],
+    <results>
+) -> None:
+"""
+
+RESULTS: Final = ("emit: Callable[[Record[Any, Any]], None],",)
+RESULTS_IN_COLUMNS: Final = ("results: ResultColumns,",)
+"""The last parameter of a loop: the function that takes a result, or the columns that results are added to."""
+
+OPEN = """\
+if entry is None:
+    <start>
+    newest = timestamp
+else:
+    newest, <slots> = entry
+    <begin>
+    if newest < timestamp:
+        newest = timestamp
+"""
+"""The slots of an entry become local variables."""
+
+FOLD = """\
+<open>
+<update>
+<show>
+"""
+"""A value is added to an entry."""
+
+TAKE = """\
+def take(entry: Entry | None, value: Any, newest: int) -> tuple[Entry | None, Any]:
+    if entry is None:
+        <start>
+    else:
+        _, <slots> = entry
+        <begin>
+    <update>
+    return <entry>, <shown>
+"""
+
+MERGE = """\
+def merge(entries: Sequence[Entry]) -> Entry | None:
+    _, <slots> = entries[0]
+    <begin>
+    <adopt>
+    for other in entries[1:]:
+        _, <others> = other
+        <merge>
+    newest = entries[-1][0]
+    return <entry>
+"""
+
+SHOWN = """\
+def shown(entry: Entry) -> Any:
+    _, <slots> = entry
+    <begin>
+    return <result>
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +110,8 @@ class Fold:
     """From an entry, which is the timestamp and the slots, to bytes that hold the slots."""
     restore: Callable[[bytes], Entry]
     """From those bytes to the slots."""
+    keep_column: Callable[[list[Entry]], list[bytes | None]] | None = None
+    """From entries to the stored form of each, faster than one by one."""
     deletes: bool = False
     """True when the one slot may become None, which deletes the key."""
     adopt: tuple[str, ...] = ()
@@ -63,41 +130,85 @@ class Fold:
     """Statements after the slots were set in any other way."""
     calls: bool = False
     """True when it gives `value` itself to a function of the user's, which may change it."""
+    always_shows: bool = False
+    """True when the result of an entry can be computed at any later time, and never fails."""
+    value: Serde[Any] | None = None
+    """The serde of its only slot, if that is a result of the user's functions."""
+    load: Callable[[Any], Entry] | str = ""
+    """From a result in JSON types to the slots, raising ValueError; text says why that cannot be done."""
 
     def shown(self) -> Callable[[Entry], Any]:
-        """A function from an entry to its result."""
-        lines = [f"_, {', '.join(self.slots)}, = entry", *self.begin, f"return {self.result}"]
-        source = "\n    ".join(["def shown(entry):", *lines])
-        return define("result", source, self.names)["shown"]
+        """Return a function from an entry to its result."""
+        return define("result", expanded(SHOWN, self._parts()), self._known())["shown"]
 
-    def loop(self, what: str, template: str, *, show: bool, updates: bool, **names: Any) -> Loop:
-        """A step's loop with this fold in it.
+    def functions(self, *, show: bool = True) -> FoldFunctions:
+        """Return the fold as functions on entries. Without `show` the result of `take` is None."""
+        parts = {**self._parts(), "shown": self.result if show else "None"}
+        take = define("fold", expanded(TAKE, parts), self._known())["take"]
+        merge = None
+        if self.merge is not None:
+            merge = define("merge", expanded(MERGE, parts), self._known())["merge"]
+        return FoldFunctions(take, merge, self.shown(), bool(self.adopt), self.calls)
 
-        The template has a line `<start>` where the slots get their first values, `<load>` where they come from
-        `entry`, which leaves its timestamp in `newest`, `<update>` where they take up `value`, `<undo>` where they
-        give it up, and `<show>` where the result goes to `shown`; and `<entry>` for the new entry. `<show>` needs the
-        row as it was in `before`. After `<reset>` the slots are as they were at `<save>`. A loop that merges has
-        `<adopt>` too, after `<load>`, and `<merge>` where the slots take up those of `other`. Where a record counts in
-        several windows `<own>` comes before `<update>`: what a function does to the value in one of them must not show
-        in the others.
+    def loop(
+        self, what: str, template: str, parts: Parts, names: Mapping[str, Any], *, show: bool, updates: bool
+    ) -> FoldLoop:
+        """Return the loop of a step with this fold in it.
+
+        The template begins with `<signature>`; the lines of the part `step` are further parameters, before the others;
+        the part `cache` is the class of the cache, and the part `results` the last parameter. The template has a line
+        `<fold>` where the variable `value` is added to `entry`, and `<entry>` for the entry that results; it has the
+        event time `timestamp`. With `show`, the result is then in `shown`; with `updates`, as an `Update` of the row as
+        it was in the entry `before`. `newest` is the event time of the result. If a record is added several times,
+        `<own>` comes before `<fold>`: what a function of the user's does to the value must not show the next time. For
+        loops in which a failure is no end, the macros of `<fold>` can be used by themselves.
         """
+        macros = {"signature": SIGNATURE, "open": OPEN, "fold": FOLD}
         shown = f"Update(None if before is None else row_of(before), {self.result})" if updates else self.result
-        made = f"(newest, {', '.join(self.slots)})"
-        source = template.replace("<entry>", f"None if {self.slots[0]} is None else {made}" if self.deletes else made)
-        blocks = {
-            "start": [*(f"{slot} = {start}" for slot, start in zip(self.slots, self.start, strict=True)), *self.begin],
-            "load": [f"newest, {', '.join(self.slots)}, = entry", *self.begin],
-            "show": [f"shown = {shown}"] if show else [],
-            "adopt": self.adopt,
-            "merge": [f"_, {', '.join(f'o{place}' for place in range(len(self.slots)))}, = other", *(self.merge or ())],
-            "own": ["value = own_value(record.value)"] if self.calls else [],
+        result = {"show": (f"shown = {shown}",) if show else ()}
+        usual = {"step": (), "cache": "StateCache[Any, Any]", "results": RESULTS}
+        parts = {**usual, **macros, **self._parts(), **result, **parts}
+        known = {**self._known(), **names, "Record": Record, "Update": Update, "row_of": self.shown()}
+        return define(what, expanded(template, parts), known)["loop"]
+
+    def _known(self) -> dict[str, Any]:
+        return {**self.names, "own_value": fresh}
+
+    def _parts(self) -> dict[str, str | tuple[str, ...]]:
+        slots, start = ", ".join(self.slots), zip(self.slots, self.start, strict=True)
+        made = f"(newest, {slots})"
+        return {
+            "start": (*(f"{slot} = {first}" for slot, first in start), *self.begin),
+            "slots": slots,
+            "begin": self.begin,
+            "own": ("value = own_value(record.value)",) if self.calls else (),
             "update": self.update,
             "undo": self.undo or (),
-            "save": (f"saved = ({', '.join(self.slots)},)",),
-            "reset": (f"{', '.join(self.slots)}, = saved", *self.begin),
+            "entry": f"None if {self.slots[0]} is None else {made}" if self.deletes else made,
+            "result": self.result,
+            "adopt": self.adopt,
+            "others": ", ".join(f"o{place}" for place in range(len(self.slots))),
+            "merge": self.merge or (),
         }
-        known = {**self.names, **names, "Update": Update, "own_value": fresh, "row_of": self.shown()}
-        return define(what, expanded(source, blocks), known)["loop"]
+
+
+@dataclass(frozen=True)
+class FoldFunctions:
+    """A fold as functions on entries, which they do not change.
+
+    None is the entry of a key that has none.
+    """
+
+    take: Callable[[Entry | None, Any, int], tuple[Entry | None, Any]]
+    """From an entry, a value and the event time of the result to the new entry and the result."""
+    merge: Callable[[Sequence[Entry]], Entry | None] | None
+    """From the entries of sessions, oldest first, to that of the session that they become."""
+    shown: Callable[[Entry], Any]
+    """From an entry to its result."""
+    adopts: bool
+    """True if `merge` changes an entry that is the only one."""
+    calls: bool
+    """True if `take` gives the value itself to a function of the user's, which may change it."""
 
 
 def counting(serde: Serde[Any]) -> Fold:
@@ -108,8 +219,11 @@ def counting(serde: Serde[Any]) -> Fold:
         ("state += 1",),
         "state",
         *serde_entry(serde),
+        keep_column=serde_column(serde),
         undo=("state -= 1",),
         merge=("state += o0",),
+        always_shows=True,
+        load=lambda value: (whole_number(value),),
     )
 
 
@@ -119,7 +233,9 @@ KEEP: Final = "state = given if given.__class__ in known else keep(given)"
 
 
 def reducing(function: Function, serde: Serde[Any], undoing: Function | None = None) -> Fold:
-    """The first value, then the function of what there was and the next value; `undoing` takes a value back.
+    """Return the fold of a reduce: the first value, then the function of result and next value.
+
+    `undoing` takes a value back.
 
     Where values are taken back the function is asked for the first one, too, whether it takes such a value.
     """
@@ -145,7 +261,9 @@ def aggregating(
     undoing: Function | None = None,
     merge: Function | None = None,
 ) -> Fold:
-    """The function of an accumulator, which begins as `initial` (called, if it can be), and the value.
+    """Return the fold of a function of accumulator and value.
+
+    The accumulator begins as `initial`, which is called if it is callable.
 
     `undoing` takes a value back. Sessions are merged by `merge`, of what there was, which begins as `initial` too, and
     the next session, oldest first; the value comes last.
@@ -168,7 +286,9 @@ def aggregating(
 
 
 def _called(function: str, so_far: str, value: str) -> tuple[str, ...]:
-    """Statements that call a function of what there is so far and a value; `given` is what it gave.
+    """Return statements that call a function of the result so far and a value.
+
+    `given` is the result of the call.
 
     None deletes, but not where what there was has been changed in place: then it was to be returned.
     """
@@ -189,8 +309,11 @@ def _calling(
     cannot_merge: str = "",
     **names: Any,
 ) -> Fold:
-    """A fold with functions of the user's: the slot is what they gave, as it is kept; `given` is the object itself."""
-    keeper = Keeper(serde)
+    """Return a fold of user functions.
+
+    The slot is their result as stored, `given` the object itself.
+    """
+    keeper, loaded = Keeper(serde), from_plain(serde)
     return Fold(
         ("state",),
         ("None",),
@@ -214,17 +337,19 @@ def _calling(
         undo=None if undoing is None else (*_called("undoing", "own(state)", "value"), KEEP),
         begin=("given = None",),
         calls=True,
+        value=serde,
+        load=lambda value: (keeper.keep(loaded(value)),),
     )
 
 
 def check_unchanged(encode: Callable[[Any], bytes], used: Any, before: Any) -> None:
-    """Raises TypeError when a function that gave None has changed what it was given in place."""
+    """Raise TypeError when a function that gave None has changed what it was given in place."""
     if used is not before and encode(used) != encode(before):
         raise TypeError("the function changed the accumulator in place and gave None: it must return it")
 
 
 def of_fold(fold: Fold, value: Serde[Any] | None) -> str:
-    """A word for what a fold keeps."""
+    """Return a word for what a fold keeps."""
     if fold.deletes:
         return word(value or auto)
     return "numbers" if len(fold.slots) == 1 and not fold.names else "columns"

@@ -1,104 +1,113 @@
 """Steps that keep one value a key: count, reduce, aggregate, and a table read from a topic.
 
 What they have in common: null keys are dropped and counted; a result carries the newest event time among the records
-that made it; a function that gives None deletes the key and sends a tombstone. `Update` values, with the row as it was
-before, are sent only where a step downstream asked for them.
+that made it; a function that returns None deletes the key and sends a tombstone. `Update` values, with the
+row as it was before, are sent only where a step downstream asked for them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ...state.cache import StateCache
-from ..errors import cause_of, poison
-from ..graph.operator import Operator
+from ..graph.record_loop import RecordLoop, Records
+from ..graph.result_columns import ResultColumns
 from ..record import Record, Update
-from .fold import Fold, Loop
+from .fold import RESULTS, RESULTS_IN_COLUMNS, Fold, FoldLoop
 
 __all__ = ["KeyedFold", "TableRows", "keyed_loop"]
 
-Records = list[Record[Any, Any]]
-
 LOOP = """\
-def loop(records, cache, drops, emit):
+<signature>
     touched = cache.mark
+    <begin_holding>
+    <begin_adding>
     for record in records:
         key = record.key
         value = record.value
         if key is None or value is None:
             drops["null key" if key is None else "null value"] += 1
             continue
+        timestamp = record.timestamp
         before = entry = cache[key]
-        if entry is None:
-            <start>
-            newest = record.timestamp
-        else:
-            <load>
-            timestamp = record.timestamp
-            if newest < timestamp:
-                newest = timestamp
-        <update>
-        <show>
+        <fold>
         cache[key] = <entry>
         touched(key)
-        emit(Record(key, shown, newest, record.headers, record.offset))
+        <send>
+"""
+
+SEND = """\
+emit(Record(key, shown, newest, record.headers, record.offset))
+"""
+
+ADD = """\
+add_key(key)
+add_value(shown)
+add_time(newest)
+add_cause(record)
+"""
+
+HOLD = """\
+held[key] = (number(), record.headers, record.offset)
+if newest < step.oldest:
+    step.oldest = newest
 """
 
 
-def keyed_loop(fold: Fold, *, updates: bool) -> Loop:
-    """The loop of a fold a key."""
-    return fold.loop("aggregate", LOOP, show=True, updates=updates, Record=Record)
+def keyed_loop(fold: Fold, *, updates: bool, holding: bool = False, columns: bool = False) -> FoldLoop:
+    """Return the loop of a fold per key.
+
+    With `holding` it is that of a `HoldingFold`, with `columns` its results are `ResultColumns`.
+    """
+    parts: dict[str, str | tuple[str, ...]] = {
+        "step": ("step: HoldingFold,",) if holding else (),
+        "begin_holding": ("held = step.held", "number = step.number") if holding else (),
+        "begin_adding": ("add_key, add_value, add_time, add_cause = results.adding",) if columns else (),
+        "results": RESULTS_IN_COLUMNS if columns else RESULTS,
+        "send": HOLD if holding else ADD if columns else SEND,
+    }
+    return fold.loop("aggregate", LOOP, parts, {}, show=not holding, updates=updates)
 
 
-class KeyedFold(Operator):
-    """A fold a key. Null values are dropped as null keys are."""
+class KeyedFold(RecordLoop):
+    """A fold per key. Null values are dropped as null keys are."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:
-        self._step = step
+    def __init__(self, step: str, cache: StateCache[Any, Any], loop: FoldLoop, *, columns: bool = False) -> None:
+        super().__init__(step)
         self._cache = cache
         self._loop = loop
+        self._columns = columns
         self.drops = {"null key": 0, "null value": 0}
 
-    def process(self, records: Records, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            self._loop(rest, self._cache, self.drops, done.append)
-        except Exception as error:
-            failure = poison(self._step, records, rest, done)
-            raise failure from cause_of(failure, error)
-        return done
+    def _no_results(self) -> Any:
+        return ResultColumns() if self._columns else []
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Any) -> None:
+        self._loop(records, self._cache, self.drops, done if self._columns else done.append)
 
 
-class TableRows(Operator):
-    """The newest value a key, by offset. A null value deletes."""
+class TableRows(RecordLoop):
+    """The newest value per key, by offset. A null value deletes."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], *, updates: bool) -> None:
-        self._step = step
+        super().__init__(step)
         self._cache = cache
         self._updates = updates
         self.drops = {"null key": 0}
 
-    def process(self, records: Records, now: int) -> Records:
-        cache, put, updates = self._cache, self._cache.put, self._updates
-        done: Records = []
-        emit = done.append
-        rest = iter(records)
-        try:
-            for record in rest:
-                key, value = record.key, record.value
-                if key is None:
-                    self.drops["null key"] += 1
-                    continue
-                if updates:
-                    entry = cache[key]
-                    old = None if entry is None else entry[1]
-                    put(key, None if value is None else (record.timestamp, value))
-                    emit(Record(key, Update(old, value), record.timestamp, record.headers, record.offset))
-                else:
-                    put(key, None if value is None else (record.timestamp, value))
-                    emit(record)
-        except Exception as error:
-            failure = poison(self._step, records, rest, done)
-            raise failure from cause_of(failure, error)
-        return done
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        cache, put, updates, emit = self._cache, self._cache.put, self._updates, done.append
+        for record in records:
+            key, value = record.key, record.value
+            if key is None:
+                self.drops["null key"] += 1
+                continue
+            if updates:
+                entry = cache[key]
+                old = None if entry is None else entry[1]
+                put(key, None if value is None else (record.timestamp, value))
+                emit(Record(key, Update(old, value), record.timestamp, record.headers, record.offset))
+            else:
+                put(key, None if value is None else (record.timestamp, value))
+                emit(record)

@@ -1,4 +1,4 @@
-"""Aggregators that keep a summary in place of the values: distinct values, quantiles, the greatest few.
+"""Aggregators that keep a summary of values: distinct values, quantiles, the top few.
 
 The first two are sketches of Apache DataSketches: HyperLogLog and t-digest, of some 4 KB a key however many values
 there are. A slot never changes in place: a value is taken up by a copy of the sketch, by way of its bytes, so a record
@@ -18,7 +18,8 @@ from typing import Any, Final
 from ..errors import TopologyError
 from ..serdes.auto import auto
 from ..serdes.value_copies import fresh
-from .aggregators import Aggregator, field_of
+from .aggregators import Aggregator
+from .columns import field_of
 
 __all__ = ["count_distinct", "quantile", "top"]
 
@@ -30,17 +31,23 @@ COMPRESSION: Final = 200
 
 
 def count_distinct(field: Field | None = None) -> Aggregator[int]:
-    """How many different values there are, by HyperLogLog: exact when they are few, else right within some 2 %.
+    """Count different values, by HyperLogLog: exact for few, else within about 2 %.
 
-    Values are told apart as Python does it: 1, 1.0 and True are one value. Needs `pip install tidemill[sketches]`.
+    Values are compared as Python does: 1, 1.0 and True are one value. Needs `pip install tidemill[sketches]`.
+
+    Args:
+        field: The name of a field, or a function of the value; None is the value itself.
+
+    Example:
+        >>> rows = orders.group_by_key().aggregate(items=tm.count_distinct("item"))
     """
-    sketches = needed("count_distinct")
+    sketches = sketch_library("count_distinct")
     new, load, union = sketches.hll_sketch, sketches.hll_sketch.deserialize, sketches.hll_union
     kind = sketches.tgt_hll_type.HLL_8
 
     def add(sketch: Any, value: Any) -> Any:
         grown = new(REGISTERS, kind) if sketch is None else load(sketch.serialize_compact())
-        grown.update(hashable(value))
+        grown.update(sketch_item(value))
         return grown
 
     def merge(sketch: Any, other: Any) -> Any:
@@ -64,15 +71,24 @@ def count_distinct(field: Field | None = None) -> Aggregator[int]:
 
 
 def quantile(field: Field | None, q: float | Sequence[float]) -> Aggregator[Any]:
-    """The value below which the part `q` of the values lies, such as 0.5 for the median, by t-digest.
+    """Estimates the value below which a share of the values lies, by t-digest.
 
-    With several parts, a list. None as long as there is no value. NaN is skipped. Needs
-    `pip install tidemill[sketches]`.
+    None as long as there is no value. NaN is skipped. Needs `pip install tidemill[sketches]`.
+
+    Args:
+        field: The name of a field, or a function of the value; None is the value itself.
+        q: The share, from 0 to 1, such as 0.5 for the median; or several, for a list of results.
+
+    Raises:
+        TopologyError: A share is not from 0 to 1.
+
+    Example:
+        >>> rows = orders.group_by_key().aggregate(pieces=tm.quantile("pieces", [0.5, 0.95]))
     """
     parts = [q] if isinstance(q, (int, float)) else list(q)
     if not parts or not all(isinstance(part, (int, float)) and 0 <= part <= 1 for part in parts):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TopologyError(f"tm.quantile: {q!r} is neither a number from 0 to 1 nor a list of such")
-    digest = needed("quantile").tdigest_double
+    digest = sketch_library("quantile").tdigest_double
     load = digest.deserialize
 
     def add(sketch: Any, value: Any) -> Any:
@@ -108,10 +124,18 @@ def quantile(field: Field | None, q: float | Sequence[float]) -> Aggregator[Any]
 
 
 def top(n: int, *, by: Field, field: Field | None = None) -> Aggregator[list[Any]]:
-    """The `n` values with the greatest `by`, the greatest first; of equal ones those that were processed first.
+    """Keep the `n` greatest values, the greatest first; of equal ones, those processed first.
 
-    `field` is what is listed of each; the whole value when it is not given. A value whose `by` is None or NaN is
-    skipped.
+    Args:
+        n: How many.
+        by: What they are compared by: the name of a field, or a function of the value.
+        field: What is kept of each: the name of a field, or a function of the value; None is the value itself.
+
+    Raises:
+        TopologyError: `n` is less than 1.
+
+    Example:
+        >>> rows = orders.group_by_key().aggregate(largest=tm.top(3, by="pieces", field="item"))
     """
     if type(n) is not int or n < 1:
         raise TopologyError(f"tm.top: {n!r} is not a number of values, 1 or more")
@@ -145,8 +169,11 @@ def top(n: int, *, by: Field, field: Field | None = None) -> Aggregator[list[Any
     )
 
 
-def needed(aggregator: str) -> Any:
-    """The library of sketches. It is imported where it is used, since it brings NumPy, which takes its time."""
+def sketch_library(aggregator: str) -> Any:
+    """Return the library of sketches.
+
+    It is imported here because it imports NumPy, which takes a while.
+    """
     try:
         return import_module("datasketches")
     except ImportError as error:
@@ -155,8 +182,8 @@ def needed(aggregator: str) -> Any:
         ) from error
 
 
-def hashable(value: Any) -> int | str:
-    """A value as the sketch takes it."""
+def sketch_item(value: Any) -> int | str:
+    """Return a value as the sketch takes it."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
-from ...state.cache import Codec, StateCache
-from ..building.draft import Settled
-from ..building.flow import Flow, Grouping, check_function, keyed_step
+from ..building.specs import EmitOnCommit, StepContext, StepSpec, StepStore
+from ..building.stream_reference import Grouping, StreamReference, check_function
 from ..errors import TopologyError
 from ..graph.operator import Operator
 from ..serdes.auto import auto
 from ..serdes.base import Serde, check_serde
 from ..serdes.inference import result_serde
 from ..stores.entries import keyed_codec, keyed_view
-from .aggregators import columns_fold
-from .fold import Fold, aggregating, of_fold, reducing
+from ..stores.loading import keyed_loading
+from ..stores.schema import shape
+from .columns import columns_fold
+from .fold import Fold, FoldLoop, aggregating, of_fold, reducing
+from .holding import HoldingFold
 from .keyed import KeyedFold, keyed_loop
 
 __all__ = ["aggregation", "fold", "reduction"]
@@ -25,14 +28,14 @@ __all__ = ["aggregation", "fold", "reduction"]
 def reduction(
     function: Callable[[Any, Any], Any], grouping: Grouping, value: Serde[Any] | None
 ) -> tuple[Serde[Any] | None, Fold]:
-    """The serde and fold of a `reduce`, from its arguments."""
+    """Return the serde and fold of a `reduce`, from its arguments."""
     check_function(function, ".reduce()")
-    serde = check_serde(value, ".reduce(value=): ") or grouping.flow.value
+    serde = check_serde(value, ".reduce(value=): ") or grouping.reference.value
     return serde, reducing(function, serde or auto)
 
 
 def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fold, Serde[Any] | None]:
-    """The fold and serde of an `aggregate`, from its arguments."""
+    """Return the fold and serde of an `aggregate`, from its arguments."""
     if not arguments:
         if not columns:
             raise TopologyError(
@@ -52,16 +55,48 @@ def aggregation(arguments: tuple[Any, ...], columns: dict[str, Any]) -> tuple[Fo
     return aggregating(initial, function, serde or auto, merge=merge), serde
 
 
-def fold(grouping: Grouping, kind: str, folding: Fold, value: Serde[Any] | None) -> Flow:
-    """A fold a key."""
+def fold(
+    grouping: Grouping,
+    kind: str,
+    folding: Fold,
+    value: Serde[Any] | None,
+    *,
+    make_loop: Callable[..., FoldLoop] = keyed_loop,
+    operator_class: type[KeyedFold] = KeyedFold,
+    on_commit: bool = False,
+) -> StreamReference:
+    """Add a fold per key; grouped tables pass their own loop and operator."""
+    loop = cache(partial(make_loop, folding))
 
-    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loop = keyed_loop(folding, updates=settled.updates_out)
-        return lambda cache: KeyedFold(settled.name, cache, loop)
+    def operator(context: StepContext) -> Operator:
+        updates = context.updates_out
+        if operator_class is not KeyedFold or updates or not context.written:
+            return operator_class(context.name, context.cache, loop(updates=updates))
+        return KeyedFold(context.name, context.cache, loop(updates=False, columns=True), columns=True)
 
-    def codec(flow: Flow) -> Codec[Any, Any]:
-        return keyed_codec(flow.key_serde(), folding.keep, folding.restore)
+    shown = folding.shown()
+    held = cache(partial(keyed_loop, folding, updates=False, holding=True))
 
-    view, kept = keyed_view(folding.shown()), of_fold(folding, value)
-    flow = keyed_step(grouping, kind, codec, view, build, holds=folding.holds, kept=kept, gives=value or auto)
-    return replace(flow, value=value)
+    def holding(context: StepContext) -> Operator:
+        return HoldingFold(context.name, context.cache, held(), shown)
+
+    key = grouping.through().key_serde()
+    store = StepStore(
+        codec=keyed_codec(key, folding.keep, folding.restore),
+        view=keyed_view(shown, keyed_loading(key, folding.load)),
+        shape=shape(kind, key, of_fold(folding, value)),
+        value=folding.value,
+    )
+    can_hold = folding.always_shows and operator_class is KeyedFold
+    waiting = EmitOnCommit(key=key, windowed=False, withdraws=folding.deletes, holding=holding if can_hold else None)
+    spec = StepSpec(
+        kind=kind,
+        operator=operator,
+        stores=(store,),
+        calls=kind != "count",
+        holds=folding.holds,
+        gives=value or auto,
+        on_commit=waiting if on_commit else None,
+        row_of=None if on_commit else shown,
+    )
+    return replace(grouping.add(spec), value=value)

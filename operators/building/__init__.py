@@ -1,1 +1,1 @@
-"""The topology while it is being written: where a handle stands, and how a step is added there."""
+"""The topology builder: stream references, and the specifications of steps."""

@@ -1,1 +1,1 @@
-"""Several grouped streams into one aggregate."""
+"""Cogroup: the aggregation of several grouped streams into one accumulator."""

@@ -1,7 +1,7 @@
-"""Several grouped streams into one aggregate: each has its own function of the accumulator and its value.
+"""Cogroup: several grouped streams with their own aggregators, one accumulator per key.
 
-A value travels to the fold together with the number of its stream, and the fold's function is the choice among the
-streams' functions. So whatever folds one stream folds several: by key, or by key and window.
+A value is passed to the fold together with the number of its stream, and the function of the fold selects among the
+aggregators of the streams. So every operator that folds one stream can fold several: by key, or by key and window.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from typing import Any
 
 import msgspec
 
-from ...state.cache import Codec, StateCache
 from ..aggregates.fold import aggregating, of_fold
-from ..building.draft import Asks, Settled
-from ..building.flow import Flow, Grouping, keyed, keyed_step
+from ..building.specs import EmitOnCommit, StepContext, StepSpec, StepStore
+from ..building.stream_reference import Grouping, StreamReference, add_keyed, copartitioned
 from ..errors import RecordError
 from ..graph.operator import Operator, OptionalCall
-from ..graph.topology import Caches, Node
 from ..record import Record
 from ..serdes.auto import auto
 from ..serdes.base import Serde
 from ..stores.entries import windowed_codec, windowed_view
-from ..stores.schema import of_windows
+from ..stores.schema import of_windows, shape
 from ..time.windows import TimeWindows
-from .windows import CogroupWindows, cogroup_loop
+from .windows import CogroupWindows
 
 __all__ = ["Cogrouping", "choosing", "cogroup_in_windows"]
 
@@ -34,14 +32,14 @@ Function = Callable[[Any, Any], Any]
 
 
 class Contribution(msgspec.Struct, frozen=True, gc=False):
-    """A value and the number of the stream that it is of."""
+    """A value with the number of its stream."""
 
     stream: int
     value: Any
 
 
 def choosing(functions: Sequence[Function]) -> Function:
-    """The function of an accumulator and a contribution."""
+    """Return the function of an accumulator and a contribution."""
 
     def contribute(so_far: Any, contribution: Contribution) -> Any:
         return functions[contribution.stream](so_far, contribution.value)
@@ -49,8 +47,8 @@ def choosing(functions: Sequence[Function]) -> Function:
     return contribute
 
 
-class Contributing(Operator):
-    """A fold of several streams. Null values reach it as values where `nulls` says so."""
+class CogroupFold(Operator):
+    """A fold of several streams; with `nulls`, it receives null values as values."""
 
     def __init__(self, fold: Operator, *, nulls: bool) -> None:
         self._fold = fold
@@ -58,19 +56,19 @@ class Contributing(Operator):
         self.drops = fold.drops
 
     def handles(self, call: OptionalCall) -> bool:
-        """What the fold handles."""
+        """Return whether the fold handles the call."""
         return super().handles(call) and self._fold.handles(call)
 
     def tick(self, now: int) -> Any:
-        """Passes the call on to the fold."""
+        """Call the fold."""
         return self._fold.tick(now)
 
     def advance(self, time: int, offset: int, now: int) -> Any:
-        """Passes the call on to the fold."""
+        """Call the fold."""
         return self._fold.advance(time, offset, now)
 
     def oldest_waiting(self) -> int | None:
-        """Passes the call on to the fold."""
+        """Call the fold."""
         return self._fold.oldest_waiting()
 
     def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Any:
@@ -95,55 +93,65 @@ class Contributing(Operator):
 
 
 class Cogrouping(Grouping):
-    """Records of several groupings, to be worked on together by key."""
+    """The records of several groupings, to be processed together by key."""
 
     def __init__(self, groupings: Sequence[Grouping], *, nulls: bool) -> None:
-        super().__init__(replace(groupings[0].flow, value=None))
+        super().__init__(replace(groupings[0].reference, value=None))
         self._groupings = groupings
         self._nulls = nulls
 
-    def add(self, kind: str, make: Callable[[Flow], Callable[[Settled], Node]], *, asks: Asks = "new") -> Flow:
-        """Adds a keyed step that reads all of them; gives the place after it."""
+    def through(self) -> StreamReference:
+        """Return the place at which all records of a key are in one task, for the first stream."""
+        return replace(copartitioned(self._groupings, "cogroup")[0], value=None)
 
-        def several(flows: tuple[Flow, ...]) -> Callable[[Settled], Node]:
-            one = make(replace(flows[0], value=None))
+    def add(self, spec: StepSpec) -> StreamReference:
+        """Add a keyed step that reads all groupings; return the place after it."""
 
-            def node(settled: Settled) -> Node:
-                made = one(settled)
-
-                def build(caches: Caches) -> Operator:
-                    return Contributing(made.build(caches), nulls=self._nulls)
-
-                return replace(made, tagged=True, build=build)
-
-            return node
+        def operator(context: StepContext) -> Operator:
+            return CogroupFold(spec.operator(context), nulls=self._nulls)
 
         roles = [str(number) for number in range(1, len(self._groupings) + 1)]
-        return keyed(self._groupings, kind, several, roles=roles, asks=asks)
+        return add_keyed(self._groupings, replace(spec, tagged=True, operator=operator), roles)
 
 
 def cogroup_in_windows(
-    groupings: Sequence[Grouping], windows: TimeWindows, initial: Any, function: Function, serde: Serde[Any] | None
-) -> Flow:
-    """A fold of several groupings a key and window, with a result on every update."""
+    groupings: Sequence[Grouping],
+    windows: TimeWindows,
+    initial: Any,
+    function: Function,
+    serde: Serde[Any] | None,
+    *,
+    on_commit: bool,
+) -> StreamReference:
+    """Add a fold of several groupings per key and window, with a result on every update."""
     folding = aggregating(initial, function, serde or auto)
+    functions = folding.functions()
 
-    def build(settled: Settled) -> Callable[[StateCache[Any, Any]], Operator]:
-        loop = cogroup_loop(folding, windows, updates=settled.updates_out, watermarked=settled.watermark is not None)
-        return lambda cache: CogroupWindows(settled.name, cache, loop, windows, len(groupings))
+    def operator(context: StepContext) -> Operator:
+        return CogroupWindows(
+            context.name,
+            context.cache,
+            functions,
+            windows,
+            len(groupings),
+            updates=context.updates_out,
+            watermarked=context.watermarked,
+        )
 
-    def codec(flow: Flow) -> Codec[Any, Any]:
-        return windowed_codec(flow.key_serde(), folding.keep, folding.restore)
-
-    view = windowed_view(windows.end, folding.shown())
-    flow = keyed_step(
-        Cogrouping(groupings, nulls=True),
-        "aggregate",
-        codec,
-        view,
-        build,
-        windows.grace,
-        kept=f"{of_fold(folding, serde)} in {of_windows(windows)}",
-        gives=serde or auto,
+    grouping = Cogrouping(groupings, nulls=True)
+    key = grouping.through().key_serde()
+    store = StepStore(
+        codec=windowed_codec(key, folding.keep, folding.restore),
+        view=windowed_view(windows.end, functions.shown),
+        shape=shape("aggregate", key, f"{of_fold(folding, serde)} in {of_windows(windows)}"),
     )
-    return replace(flow, value=serde, window=windows)
+    spec = StepSpec(
+        kind="aggregate",
+        operator=operator,
+        stores=(store,),
+        disorder=windows.grace,
+        holds=folding.holds,
+        gives=serde or auto,
+        on_commit=EmitOnCommit(key=key, windowed=True, withdraws=folding.deletes) if on_commit else None,
+    )
+    return replace(grouping.add(spec), value=serde, window=windows)

@@ -1,1 +1,1 @@
-"""The finished topology: a frozen graph of nodes, and the codecs where bytes enter and leave it."""
+"""The finished topology: a frozen graph of nodes, and the codecs at its boundaries."""

@@ -1,7 +1,7 @@
-"""What a step that calls coroutine functions asks of whoever runs it: calls to start, answers to collect.
+"""Calls of coroutine functions: the interface between a step and the executor of its calls.
 
-Calls are values that go out and answers values that come back; where and on which thread the functions run is the
-engine's business (`engine/runtime/async_calls.py`).
+Calls and results are values. The engine decides where and on which thread the functions run
+(`engine/calls/async_calls.py`).
 """
 
 from __future__ import annotations
@@ -10,18 +10,40 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Answer", "Call", "CallOptions", "Calls", "Line"]
+from .circuit_breaker import CircuitBreaker
+
+__all__ = ["AsyncCall", "AsyncCallOptions", "CallContext", "CallExecutor", "CallResult", "StepCalls"]
 
 
-class Call(NamedTuple):
-    """A call to make, under a number that its answer will have."""
+@dataclass(frozen=True)
+class CallContext:
+    """What a function of `.map_async(journal=True)` gets beside the value.
+
+    Args:
+        key: The idempotency key: the same each time the call is made for this record, and that of no other call.
+
+    Example:
+        >>> async def charged(order, call):
+        ...     return {"order": order, "receipt": call.key}  # here: post it with the header Idempotency-Key
+        >>> receipts = orders.map_async(charged, journal=True, value=tm.json)
+    """
+
+    key: str
+
+
+class AsyncCall(NamedTuple):
+    """A call to make, with the number of its result.
+
+    `key` is empty for a function that gets the value alone.
+    """
 
     number: int
     value: Any
+    key: str = ""
 
 
-class Answer(NamedTuple):
-    """How a call ended: with a value, or with an error."""
+class CallResult(NamedTuple):
+    """The result of a call: a value or an error."""
 
     number: int
     value: Any
@@ -29,34 +51,45 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CallOptions:
-    """How a call is made. Times are in ms."""
+class AsyncCallOptions:
+    """The options of a call. Times are in ms."""
 
     timeout: int
-    """How long one attempt may take."""
+    """The time limit of one attempt."""
     retries: int
-    """How many attempts more, after the first."""
+    """The number of attempts after the first one."""
     backoff: int
-    """How long to wait before the second attempt; twice as long before each further one."""
+    """The wait before the second attempt, doubled for each further one."""
+    rate: float | None = None
+    """The most attempts per second of a step in one process."""
+    circuit_breaker: CircuitBreaker | None = None
+    """When attempts of a step in one process stop for a while."""
 
 
-class Line(Protocol):
-    """The calls of one step at work."""
+class StepCalls(Protocol):
+    """The calls of one running step."""
 
-    def start(self, calls: Iterable[Call]) -> None:
-        """Makes calls."""
+    @property
+    def prefix(self) -> str:
+        """A text that no other step, task or process has, and this step not after it is rebuilt."""
         ...
 
-    def answers(self) -> list[Answer]:
-        """The calls that have ended since the last time, in the order they ended."""
+    def start(self, calls: Iterable[AsyncCall]) -> None:
+        """Start calls."""
+        ...
+
+    def answers(self) -> list[CallResult]:
+        """Return the calls that have ended since the last time, in the order in which they ended."""
         ...
 
     def close(self) -> None:
-        """Cancels what is under way; no answer comes any more."""
+        """Cancel the calls under way; no result is returned any more."""
         ...
 
 
-class Calls(Protocol):
-    """Runs calls."""
+class CallExecutor(Protocol):
+    """The executor of calls."""
 
-    def line(self, function: Callable[[Any], Any], options: CallOptions) -> Line: ...
+    def line(self, step: str, function: Callable[..., Any], options: AsyncCallOptions) -> StepCalls:
+        """Return an executor for the calls of one step in one task."""
+        ...

@@ -1,23 +1,23 @@
-"""Where bytes become records and records bytes: decoding sources, writing sinks and repartition topics.
+"""The boundaries of a topology: decoders of sources, encoders of sinks and repartitions.
 
-Columns are decoded and encoded whole. When that fails the batch is done again one record at a time, which finds the
-record to blame and keeps what came before it. A source drops records with a negative event time, as Kafka Streams does,
-or gives them the newest of their partition so far; a repartition drops records without a key. Which topic a repartition
-writes is the planner's business.
+Columns are decoded and encoded as a whole. If that fails, the batch is processed again one record at a time, which
+finds the failed record and keeps the records before it. A source drops records with a negative event time, as Kafka
+Streams does, or gives them the newest time of their partition so far; a repartition drops records without a key. The
+planner decides the topic of a repartition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, Final
 
 from ...state.key_equality import all_plain
-from ..errors import RecordError
+from ..errors import RecordError, Retryable
 from ..record import Batch, Headers, Outgoing, Record, Row, SourceRecord, Update
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, column_decoder, column_encoder, is_exact
-from ..serdes.updates import UpdateSerde, told
+from ..serdes.updates import UpdateSerde, old_result
 from ..time.event_time import (
     LATEST,
     SECONDS,
@@ -29,8 +29,10 @@ from ..time.event_time import (
     in_seconds,
     milliseconds,
 )
+from .column_rows import ColumnRows
 from .operator import Operator
 from .output_checks import given_headers, given_partition, given_topic
+from .result_columns import ResultColumns
 from .topology import Repartition, Source
 
 __all__ = ["Decoder", "Encoder", "Records", "RepartitionWriter", "SinkWriter", "decoder"]
@@ -41,7 +43,7 @@ NO_HEADERS: Final[Headers] = ()
 
 
 class Decoder:
-    """Reads one topic's batches."""
+    """The decoder of one topic's batches."""
 
     def __init__(
         self,
@@ -56,29 +58,58 @@ class Decoder:
         self._step = step
         self._keys = column_decoder(key)
         self._values = column_decoder(value)
+        self._by_headers = any(hasattr(serde, "decode_with_headers") for serde in (key, value))
+        self._serdes: tuple[Any, Any] = key, value
         self._timestamp = timestamp
         self._max_ahead = max_ahead
+        self._without_nulls: bool = getattr(value, "without_nulls", False)
         self._exact = is_exact(key)
         self.odd_keys = False
-        """True once there was a key that equals others in Python which are written otherwise."""
+        """Whether there was a key that equals keys with other bytes in Python."""
         self.newest: int | None = -1 if partition_time else None
-        """The newest event time read so far, -1 for none, where records without a valid one get it; None elsewhere."""
+        """With `partition_time`, the newest event time so far (-1: none), for records without one."""
         self.drops = {"negative timestamp": 0}
         self.doubt: str | None = None
-        """What is to be said of a time that looks as if it were in another unit, of the first such time."""
+        """A warning about the first time that seems to be in another unit."""
 
     def decode(self, batch: Batch, now: int) -> Records:
-        """The records of a batch; RecordError for the first that cannot be taken, its index being that in the batch.
+        """Return the records of a batch; raise RecordError for the first that cannot be decoded.
 
-        `now` is the wall clock's time.
+        The index of the error is that in the batch. `now` is the wall-clock time. Raises Retryable if a serde does, and
+        then takes none of the batch.
         """
         try:
             return self._decode(batch, now)
+        except Retryable:
+            raise
         except Exception:
             return self._one_by_one(batch, now)
 
     def _decode(self, batch: Batch, now: int) -> Records:
-        keys, values = self._keys(batch.keys), self._values(batch.values)
+        if batch.made:
+            return self._records(batch, batch.keys, batch.values, now)
+        if self._without_nulls and None in batch.values:
+            batch = without_nulls(batch)
+        if self._by_headers and batch.headers is not None:
+            return self._decode_by_headers(batch, batch.headers, now)
+        return self._records(batch, self._keys(batch.keys), self._values(batch.values), now)
+
+    def _decode_by_headers(self, batch: Batch, headers: list[Headers], now: int) -> Records:
+        """Decode with serdes that may need headers, and leave theirs out."""
+        decoded: list[list[Any]] = []
+        left: Any = headers
+        for serde, column, plain in zip(
+            self._serdes, (batch.keys, batch.values), (self._keys, self._values), strict=True
+        ):
+            if hasattr(serde, "decode_with_headers"):
+                decoded.append(serde.decode_with_headers(column, headers))
+                left = serde.without_ids(left)
+            else:
+                decoded.append(plain(column))
+        keys, values = decoded
+        return self._records(batch._replace(headers=left), keys, values, now)
+
+    def _records(self, batch: Batch, keys: list[Any], values: list[Any], now: int) -> Records:
         if not (self._exact or self.odd_keys or all_plain(keys)):
             self.odd_keys = True
         headers: Iterable[Headers] = repeat(NO_HEADERS) if batch.headers is None else batch.headers
@@ -112,7 +143,7 @@ class Decoder:
     def _times(
         function: TimeFunction, batch: Batch, keys: list[Any], values: list[Any], headers: Iterable[Headers]
     ) -> list[int]:
-        """What a timestamp function gives for the records of a batch."""
+        """Return the results of a timestamp function for the records of a batch."""
         times: list[Any]
         if isinstance(function, FromRecord):
             of, topic, partition = function.function, batch.topic, batch.partition
@@ -139,19 +170,38 @@ class Decoder:
             strict=False,
         )
         for place, (key, value, timestamp, offset, headers) in enumerate(columns):
-            single = Batch(batch.topic, batch.partition, [key], [value], [timestamp], [offset], [headers], 0)
+            alone = [key], [value], [timestamp], [offset], [headers]
+            single = Batch(batch.topic, batch.partition, *alone, 0, batch.made)
             try:
                 done += self._decode(single, now)
+            except Retryable:
+                raise
             except Exception as error:
-                poison = Record(key, value, timestamp, headers, offset)
+                failing = Record(key, value, timestamp, headers, offset)
                 ahead = isinstance(error, AheadOfClock)
                 doing, counted = ("take", "ahead of the clock") if ahead else ("decode", "undecodable")
-                raise RecordError(self._step, place, poison, done, doing=doing, counted=counted) from error
+                raise RecordError(self._step, place, failing, done, doing=doing, counted=counted) from error
         return done
 
 
+def without_nulls(batch: Batch) -> Batch:
+    """Return a batch without the records whose value is null."""
+    kept = [place for place, value in enumerate(batch.values) if value is not None]
+
+    def of(column: list[Any]) -> list[Any]:
+        return [column[place] for place in kept]
+
+    return batch._replace(
+        keys=of(batch.keys),
+        values=of(batch.values),
+        timestamps=of(batch.timestamps),
+        offsets=of(batch.offsets),
+        headers=None if batch.headers is None else of(batch.headers),
+    )
+
+
 def decoder(node: Source | Repartition) -> Decoder:
-    """The reading half of a source or a repartition."""
+    """Return the decoder of a source or a repartition."""
     key, value = node.key or auto_key, node.value or auto
     if not isinstance(node, Source):
         return Decoder(node.name, key, value)
@@ -160,7 +210,7 @@ def decoder(node: Source | Repartition) -> Decoder:
 
 
 class Encoder:
-    """Turns records into rows."""
+    """The encoder from records to rows."""
 
     def __init__(
         self,
@@ -168,21 +218,35 @@ class Encoder:
         value: Serde[Any],
         *,
         hashed: Callable[[Any], bytes] | None = None,
+        suffix: int = 0,
         partition: Callable[[Record[Any, Any]], int] | None = None,
         headers: Callable[[Record[Any, Any]], Any] | None = None,
     ) -> None:
-        """`hashed` gives the bytes that choose the partition when those are not the key's; `partition` chooses it."""
+        """Set up the columns.
+
+        The partition is chosen by `partition`, or by a hash of the bytes from `hashed`, or of those of the key without
+        the last `suffix`.
+        """
+        self.key, self.value = key, value
         self._keys = column_encoder(key)
         self._values = column_encoder(value)
-        self._value = value
+        inner = getattr(key, "inner", key)  # of a windowed key
+        both: tuple[tuple[Any, str], ...] = (inner, "key"), (value, "value")
+        self._with_headers: list[tuple[Any, str]] = [
+            (serde, column) for serde, column in both if hasattr(serde, "with_id")
+        ]
+        self._attributes = getattr(value, "with_attributes", None)
         self._hashed = hashed
+        self._suffix = suffix
         self._partition = partition
         self._headers = headers
+        more = partition or headers or hashed or self._attributes or self._with_headers
+        self._columns = None if more else ColumnRows(key, self._values)
 
     def writable(self, update: Update[Any]) -> tuple[Update[Any], Exception | None]:
-        """The part of an update that can be encoded, and why its new row cannot, if that is so."""
-        row: Serde[Any] = self._value.row if isinstance(self._value, UpdateSerde) else self._value
-        old = None if told(row.encode, update.old) is None else update.old
+        """Return the part of an update that can be encoded, and the error of its new row, if any."""
+        row: Serde[Any] = self.value.row if isinstance(self.value, UpdateSerde) else self.value
+        old = None if old_result(row.encode, update.old) is None else update.old
         try:
             if update.new is not None:
                 row.encode(update.new)
@@ -190,8 +254,10 @@ class Encoder:
             return Update(old, None), error
         return Update(old, update.new), None
 
-    def rows(self, records: Records) -> list[Row]:
-        """One row a record."""
+    def rows(self, records: Sequence[Record[Any, Any]]) -> list[Row]:
+        """Return one row per record. Raises Retryable if a serde does."""
+        if self._columns is not None and isinstance(records, ResultColumns):
+            return self._columns.rows(records)
         keys = self._keys([record.key for record in records])
         values = self._values([record.value for record in records])
         headers: Iterable[list[tuple[str, bytes | None]] | None]
@@ -199,26 +265,44 @@ class Encoder:
             headers = [given_headers(self._headers(record) or ()) or None for record in records]
         else:
             headers = [list(record.headers) if record.headers else None for record in records]
+        if self._attributes is not None:
+            headers = self._attributes(headers, [record.value for record in records])
+        for serde, column in self._with_headers:
+            headers = serde.with_id(headers, keys if column == "key" else values)
         partitions: Iterable[int | bytes] = repeat(-1)
         if self._partition is not None:
             partitions = [given_partition(self._partition(record)) for record in records]
         elif self._hashed is not None:
             hashed = self._hashed
             partitions = [-1 if record.key is None else hashed(record.key) for record in records]
+        elif self._suffix:
+            end = -self._suffix
+            partitions = [-1 if key is None else key[:end] for key in keys]
         return list(zip(keys, values, [record.timestamp for record in records], headers, partitions, strict=False))
 
 
 class SinkWriter(Operator):
-    """Writes one topic, or the topic that a function chooses for each record."""
+    """The writer of one topic, or of the topic that a function returns for each record."""
 
-    def __init__(self, step: str, topic: str | Callable[[Record[Any, Any]], str], encoder: Encoder) -> None:
+    def __init__(
+        self,
+        step: str,
+        topic: str | Callable[[Record[Any, Any]], str],
+        encoder: Encoder,
+        per_topic: Callable[[str], Encoder] | None = None,
+    ) -> None:
+        """Create it; `per_topic` makes the encoder of a topic, if topics differ in theirs."""
         self._step = step
         self._topic = topic
         self._encoder = encoder
+        self._per_topic = per_topic
+        self._encoders: dict[str, Encoder] = {}
 
     def process(self, records: Records, now: int) -> list[Outgoing]:
         try:
             return self._write(records)
+        except Retryable:
+            raise
         except Exception:
             return one_by_one(self._step, records, lambda record, done: done.extend(self._write([record])))
 
@@ -229,13 +313,21 @@ class SinkWriter(Operator):
         groups: dict[str, Records] = {}
         for record in records:
             groups.setdefault(given_topic(topic(record)), []).append(record)
-        return [Outgoing(name, self._encoder.rows(group), group) for name, group in groups.items()]
+        return [Outgoing(name, self._of(name).rows(group), group) for name, group in groups.items()]
+
+    def _of(self, topic: str) -> Encoder:
+        if self._per_topic is None:
+            return self._encoder
+        encoder = self._encoders.get(topic)
+        if encoder is None:
+            encoder = self._encoders[topic] = self._per_topic(topic)
+        return encoder
 
 
 class RepartitionWriter(Operator):
-    """Writes the internal topic; with `by`, under the key that the function gives for the value.
+    """The writer of a repartition topic; with `by`, under the key that the function returns.
 
-    Records without a key are dropped and counted, or with `null_keys` written to any partition.
+    Records without a key are dropped and counted or, with `null_keys`, written to any partition.
     """
 
     def __init__(
@@ -254,7 +346,7 @@ class RepartitionWriter(Operator):
             return one_by_one(self._step, records, self._write_alone)
 
     def _write_alone(self, record: Record[Any, Any], done: list[Outgoing]) -> None:
-        """Writes a record; of a change to a row that cannot be written, that the row before is gone."""
+        """Write a record; delete the old row of an update if the new one cannot be encoded."""
         value: Any = record.value
         if value.__class__ is not Update:
             done += self._write([record])
@@ -280,11 +372,13 @@ class RepartitionWriter(Operator):
 def one_by_one(
     step: str, records: Records, write: Callable[[Record[Any, Any], list[Outgoing]], None]
 ) -> list[Outgoing]:
-    """Writes each record alone, to find the one that fails; `write` adds to the list what can be written of it."""
+    """Write each record alone, to find the one that fails; `write` adds its output to the list."""
     done: list[Outgoing] = []
     for place, record in enumerate(records):
         try:
             write(record, done)
+        except Retryable:
+            raise
         except Exception as error:
             raise RecordError(step, place, record, done, doing="write") from error
     return done

@@ -1,15 +1,14 @@
-"""Which steps get values of their own: those with a function of the user's, of what somebody else has as well.
+"""Input copies: which steps get copies, because a function may change a shared value.
 
-A value is shared when several steps read it, when the step that sends it keeps it, or when that step hands on what it
-got and this is shared. What a function does to a copy reaches only what is downstream of it. A straight line of steps
-copies nothing.
+A value is shared if several steps read it, if the step that sends it stores it, or if that step passes on a shared
+value. What a function changes in a copy is seen only downstream of it. A linear chain of steps copies nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from ..errors import RecordError
 from ..record import Record
@@ -18,35 +17,30 @@ from .topology import Input, Node
 
 __all__ = ["copying", "private_inputs"]
 
-QUIET: Final = frozenset({"count", "merge", "suppress", "table", "to_stream"})
-"""Kinds of steps that call no function of the user's with a value."""
-FOLDS: Final = frozenset({"aggregate", "count", "reduce"})
-"""Kinds of steps whose store has no value in it that is sent, unless they say so."""
-
 
 def private_inputs(nodes: Sequence[Node]) -> dict[int, tuple[bool, ...]]:
-    """For the nodes that get copies, by id: of which of their inputs. The nodes are in topological order."""
-    readers = Counter(edge for node in nodes for edge in node.inputs)
-    handing_on: set[int] = set()  # nodes whose results others may have
+    """Return, by node id, which active inputs are copied; the nodes are in topological order."""
+    readers = Counter(edge for node in nodes for edge in node.active)
+    sharing: set[int] = set()  # nodes whose results may be shared
     found: dict[int, tuple[bool, ...]] = {}
 
     def shared(edge: Input) -> bool:
-        return readers[edge] > 1 or edge.node in handing_on
+        return readers[edge] > 1 or edge.node in sharing
 
     for node in nodes:
-        inputs = tuple(map(shared, node.inputs))
-        calls = node.calls and node.kind not in QUIET
-        if calls and any(inputs):
+        inputs = tuple(map(shared, node.active))
+        if node.calls and any(inputs):
             found[node.id] = inputs
-        holds = node.holds or (bool(node.stores) and node.kind not in FOLDS)
-        if holds or (not calls and any(inputs)):
-            handing_on.add(node.id)
+        if (node.stores and node.holds) or (not node.calls and any(inputs)):
+            sharing.add(node.id)
     return found
 
 
 def copying(node: Node, process: Callable[[list[Any], int], Any]) -> Callable[[list[Any], int], Any]:
-    """A step's `process`, given records with values that nobody else has where it needs them. A record with a value
-    that cannot be copied is refused, after those before it."""
+    """Return the step's `process`, with copies of the values on the inputs that need them.
+
+    A record with a value that cannot be copied fails, after the records before it are processed.
+    """
     private, tagged = node.private, node.tagged
     if not any(private):
         return process

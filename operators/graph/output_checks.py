@@ -1,6 +1,6 @@
-"""What a user's functions give beside values, checked while the record is known: records, headers, topics, partitions.
+"""Checks of what user functions return besides values: records, headers, topics, partitions.
 
-Kafka, or its client, refuses what these functions refuse, but later and without the record.
+Kafka or its client would reject the same values, but later and without reference to the record.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def given_record(given: Any, offset: int, what: str) -> Record[Any, Any]:
-    """A record that a function gave, with the offset of the one that caused it; TypeError or ValueError for others.
+    """Return a record from a function, with the offset of its cause, after checking it.
 
-    `what` says whose it is, for the message.
+    Raises TypeError or ValueError for anything else. `what` names the function in the message.
     """
     if type(given) is not Record:
-        raise TypeError(f"{what} must give a tidemill.Record, not {given!r}")
+        raise TypeError(f"{what} must return a tidemill.Record, not {given!r}")
     record = cast("Record[Any, Any]", given)
     time = record.timestamp
     if type(time) is not int:
@@ -40,7 +40,7 @@ def given_record(given: Any, offset: int, what: str) -> Record[Any, Any]:
 
 
 def given_headers(headers: Any) -> list[tuple[str, bytes | None]]:
-    """Headers from a mapping or pairs: names are text; values are bytes, text (as UTF-8) or None."""
+    """Return headers from a mapping or pairs; values are bytes, text (as UTF-8) or None."""
     pairs = cast("Iterable[tuple[Any, Any]]", headers.items() if isinstance(headers, Mapping) else headers)
     return [(_name(name), _content(name, content)) for name, content in pairs]
 
@@ -65,7 +65,7 @@ def _content(name: str, content: Any) -> bytes | None:
 
 
 def given_partition(partition: Any) -> int:
-    """The number of a partition."""
+    """Return a partition number after checking it."""
     try:
         number = index(partition)
     except TypeError:
@@ -76,7 +76,7 @@ def given_partition(partition: Any) -> int:
 
 
 def given_topic(topic: Any) -> str:
-    """The name of a topic."""
+    """Return a topic name after checking it."""
     if not isinstance(topic, str) or not TOPIC.fullmatch(topic) or topic in (".", ".."):
         raise ValueError(
             f"the topic function gave {topic!r}, not the name of a topic (1 to 249 letters, digits, '.', '_', '-')"

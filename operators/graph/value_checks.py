@@ -1,14 +1,14 @@
-"""What a step is about to keep is tried while its record is known: a store is written at the commit, when it is too
-late to say whose value it was.
+"""Value checks: each value to be stored is encoded while its record is known.
 
-Values that users' functions made are tried, by the serde of the store. Those that a serde has read, and those that were
-tried before with the same one, need no trial: `inputs_to_try` follows them through the graph.
+A store is written at the commit, when it is too late to identify the record of a value. Values that user functions
+returned are encoded with the serde of the store. Values that a serde has decoded, or that were checked with the same
+serde before, need no check: `inputs_to_try` follows them through the graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from ..errors import RecordError
 from ..record import Record, Update
@@ -20,15 +20,10 @@ __all__ = ["inputs_to_try", "trying"]
 
 Process = Callable[[list[Any], int], Any]
 
-HANDING_ON: Final = frozenset(
-    {"deduplicate", "filter", "merge", "peek", "split", "suppress", "table", "to_stream", "with_key"}
-)
-"""Kinds of steps that send the values that they got."""
-
 
 def inputs_to_try(nodes: Sequence[Node]) -> dict[int, tuple[Serde[Any] | None, ...]]:
-    """`Node.tries` by node id, where there is anything to try. The nodes are in topological order."""
-    written: dict[int, Serde[Any] | None] = {}  # what is known to write the results of a node
+    """Return `Node.tries` by node id, if there is anything to check; nodes in topological order."""
+    written: dict[int, Serde[Any] | None] = {}  # a serde that is known to encode the results of a node
     found: dict[int, tuple[Serde[Any] | None, ...]] = {}
 
     def known(edge: Input) -> Serde[Any] | None:
@@ -36,10 +31,11 @@ def inputs_to_try(nodes: Sequence[Node]) -> dict[int, tuple[Serde[Any] | None, .
 
     for node in nodes:
         if isinstance(node, (Source, Repartition)):
-            written[node.id] = node.value if node.value is not None and is_closed(node.value) else None
+            stored = getattr(node.value, "local", node.value)  # of a serde with another form in topics
+            written[node.id] = stored if stored is not None and is_closed(stored) else None
         elif node.gives is not None:
             written[node.id] = node.gives
-        elif node.kind in HANDING_ON:
+        elif node.passes_on:
             first = node.keeps[0] if node.keeps else known(node.inputs[0])
             written[node.id] = first if node.keeps or all(known(edge) is first for edge in node.inputs) else None
         tries = tuple(
@@ -52,7 +48,7 @@ def inputs_to_try(nodes: Sequence[Node]) -> dict[int, tuple[Serde[Any] | None, .
 
 
 def trying(node: Node, process: Process) -> Process:
-    """A step's `process`, which refuses the first record whose value could not be kept, after those before it."""
+    """Return the step's `process`, which fails at the first record that cannot be stored."""
     keepers = [None if serde is None else Keeper(serde) for serde in node.tries]
     keys = None if node.keeps_keys is None else Keeper(node.keeps_keys)
     if keys is None and not any(keepers):
@@ -75,7 +71,7 @@ def trying(node: Node, process: Process) -> Process:
 
 
 def check(record: Record[Any, Any], keys: Keeper | None, values: Keeper | None) -> None:
-    """Raises an error for a record with a key or a value that could not be kept."""
+    """Raise the error of a record with a key or a value that cannot be stored."""
     if keys is not None:
         keys.check(record.key)
     if values is not None:

@@ -1,23 +1,24 @@
-"""A table joined with another by a key found in its rows: three steps, and what they say to each other.
+"""The foreign-key join of two tables: three steps and the messages between them.
 
     left rows ──▶ Subscribe ──Subscription, by foreign key──▶ Match ◀── right rows
         └───────▶ Resolve  ◀──Response, to the row's task───────┘
 
-`Subscribe` tells the task of the right row who wants it, and withdraws what is not wanted any more. `Match` keeps the
-right rows and who wants them; it answers each subscription once, and a change of a right row goes to all its
-subscribers in the order of their keys. `Resolve` keeps the left rows and joins the answers with them. Left and right
-change at the same time in different tasks, so an answer carries the version (a hash) of the left row that it is for,
-and one for another version is dropped: the answer for the newer version is on its way. The shape, the hash and what is
-sent when there is no right row are those of Kafka Streams.
+`SubscriptionSend` subscribes each left row to its right row, in the task of the right row, and unsubscribes it when the
+foreign key changes. `SubscriptionJoin` stores the subscribers of right rows, and the rows unless it can read them in
+the store of their table. It responds to each subscription once, and sends each change of a right row to all its
+subscribers in the order of their keys. `ResponseJoin` stores the left rows and joins them with the responses. Left and
+right rows change concurrently in different tasks, so a response carries the version (a hash) of its left row. A
+response for another version is dropped: the response for the newer version will follow. The structure, the hash and the
+messages without a right row are those of Kafka Streams.
 
-Kafka Streams does not answer where it knows that there is no result to take back: when a row is new, or keeps its
-foreign key, and has no right row. But a result may be there whose withdrawal was dropped as that of an older version.
-So there is an answer here, a quiet one, which takes back a result if there is one.
+Kafka Streams sends no response if there can be no result to delete: if a left row is new, or keeps its foreign key, and
+has no right row. But the deletion of an earlier result may have been dropped as a response for an older version. So
+here a `quiet` response is sent, which deletes the result if there is one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -25,56 +26,64 @@ import msgspec
 
 from ...state.cache import StateCache
 from ...state.keys import prefix_range
-from ..errors import cause_of, poison
-from ..graph.operator import Operator
+from ..graph.record_loop import RecordLoop, Records
+from ..graph.topology import Rows
 from ..record import Record, Update
-from ..serdes.updates import told
+from ..serdes.updates import old_result
 from ..serdes.value_copies import Keeper, with_copies, with_copy
 
-__all__ = ["CLEAR", "LOUD", "QUIET", "WITHDRAW", "Match", "Resolve", "Response", "Subscribe", "Subscription"]
+__all__ = [
+    "DELETE_KEY_AND_PROPAGATE",
+    "DELETE_KEY_NO_PROPAGATE",
+    "PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE",
+    "PROPAGATE_ONLY_IF_FK_VAL_AVAILABLE",
+    "ResponseJoin",
+    "Subscription",
+    "SubscriptionJoin",
+    "SubscriptionResponse",
+    "SubscriptionSend",
+]
 
 Cache = StateCache[Any, Any]
-Records = list[Record[Any, Any]]
-Pairs = list[tuple[int, Record[Any, Any]]]
 Function = Callable[[Any], Any]
 
-WITHDRAW: Final = 0
-"""The row does not want this right row any more; no answer."""
-CLEAR: Final = 1
-"""The same; the answer is that there is none."""
-LOUD: Final = 2
-"""The row wants this right row; if there is none, its result is taken back."""
-QUIET: Final = 3
-"""The same; but there can be no result unless something was overtaken."""
+DELETE_KEY_NO_PROPAGATE: Final = 0
+"""Unsubscribe the left row, without a response."""
+DELETE_KEY_AND_PROPAGATE: Final = 1
+"""Unsubscribe the left row, and respond that there is no right row."""
+PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE: Final = 2
+"""Subscribe the left row; without a right row, its result is deleted."""
+PROPAGATE_ONLY_IF_FK_VAL_AVAILABLE: Final = 3
+"""As above, but without a right row there is a result only if a response was dropped."""
 
 
 class Subscription(msgspec.Struct, frozen=True, gc=False):
-    """What a left row wants of a right row."""
+    """A subscription or unsubscription of a left row to a right row."""
 
     kind: int
     partition: int
-    """Where the left row is."""
+    """The partition of the left row."""
     version: bytes | None
-    """The hash of the left row; None when it is deleted."""
+    """The hash of the left row; None if it is deleted."""
     key: Any
-    """The left row's key."""
+    """The key of the left row."""
 
 
-class Response(msgspec.Struct, frozen=True, gc=False):
-    """A right row, None for none, and for which version of a left row it is."""
+class SubscriptionResponse(msgspec.Struct, frozen=True, gc=False):
+    """A right row (None if there is none) for a version of a left row."""
 
     quiet: bool
     version: bytes | None
     row: Any
     partition: int = -1
-    """Where the left row is; what it is for is done once the response has arrived."""
+    """The partition of the left row. It is not encoded: it only routes the response."""
 
 
 class Resolved(msgspec.Struct, frozen=True, gc=False):
     """A left row and its result."""
 
     time: int
-    """Of the result."""
+    """The timestamp of the result."""
     result: Any
     version: bytes | None
     row: Any
@@ -84,12 +93,12 @@ NOTHING: Final = Resolved(-1, None, None, None)
 
 
 def version_of(row: Any, encode: Callable[[Any], bytes]) -> bytes:
-    """A hash of a row."""
+    """Return the hash of a row."""
     return blake2b(encode(row), digest_size=16).digest()
 
 
-class Subscribe(Operator):
-    """From updates of left rows to subscriptions, keyed by foreign key."""
+class SubscriptionSend(RecordLoop):
+    """The step that turns updates of left rows into subscriptions, keyed by foreign key."""
 
     def __init__(
         self,
@@ -100,7 +109,7 @@ class Subscribe(Operator):
         *,
         left: bool,
     ) -> None:
-        self._step = step
+        super().__init__(step)
         self._foreign_key = with_copy(foreign_key)
         self._encode_foreign = encode_foreign
         self._encode_row = encode_row
@@ -109,25 +118,21 @@ class Subscribe(Operator):
         self.drops = {"null foreign key": 0}
 
     def placed(self, partition: int) -> None:
-        """Says which partition the rows are of."""
+        """Set the partition of the left rows."""
         self._partition = partition
 
-    def process(self, records: Records, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            for record in rest:
-                self._one(record, done)
-        except Exception as error:
-            raise poison(self._step, records, rest, done) from error
-        return done
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        for record in records:
+            self._one(record, done)
 
     def _one(self, record: Record[Any, Any], done: Records) -> None:
         old, new = record.value.old, record.value.new
-        before = told(self._foreign_key, old)
+        before = old_result(self._foreign_key, old)
         if new is None:
             if before is not None:
-                self._send(record, before, WITHDRAW if self._left else CLEAR, None, done)
+                self._send(
+                    record, before, DELETE_KEY_NO_PROPAGATE if self._left else DELETE_KEY_AND_PROPAGATE, None, done
+                )
             return
         try:
             after = self._foreign_key(new)
@@ -135,77 +140,107 @@ class Subscribe(Operator):
             moved = before is None or after is None or self._encode_foreign(before) != self._encode_foreign(after)
         except Exception:
             if before is not None:
-                self._send(record, before, WITHDRAW if self._left else CLEAR, None, done)
+                self._send(
+                    record, before, DELETE_KEY_NO_PROPAGATE if self._left else DELETE_KEY_AND_PROPAGATE, None, done
+                )
             raise
         if after is None:
             if not self._left:
                 self.drops["null foreign key"] += 1
             if before is not None:
-                self._send(record, before, WITHDRAW if self._left else CLEAR, version, done)
+                self._send(
+                    record, before, DELETE_KEY_NO_PROPAGATE if self._left else DELETE_KEY_AND_PROPAGATE, version, done
+                )
         else:
             if before is not None and moved:
-                self._send(record, before, WITHDRAW, version, done)
+                self._send(record, before, DELETE_KEY_NO_PROPAGATE, version, done)
             loud = self._left or (before is not None and moved)
-            self._send(record, after, LOUD if loud else QUIET, version, done)
+            self._send(
+                record,
+                after,
+                PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE if loud else PROPAGATE_ONLY_IF_FK_VAL_AVAILABLE,
+                version,
+                done,
+            )
 
     def _send(self, record: Record[Any, Any], foreign: Any, kind: int, version: bytes | None, done: Records) -> None:
         wanted = Subscription(kind, self._partition, version, record.key)
         done.append(Record(foreign, wanted, record.timestamp, record.headers, record.offset))
 
 
-class Match(Operator):
-    """Answers subscriptions, input 0, with right rows, input 1."""
+class TwoInputLoop(RecordLoop):
+    """A loop with one method per input."""
 
-    def __init__(self, step: str, subscribers: Cache, rows: Cache, encode_foreign: Callable[[Any], bytes]) -> None:
-        self._step = step
-        subscribers.by_bytes()  # left keys come within values, so nobody has looked at what kind they are
+    def _run(self, records: Iterator[tuple[int, Record[Any, Any]]], done: Records) -> None:
+        for slot, record in records:
+            if slot == 0:
+                self._first(record, done)
+            else:
+                self._second(record, done)
+
+    def _first(self, record: Record[Any, Any], done: Records) -> None:
+        """Process a record of input 0."""
+        raise NotImplementedError
+
+    def _second(self, record: Record[Any, Any], done: Records) -> None:
+        """Process a record of input 1."""
+        raise NotImplementedError
+
+
+class SubscriptionJoin(TwoInputLoop):
+    """The step that responds to subscriptions (input 0) with right rows (input 1)."""
+
+    def __init__(
+        self,
+        step: str,
+        subscribers: Cache,
+        rows: Rows,
+        row_of: Function,
+        encode_foreign: Callable[[Any], bytes],
+        *,
+        own: Cache | None = None,
+    ) -> None:
+        """Create the step; `row_of` returns the row in an entry of `rows`, which may be its `own`."""
+        super().__init__(step)
+        subscribers.by_bytes()  # left keys arrive inside values, so their types have not been checked
         self._subscribers = subscribers
         self._rows = rows
+        self._row_of = row_of
+        self._own = own
         self.misses = 0
-        """Left rows that found no right row when they came."""
+        """Left rows without a right row when they arrived."""
         self._encode_foreign = encode_foreign
 
-    def process(self, records: Pairs, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            for slot, record in rest:
-                if slot == 0:
-                    self._answer(record, done)
-                else:
-                    self._tell(record, done)
-        except Exception as error:
-            failure = poison(self._step, [record for _, record in records], rest, done)
-            raise failure from cause_of(failure, error)
-        return done
-
-    def _answer(self, record: Record[Any, Any], done: Records) -> None:
+    def _first(self, record: Record[Any, Any], done: Records) -> None:
         wanted: Subscription = record.value
         place = record.key, wanted.key
-        if wanted.kind in (WITHDRAW, CLEAR):
+        if wanted.kind in (DELETE_KEY_NO_PROPAGATE, DELETE_KEY_AND_PROPAGATE):
             self._subscribers.put(place, None)
-            if wanted.kind == WITHDRAW:
+            if wanted.kind == DELETE_KEY_NO_PROPAGATE:
                 return
         else:
             self._subscribers.put(place, (wanted.version, wanted.partition))
         entry = self._rows[record.key]
         time = record.timestamp if entry is None else max(record.timestamp, entry[0])
-        row = None if entry is None or wanted.kind == CLEAR else entry[1]
+        row = None if entry is None or wanted.kind == DELETE_KEY_AND_PROPAGATE else self._row_of(entry)
         if entry is None:
             self.misses += 1
-        response = Response(wanted.kind == QUIET, wanted.version, row, wanted.partition)
+        response = SubscriptionResponse(
+            wanted.kind == PROPAGATE_ONLY_IF_FK_VAL_AVAILABLE, wanted.version, row, wanted.partition
+        )
         done.append(Record(wanted.key, response, time, record.headers, record.offset))
 
-    def _tell(self, record: Record[Any, Any], done: Records) -> None:
+    def _second(self, record: Record[Any, Any], done: Records) -> None:
         row = record.value
-        self._rows.put(record.key, None if row is None else (record.timestamp, row))
+        if self._own is not None:
+            self._own.put(record.key, None if row is None else (record.timestamp, row))
         for (_, key), (version, partition) in self._subscribers.scan(*prefix_range(self._encode_foreign(record.key))):
-            response = Response(False, version, row, partition)
+            response = SubscriptionResponse(False, version, row, partition)
             done.append(Record(key, response, record.timestamp, record.headers, record.offset))
 
 
-class Resolve(Operator):
-    """Joins left rows, input 0, with the responses for them, input 1."""
+class ResponseJoin(TwoInputLoop):
+    """The step that joins left rows (input 0) with the responses for them (input 1)."""
 
     def __init__(
         self,
@@ -219,7 +254,7 @@ class Resolve(Operator):
         left: bool,
         updates: bool,
     ) -> None:
-        self._step = step
+        super().__init__(step)
         self._cache = cache
         self._foreign_key = with_copy(foreign_key)
         self._function = with_copies(function)
@@ -228,48 +263,34 @@ class Resolve(Operator):
         self._updates = updates
         self._kept = kept
 
-    def process(self, records: Pairs, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            for slot, record in rest:
-                if slot == 0:
-                    self._changed(record, done)
-                else:
-                    self._answered(record, done)
-        except Exception as error:
-            failure = poison(self._step, [record for _, record in records], rest, done)
-            raise failure from cause_of(failure, error)
-        return done
-
-    def _changed(self, record: Record[Any, Any], done: Records) -> None:
-        """A left row has changed. Unless a right row was asked for, the result is known at once."""
+    def _first(self, record: Record[Any, Any], done: Records) -> None:
+        """Process a change of a left row; the result is known now unless a right row is requested."""
         before: Resolved = self._cache[record.key] or NOTHING
         row = record.value
         foreign = version = None
         if row is not None:
             try:
                 foreign, version = self._foreign_key(row), version_of(row, self._encode_row)
-            except Exception:  # it is `Subscribe` that reports it; the row takes no part
+            except Exception:  # `SubscriptionSend` reports the error; the row has no result
                 row = foreign = version = None
         time, result, failure = before.time, before.result, None
-        settled = foreign is None and (
+        resolved = foreign is None and (
             (row is not None or before.row is not None)
             if self._left
-            else before.result is not None and (before.row is None or told(self._foreign_key, before.row) is None)
+            else before.result is not None and (before.row is None or old_result(self._foreign_key, before.row) is None)
         )
-        if settled:
+        if resolved:
             time = record.timestamp
             result, failure = self._result(row, None)
         self._put(record, before, Resolved(time, result, version, row))
-        if settled and (failure is None or before.result is not None):
+        if resolved and (failure is None or before.result is not None):
             self._send(record, before, result, done)
         if failure is not None:
             raise failure
 
-    def _answered(self, record: Record[Any, Any], done: Records) -> None:
+    def _second(self, record: Record[Any, Any], done: Records) -> None:
         before: Resolved = self._cache[record.key] or NOTHING
-        response: Response = record.value
+        response: SubscriptionResponse = record.value
         if response.version != before.version:
             return
         row = before.row
@@ -282,7 +303,7 @@ class Resolve(Operator):
             raise failure
 
     def _result(self, row: Any, right: Any) -> tuple[Any, Exception | None]:
-        """The joined row, None when there is none, and why the function failed or its result cannot be kept."""
+        """Return the joined row or None, and the error of the function or of storing its result."""
         if row is None or (right is None and not self._left):
             return None, None
         try:

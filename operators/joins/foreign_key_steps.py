@@ -1,4 +1,4 @@
-"""The wiring of a join by foreign key: its three steps, the two topics between them, and what is kept and sent."""
+"""The steps of a foreign-key join, their stores, and the repartition topics between them."""
 
 from __future__ import annotations
 
@@ -9,37 +9,43 @@ from struct import Struct
 from typing import Any
 
 from ...state.cache import Codec
+from ...state.codec import Placement, References
 from ...state.keys import pack, unpack
-from ..building.draft import Settled
-from ..building.flow import Flow, Grouping, check_function, keyed, plain_step
+from ..building.specs import StepContext, StepSpec, StepStore
+from ..building.step import StepDefinition
+from ..building.stored_rows import stored_rows
+from ..building.stream_reference import Grouping, StreamReference, add_keyed, check_function, repartition
 from ..errors import TopologyError
-from ..graph.codecs import Encoder, RepartitionWriter
 from ..graph.operator import Operator
-from ..graph.topology import Caches, Node, OperatorState, Repartition, StoreView
-from ..record import Record
+from ..graph.store_rows import StoreRow
+from ..graph.topology import StoreView
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, check_serde, is_exact
 from ..serdes.inference import result_serde
 from ..serdes.value_copies import Keeper
 from ..stateless.to_stream import rows_of
-from ..stores.entries import guarded, keyed_codec, keyed_view, serde_entry
+from ..stores.entries import keyed_codec, keyed_view, serde_entry
+from ..stores.placements import plain_placement
 from ..stores.schema import shape, word
-from .foreign_key import Match, Resolve, Resolved, Response, Subscribe, Subscription
+from .foreign_key import Resolved, ResponseJoin, Subscription, SubscriptionJoin, SubscriptionResponse, SubscriptionSend
 
 __all__ = ["join_by_foreign_key"]
 
 _SUBSCRIPTION = Struct(">Bi?")
-HIDDEN = StoreView(visible=lambda place: False)
+SUBSCRIBERS = StoreView(
+    visible=lambda place: False,
+    rows=lambda place, entry: (StoreRow(place[1], columns={"foreign_key": place[0], "partition": entry[1]}),),
+)
 
 _PARTITION = Struct(">i")
 _RESPONSE = Struct(">???")
 _RESOLVED = Struct(">q??I")
 VERSION = 16
-"""Bytes of a version."""
+"""The length of a version, in bytes."""
 
 
 class SubscriptionSerde:
-    """Subscriptions of left rows with keys of this serde."""
+    """The serde of subscriptions, given the serde of the left keys."""
 
     def __init__(self, key: Serde[Any]) -> None:
         self._key = key
@@ -56,129 +62,104 @@ class SubscriptionSerde:
 
 
 class ResponseSerde:
-    """Responses with right rows of this serde."""
+    """The serde of responses, given the serde of the right rows."""
 
     def __init__(self, row: Serde[Any]) -> None:
         self._row = row
 
-    def encode(self, value: Response, /) -> bytes:
+    def encode(self, value: SubscriptionResponse, /) -> bytes:
         head = _RESPONSE.pack(value.quiet, value.version is not None, value.row is not None)
         return head + (value.version or b"") + (b"" if value.row is None else self._row.encode(value.row))
 
-    def decode(self, data: bytes, /) -> Response:
+    def decode(self, data: bytes, /) -> SubscriptionResponse:
         quiet, versioned, there = _RESPONSE.unpack_from(data)
         begin = _RESPONSE.size
         end = begin + VERSION if versioned else begin
         version = data[begin:end] if versioned else None
-        return Response(quiet, version, self._row.decode(data[end:]) if there else None)
+        return SubscriptionResponse(quiet, version, self._row.decode(data[end:]) if there else None)
 
 
 def join_by_foreign_key(
-    left: Flow,
-    right: Flow,
+    left: StreamReference,
+    right: StreamReference,
     on: Callable[[Any], Any],
     function: Callable[[Any, Any], Any],
     *,
     outer: bool,
     value: Serde[Any] | None,
-) -> Flow:
-    """A table joined with another by a key found in its rows; `outer` rows need no partner."""
+) -> StreamReference:
+    """Join two tables by a foreign key; with `outer`, keep left rows without a partner."""
     check_function(on, "join(on=)")
     check_function(function, "join()")
-    if left.draft is not right.draft:
-        raise TopologyError("a join: one of its inputs is of another program")
+    if left.builder is not right.builder:
+        raise TopologyError("a join: its inputs belong to different apps")
     result = check_serde(value, "join(value=): ") or result_serde(function)
     row, kept = left.value or auto, Keeper(result or auto)
     tried = Keeper(row).written
     foreign = right.key_serde()
 
-    def subscribe(settled: Settled) -> Operator:
-        return Subscribe(settled.name, on, foreign.encode, tried, left=outer)
+    def subscribe(context: StepContext) -> Operator:
+        return SubscriptionSend(context.name, on, foreign.encode, tried, left=outer)
 
-    asked = left.to(plain_step(left, "subscribe", subscribe, asks="old"))
+    asked = left.add(StepSpec(kind="subscribe", operator=subscribe, asks="old"))
     asked = replace(asked, key=right.key, window=right.window)
-    wanted = _topic(asked, SubscriptionSerde(left.key_serde()), hashed=_hashed(right))
-    match = keyed((Grouping(wanted), Grouping(rows_of(right))), "match", _match(left, right), roles=("", ""))
+    wanted = repartition(asked, value=SubscriptionSerde(left.key_serde()), hashed=_hashed(right))
+    table = stored_rows(right, wanted)
+    reads = () if table is None else (table,)
+    match = add_keyed((Grouping(wanted), Grouping(rows_of(right))), _match(left, right, table), ("", ""), reads=reads)
     match = replace(match, key=left.key, window=left.window)
-    answers = _topic(match, ResponseSerde(right.value or auto), partition=lambda record: record.value.partition)
+    answers = repartition(
+        match, value=ResponseSerde(right.value or auto), partition=lambda record: record.value.partition
+    )
 
-    def resolve(settled: Settled) -> Node:
-        codec = guarded(_resolved_codec(left.key_serde(), row, result or auto), settled.name)
-        view = StoreView(from_value=lambda entry: entry.result, timestamp=lambda entry: entry.time)
+    def resolve(context: StepContext) -> Operator:
+        return ResponseJoin(
+            context.name, context.cache, on, function, tried, kept, left=outer, updates=context.updates_out
+        )
 
-        def build(caches: Caches) -> Operator:
-            cache = caches[settled.name]
-            return Resolve(settled.name, cache, on, function, tried, kept, left=outer, updates=settled.updates_out)
-
-        words = shape("join", left.key_serde(), f"{word(row)} and {word(result or auto)}")
-        node = _node(settled, "join", build, OperatorState(settled.spec(), codec, view, words))
-        return replace(node, gives=result or auto)
-
-    joined = keyed((Grouping(rows_of(left)), Grouping(answers)), "join", lambda _flows: resolve, roles=("", ""))
+    store = StepStore(
+        codec=_resolved_codec(left.key_serde(), row, result or auto),
+        view=StoreView(from_value=lambda entry: entry.result, timestamp=lambda entry: entry.time),
+        shape=shape("join", left.key_serde(), f"{word(row)} and {word(result or auto)}"),
+    )
+    spec = StepSpec(kind="join", operator=resolve, stores=(store,), tagged=True, gives=result or auto)
+    joined = add_keyed((Grouping(rows_of(left)), Grouping(answers)), spec, ("", ""))
     for step, role in ((wanted.step, "subscriptions"), (match.step, "subscribers"), (answers.step, "responses")):
         step.made_for, step.role = joined.step, role
     return replace(joined, value=result)
 
 
-def _match(left: Flow, right: Flow) -> Callable[[tuple[Flow, ...]], Callable[[Settled], Node]]:
-    """The step beside the right table."""
-    foreign, row = right.key_serde(), right.value or auto
+def _match(left: StreamReference, right: StreamReference, table: StepDefinition | None) -> StepSpec:
+    """Return the specification of the step that joins subscriptions with the right rows.
 
-    def node(settled: Settled) -> Node:
-        wanted, rows = settled.spec(), settled.spec("rows")
+    It stores the rows itself, or reads them in the store of the step `table`.
+    """
+    key, foreign, row = left.key_serde(), right.key_serde(), right.value or auto
 
-        def build(caches: Caches) -> Operator:
-            return Match(settled.name, caches[wanted.name], caches[rows.name], foreign.encode)
+    subscribers = StepStore(
+        codec=_subscriber_codec(foreign, key), view=SUBSCRIBERS, shape=shape("subscribers", foreign, word(key))
+    )
+    rows = StepStore(
+        codec=keyed_codec(foreign, *serde_entry(row)),
+        view=keyed_view(itemgetter(1)),
+        shape=shape("rows", foreign, word(row)),
+        suffix="rows",
+    )
+    row_of = None if table is None else table.spec.row_of
 
-        key = left.key_serde()
-        node = _node(
-            settled,
-            "match",
-            build,
-            OperatorState(
-                wanted,
-                guarded(_subscriber_codec(foreign, key), wanted.name),
-                HIDDEN,
-                shape("subscribers", foreign, word(key)),
-            ),
-            OperatorState(
-                rows,
-                guarded(keyed_codec(foreign, *serde_entry(row)), rows.name),
-                keyed_view(itemgetter(1)),
-                shape("rows", foreign, word(row)),
-            ),
-        )
-        return replace(node, keeps=(None, row))
+    def operator(context: StepContext) -> Operator:
+        if row_of is None:
+            own = context.caches["rows"]
+            return SubscriptionJoin(context.name, context.cache, own, itemgetter(1), foreign.encode, own=own)
+        return SubscriptionJoin(context.name, context.cache, context.rows[0], row_of, foreign.encode)
 
-    return lambda _flows: node
+    if row_of is not None:
+        return StepSpec(kind="match", operator=operator, stores=(subscribers,), tagged=True, spared=rows.suffix)
+    return StepSpec(kind="match", operator=operator, stores=(subscribers, rows), tagged=True, keeps=(None, row))
 
 
-def _node(settled: Settled, kind: str, build: Callable[[Caches], Operator], *states: OperatorState) -> Node:
-    return Node(settled.id, settled.name, kind, settled.inputs, build=build, stores=states, keyed=True, tagged=True)
-
-
-def _topic(
-    flow: Flow,
-    value: Serde[Any],
-    *,
-    hashed: Callable[[Any], bytes] | None = None,
-    partition: Callable[[Record[Any, Any]], int] | None = None,
-) -> Flow:
-    """Through an internal topic, to the partition of the bytes that `hashed` gives for a key or to the one given."""
-    key = flow.key_serde()
-
-    def make(settled: Settled) -> Node:
-        def build(_caches: Caches) -> Operator:
-            return RepartitionWriter(settled.name, Encoder(key, value, hashed=hashed, partition=partition), None)
-
-        return Repartition(settled.id, settled.name, "repartition", settled.inputs, build=build, key=key, value=value)
-
-    step = flow.draft.add("repartition", (flow.input,), make, durable=True)
-    return replace(flow.to(step), value=value)
-
-
-def _hashed(table: Flow) -> Callable[[Any], bytes] | None:
-    """What decides the partition of a table's keys, where those are windowed."""
+def _hashed(table: StreamReference) -> Callable[[Any], bytes] | None:
+    """Return the function for the bytes that decide a key's partition, if the keys are windowed."""
     if table.window is None:
         return None
     encode = (table.key or auto_key).encode
@@ -190,7 +171,7 @@ def _hashed(table: Flow) -> Callable[[Any], bytes] | None:
 
 
 def _subscriber_codec(foreign: Serde[Any], key: Serde[Any]) -> Codec[Any, Any]:
-    """(foreign key, left key) -> (version, partition)."""
+    """Return the codec of (foreign key, left key) -> (version, partition)."""
 
     def decode_key(data: bytes) -> Any:
         outer, inner = unpack(data, bytes, bytes)
@@ -202,6 +183,16 @@ def _subscriber_codec(foreign: Serde[Any], key: Serde[Any]) -> Codec[Any, Any]:
         lambda entry: _PARTITION.pack(entry[1]) + entry[0],
         lambda data: (data[_PARTITION.size :], _PARTITION.unpack_from(data)[0]),
         is_exact(foreign) and is_exact(key),
+        placement=Placement(
+            lambda raw, value: unpack(raw, bytes, bytes)[0],
+            getattr(foreign, "suffix", 0),
+            references=References(
+                lambda raw: unpack(raw, bytes, bytes)[1],
+                getattr(key, "suffix", 0),
+                lambda value: _PARTITION.unpack_from(value)[0],
+                lambda value, partition: _PARTITION.pack(partition) + value[_PARTITION.size :],
+            ),
+        ),
     )
 
 
@@ -220,4 +211,4 @@ def _resolved_codec(key: Serde[Any], row: Serde[Any], result: Serde[Any]) -> Cod
             return Resolved(time, found, None, None)
         return Resolved(time, found, data[middle : middle + VERSION], row.decode(data[middle + VERSION :]))
 
-    return Codec(key.encode, key.decode, encode, decode, is_exact(key))
+    return Codec(key.encode, key.decode, encode, decode, is_exact(key), placement=plain_placement(key))

@@ -1,34 +1,32 @@
-"""Two tables joined by their keys: what a change of either row does to the joined row.
+"""The join of two tables by key: how a change of either row changes the joined row.
 
-The step keeps both rows under the key, so it looks nothing up elsewhere and needs nobody to say what a row was. A
-joined row is there when the rows that `how` asks for are; its event time is the larger of theirs. As in Kafka Streams
-an inner join sends something whenever the other row is there, a tombstone included, and an outer one unless there is
-nothing and was nothing on both sides. Where the function fails the rows are kept all the same, and the joined row that
-was sent before is taken back.
+The step stores both rows under the key, so it needs no lookups and no old rows from upstream. A joined row exists if
+the rows that `how` requires exist; its event time is the larger of theirs. As in Kafka Streams, an inner join sends a
+result, tombstones included, whenever the other row exists; an outer join does unless both sides have no row and had
+none. If the function fails, the rows are stored nevertheless, and the joined row that was sent before is deleted.
 
-    entry: (time of the result, time of the left row, left row, time of the right row, right row); a row that is
-    not there is None, its time -1
+    entry: (time of the result, time of the left row, left row, time of the right row, right row); a row that does
+    not exist is None, its time -1
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, Final, Literal
 
 from ...state.cache import Codec, StateCache
-from ..errors import cause_of, poison
-from ..graph.operator import Operator
+from ..graph.record_loop import RecordLoop, Records
 from ..graph.topology import StoreView
 from ..record import Record, Update
 from ..serdes.base import Serde, is_exact
-from ..serdes.updates import told
+from ..serdes.updates import old_result
 from ..serdes.value_copies import with_copies
+from ..stores.placements import plain_placement
 
 __all__ = ["How", "Joiner", "TableJoin", "joined_codec", "joined_values", "joined_view", "joined_with"]
 
 How = Literal["inner", "left", "outer"]
-Records = list[Record[Any, Any]]
 Joiner = Callable[[Any, Any], Any]
 
 EMPTY: Final = (-1, -1, None, -1, None)
@@ -37,7 +35,7 @@ _HEAD = Struct(">qqqI")
 
 
 def joined_with(how: How, function: Joiner) -> Joiner:
-    """The joined row of two rows, either of which may be None; None when there is no joined row."""
+    """Return the function from two rows, each of which may be None, to the joined row or None."""
 
     function = with_copies(function)
 
@@ -53,11 +51,11 @@ def joined_with(how: How, function: Joiner) -> Joiner:
     return {"inner": inner, "left": left, "outer": outer}[how]
 
 
-class TableJoin(Operator):
-    """Joins two tables; input 0 is the left one."""
+class TableJoin(RecordLoop):
+    """A join of two tables; input 0 is the left one."""
 
     def __init__(self, step: str, cache: StateCache[Any, Any], how: How, joined: Joiner, *, updates: bool) -> None:
-        self._step = step
+        super().__init__(step)
         self._cache = cache
         self._joined = joined
         self._updates = updates
@@ -65,22 +63,15 @@ class TableJoin(Operator):
         self._needs_left = how != "outer"
         self.drops = {"null key": 0}
 
-    def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            for slot, record in rest:
-                if record.key is None:
-                    self.drops["null key"] += 1
-                else:
-                    self.join(slot, record, done)
-        except Exception as error:
-            failure = poison(self._step, [record for _, record in records], rest, done)
-            raise failure from cause_of(failure, error)
-        return done
+    def _run(self, records: Iterator[tuple[int, Record[Any, Any]]], done: Records) -> None:
+        for slot, record in records:
+            if record.key is None:
+                self.drops["null key"] += 1
+            else:
+                self.join(slot, record, done)
 
     def join(self, slot: int, record: Record[Any, Any], done: Records) -> None:
-        """Does what a record of a side causes."""
+        """Process a record of one side."""
         if slot == 0:
             self._left(record, done)
         else:
@@ -92,7 +83,7 @@ class TableJoin(Operator):
         _, _, old, right_time, right = entry or EMPTY
         silent = right is None and (self._needs_right or (old is None and new is None))
         time = max(record.timestamp, right_time)
-        self._settle(record, (time, record.timestamp, new, right_time, right), entry, silent, done)
+        self._store_result(record, (time, record.timestamp, new, right_time, right), entry, silent, done)
 
     def _right(self, record: Record[Any, Any], done: Records) -> None:
         key, new = record.key, record.value
@@ -100,9 +91,9 @@ class TableJoin(Operator):
         _, left_time, left, _, old = entry or EMPTY
         silent = left is None and (self._needs_left or (old is None and new is None))
         time = max(record.timestamp, left_time)
-        self._settle(record, (time, left_time, left, record.timestamp, new), entry, silent, done)
+        self._store_result(record, (time, left_time, left, record.timestamp, new), entry, silent, done)
 
-    def _settle(
+    def _store_result(
         self, record: Record[Any, Any], after: tuple[Any, ...], before: Any, silent: bool, done: Records
     ) -> None:
         time, left_time, left, right_time, right = after
@@ -119,7 +110,7 @@ class TableJoin(Operator):
             value = self._joined(left, right)
         except Exception as error:
             failure = error
-        old = told(self._of_entry, before) if self._updates or failure is not None else None
+        old = old_result(self._of_entry, before) if self._updates or failure is not None else None
         if failure is None or old is not None:
             sent = Update(old, value) if self._updates else value
             done.append(Record(record.key, sent, time, record.headers, record.offset))
@@ -131,14 +122,14 @@ class TableJoin(Operator):
 
 
 def joined_codec(key: Serde[Any], left: Serde[Any], right: Serde[Any]) -> Codec[Any, tuple[Any, ...]]:
-    """Entries under plain keys."""
-    return Codec(key.encode, key.decode, *joined_values(left, right), is_exact(key))
+    """Return the codec of entries under plain keys."""
+    return Codec(key.encode, key.decode, *joined_values(left, right), is_exact(key), placement=plain_placement(key))
 
 
 def joined_values(
     left: Serde[Any], right: Serde[Any]
 ) -> tuple[Callable[[tuple[Any, ...]], bytes], Callable[[bytes], tuple[Any, ...]]]:
-    """How entries are encoded: the times, the length of the left row, the rows."""
+    """Return the codec of entries: the times, the length of the left row, the rows."""
 
     def encode(entry: tuple[Any, ...]) -> bytes:
         time, left_time, left_row, right_time, right_row = entry
@@ -157,9 +148,9 @@ def joined_values(
 
 
 def joined_view(joined: Joiner, visible: Callable[[Any], bool] = lambda key: True) -> StoreView:
-    """People see the joined rows; two rows for which the function fails make none."""
+    """Return the view for queries: the joined rows; there is none if the function fails."""
 
     def shown(entry: tuple[Any, ...]) -> Any:
-        return told(lambda _: joined(entry[2], entry[4]), entry)
+        return old_result(lambda _: joined(entry[2], entry[4]), entry)
 
     return StoreView(from_value=shown, timestamp=lambda entry: entry[0], visible=visible)

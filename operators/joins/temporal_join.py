@@ -1,17 +1,16 @@
-"""A stream joined with a table as it was at each record's time, and the table with a history that makes that possible.
+"""The temporal join: each record of a stream with the row of a table at the record's time.
 
-The join keeps the table's versions itself. With a grace its records wait in a buffer, in the order of time, then key,
-then arrival, until the stream's time passes their time by the grace: until then the table may still learn what it was.
-A record that is later than that is joined at once. Time is the largest timestamp of the stream's records that take
-part: one that is dropped for want of a key or a value moves nothing.
+The join stores the versions of the table itself. With a grace, records are buffered, in the order of time, key and
+arrival, until stream time passes their time by the grace: until then versions of the table may still arrive. A record
+that is late by more than that is joined at once. Stream time is the largest timestamp of the stream's records; a record
+that is dropped for its null key or null value does not move it.
 
-    encoded key of the buffer: 00 the clock   |   01 + time + key + number
+    encoded key of the buffer: 00 stream time   |   01 + time + key + number
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from operator import length_hint
 from struct import Struct
 from typing import Any, Final
 
@@ -19,19 +18,19 @@ import msgspec
 
 from ...state.cache import Codec, StateCache
 from ...state.keys import pack, unpack
-from ..errors import RecordError, cause_of, poison
-from ..graph.operator import Operator
+from ..errors import DeferredError, raise_record_error
+from ..graph.record_loop import RecordLoop, Records
 from ..record import Record, Update
 from ..serdes.auto import auto
 from ..serdes.base import Serde, is_exact
 from ..serdes.value_copies import with_copies
-from ..stores.expiring import CLOCK
+from ..stores.expiring import STREAM_TIME
+from ..stores.placements import each_newest, placed
 from ..stores.versions import REFUSED, Versions
 
-__all__ = ["TemporalJoin", "VersionedRows", "waiting_codec"]
+__all__ = ["BufferedKey", "TemporalJoin", "VersionedRows", "buffered_codec"]
 
 Cache = StateCache[Any, Any]
-Records = list[Record[Any, Any]]
 
 CLOCK_KEY, ENTRY = b"\x00", b"\x01"
 
@@ -41,69 +40,59 @@ _CLOCK = Struct(">qq")
 _LENGTH = Struct(">I")
 
 
-class VersionedRows(Operator):
-    """A table with a history. Its changes are those of the newest rows; its other output has every version."""
+class VersionedRows(RecordLoop):
+    """A versioned table: port 0 sends changes of the newest rows, port 1 sends every version."""
 
     def __init__(self, step: str, versions: Versions, *, updates: bool, every_version: bool) -> None:
-        self._step = step
+        super().__init__(step)
         self._versions = versions
         self._updates = updates
         self._every_version = every_version
         self.drops = {"null key": 0, "older than the history": 0}
 
-    def process(self, records: Records, now: int) -> Any:
+    def _no_results(self) -> Any:
+        return [[], []] if self._every_version else []
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: Any) -> None:
         versions, updates = self._versions, self._updates
-        done: Records = []
-        kept: Records = []
-        ports = [done, kept] if self._every_version else done
-        rest = iter(records)
-        try:
-            for record in rest:
-                key, value = record.key, record.value
-                if key is None:
-                    self.drops["null key"] += 1
-                    continue
-                before = versions.newest(key)
-                until = versions.put(key, value, record.timestamp)
-                if until == REFUSED:
-                    self.drops["older than the history"] += 1
-                    continue
+        rows: Records
+        kept: Records | None
+        rows, kept = done if self._every_version else (done, None)
+        for record in records:
+            key, value = record.key, record.value
+            if key is None:
+                self.drops["null key"] += 1
+                continue
+            before = versions.newest(key)
+            until = versions.put(key, value, record.timestamp)
+            if until == REFUSED:
+                self.drops["older than the history"] += 1
+                continue
+            if kept is not None:
                 kept.append(record)
-                if until is None:
-                    if updates:
-                        old = None if before is None else before.value
-                        record = Record(key, Update(old, value), record.timestamp, record.headers, record.offset)
-                    done.append(record)
-        except Exception as error:
-            failure = poison(self._step, records, rest, ports)
-            raise failure from cause_of(failure, error)
-        return ports
+            if until is None:
+                if updates:
+                    old = None if before is None else before.value
+                    record = Record(key, Update(old, value), record.timestamp, record.headers, record.offset)
+                rows.append(record)
 
     def advance(self, time: int, offset: int, now: int) -> Any:
-        """Moves the time from which the history goes back."""
+        """Move the time that the history is relative to."""
         if offset >= 0:
             self._versions.move(time)
         return [[], []] if self._every_version else []
 
 
-class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """Where a record waits: equal to no key of a user's."""
+class BufferedKey(msgspec.Struct, frozen=True, gc=False):
+    """The cache key of a buffered record, equal to no key of a record."""
 
     time: int
     key: Any
     number: int
 
 
-class WaitingFailed(Exception):
-    """A record that had waited could not be joined."""
-
-    def __init__(self, record: Record[Any, Any]) -> None:
-        super().__init__(record)
-        self.record = record
-
-
-class TemporalJoin(Operator):
-    """Joins a stream, input 1, with the versions of a table, input 0."""
+class TemporalJoin(RecordLoop):
+    """A join of a stream (input 1) with the versions of a table (input 0)."""
 
     def __init__(
         self,
@@ -116,44 +105,33 @@ class TemporalJoin(Operator):
         grace: int = 0,
         watermarked: bool,
     ) -> None:
-        """Without a buffer every record is joined at once. When `watermarked` time is told."""
-        self._step = step
+        """Join records at once if there is no buffer; `watermarked`: time moves by watermarks only."""
+        super().__init__(step)
         self._versions = versions
         self._function = with_copies(function, first=False)
         self._buffer = buffer
         self._left = left
         self._grace = grace
         self._watermarked = watermarked
-        self._earliest: int | None = None  # no record waits with an earlier time; None when that is not known
-        self._owed: int | None = (
-            None  # the offset of the record after which one that had waited failed: others may be due
-        )
+        self._earliest: int | None = None  # no buffered record has an earlier time; None if unknown
+        self._owed: int | None = None
+        """The offset of the record after which a buffered record failed: more may be due."""
         self.drops = {"null key": 0, "null value": 0}
         self.misses = 0
-        """Records that found no row."""
+        """Records without a row."""
 
-    def process(self, records: list[tuple[int, Record[Any, Any]]], now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            if self._buffer is None:
-                for slot, record in rest:
-                    if slot == 0:
-                        self._versions.put(record.key, record.value, record.timestamp)
-                    elif self._usable(record):
-                        self._join(record, done)
-            else:
-                self._buffered(rest, self._buffer, done)
-        except WaitingFailed as failed:
-            index = len(records) - length_hint(rest) - 1
-            raise RecordError(self._step, index, failed.record, done, doing="join") from failed.__cause__
-        except Exception as error:
-            failure = poison(self._step, [record for _, record in records], rest, done)
-            raise failure from cause_of(failure, error)
-        return done
+    def _run(self, records: Iterator[tuple[int, Record[Any, Any]]], done: Records) -> None:
+        if self._buffer is not None:
+            self._buffered(records, self._buffer, done)
+            return
+        for slot, record in records:
+            if slot == 0:
+                self._versions.put(record.key, record.value, record.timestamp)
+            elif self._usable(record):
+                self._join(record, done)
 
     def _buffered(self, rest: Iterator[tuple[int, Record[Any, Any]]], buffer: Cache, done: Records) -> None:
-        began = time, number = buffer[CLOCK] or (-1, 0)
+        began = time, number = buffer[STREAM_TIME] or (-1, 0)
         grace, by_records = self._grace, not self._watermarked
         try:
             if self._owed is not None:
@@ -168,7 +146,7 @@ class TemporalJoin(Operator):
                 if timestamp < time - grace or record.key is None:
                     self._join(record, done)
                 else:
-                    buffer.put(Waiting(timestamp, record.key, number), (record.value, record.headers))
+                    buffer.put(BufferedKey(timestamp, record.key, number), (record.value, record.headers))
                     number += 1
                     if self._earliest is not None and timestamp < self._earliest:
                         self._earliest = timestamp
@@ -176,26 +154,26 @@ class TemporalJoin(Operator):
                 self._release(buffer, time - grace, record.offset, done)
         finally:
             if (time, number) != began:
-                buffer.put(CLOCK, (time, number))
+                buffer.put(STREAM_TIME, (time, number))
 
     def advance(self, time: int, offset: int, now: int) -> Records:
-        """Moves stream time. By the wall clock it moves, and is kept, only where a record has waited long enough.
+        """Move stream time, and join the records that are due; by the wall clock only if one is.
 
-        The history moves on after the records that are joined now, so that they find it as far back as they are.
+        The history moves after these records are joined, so that it still covers their times.
         """
         buffer, done = self._buffer, list[Record[Any, Any]]()
         if buffer is None:
             if offset >= 0:
                 self._versions.move(time)
             return done
-        before, number = buffer[CLOCK] or (-1, 0)
+        before, number = buffer[STREAM_TIME] or (-1, 0)
         if time > before and (offset >= 0 or self._releases_by(buffer, time - self._grace)):
-            buffer.put(CLOCK, (time, number))
+            buffer.put(STREAM_TIME, (time, number))
             before = time
         try:
             self._release(buffer, before - self._grace, offset, done)
-        except WaitingFailed as failed:
-            raise RecordError(self._step, -1, failed.record, done, doing="join") from failed.__cause__
+        except DeferredError as error:
+            raise_record_error(error, self._step, done)
         if offset >= 0:
             self._versions.move(time)
         return done
@@ -205,7 +183,7 @@ class TemporalJoin(Operator):
         return first <= until
 
     def _usable(self, record: Record[Any, Any]) -> bool:
-        """Whether a record takes part; those that do not are counted."""
+        """Return whether a record can be joined; count it as dropped if not."""
         if record.value is None:
             self.drops["null value"] += 1
             return False
@@ -215,7 +193,7 @@ class TemporalJoin(Operator):
         return True
 
     def _release(self, buffer: Cache, until: int, offset: int, done: Records) -> None:
-        """Joins the records that have waited long enough."""
+        """Join the records that have waited for the grace."""
         if self._earliest is not None and until < self._earliest:
             return
         self._owed = offset
@@ -229,7 +207,7 @@ class TemporalJoin(Operator):
                 self._join(record, done)
             except Exception as error:
                 self._earliest = None
-                raise WaitingFailed(record) from error
+                raise DeferredError(record, "join") from error
         else:
             self._earliest = NEVER
         self._owed = None
@@ -244,17 +222,17 @@ class TemporalJoin(Operator):
             done.append(Record(key, value, record.timestamp, record.headers, record.offset))
 
 
-def waiting_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
-    """A codec for the buffer."""
+def buffered_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
+    """Return the codec of the buffer."""
 
     def encode_key(slot: Any) -> bytes:
-        return CLOCK_KEY if slot is CLOCK else ENTRY + pack(slot.time, key.encode(slot.key), slot.number)
+        return CLOCK_KEY if slot is STREAM_TIME else ENTRY + pack(slot.time, key.encode(slot.key), slot.number)
 
     def decode_key(data: bytes) -> Any:
         if data == CLOCK_KEY:
-            return CLOCK
+            return STREAM_TIME
         time, raw, number = unpack(data[1:], int, bytes, int)
-        return Waiting(time, key.decode(raw), number)
+        return BufferedKey(time, key.decode(raw), number)
 
     def encode_value(entry: Any) -> bytes:
         first, second = entry
@@ -269,4 +247,8 @@ def waiting_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         end = 5 + _LENGTH.unpack_from(data, 1)[0]
         return value.decode(data[end:]), auto.decode(data[5:end]) if end > 5 else ()
 
-    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
+    def key_of(data: bytes) -> bytes | None:
+        return None if data == CLOCK_KEY else unpack(data[1:], int, bytes, int)[1]
+
+    placement = placed(key, key_of, each_newest)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key), placement=placement)

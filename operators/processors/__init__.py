@@ -1,1 +1,1 @@
-"""The user's own steps: `Processor`, its states and timers."""
+"""User-defined steps: `Processor`, its states and timers."""

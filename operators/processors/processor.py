@@ -1,8 +1,8 @@
-"""The user's own step: a class with keyed state and timers, which sees one record at a time.
+"""User-defined steps: classes with keyed state and timers that process a record at a time.
 
-`process(value, ctx)` yields results, returns a list of them, or returns None. A result goes on with the key, event time
-and headers of the record; `side(name, value)` sends it to another output. One instance serves all keys of a task;
-`ctx` and the declared states always mean the record and key at hand. A call that fails half-way has changed nothing.
+`process(value, ctx)` yields results, returns a list of them, or returns None. A result is sent with the key, event time
+and headers of the record; `side(name, value)` sends it to a side output. One instance serves all keys of a task; `ctx`
+and the declared states always refer to the current record and key. If a call fails, its changes are undone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ R = TypeVar("R", default=Any)
 
 
 class Side(Generic[V]):
-    """A result for a side output."""
+    """A result for a side output, made by `tm.side`.
+
+    Example:
+        >>> tm.side("audit", {"item": "pen"}).name
+        'audit'
+    """
 
     __slots__ = ("name", "value")
 
@@ -40,30 +45,47 @@ class Side(Generic[V]):
 
 
 def side(name: str, value: V) -> Side[V]:
-    """A result for the side output of this name, read by `handle.side(name)`."""
+    """Make a result for a side output of a processor, read by `.side(name)` of the step.
+
+    Args:
+        name: The name of the side output.
+        value: The value to send; key, event time and headers are those of the record.
+
+    Example:
+        >>> class Check(tm.Processor):
+        ...     def process(self, order, ctx):
+        ...         yield order if order["pieces"] > 0 else tm.side("wrong", order)
+        >>> wrong = orders.process(Check).side("wrong")
+    """
     return Side(name, value)
 
 
 class Context(Generic[K]):
-    """The record at hand, but for its value, the time, and timers for its key.
+    """The context of a call: the current record except for its value, the time, and timers.
 
-    When a timer fires, the key is that of the timer, there are no headers, and `timestamp` is the event time at which
-    the timer was due (by the wall clock: stream time). In a method that is called `every` so often no key is at hand,
-    and `timestamp` is stream time, or wall-clock time if it is called by that.
+    When a timer fires, the key is the timer's, there are no headers, and `timestamp` is the event time at which the
+    timer was due (for wall-clock timers: stream time). In a method with `tm.every` there is no key until `use` sets
+    one, and `timestamp` is the time of the method's clock: stream time or wall-clock time.
+
+    Example:
+        >>> class Stamp(tm.Processor):
+        ...     def process(self, order, ctx):
+        ...         return [f"{ctx.key} at {ctx.timestamp}, processed at {ctx.now}"]
+        >>> stamped = orders.process(Stamp)
     """
 
     __slots__ = ("_any_key", "_time", "_timers", "headers", "key", "now", "offset", "state_time", "timestamp")
 
     key: K
-    """Its key."""
+    """The key of the record."""
     timestamp: int
-    """Its event time."""
+    """The event time of the record."""
     headers: Headers
-    """Its headers."""
+    """The headers of the record."""
     offset: int
-    """The offset of the record it came from; -1 when it is the wall clock's doing."""
+    """The offset of the source record that caused the call; -1 for calls by the wall clock."""
     now: int
-    """Wall-clock time when the batch began."""
+    """The wall-clock time at which the batch began."""
     state_time: int
     """The time by which values with a time to live expire."""
 
@@ -74,10 +96,24 @@ class Context(Generic[K]):
 
     @property
     def stream_time(self) -> int:
-        """The largest event time this step has seen, this record included; with watermarks, what these tell."""
+        """The largest event time that the step has seen; with watermarks, the watermark.
+
+        The current record is included.
+
+        Raises:
+            AttributeError: The processor has no state: stream time is stored with it, to survive a restart.
+
+        Example:
+            >>> class Late(tm.Processor):
+            ...     count = tm.ValueState(int, default=0)
+            ...     def process(self, order, ctx):
+            ...         if ctx.timestamp < ctx.stream_time:
+            ...             self.count.set(self.count.get() + 1)
+            >>> late = orders.process(Late)
+        """
         if self._time is None:
             raise AttributeError(
-                "ctx.stream_time is kept with a processor's state, so that it survives a restart, and this one has none"
+                "ctx.stream_time is stored with the state of a processor, to survive a restart; this one has none"
             )
         return self._time
 
@@ -89,37 +125,86 @@ class Context(Generic[K]):
         at: int | datetime | None = None,
         clock: Literal["event", "wall"] = "event",
     ) -> None:
-        """Has `on_timer` called for this key, once: `after` the time of the record (or `now`), or `at` a time.
+        """Set a timer for the current key, which calls `on_timer` once.
 
-        A timer replaces the one of the same name that the key has. By event time it fires when a record moves stream
-        time to it or beyond, before that record is processed.
+        It replaces the key's timer of the same name, and survives restarts. An event-time timer fires when a record
+        moves stream time to its due time or beyond, before that record is processed.
+
+        Args:
+            name: The name, which is passed to `on_timer`.
+            after: How long after the record's time, or after `now` for the wall clock.
+            at: The due time instead, in milliseconds since 1970, or an aware datetime.
+            clock: "event" or "wall" (wall clock).
+
+        Raises:
+            TypeError: The processor has no method `on_timer`.
+            RuntimeError: There is no key, in a method with `tm.every` before `use`.
+
+        Example:
+            >>> class Remind(tm.Processor):
+            ...     def process(self, order, ctx):
+            ...         ctx.timer("unpaid", after="1h")
+            ...     def on_timer(self, name, ctx):
+            ...         yield f"{name}: {ctx.key}"
+            >>> reminders = orders.process(Remind)
         """
         timers = self._known_timers()
         if self.key is NO_KEY:
-            raise RuntimeError(f"timer {name!r}: no key is at hand; say whose timer it is with ctx.use(key)")
+            raise RuntimeError(f"timer {name!r}: there is no current key; set it with ctx.use(key)")
         begin = self.timestamp if clock == "event" else self.now
         timers.set(self.key, name, begin, after, at, clock)
 
     def cancel(self, name: str) -> None:
-        """Removes the timer of this name, if the key has one."""
+        """Cancel a timer of the current key, if it is set.
+
+        Args:
+            name: The name of the timer.
+
+        Example:
+            >>> class Remind(tm.Processor):
+            ...     def process(self, order, ctx):
+            ...         if order["pieces"]:
+            ...             ctx.timer("unpaid", after="1h")
+            ...         else:
+            ...             ctx.cancel("unpaid")
+            ...     def on_timer(self, name, ctx):
+            ...         yield f"{name}: {ctx.key}"
+            >>> reminders = orders.process(Remind)
+        """
         self._known_timers().cancel(self.key, name)
 
     def use(self, key: K) -> None:
-        """In a method that is called `every` so often: takes a key at hand, for states and timers.
+        """Set the current key for states and timers, in a method with `tm.every`.
 
-        It must be a key of this task, such as one that a state's `scan()` gave.
+        Args:
+            key: A key of this task, such as one from `scan()` of a state.
+
+        Raises:
+            RuntimeError: The method that calls it has no `tm.every`.
+
+        Example:
+            >>> class Forget(tm.Processor):
+            ...     orders = tm.ValueState(int, default=0)
+            ...     def process(self, order, ctx):
+            ...         self.orders.set(self.orders.get() + 1)
+            ...     @tm.every("1d")
+            ...     def forget(self, ctx):
+            ...         for key, _ in self.orders.scan():
+            ...             ctx.use(key)
+            ...             self.orders.clear()
+            >>> forgotten = orders.process(Forget)
         """
         if not self._any_key:
-            raise RuntimeError("ctx.use(key) is for methods that are called every so often: here the key is given")
+            raise RuntimeError("ctx.use(key) is for methods with tm.every: here the key is that of the record or timer")
         self.key = key
 
     def at(self, key: Any, timestamp: int, headers: Headers, offset: int, *, any_key: bool = False) -> None:
-        """Sets what is at hand."""
+        """Set the record that the context describes."""
         self.key, self.timestamp, self.headers, self.offset = key, timestamp, headers, offset
         self._any_key = any_key
 
     def move(self, stream_time: int) -> None:
-        """Sets stream time."""
+        """Set stream time."""
         self._time = self.state_time = stream_time
 
     def _known_timers(self) -> Timers:
@@ -129,30 +214,72 @@ class Context(Generic[K]):
 
 
 class Processor(Generic[K, V, R]):
-    """A step of the user's: keys of type K, values of type V in, values of type R out.
+    """A user-defined step for keys of type K, with values of type V in and of type R out.
 
-    Class attributes such as `spent = ValueState(float, default=0.0)` declare state. An instance is made for each task,
-    and again after each failure, so `self` is no place to keep anything else that must last.
+    Class attributes such as `spent = tm.ValueState(float, default=0.0)` declare state, which is kept per key. An
+    instance is made per task, and another one after each failure, so nothing else may be kept in `self`. If a call
+    fails, its changes are undone.
+
+    Example:
+        >>> class Spent(tm.Processor[str, dict, int]):
+        ...     pieces = tm.ValueState(int, default=0)
+        ...     def process(self, order, ctx):
+        ...         self.pieces.set(self.pieces.get() + order["pieces"])
+        ...         if self.pieces.get() > 100:
+        ...             yield self.pieces.get()
+        >>> orders.process(Spent).named("spent").to("large-customers", value=tm.int64)
     """
 
     def process(self, value: V, ctx: Context[K], /) -> Iterable[R | Side[Any]] | None:
-        """What becomes of one record."""
+        """Process one record; every subclass implements this method.
+
+        Args:
+            value: The value of the record.
+            ctx: Its key, event time and headers, and timers.
+
+        Returns:
+            An iterable of results (the method may also be a generator), or None. Results are sent with the key, event
+            time and headers of the record; `tm.side(name, value)` sends one to a side output.
+
+        Example:
+            >>> class Large(tm.Processor):
+            ...     def process(self, order, ctx):
+            ...         if order["pieces"] >= 10:
+            ...             yield order
+            >>> large = orders.process(Large)
+        """
         raise NotImplementedError
 
     def on_timer(self, name: str, ctx: Context[K], /) -> Iterable[R | Side[Any]] | None:
-        """What happens when a timer fires; a class that sets timers must have this method."""
+        """Process a timer that fires; a class that sets timers implements this method.
+
+        Args:
+            name: The name of the timer.
+            ctx: The timer's key and time.
+
+        Returns:
+            Results, as for `process`.
+
+        Example:
+            >>> class Remind(tm.Processor):
+            ...     def process(self, order, ctx):
+            ...         ctx.timer("unpaid", after="1h")
+            ...     def on_timer(self, name, ctx):
+            ...         return [f"{name}: {ctx.key}"]
+            >>> reminders = orders.process(Remind)
+        """
         raise NotImplementedError
 
 
 def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> type:
-    """The class; raises TopologyError when it is no processor or does not take these arguments."""
+    """Return the class; raise TopologyError if it is no processor or rejects the arguments."""
     if not (isinstance(made, type) and issubclass(cast("Any", made), Processor)):
         raise TopologyError(f".process() takes a subclass of tm.Processor, not {made!r}")
     cls = cast("type[object]", made)
     for name in ("process", "on_timer", *scheduled(cls)):
         if is_coroutine_function(getattr(cls, name)):
             raise TopologyError(
-                f"{cls.__name__}.{name}() is a coroutine function, whose result nobody would await: a processor's "
+                f"{cls.__name__}.{name}() is a coroutine function, which would never be awaited: a processor's "
                 "methods are plain functions; .map_async() calls a coroutine function for each value"
             )
     try:
@@ -163,5 +290,5 @@ def check_processor(made: Any, arguments: tuple[Any, ...], options: Mapping[str,
 
 
 def has_timers(cls: type) -> bool:
-    """Whether a processor has a method for its timers."""
+    """Return whether a processor implements `on_timer`."""
     return getattr(cls, "on_timer", None) is not Processor.on_timer

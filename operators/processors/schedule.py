@@ -1,8 +1,8 @@
-"""When the methods of a `Processor` that are marked with `every` are called next.
+"""The schedule of the methods with `every` of a `Processor`.
 
-By stream time the due times are the multiples of the interval, and the first record that the step sees is due at once;
-by the wall clock they are counted from when the step first ran. A jump over several of them calls a method once, and
-the due times after it are again where they would have been. Kept under the method's name, so that a restart goes on.
+By stream time, due times are the multiples of the interval, and a method is due at the first record of the step. By the
+wall clock, due times are counted from the first run of the step. If time jumps over several due times, the method is
+called once, and the later due times are unchanged. Due times are stored under the method's name, to survive restarts.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ class Recurring(msgspec.Struct, frozen=True):
 
 
 class Schedule:
-    """The methods that are called by one clock."""
+    """The methods of one clock."""
 
     def __init__(self, cache: Cache | None, clock: str, methods: Mapping[str, Every]) -> None:
         self._cache: Any = cache
         self._wall = clock == "wall"
         self._intervals = {name: every.interval for name, every in methods.items() if every.clock == clock}
-        self._next: int | None = None  # nothing is due before this; not known at first
+        self._next: int | None = None  # nothing is due before this time; None until computed
 
     def __bool__(self) -> bool:
         return bool(self._intervals)
 
     def due(self, time: int) -> bool:
-        """Whether any method is due."""
+        """Return whether any method is due."""
         return any(self._due(name, time) <= time for name in self._intervals)
 
     def take(self, time: int) -> str | None:
-        """The name of a method that is due, the one that is due first; it is due an interval later then."""
+        """Return the first due method, None if none is due, and advance its due time."""
         if self._next is not None and time < self._next:
             return None
         dues = {name: self._due(name, time) for name in self._intervals}

@@ -1,1 +1,1 @@
-"""Bytes to keys and values, and back."""
+"""Serdes: keys and values to bytes, and back."""

@@ -1,8 +1,8 @@
-"""Tidemill's own encoding of Python values: what repartition topics and stores use when no serde is known.
+"""Tidemill's own encoding, for repartition topics and stores without a known serde.
 
-A value comes back as it was: same type, same content. Plain data, dates, decimals and UUIDs are built in; msgspec
-structs, dataclasses, named tuples, pydantic models and enums are written under their class's name and rebuilt from it,
-and nothing else is: no code is imported or run to read a value. The bytes are msgpack with extension types.
+A value is decoded unchanged: same type, same content. Plain data, dates, decimals and UUIDs are built in; msgspec
+structs, dataclasses, named tuples, pydantic models and enums are written with the name of their class and rebuilt from
+it. Nothing else is supported: no code is imported or run to read a value. The bytes are msgpack with extension types.
 
     key bytes:   UTF-8 of a str, as any other program would write it   |   0xFF, which no UTF-8 has, + the encoding
 """
@@ -17,9 +17,9 @@ from typing import Any, Final, cast
 
 import ormsgpack
 
-from .classes import described, named, positional, rebuilt
+from .classes import from_parts, positional, to_parts, zone_named
 
-__all__ = ["AutoKey", "AutoValue", "auto", "auto_key"]
+__all__ = ["AutoKey", "AutoValue", "auto", "auto_key", "plain_value"]
 
 OPTIONS: Final = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
@@ -38,7 +38,7 @@ CLASS = 20
 
 NOT_TEXT = b"\xff"
 LONG = 1_000
-"""Zeros at the end of a decimal that is still written as an int where it is a key."""
+"""The maximum number of trailing zeros of a decimal that is written as an int in a key."""
 
 
 def _pack(value: Any) -> bytes:
@@ -56,7 +56,7 @@ def _unpack(data: bytes) -> Any:
 
 
 def _explained(call: Callable[[Callable[..., Any]], Any], hook: Callable[..., Any]) -> Any:
-    """The call once more, with the hook's own error in place of ormsgpack's, which does not say why."""
+    """Repeat the call, and raise the hook's own error, since ormsgpack's has no reason."""
     why: list[Exception] = []
 
     def listening(*args: Any) -> Any:
@@ -75,21 +75,21 @@ def _explained(call: Callable[[Callable[..., Any]], Any], hook: Callable[..., An
 
 
 class _OddDict:
-    """A dict with keys that are not str, on its way out."""
+    """A dict with keys that are not str, to be encoded."""
 
     def __init__(self, pairs: list[Any]) -> None:
         self.pairs = pairs
 
 
 class _NamedKey:
-    """A named tuple in a key, on its way out."""
+    """A named tuple in a key, to be encoded."""
 
     def __init__(self, value: tuple[Any, ...]) -> None:
         self.value = value
 
 
 def _without_odd_dicts(value: Any) -> Any:
-    """The value, with those dicts replaced that msgpack cannot hold."""
+    """Return the value with the dicts that msgpack cannot encode replaced."""
     if type(value) is dict:
         items = cast("dict[Any, Any]", value)
         if all(type(key) is str for key in items):
@@ -101,7 +101,7 @@ def _without_odd_dicts(value: Any) -> Any:
 
 
 def _sorted(items: Any) -> list[Any]:
-    """The items of a set in an order that does not depend on hashes."""
+    """Return the items of a set in an order that does not depend on hashes."""
     return sorted(items, key=_pack)
 
 
@@ -141,17 +141,17 @@ _WRITERS: dict[type, tuple[int, Callable[[Any], Any]]] = {
 
 
 def _extension(value: Any) -> ormsgpack.Ext:
-    """msgpack's way out for a value it does not have."""
+    """Return the extension type of a value that msgpack does not support."""
     found = _WRITERS.get(value.__class__)
     if found is None:
-        return ormsgpack.Ext(CLASS, _pack(described(value)))
+        return ormsgpack.Ext(CLASS, _pack(to_parts(value)))
     tag, simpler = found
     return ormsgpack.Ext(tag, _pack(simpler(value)))
 
 
 def _read_datetime(parts: list[Any]) -> dt.datetime:
     value = dt.datetime.fromisoformat(parts[0]).replace(fold=parts[1])
-    return value if len(parts) == 2 else value.replace(tzinfo=named(parts[2]))
+    return value if len(parts) == 2 else value.replace(tzinfo=zone_named(parts[2]))
 
 
 _READERS: dict[int, Callable[[Any], Any]] = {
@@ -167,20 +167,40 @@ _READERS: dict[int, Callable[[Any], Any]] = {
     DECIMAL: decimal.Decimal,
     UUID: lambda data: uuid.UUID(bytes=data),
     COMPLEX: lambda parts: complex(*parts),
-    CLASS: rebuilt,
+    CLASS: from_parts,
 }
 
 
 def _value(tag: int, data: bytes) -> Any:
-    """msgpack's way in for an extension type."""
+    """Return the value of an extension type."""
     read = _READERS.get(tag)
     if read is None:
-        raise ValueError(f"the value holds extension type {tag}, which this Tidemill does not know")
+        raise ValueError(f"the value holds extension type {tag}, which this version of Tidemill does not know")
     return read(_unpack(data))
 
 
+def _plain(tag: int, data: bytes) -> Any:
+    inner: Any = ormsgpack.unpackb(data, ext_hook=_plain)
+    return _fields(inner[1]) if tag == CLASS else _READERS[tag](inner)
+
+
+def _fields(parts: Any) -> Any:
+    """Return the fields of an object; of a pydantic model, those that were set."""
+    if isinstance(parts, list):
+        listed = cast("list[Any]", parts)
+        if len(listed) == 2 and isinstance(listed[0], dict):
+            return cast("dict[str, Any]", listed[0])
+        return listed
+    return parts
+
+
+def plain_value(data: bytes) -> Any:
+    """Return the value of some bytes, with objects as dicts of their fields."""
+    return ormsgpack.unpackb(data, ext_hook=_plain)
+
+
 class AutoValue:
-    """Python values, exactly."""
+    """The serde of any supported Python value."""
 
     closed = True
 
@@ -199,10 +219,10 @@ class AutoValue:
 
 
 class AutoKey:
-    """Keys: text as UTF-8, anything else as `auto` writes it.
+    """The serde of keys: text as UTF-8, anything else as `auto` writes it.
 
-    Keys that are equal in Python have the same bytes, as they are one key in a dict: 2.0 is written as 2, an enum of
-    text as its text, a time as UTC. (True and 1 are the exception: a step must not be given both.)
+    Keys that are equal in Python have the same bytes, since they are one key in a dict: 2.0 is written as 2, an enum of
+    text as its text, a time as UTC. (True and 1 are an exception: a step must not receive both.)
     """
 
     hashable = True
@@ -220,10 +240,10 @@ class AutoKey:
 
 
 def _shortest(value: decimal.Decimal) -> int | decimal.Decimal:
-    """The value as an int, or without zeros at its end."""
+    """Return the value as an int, or without trailing zeros."""
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
-        return value  # an infinity
+        return value  # infinity
     while len(digits) > 1 and digits[-1] == 0:
         digits, exponent = digits[:-1], exponent + 1
     if value == 0 or 0 <= exponent <= LONG:
@@ -232,7 +252,7 @@ def _shortest(value: decimal.Decimal) -> int | decimal.Decimal:
 
 
 def _key_part(value: Any) -> Any:
-    """The value in the one form that all values equal to it are written in."""
+    """Return the form that all values equal to this one are written in."""
     match value:
         case bool() | bytes():
             return value
@@ -260,6 +280,13 @@ def _key_part(value: Any) -> Any:
 
 
 auto: Final = AutoValue()
-"""Tidemill's own encoding: any Python data, back as it was."""
+"""Tidemill's own encoding, which returns any Python data unchanged.
+
+Stores and internal topics use it if no other serde is known. It is not meant for topics that other programs read.
+
+Example:
+    >>> tm.auto.decode(tm.auto.encode((1, {"item": "pen"}, None)))
+    (1, {'item': 'pen'}, None)
+"""
 auto_key: Final = AutoKey()
-"""The same for keys, with text as plain UTF-8."""
+"""Tidemill's own encoding for keys, with text as plain UTF-8."""

@@ -1,13 +1,15 @@
-"""Bytes to values and back.
+"""The serde interface and the plain serdes.
 
-A serde is any object with `encode` and `decode`. It may also offer `encode_many` and `decode_many` for whole lists,
-where that is faster; both give up with any error, and the caller then goes one by one to find the value that is to
-blame. It may say more of itself: `exact = True`, two values are equal if, and only if, it writes the same bytes for
-them; `takes`, a set of classes of which it writes every value and reads it again as it was; `typed = True`, it may
-write what it does not read; `closed = True`, it writes everything that it reads.
+A serde is any object with `encode` and `decode`. It may also have `encode_many` and `decode_many` for whole lists, if
+that is faster; both may fail with any error, and the caller then encodes one by one to find the value that failed. A
+serde may declare properties: `exact = True`, two values are equal if, and only if, it writes the same bytes for them;
+`takes`, a set of classes whose values it writes and reads unchanged; `typed = True`, it may write values that it does
+not read; `closed = True`, it writes everything that it reads; `without_nulls = True`, a source leaves out records with
+a null value; `scattered = True`, equal keys of a topic may be in several partitions, and `like` is the serde that has
+the bytes of its keys elsewhere.
 
-This file has the plain serdes and the walk over columns with holes; JSON, msgpack and Tidemill's own encoding are in
-files of their own.
+This module has the plain serdes and the encoding of columns with null values; JSON, msgpack and Tidemill's own encoding
+have their own modules.
 """
 
 from __future__ import annotations
@@ -40,14 +42,39 @@ T = TypeVar("T", default=Any)
 
 
 class Serde(Protocol[T]):
-    """Encodes values of type `T` as bytes and decodes them again."""
+    """Encodes values of type T as bytes and decodes them: any object with these two methods.
+
+    Example:
+        >>> class Celsius:
+        ...     def encode(self, value):
+        ...         return f"{value:.1f}".encode()
+        ...     def decode(self, data):
+        ...         return float(data)
+        >>> readings = app.stream("readings", key=tm.utf8, value=Celsius())
+    """
 
     def encode(self, value: T, /) -> bytes:
-        """The bytes that stand for a value; an exception says that none do."""
+        """Return the bytes of a value; raise any exception if it has none.
+
+        Args:
+            value: The value, never None.
+
+        Example:
+            >>> tm.int64.encode(258).hex()
+            '0000000000000102'
+        """
         ...
 
     def decode(self, data: bytes, /) -> T:
-        """The value of some bytes; an exception says that they are none."""
+        """Return the value of some bytes; raise any exception if they are invalid.
+
+        Args:
+            data: The bytes.
+
+        Example:
+            >>> tm.utf8.decode(b"pen")
+            'pen'
+        """
         ...
 
 
@@ -94,7 +121,7 @@ class Raw:
 
 
 class Packed(Generic[T]):
-    """A number in a fixed count of big-endian bytes, as Kafka's own serialisers write it."""
+    """A number in a fixed number of big-endian bytes, as Kafka's own serializers write it."""
 
     closed = hashable = True
 
@@ -120,7 +147,7 @@ class Packed(Generic[T]):
 
 
 class Uuid:
-    """UUIDs as text, as Kafka's own serialiser writes them."""
+    """UUIDs as text, as Kafka's own serializer writes them."""
 
     exact = closed = True
     takes = frozenset({uuids.UUID})
@@ -138,19 +165,45 @@ class Uuid:
 
 
 utf8 = Utf8()
-"""Text."""
+"""Text as UTF-8.
+
+Example:
+    >>> tm.utf8.encode("pen")
+    b'pen'
+"""
 raw = Raw()
-"""Bytes, untouched."""
+"""Bytes as they are.
+
+Example:
+    >>> tm.raw.encode(b"pen")
+    b'pen'
+"""
 int64 = Packed[int]("int64", ">q", exact=True)
-"""Whole numbers in 8 bytes, big-endian (Java's `Long` serialiser)."""
+"""An int in 8 big-endian bytes, as Kafka's own serializer writes a Long.
+
+Example:
+    >>> tm.int64.encode(258).hex()
+    '0000000000000102'
+"""
 float64 = Packed[float]("float64", ">d", exact=False)
-"""Floating-point numbers in 8 bytes, big-endian (Java's `Double` serialiser)."""
+"""A float in 8 big-endian bytes, as Kafka's own serializer writes a Double.
+
+Example:
+    >>> tm.float64.encode(1.5).hex()
+    '3ff8000000000000'
+"""
 uuid = Uuid()
-"""UUIDs as text (Java's `UUID` serialiser)."""
+"""A `uuid.UUID` as text, as Kafka's own serializer writes it.
+
+Example:
+    >>> import uuid
+    >>> tm.uuid.encode(uuid.UUID(int=1))
+    b'00000000-0000-0000-0000-000000000001'
+"""
 
 
 def check_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
-    """The serde itself; raises TopologyError when it is not one."""
+    """Return the serde; raise TopologyError if it is not one."""
     if serde is None:
         return None
     whole = callable(getattr(serde, "encode", None)) and callable(getattr(serde, "decode", None))
@@ -162,22 +215,25 @@ def check_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
 
 
 def is_exact(serde: Serde[Any]) -> bool:
-    """Whether two values are equal if, and only if, the serde writes the same bytes for them."""
+    """Return whether values are equal if, and only if, the serde writes the same bytes for them."""
     return getattr(serde, "exact", False) is True
 
 
 def is_closed(serde: Serde[Any]) -> bool:
-    """Whether the serde writes everything that it reads."""
+    """Return whether the serde writes everything that it reads."""
     return getattr(serde, "closed", False) is True
 
 
 def taken_unseen(serde: Serde[Any]) -> frozenset[type]:
-    """Classes of which the serde writes every value, and reads it again as it was."""
+    """Return the classes with values that the serde writes, and reads unchanged."""
     return getattr(serde, "takes", frozenset[type]())
 
 
 def column_decoder(serde: Serde[Any]) -> Callable[[list[bytes | None]], list[Any]]:
-    """A function that decodes a column; None stays None, and an error says nothing of where it happened."""
+    """Return a function that decodes a column; None stays None.
+
+    Its errors do not identify the value.
+    """
     one = serde.decode
     many: Callable[[list[bytes]], list[Any]] | None = getattr(serde, "decode_many", None)
     if isinstance(serde, Raw):
@@ -186,7 +242,10 @@ def column_decoder(serde: Serde[Any]) -> Callable[[list[bytes | None]], list[Any
 
 
 def column_encoder(serde: Serde[Any]) -> Callable[[list[Any]], list[bytes | None]]:
-    """A function that encodes a column; None stays None, and an error says nothing of where it happened."""
+    """Return a function that encodes a column; None stays None.
+
+    Its errors do not identify the value.
+    """
     return _column(serde.encode, getattr(serde, "encode_many", None))
 
 

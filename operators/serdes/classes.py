@@ -1,9 +1,9 @@
-"""Objects of users' data classes, to plain parts under the class's name and back.
+"""Objects of user-defined data classes, to plain parts with the name of the class, and back.
 
-Data classes are msgspec structs, dataclasses, named tuples, pydantic models and enums. A class is looked up among the
-modules the program has loaded and must be a data class: reading a value never imports a module and never calls
-anything but such a class. The main module goes by the name it would be imported by, so that `python views.py` and
-`tidemill run views:app` understand each other.
+Data classes are msgspec structs, dataclasses, named tuples, pydantic models and enums. A class is looked up in the
+modules that the program has loaded and must be a data class: reading a value never imports a module and never calls
+anything but such a class. The main module has the name by which it would be imported, so that values are the same for
+`python views.py` and `tidemill run views:app`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-__all__ = ["described", "named", "positional", "rebuilt"]
+__all__ = ["from_parts", "positional", "to_parts", "zone_named"]
 
 
 class _Form(NamedTuple):
-    """How objects of a class are taken apart and put together."""
+    """How objects of a class are converted to parts and back."""
 
     name: str
     take: Callable[[Any], Any]
@@ -33,8 +33,8 @@ _forms: dict[type, _Form] = {}
 _classes: dict[str, type] = {}
 
 
-def described(value: Any) -> list[Any]:
-    """The class's name and the parts of an object; TypeError when its class is no data class."""
+def to_parts(value: Any) -> list[Any]:
+    """Return the class name and parts of an object; raise TypeError if it is no data class."""
     cls = cast("type[Any]", type(value))
     form = _forms.get(cls)
     if form is None:
@@ -42,8 +42,8 @@ def described(value: Any) -> list[Any]:
     return [form.name, form.take(value)]
 
 
-def rebuilt(parts: list[Any]) -> Any:
-    """The object that was described."""
+def from_parts(parts: list[Any]) -> Any:
+    """Return the object of a class's name and parts."""
     name, fields = parts
     cls = _classes.get(name)
     if cls is None:
@@ -54,8 +54,8 @@ def rebuilt(parts: list[Any]) -> Any:
     return form.make(fields)
 
 
-def named(zone: str) -> zoneinfo.ZoneInfo:
-    """A time zone by its name."""
+def zone_named(zone: str) -> zoneinfo.ZoneInfo:
+    """Return a time zone by its name."""
     return zoneinfo.ZoneInfo(zone)
 
 
@@ -91,7 +91,10 @@ def _taker(fields: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
 
 
 def _from_fields(cls: Any, known: frozenset[str]) -> Callable[[Mapping[str, Any]], Any]:
-    """Fields that the class no longer has are left out; new ones take their defaults."""
+    """Return the function from fields to an object.
+
+    Fields that the class no longer has are ignored; new ones have their defaults.
+    """
 
     def make(fields: Mapping[str, Any]) -> Any:
         if fields.keys() <= known:
@@ -102,7 +105,10 @@ def _from_fields(cls: Any, known: frozenset[str]) -> Callable[[Mapping[str, Any]
 
 
 def _named_tuple_maker(cls: Any) -> Callable[[Any], Any]:
-    """By name; as earlier versions wrote it, by position, only if there are as many fields as then."""
+    """Return the function from parts by name to an object.
+
+    Parts by position, written by earlier versions, are accepted if the number of fields is unchanged.
+    """
     fields = frozenset(cls._fields)
     from_fields = _from_fields(cls, fields)
 
@@ -119,12 +125,15 @@ def _named_tuple_maker(cls: Any) -> Callable[[Any], Any]:
 
 
 def positional(value: tuple[Any, ...]) -> list[Any]:
-    """The class's name and the parts of a named tuple by position, which is how a key is written."""
+    """Return the class's name and the parts of a named tuple by position, the form of keys."""
     return [_name(type(value)), list(value)]
 
 
 def _dataclass_maker(cls: Any) -> Callable[[Mapping[str, Any]], Any]:
-    """Sets fields as they were: neither __init__ nor __post_init__ runs again."""
+    """Return the function from fields to an object, without __init__ and __post_init__.
+
+    The object had run both before it was written.
+    """
     fields = dataclasses.fields(cls)
 
     def make(parts: Mapping[str, Any]) -> Any:
@@ -160,7 +169,7 @@ def _name(cls: type[Any]) -> str:
 
 
 def main_name() -> str:
-    """The name the main module would be imported by."""
+    """Return the name by which the main module would be imported."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -184,7 +193,10 @@ def _find(name: str) -> type:
 
 
 def _candidates(name: str) -> list[object]:
-    """The modules that may be meant: the same script is `views`, `shop.views` or the main module by how it is run."""
+    """Return the modules that a name may refer to.
+
+    A script is `views`, `shop.views` or the main module, depending on how it is run.
+    """
     last = name.rpartition(".")[2]
     main = main_name()
     found: list[object] = []

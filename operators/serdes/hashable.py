@@ -1,8 +1,8 @@
-"""Keys that are looked up: what a serde reads as a list, dict or set can be the key of a store.
+"""Hashable keys: lists, dicts and sets that a serde reads can be keys of a store.
 
 JSON keys are often objects (Debezium writes `{"id": 7}`). Python's lists, dicts and sets have no hash, so a step with a
-store could not use them; here they become lists, dicts and sets that have one, are equal to the plain ones, are written
-alike, and cannot be changed.
+store could not use them. Here they are converted to lists, dicts and sets that have a hash, equal the plain ones, have
+the same bytes, and cannot be changed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CHANGING: Final = {
 BARE: Final = frozenset({list, dict, set, tuple})
 
 
-class Fixed:
-    """What lists and dicts that cannot be changed have in common."""
+class Immutable:
+    """The base of lists and dicts that cannot be changed."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class Fixed:
         return self
 
 
-class HashableList(Fixed, list[Any]):
+class HashableList(Immutable, list[Any]):
     """A list in a key."""
 
     __slots__ = ()
@@ -49,7 +49,7 @@ class HashableList(Fixed, list[Any]):
         return HashableList, (list(self),)
 
 
-class HashableDict(Fixed, dict[Any, Any]):
+class HashableDict(Immutable, dict[Any, Any]):
     """A dict in a key."""
 
     __slots__ = ()
@@ -61,17 +61,17 @@ class HashableDict(Fixed, dict[Any, Any]):
         return HashableDict, (dict(self),)
 
 
-def refuse(self: object, *arguments: object, **named: object) -> NoReturn:
+def refuse_change(self: object, *arguments: object, **named: object) -> NoReturn:
     raise TypeError("a key cannot be changed: make a copy of it with list() or dict()")
 
 
 for kind in (HashableList, HashableDict):
     for name in CHANGING[kind.__mro__[2]].split():
-        setattr(kind, name, refuse)
+        setattr(kind, name, refuse_change)
 
 
 def hashable(key: Any) -> Any:
-    """The same key, with lists, dicts and sets that have a hash in place of those that have none."""
+    """Return the key with its lists, dicts and sets replaced by hashable ones."""
     if isinstance(key, list):
         return HashableList(map(hashable, cast("list[Any]", key)))
     if isinstance(key, dict):
@@ -84,7 +84,7 @@ def hashable(key: Any) -> Any:
 
 
 class HashableKeys(Generic[T]):
-    """Reads what another serde reads, made hashable; writes as it does."""
+    """A serde that reads what another serde reads, made hashable, and writes as it does."""
 
     def __init__(self, inner: Serde[T]) -> None:
         self.inner = inner
@@ -105,17 +105,22 @@ class HashableKeys(Generic[T]):
 
 
 def has_hash(model: type[Any]) -> bool:
-    """Whether objects of a class can be looked up in a dict."""
-    if issubclass(model, msgspec.Struct):  # which has a method that raises
+    """Return whether objects of a class have a hash."""
+    if issubclass(model, msgspec.Struct):  # its __hash__ may be a method that raises
         return model.__struct_config__.frozen or not model.__struct_config__.eq
     return getattr(model, "__hash__", None) is not None
 
 
 def check_key_serde(serde: Serde[T] | None, what: str) -> Serde[T] | None:
-    """The serde for keys that may be those of a store; raises TopologyError when it is no serde, or reads objects of a
-    class without a hash."""
+    """Return a serde for keys that may be keys of a store.
+
+    Raises TopologyError if it is no serde, or reads objects of a class without a hash.
+    """
     if check_serde(serde, what) is None or serde is None:
         return None
+    as_key = getattr(serde, "as_key", None)
+    if as_key is not None:  # a serde with a form of its own for keys
+        return as_key()
     if is_exact(serde) or getattr(serde, "hashable", False) or isinstance(serde, HashableKeys):
         return serde
     model = getattr(serde, "model", None)

@@ -1,7 +1,7 @@
-"""The serde of what a function returns, by its annotation.
+"""The serde of a function's results, from its return annotation.
 
-An annotation may be a little wrong, as `-> int` for a sum of floats. So what is written by it, to a store or an
-internal topic, is read once at that very moment: an error then is that of the record.
+An annotation may be slightly wrong, such as `-> int` for a sum of floats. So each value that is written with it to a
+store or an internal topic is immediately read once: an error is then that of the record.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Annotated(Json[Any]):
 
     def __init__(self, model: Any) -> None:
         self.unchecked = json(model)
-        """The same for those who only write."""
+        """The same serde without the check, for topics that the program does not read."""
         super().__init__(model, repr(self.unchecked))
 
     def encode(self, value: Any, /) -> bytes:
@@ -36,7 +36,7 @@ class Annotated(Json[Any]):
             self.decode(raw)
         except Exception as error:
             raise TypeError(
-                f"the function is annotated as giving what {self!r} reads, and gave {value!r}: {error}"
+                f"the function is annotated as returning what {self!r} reads, but returned {value!r}: {error}"
             ) from error
         return raw
 
@@ -45,7 +45,10 @@ class Annotated(Json[Any]):
 
 
 def result_serde(function: Callable[..., Any], *, each: bool = False) -> Serde[Any] | None:
-    """JSON of the annotated type, where it is a model or a builtin; with `each`, of the items of the annotated type."""
+    """Return JSON of the annotated type if it is a model or a builtin; else None.
+
+    With `each`, it is the item type of the annotated type.
+    """
     called: Any = function if isroutine(function) else type(function).__call__
     try:
         found = get_type_hints(called).get("return")

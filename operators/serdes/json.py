@@ -1,8 +1,8 @@
 """JSON: plain objects, or typed by a model.
 
 `json` reads and writes plain objects; `json(Model)` reads a msgspec struct, dataclass, TypedDict, NamedTuple, pydantic
-model or any type msgspec knows. Values are read one by one: a batch read as lines would be hardly faster, and values
-that are no JSON by themselves could pass when joined.
+model or any type that msgspec supports. Values are decoded one by one: decoding a batch as lines would hardly be
+faster, and values that are invalid JSON by themselves could be accepted when joined.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing_extensions import TypeVar
 
 from ..errors import TopologyError
 
-__all__ = ["Json", "PlainJson", "json", "plain"]
+__all__ = ["Json", "PlainJson", "json", "to_builtin"]
 
 T = TypeVar("T", default=Any)
 
 
-def plain(value: Any) -> Any:
-    """What msgspec can write in place of a value it does not know, for pydantic models; TypeError for the rest."""
+def to_builtin(value: Any) -> Any:
+    """Return what msgspec writes for a value that it does not support, such as a pydantic model.
+
+    Raises TypeError for other values.
+    """
     dump = getattr(value, "model_dump", None)
     if dump is not None:
         return dump(mode="json")
@@ -33,8 +36,11 @@ def plain(value: Any) -> Any:
 
 
 def check_finite(value: Any) -> None:
-    """Raises ValueError for a value with a number in it that JSON does not have: msgspec would write null for it."""
-    walk(msgspec.to_builtins(value, enc_hook=plain))
+    """Raise ValueError for a value with a number that JSON does not have.
+
+    msgspec would write null for it.
+    """
+    walk(msgspec.to_builtins(value, enc_hook=to_builtin))
 
 
 def walk(part: Any) -> None:
@@ -50,11 +56,11 @@ def walk(part: Any) -> None:
 
 
 class Json(Generic[T]):
-    """JSON of one type. NaN and infinities are refused."""
+    """JSON of one type; NaN and infinities are rejected."""
 
     def __init__(self, model: Any, name: str) -> None:
         self._name = name
-        encoder = msgspec.json.Encoder(enc_hook=plain)
+        encoder = msgspec.json.Encoder(enc_hook=to_builtin)
         self._write: Callable[[T], bytes] = encoder.encode
         self._lines: Callable[[list[T]], bytes] = encoder.encode_lines
         self.typed = model is not Any
@@ -93,7 +99,7 @@ class Json(Generic[T]):
 
 
 class PlainJson(Json[Any]):
-    """JSON of plain objects; called with a model it gives the serde of that model."""
+    """JSON of plain objects; if called with a model, it returns the serde of that model."""
 
     def __init__(self) -> None:
         super().__init__(Any, "json")
@@ -109,4 +115,16 @@ class PlainJson(Json[Any]):
 
 
 json = PlainJson()
-"""JSON to and from plain objects; `json(Model)` for typed JSON."""
+"""JSON of plain objects; `tm.json(Model)` is JSON of one type.
+
+A model is a msgspec struct, a dataclass, a TypedDict, a pydantic model, or any type that msgspec supports. Values that
+do not match it cannot be decoded. NaN and infinities are rejected.
+
+Example:
+    >>> import dataclasses
+    >>> @dataclasses.dataclass
+    ... class Click:
+    ...     page: str
+    >>> clicks = app.stream("clicks", key=tm.utf8, value=tm.json(Click))
+    >>> pages = clicks.map(lambda click: click.page)
+"""

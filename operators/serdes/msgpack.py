@@ -9,7 +9,7 @@ import msgspec
 from typing_extensions import TypeVar
 
 from ..errors import TopologyError
-from .json import plain
+from .json import to_builtin
 
 __all__ = ["Msgpack", "PlainMsgpack", "msgpack"]
 
@@ -32,14 +32,14 @@ class Msgpack(Generic[T]):
         except TypeError as error:
             raise TopologyError(f"tm.msgpack cannot read {name}: {error}") from error
         self.decode: Callable[[bytes], T] = decoder.decode
-        self.encode: Callable[[T], bytes] = msgspec.msgpack.Encoder(enc_hook=plain).encode
+        self.encode: Callable[[T], bytes] = msgspec.msgpack.Encoder(enc_hook=to_builtin).encode
 
     def __repr__(self) -> str:
         return self._name
 
 
 class PlainMsgpack(Msgpack[Any]):
-    """Msgpack of plain objects; called with a model it gives the serde of that model."""
+    """Msgpack of plain objects; if called with a model, it returns the serde of that model."""
 
     def __init__(self) -> None:
         super().__init__(Any, "msgpack")
@@ -53,4 +53,11 @@ class PlainMsgpack(Msgpack[Any]):
 
 
 msgpack = PlainMsgpack()
-"""Msgpack to and from plain objects; `msgpack(Model)` for typed msgpack."""
+"""Msgpack of plain objects; `tm.msgpack(Model)` is msgpack of one type, as for `tm.json`.
+
+Pydantic models are not supported.
+
+Example:
+    >>> tm.msgpack.decode(tm.msgpack.encode({"item": "pen"}))
+    {'item': 'pen'}
+"""

@@ -1,10 +1,10 @@
-"""Updates of tables: the row as it was and as it is, in one value, and as bytes on its way through a topic.
+"""Updates of tables: the old and the new row in one value, and their bytes in a topic.
 
-What a row was is what the steps downstream were told, which under `tm.skip` is not always what the table has: where a
-step fails for a new row, it tells that there is no row any more, so the row before is taken back. With the next change
-of the row the step fails again for what the row was; that one was never there for those downstream.
+The old row is what the steps downstream have received, which under `tm.skip` may differ from the row of the table: if a
+step fails for a new row, it sends a deletion, so the previous row is deleted downstream. With the next change of the
+row, the step fails again for the old row, which never existed downstream.
 
-00 + new                   there was no row          01 + old     there is none any more
+00 + new                   there was no row          01 + old     the row is deleted
 02 + length of old (4 bytes) + old + new
 """
 
@@ -17,13 +17,13 @@ from typing import Any
 from ..record import Update
 from .base import Serde
 
-__all__ = ["UpdateSerde", "told"]
+__all__ = ["UpdateSerde", "old_result"]
 
 _LENGTH = Struct(">I")
 
 
-def told(function: Callable[[Any], Any], row: Any) -> Any:
-    """What the function gave for what a row was; None where there was no row or the function failed for it."""
+def old_result(function: Callable[[Any], Any], row: Any) -> Any:
+    """Return the function's result for the old row; None if there is none or it failed."""
     if row is None:
         return None
     try:
@@ -33,7 +33,7 @@ def told(function: Callable[[Any], Any], row: Any) -> Any:
 
 
 class UpdateSerde:
-    """Updates of rows with this serde. At least one of the two rows is there."""
+    """The serde of updates, given the serde of rows; at least one of the two rows exists."""
 
     def __init__(self, row: Serde[Any]) -> None:
         self.row = row

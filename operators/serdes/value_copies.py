@@ -1,10 +1,10 @@
-"""Values between users' functions and what a step keeps: nobody has the same object as somebody else.
+"""Value copies: user functions and stores never share a mutable object.
 
-What can be changed in place is kept as its bytes, which is what a commit writes in any case: a function gets an object
-of its own, and sees what it would see after a restart. What a serde cannot write, or could not read again, is refused
-while the record that it came from is known.
+A mutable value is stored as its bytes, which a commit writes in any case: a function gets its own object, and sees what
+it would see after a restart. A value that the serde cannot write, or could not read again, is rejected while its record
+is known.
 
-A value that goes on to several steps, or is kept as well, is copied for each step with a function of the user's.
+A value that is sent to several steps, or stored as well, is copied for each step with a user function.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import decimal
 import enum
 import uuid
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -27,9 +29,9 @@ ATOMS: Final = {
     *(type(None), bool, int, float, complex, str, bytes),
     *(dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID),
 }
-"""Classes of values that cannot be changed in place."""
+"""The types of immutable values."""
 SAME: Final = {bool, int, float, str, bytes}
-"""Those of them that every serde gives back as they were."""
+"""Those of them that every serde returns unchanged."""
 
 
 class Encoded(msgspec.Struct, frozen=True, gc=False):
@@ -39,32 +41,37 @@ class Encoded(msgspec.Struct, frozen=True, gc=False):
 
 
 class Keeper:
-    """Puts values that a user's function gave into the form in which they are kept, and back."""
+    """The conversion of user functions' results to the form in which they are stored, and back."""
 
     def __init__(self, serde: Serde[Any]) -> None:
         self.known = {type(None), *taken_unseen(serde), Encoded}
-        """Classes whose values are kept as they are; None is what deletes, which no serde is asked to write."""
+        """Classes whose values are stored unchanged; None is a deletion, which no serde writes."""
         self._serde = serde
         self._typed = getattr(serde, "typed", False)
         self._encode, self._decode = serde.encode, serde.decode
 
     def keep(self, value: Any) -> Any:
-        """A value in the form in which it is kept. Raises TypeError for one that could not be read again, and what the
-        serde raises for one that it cannot write."""
+        """Return a value in the form in which it is stored.
+
+        Raises TypeError for one that could not be read again, and the serde's error for one that it cannot write.
+        """
         raw, again = self._tried(value)
         return again if again.__class__ in SAME else Encoded(raw)
 
     def written(self, value: Any) -> bytes:
-        """The bytes of a value. Raises what `keep` raises."""
+        """Return the bytes of a value; raise what `keep` raises."""
         return self._tried(value)[0]
 
     def check(self, value: Any) -> None:
-        """Raises what `keep` raises."""
+        """Raise what `keep` raises."""
         if value.__class__ not in self.known:
             self._tried(value)
 
     def _tried(self, value: Any) -> tuple[bytes, Any]:
-        """The bytes of a value, and the value as it is read again where the serde may not read what it writes."""
+        """Return the bytes of a value, and the value.
+
+        If the serde may not read what it writes, it is the value as it is read again.
+        """
         raw = self._encode(value)
         if not self._typed:
             return raw, value
@@ -74,21 +81,21 @@ class Keeper:
             raise TypeError(f"{self._serde!r} could not read {value!r} again: {error}") from error
 
     def own(self, kept: Any) -> Any:
-        """The value, which the caller may change."""
+        """Return the value, which the caller may change."""
         return self._decode(kept.raw) if kept.__class__ is Encoded else kept
 
     def again(self, value: Any) -> Any:
-        """The value as it is after a restart, which the caller may change."""
+        """Return the value as it is after a restart, which the caller may change."""
         return value if value.__class__ in self.known else self._decode(self._encode(value))
 
     def stored(self, entry: tuple[Any, ...]) -> bytes:
-        """The bytes of an entry's one slot."""
+        """Return the bytes of an entry's only slot."""
         kept = entry[1]
         return kept.raw if kept.__class__ is Encoded else self._encode(kept)
 
 
 class Copier:
-    """Calling it gives a value that may be changed in place as a copy, any other as it is."""
+    """A function that returns a copy of a mutable value, and any other value unchanged."""
 
     def __init__(self, serde: Serde[Any]) -> None:
         self._known = taken_unseen(serde)
@@ -98,7 +105,10 @@ class Copier:
         return value if is_fixed(value) else self._decode(self._encode(value))
 
     def taken(self, value: Any) -> Any:
-        """The same for a value that is to be kept. Raises what the serde raises for one that it cannot write."""
+        """Return the copy of a value to be stored.
+
+        Raises the serde's error for a value that it cannot write.
+        """
         if value.__class__ in self._known:
             return value
         raw = self._encode(value)
@@ -106,7 +116,7 @@ class Copier:
 
 
 def is_fixed(value: Any) -> bool:
-    """Whether a value cannot be changed in place, nor anything in it."""
+    """Return whether a value, including everything in it, is immutable."""
     cls: type[object] = value.__class__
     if cls in ATOMS or issubclass(cls, enum.Enum):
         return True
@@ -119,7 +129,7 @@ def is_fixed(value: Any) -> bool:
 
 
 def fresh(value: Any) -> Any:
-    """A copy of a value that shares nothing with it that can be changed in place."""
+    """Return a copy of a value that shares no mutable object with it."""
     cls = value.__class__
     if cls in ATOMS:
         return value
@@ -134,7 +144,10 @@ def fresh(value: Any) -> Any:
 
 
 def with_copies(function: Callable[[Any, Any], Any], *, first: bool = True) -> Callable[[Any, Any], Any]:
-    """A function of two values that a join keeps, or only of the second, which gets copies of them."""
+    """Return a function that gets copies of two values that a join stores.
+
+    Without `first`, only the second one is copied.
+    """
 
     def of_both(one: Any, other: Any) -> Any:
         return function(fresh(one), fresh(other))
@@ -146,7 +159,7 @@ def with_copies(function: Callable[[Any, Any], Any], *, first: bool = True) -> C
 
 
 def with_copy(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A function of a value that a step keeps or sends on, which gets a copy of it."""
+    """Return a function that gets a copy of a value that a step stores or sends."""
     return lambda value: function(fresh(value))
 
 
@@ -167,25 +180,33 @@ def _tuple(value: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _set(value: set[Any]) -> set[Any]:
-    return set(value)  # what is in a set cannot be changed, or it would not be there
+    return set(value)  # the items of a set are hashable, so they are taken as immutable
 
 
 def _memoryview(value: memoryview) -> memoryview:
     if value.obj.__class__ is bytes:
-        return value  # nobody can change it
+        return value  # immutable
     if (value.format, value.ndim) != ("B", 1):
         raise TypeError(f"a memoryview of format {value.format!r} and {value.ndim} dimensions cannot be copied")
     return memoryview(value.tobytes())
 
 
 def _struct(value: Any) -> Any:
-    parts = [(name, part) for name in value.__struct_fields__ if (part := getattr(value, name)).__class__ not in ATOMS]
-    if not parts and value.__struct_config__.frozen:
-        return value
-    copied = copy.copy(value)
-    for name, part in parts:
-        msgspec.structs.force_setattr(copied, name, fresh(part))
+    parts = _parts_of(value.__class__)(value)
+    if ATOMS.issuperset(map(type, parts)):
+        return value if value.__struct_config__.frozen else value.__copy__()
+    copied = value.__copy__()
+    for name, part in zip(value.__struct_fields__, parts, strict=True):
+        if part.__class__ not in ATOMS:
+            msgspec.structs.force_setattr(copied, name, fresh(part))
     return copied
+
+
+@lru_cache(maxsize=1_000)
+def _parts_of(cls: type[msgspec.Struct]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return the function from an object of a class to the values of its fields."""
+    names = cls.__struct_fields__
+    return attrgetter(*names) if len(names) > 1 else lambda value: tuple([getattr(value, name) for name in names])
 
 
 _COPIERS: Final[dict[type, Callable[[Any], Any]]] = {

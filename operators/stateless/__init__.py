@@ -1,1 +1,1 @@
-"""Steps that treat each record by itself, and steps that call functions for many records at a time."""
+"""Steps that process each record by itself, and steps that call functions for many records."""

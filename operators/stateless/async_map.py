@@ -1,8 +1,8 @@
-"""Calls a coroutine function for each record, many at a time.
+"""The async map: calls a coroutine function per record, many concurrently.
 
-Records wait in the step's store until their results are sent: a commit in between covers them as what they are, not
-done. `process` takes records in, `collect` sends the results of those that are done; ordered results wait for those
-before them. Rebuilt, the step calls again for all that wait.
+Records wait in the step's store until their results are sent, so a commit covers them as unfinished. `process` accepts
+records, `collect` sends the results of ended calls; with `ordered`, results wait for those before them. After it is
+rebuilt, the step calls the function again for all waiting records.
 
     process -> waiting -> called (at most `in_flight`) -> answered -> collect
 """
@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from ...state.cache import StateCache
 from ..errors import RecordError
-from ..graph.calls import Answer, Call, CallOptions, Calls, Line
+from ..graph.calls import AsyncCall, AsyncCallOptions, CallExecutor, CallResult, StepCalls
 from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.base import Serde
@@ -29,7 +29,7 @@ Records: TypeAlias = list[Record[Any, Any]]
 
 
 class AsyncMap(Operator):
-    """A step that waits for others."""
+    """A step that calls a coroutine function per record."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class AsyncMap(Operator):
         cache: StateCache[int, Record[Any, Any]],
         function: Callable[[Any], Any],
         value: Serde[Any],
-        options: CallOptions,
+        options: AsyncCallOptions,
         *,
         in_flight: int,
         ordered: bool,
     ) -> None:
-        """`value` is the serde of the values that wait."""
+        """Create the step; `value` is the serde of the waiting values."""
         self._step = step
         self._again = Keeper(value).again
         self._function = function
@@ -52,26 +52,26 @@ class AsyncMap(Operator):
         self._pending = Pending(cache)
         self._uncalled = deque(self._pending.records)
         self._under_way = 0
-        self._answered: dict[int, Answer] = {}
-        self._line: Line | None = None
+        self._answered: dict[int, CallResult] = {}
+        self._line: StepCalls | None = None
 
-    def attach(self, calls: Calls) -> None:
-        """Says who makes the calls."""
-        self._line = calls.line(self._function, self._options)
+    def attach(self, calls: CallExecutor) -> None:
+        """Receive the executor of the calls, and call the function for the waiting records."""
+        self._line = calls.line(self._step, self._function, self._options)
         self._call()
 
     @property
     def waiting(self) -> int:
-        """How many records wait for their results to be sent."""
+        """The number of records that wait for their results to be sent."""
         return len(self._pending)
 
     @property
     def room(self) -> int:
-        """How many records more it makes sense to take in."""
+        """The number of records that `process` should receive now."""
         return 2 * self._in_flight - len(self._pending)
 
     def oldest_waiting(self) -> int | None:
-        """The event time of the oldest record that waits."""
+        """Return the event time of the oldest record that waits."""
         return self._pending.oldest_waiting()
 
     def process(self, records: Records, now: int) -> Records:
@@ -82,7 +82,7 @@ class AsyncMap(Operator):
         return []
 
     def collect(self, now: int, limit: int | None = None) -> Records:
-        """The results there are, at most `limit`. Raises RecordError for a call that failed, when it is its turn."""
+        """Return at most `limit` results that are ready; raise RecordError for a failed call."""
         answered = self._answered
         answers = self._working().answers()
         self._under_way -= len(answers)
@@ -102,22 +102,22 @@ class AsyncMap(Operator):
         return done
 
     def close(self) -> None:
-        """Cancels the calls under way. Their records wait in the store."""
+        """Cancel the calls under way; their records wait in the store."""
         self._working().close()
 
     def _call(self) -> None:
         uncalled, records = self._uncalled, self._pending.records
         free = min(self._in_flight - self._under_way, len(uncalled))
         if free > 0:
-            calls: list[Call] = []
+            calls: list[AsyncCall] = []
             for number in [uncalled.popleft() for _ in range(free)]:
                 try:
-                    calls.append(Call(number, self._again(records[number].value)))
+                    calls.append(AsyncCall(number, self._again(records[number].value)))
                 except Exception as error:
-                    self._answered[number] = Answer(number, None, error)
+                    self._answered[number] = CallResult(number, None, error)
             self._under_way += len(calls)
             self._working().start(calls)
 
-    def _working(self) -> Line:
-        assert self._line is not None, "nobody makes the calls of this step"
+    def _working(self) -> StepCalls:
+        assert self._line is not None, "this step has no call executor"
         return self._line

@@ -1,10 +1,10 @@
-"""Calls a function with many values at a time, for models and vector code.
+"""The batch map: calls a function with many values at a time, for models or vector code.
 
-A batch is what there is, at most `max_size` records. With `max_wait` it may wait to fill up: the records are then in
-the step's store, so that a commit in between covers them. Where a batch fails it is cut in two, and so on, until the
-record that fails is alone; the records before it keep their results, those after it are a batch again.
+A batch is what has arrived, at most `max_size` records. With `max_wait`, a batch may wait to fill up: the records are
+then in the step's store, so that a commit covers them. If a batch fails it is halved, repeatedly, until the record that
+fails is alone; the records before it keep their results, those after it become a batch again.
 
-Results of records that have waited carry the offset of the last of their batch: it is what they come with.
+Results of records that have waited carry the offset of the last record of their batch, which completed it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..graph.operator import Operator
 from ..record import Record
 from ..serdes.base import Serde
 from ..serdes.value_copies import Keeper
+from .frames import results_list
 from .pending import Pending
 
 __all__ = ["BatchMap", "WaitingBatchMap"]
@@ -28,7 +29,7 @@ Function: TypeAlias = Callable[[list[Any]], Any]
 
 
 class BatchMap(Operator):
-    """Batches of what one run brings."""
+    """A batch map over the records of one run."""
 
     def __init__(self, step: str, function: Function, max_size: int) -> None:
         self._step = step
@@ -49,7 +50,7 @@ class BatchMap(Operator):
 
 
 class WaitingBatchMap(Operator):
-    """Batches that wait to fill up."""
+    """A batch map with batches that wait to fill up."""
 
     def __init__(
         self,
@@ -60,7 +61,7 @@ class WaitingBatchMap(Operator):
         max_size: int,
         max_wait: int,
     ) -> None:
-        """`value` is the serde of the values that wait."""
+        """Create the step; `value` is the serde of the waiting values."""
         self._step = step
         self._again = Keeper(value).again
         self._function = function
@@ -68,10 +69,10 @@ class WaitingBatchMap(Operator):
         self._max_wait = max_wait
         self._pending = Pending(cache)
         self._came: dict[int, int] = {}
-        """When each record that waits came, by the wall clock; of one found in the store, when it was first seen."""
+        """The arrival of each waiting record (from the store: when first seen), by wall clock."""
 
     def oldest_waiting(self) -> int | None:
-        """The event time of the oldest record that waits."""
+        """Return the event time of the oldest record that waits."""
         return self._pending.oldest_waiting()
 
     def process(self, records: Records, now: int) -> Records:
@@ -91,10 +92,10 @@ class WaitingBatchMap(Operator):
         return done
 
     def _send(self, done: Records, index: int) -> None:
-        """Adds the results of the next batch to `done`.
+        """Add the results of the next batch to `done`.
 
-        Raises RecordError for the first record that fails; the ones after it wait. `index` is the place in the list at
-        hand after which nothing is left to be taken in.
+        Raises RecordError for the first record that fails; the records after it wait. `index` is the index of the
+        error: all records of the current list up to it have been accepted.
         """
         pending = self._pending
         numbers = list(islice(pending.records, self._max_size))
@@ -110,7 +111,7 @@ class WaitingBatchMap(Operator):
             raise RecordError(self._step, index, batch[len(results)], done) from error
 
     def _values(self, batch: Sequence[Record[Any, Any]]) -> tuple[list[Any], Exception | None]:
-        """The values of the records before the first whose value cannot be read again, and why that one's cannot."""
+        """Return the values before the first one that cannot be copied, and its error."""
         values: list[Any] = []
         try:
             for record in batch:
@@ -121,9 +122,9 @@ class WaitingBatchMap(Operator):
 
 
 def results_of(step: str, function: Function, values: list[Any]) -> tuple[list[Any], Exception | None]:
-    """The results of the values before the first that fails, and why that one does.
+    """Return the results of the values before the first one that fails, and its error.
 
-    Raises TopologyError for a function that does not give one result a value: no record is to blame for that.
+    Raises TopologyError if the function does not return one result per value: no record is the cause of that.
     """
     try:
         answer = function(values)
@@ -136,17 +137,17 @@ def results_of(step: str, function: Function, values: list[Any]) -> tuple[list[A
             return left, failure
         right, failure = results_of(step, function, values[middle:])
         return left + right, failure
-    results: list[Any] = answer.tolist() if hasattr(answer, "tolist") else list(answer)
+    results = results_list(answer)
     if len(results) != len(values):
         raise TopologyError(
-            f"step {step!r}: the function of .map_batch() gave {len(results)} results for {len(values)} values; it "
-            "must give one for each, in their order"
+            f"step {step!r}: the function of .map_batch() returned {len(results)} results for {len(values)} values; it "
+            "must return one for each, in order"
         )
     return results, None
 
 
 def renewed(batch: Sequence[Record[Any, Any]], results: list[Any], offset: int | None = None) -> Records:
-    """The first records of a batch, with these values, and with this offset in place of their own."""
+    """Return the first records of a batch with these values, and with this offset if given."""
     return [
         Record(record.key, result, record.timestamp, record.headers, record.offset if offset is None else offset)
         for record, result in zip(batch, results, strict=False)

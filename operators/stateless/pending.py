@@ -1,8 +1,8 @@
-"""Records that wait inside a step, in the order they came.
+"""Pending records: records that wait inside a step, in order of arrival.
 
-They are entries of the step's store, so that a commit covers them: the offset they came from may be committed while
-they wait, and whoever has the task next goes on with them. An entry that is gone again before a commit costs the store
-nothing.
+They are entries of the step's store, so that a commit covers them: the offset of their source record may be committed
+while they wait, and the next owner of the task continues with them. An entry that is removed before a commit is never
+written to the store.
 
     encoded key:   8 bytes, the number of the record
     encoded value: msgpack of (timestamp, offset, key, value, headers), key and value by their serdes
@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from ...state.cache import Codec, StateCache
+from ...state.codec import Placement
+from ..graph.store_rows import StoreRow
 from ..graph.topology import StoreView
 from ..record import Record
 from ..serdes.base import Serde
@@ -37,20 +39,20 @@ class _Stored(msgspec.Struct, array_like=True):
 
 
 class Pending:
-    """The records that wait, by number; numbers grow and are not used twice while the step is at work."""
+    """The waiting records by number; numbers increase and are not reused while the step runs."""
 
     def __init__(self, cache: StateCache[int, Waiting]) -> None:
         self._cache = cache
         self.records: dict[int, Waiting] = dict(cache.scan(b"", None))
         cache.found(record.key for record in self.records.values())
         self._next = next(reversed(self.records), -1) + 1
-        self._oldest: int | None = None  # None when it has to be looked for
+        self._oldest: int | None = None  # None: to be computed
 
     def __len__(self) -> int:
         return len(self.records)
 
     def add(self, record: Waiting) -> int:
-        """Takes a record in; gives its number."""
+        """Add a record and return its number."""
         number = self._next
         self._next += 1
         self.records[number] = record
@@ -60,8 +62,8 @@ class Pending:
         return number
 
     def remove(self, number: int) -> Waiting:
-        """Takes a record out."""
-        if number in self._cache.dirty:  # an entry is written once: no commit has seen this one yet
+        """Remove a record and return it."""
+        if number in self._cache.dirty:  # an entry is written once, so this one is in no commit yet
             self._cache.withdraw(number)
         else:
             self._cache.delete(number)
@@ -71,14 +73,14 @@ class Pending:
         return record
 
     def oldest_waiting(self) -> int | None:
-        """The event time of the oldest record, None when none waits."""
+        """Return the event time of the oldest record, None if none waits."""
         if self._oldest is None and self.records:
             self._oldest = min([record.timestamp for record in self.records.values()])
         return self._oldest
 
 
 def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:
-    """Entries by number."""
+    """Return the codec of records by number."""
     encoder, decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Stored)
 
     def encode(record: Waiting) -> bytes:
@@ -102,9 +104,16 @@ def pending_codec(key: Serde[Any], value: Serde[Any]) -> Codec[int, Waiting]:
             stored.offset,
         )
 
-    return Codec(_NUMBER.pack, lambda data: _NUMBER.unpack(data)[0], encode, decode, exact=True)
+    def key_of(raw: bytes, stored: bytes) -> bytes | None:
+        return decoder.decode(stored).key or b""
+
+    placement = Placement(key_of, getattr(key, "suffix", 0), numbered=True)
+    return Codec(_NUMBER.pack, lambda data: _NUMBER.unpack(data)[0], encode, decode, exact=True, placement=placement)
 
 
 def pending_view() -> StoreView:
-    """Nobody looks for a record that is on its way."""
-    return StoreView(visible=lambda _number: False)
+    """Return the view for queries, which shows nothing: the records are in transit."""
+    return StoreView(
+        visible=lambda _number: False,
+        rows=lambda _number, record: (StoreRow(record.key, record.value, record.timestamp),),
+    )

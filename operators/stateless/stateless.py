@@ -1,8 +1,7 @@
-"""Steps without state: filter, map, flat_map and their like.
+"""Stateless operators: filter, map, flat_map and similar ones.
 
-Each is one loop over the batch inside one `try`. Functions get the value, `..._record` functions the record, and both
-may be None-valued: a null value is a value like any other here. The iterator tells how far the loop came when a
-function failed, so the loop keeps no count.
+Each is one loop over the batch. Functions get the value, `..._record` functions the record. A null value is a value
+like any other here.
 """
 
 from __future__ import annotations
@@ -10,60 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from ..errors import poison
 from ..graph.operator import Operator
 from ..graph.output_checks import given_record
+from ..graph.record_loop import RecordLoop, Records
 from ..record import Record, Update
-from ..serdes.updates import told
+from ..serdes.updates import old_result
 from ..time.event_time import LATEST, SECONDS, FromRecord, TimeFunction, check_times, in_seconds, milliseconds
 
 __all__ = [
-    "Call",
-    "CallRecord",
-    "Each",
     "Filter",
     "FlatMap",
     "FlatMapRecord",
+    "ForEach",
+    "ForEachRecord",
     "Map",
     "MapRecord",
     "Merge",
-    "NewValues",
+    "Peek",
     "Split",
     "TableFilter",
     "TableMap",
+    "TableToStream",
     "WithKey",
     "WithTimestamp",
 ]
 
-Records = list[Record[Any, Any]]
 Function = Callable[[Any], Any]
 
 WHOLE: Final = frozenset({str, bytes})
-"""Classes of values that could be iterated over, but are one."""
+"""Types of values that are iterable, but are single values."""
 
 
-class Loop(Operator):
-    """A step that goes through the records once. Subclasses say what they add to `done` for each."""
+class StatelessOperator(RecordLoop):
+    """A loop that calls a user function."""
 
     def __init__(self, step: str, function: Function) -> None:
-        self._step = step
+        super().__init__(step)
         self._function = function
 
-    def process(self, records: Records, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            self._run(rest, done)
-        except Exception as error:
-            raise poison(self._step, records, rest, done) from error
-        return done
 
-    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
-        raise NotImplementedError
-
-
-class Filter(Loop):
-    """Keeps the records whose value the function finds true."""
+class Filter(StatelessOperator):
+    """An operator that keeps the records with a value for which the function is true."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
@@ -72,8 +58,8 @@ class Filter(Loop):
                 emit(record)
 
 
-class Map(Loop):
-    """Replaces values."""
+class Map(StatelessOperator):
+    """An operator that replaces values."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
@@ -81,20 +67,20 @@ class Map(Loop):
             emit(Record(r.key, function(r.value), r.timestamp, r.headers, r.offset))
 
 
-class FlatMap(Loop):
-    """Replaces a value by any number of values."""
+class FlatMap(StatelessOperator):
+    """An operator that replaces a value by any number of values."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.extend
         for r in records:
             values = function(r.value) or ()
             if values.__class__ in WHOLE:
-                raise TypeError(f"the function of .flat_map() gives several values, as a list, and {values!r} is one")
+                raise TypeError(f"the function of .flat_map() returns several values, as a list, and {values!r} is one")
             emit([Record(r.key, value, r.timestamp, r.headers, r.offset) for value in values])
 
 
-class WithKey(Loop):
-    """Replaces keys."""
+class WithKey(StatelessOperator):
+    """An operator that replaces keys."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
@@ -102,8 +88,8 @@ class WithKey(Loop):
             emit(Record(function(r.value), r.value, r.timestamp, r.headers, r.offset))
 
 
-class WithTimestamp(Loop):
-    """Replaces event times. A record whose time is None or negative is dropped, as by a source."""
+class WithTimestamp(StatelessOperator):
+    """An operator that replaces event times; drops records with the time None or a negative one."""
 
     def __init__(self, step: str, function: TimeFunction) -> None:
         self._whole = isinstance(function, FromRecord)
@@ -128,8 +114,8 @@ class WithTimestamp(Loop):
             emit(Record(r.key, r.value, time, r.headers, r.offset))
 
 
-class MapRecord(Loop):
-    """Replaces whole records; the offset stays that of the record that caused them."""
+class MapRecord(StatelessOperator):
+    """An operator that replaces records; the offset remains that of the record that caused them."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
@@ -137,8 +123,8 @@ class MapRecord(Loop):
             emit(given_record(function(record), record.offset, "the function"))
 
 
-class FlatMapRecord(Loop):
-    """Replaces a record by any number of records."""
+class FlatMapRecord(StatelessOperator):
+    """An operator that replaces a record by any number of records."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.extend
@@ -146,8 +132,8 @@ class FlatMapRecord(Loop):
             emit([given_record(result, record.offset, "the function") for result in function(record) or ()])
 
 
-class Each(Loop):
-    """Calls a function with each value, for its effect, and passes the records on."""
+class Peek(StatelessOperator):
+    """An operator that calls a function with each value, and passes the records on."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function, emit = self._function, done.append
@@ -156,8 +142,8 @@ class Each(Loop):
             emit(record)
 
 
-class Call(Loop):
-    """Calls a function with each value and passes nothing on."""
+class ForEach(StatelessOperator):
+    """An operator that calls a function with each value, and sends nothing."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function = self._function
@@ -165,8 +151,8 @@ class Call(Loop):
             function(record.value)
 
 
-class CallRecord(Loop):
-    """Calls a function with each record and passes nothing on."""
+class ForEachRecord(StatelessOperator):
+    """An operator that calls a function with each record, and sends nothing."""
 
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         function = self._function
@@ -181,45 +167,45 @@ class Merge(Operator):
         return records
 
 
-class Split(Operator):
-    """Each record to the port of the first predicate that holds, the last port being for the rest, if there is one."""
+class Split(RecordLoop):
+    """An operator that sends each record to the port of the first predicate that is true.
+
+    The last port, if there is one more, is for the rest.
+    """
 
     def __init__(self, step: str, predicates: list[Function], *, rest: bool) -> None:
-        self._step = step
+        super().__init__(step)
         self._predicates = predicates
         self._rest = rest
 
-    def process(self, records: Records, now: int) -> list[Records]:
-        ports: list[Records] = [[] for _ in range(len(self._predicates) + self._rest)]
-        ways = [(predicate, port.append) for predicate, port in zip(self._predicates, ports, strict=False)]
-        otherwise = ports[-1].append if self._rest else None
-        rest = iter(records)
-        try:
-            for record in rest:
-                value = record.value
-                for predicate, send in ways:
-                    if predicate(value):
-                        send(record)
-                        break
-                else:
-                    if otherwise is not None:
-                        otherwise(record)
-        except Exception as error:
-            raise poison(self._step, records, rest, ports) from error
-        return ports
+    def _no_results(self) -> list[Records]:
+        return [[] for _ in range(len(self._predicates) + self._rest)]
+
+    def _run(self, records: Iterator[Record[Any, Any]], done: list[Records]) -> None:
+        ways = [(predicate, port.append) for predicate, port in zip(self._predicates, done, strict=False)]
+        otherwise = done[-1].append if self._rest else None
+        for record in records:
+            value = record.value
+            for predicate, send in ways:
+                if predicate(value):
+                    send(record)
+                    break
+            else:
+                if otherwise is not None:
+                    otherwise(record)
 
 
-class NewValues(Operator):
-    """A table's updates as a stream of what the rows are now."""
+class TableToStream(Operator):
+    """A table's updates as a stream of its current rows."""
 
     def process(self, records: Records, now: int) -> Records:
         return [Record(r.key, r.value.new, r.timestamp, r.headers, r.offset) for r in records]
 
 
-class TableMap(Loop):
-    """Replaces rows; where asked for, those that were as well as those that are. No row stays no row.
+class TableMap(StatelessOperator):
+    """An operator that replaces rows, including the old rows of updates if needed.
 
-    A row for which the function fails is no row: what was there is taken back.
+    A deleted row stays deleted. If the function fails for a row, the previous result is deleted.
     """
 
     def __init__(self, step: str, function: Function, *, updates_in: bool, updates_out: bool) -> None:
@@ -235,20 +221,21 @@ class TableMap(Loop):
             try:
                 value = None if new is None else function(new)
             except Exception:
-                old = told(function, r.value.old) if updates_in else None
+                old = old_result(function, r.value.old) if updates_in else None
                 if old is not None or not updates_in:
                     value = Update(old, None) if updates_out else None
                     emit(Record(r.key, value, r.timestamp, r.headers, r.offset))
                 raise
             if updates_out:
-                value = Update(told(function, r.value.old), value)
+                value = Update(old_result(function, r.value.old), value)
             emit(Record(r.key, value, r.timestamp, r.headers, r.offset))
 
 
-class TableFilter(Loop):
-    """Rows for which the function holds; the others, and those for which it fails, are as if they were not there.
+class TableFilter(StatelessOperator):
+    """An operator that keeps the rows for which the function is true, and deletes the others.
 
-    Nothing is sent for a row that was not there before and is not now.
+    Rows for which the function fails are deleted too. Nothing is sent for a row that did not exist before and does not
+    now.
     """
 
     def __init__(self, step: str, function: Function, *, updates: bool) -> None:
@@ -259,7 +246,7 @@ class TableFilter(Loop):
         function, emit, updates = self._function, done.append, self._updates
         for record in records:
             old, new = record.value.old, record.value.new
-            if not told(function, old):
+            if not old_result(function, old):
                 old = None
             failure = None
             try:

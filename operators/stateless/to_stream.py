@@ -1,19 +1,19 @@
-"""From a table to the stream of its rows."""
+"""The step from a table to the stream of its rows."""
 
 from __future__ import annotations
 
-from ..building.draft import Settled
-from ..building.flow import Flow, plain_step
+from ..building.specs import StepContext, StepSpec
+from ..building.stream_reference import StreamReference
 from ..graph.operator import Operator
-from .stateless import Merge, NewValues
+from .stateless import Merge, TableToStream
 
 __all__ = ["rows_of"]
 
 
-def rows_of(flow: Flow) -> Flow:
-    """A table's rows as they are now."""
+def rows_of(reference: StreamReference) -> StreamReference:
+    """Add a step that sends the current rows of a table."""
 
-    def build(settled: Settled) -> Operator:
-        return NewValues() if settled.updates_in else Merge()
+    def operator(context: StepContext) -> Operator:
+        return TableToStream() if context.updates_in else Merge()
 
-    return flow.to(plain_step(flow, "to_stream", build))
+    return reference.add(StepSpec(kind="to_stream", operator=operator, calls=False, passes_on=True, relays=True))

@@ -1,1 +1,1 @@
-"""What steps keep: entries with event times, entries that expire, rows with their history."""
+"""The stores of steps: entries with event times, expiring entries, rows with their history."""

@@ -1,7 +1,8 @@
-"""What a store is, in a few words: under one name there must be the same from one version of a program to the next.
+"""Short descriptions of stores, which must stay the same under a name.
 
-The words go with committed offsets, so they are short. They say only what makes entries unreadable, or mean something
-else: not which columns there are, which class a typed serde is of, or how long a window is, all of which may change.
+All versions of a program must describe a store in the same way. Descriptions are stored with committed offsets, so they
+are short. They contain only what makes entries unreadable or changes
+their meaning: not the columns, the class of a typed serde, or the length of a window, all of which may change.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ ODD = re.compile(r"[^A-Za-z0-9._ -]+")
 
 
 def shape(kind: str, key: Serde[Any], value: str = "") -> str:
-    """The words for a store of a step of this kind."""
+    """Return the description of a store for a kind of step."""
     words = f"{kind} by {word(key)}"
     return ODD.sub("_", f"{words} of {value}" if value else words)
 
 
 def word(serde: Serde[Any]) -> str:
-    """A word for a serde: its name without the type."""
+    """Return the description of a serde: its name without the type."""
     if isinstance(serde, (WindowedKey, SessionKey)):
         windowed = cast("Any", serde)
         return f"{'window' if isinstance(serde, WindowedKey) else 'session'} and {word(windowed.inner)}"
@@ -35,14 +36,14 @@ def word(serde: Serde[Any]) -> str:
 
 
 def of_windows(windows: Windows) -> str:
-    """A word for a kind of windows."""
+    """Return the description of a kind of windows."""
     if isinstance(windows, SessionWindows):
         return "sessions"
     return "sliding windows" if isinstance(windows, SlidingWindows) else "windows"
 
 
 def of_type(kind: Any) -> str:
-    """A word for the type of a state: the builtin one, number for those that mix, and value for any other."""
+    """Return the description of a state's type: a builtin type, "number", or "value"."""
     if kind in (int, float):
         return "number"
     return kind.__name__ if kind in (str, bytes, bool, dict, list, tuple, set) else "value"

@@ -1,17 +1,15 @@
-"""Rows with their history: what was valid when, under each key, for as long as the history goes back.
+"""Versioned stores: the versions of the row of each key, with their times of validity.
 
-A version is valid from its own time until that of the next one; a tombstone is a version without a value. What is
-newest by time lies under a key's last slot, so that the usual look-up is one read; what it replaced is kept under the
-time from which it was valid. As in Kafka Streams a version that is older than the newest of all by more than the
-history is refused, and a look-up that goes back further finds the newest version of the key or nothing; and a
-tombstone that takes back the newest version, with its very time, leaves things as they were before that
-(`RocksDBVersionedStore`).
+A version is valid from its own time until that of the next one; a tombstone is a version without a value. The newest
+version of a key is in the key's last slot, so that the usual lookup is one read; older versions are stored under the
+time from which they were valid. As in Kafka Streams (`RocksDBVersionedStore`), a version that is older than the newest
+version of all keys by more than the history is rejected; a lookup before the history returns the newest version of the
+key or nothing; and a tombstone with the time of the newest version removes that version and restores the one before it.
 
-Behind a watermark the history goes back from the newest version that the watermark has passed: from the time that it
-tells where there are newer versions.
+With a watermark, the history is relative to the smaller of the watermark and the newest time.
 
-Versions that no look-up can find any more are deleted a little later: an index in the same store, in the order of time,
-says which keys may have some, a note a key and eighth of the history.
+Versions that no lookup can return any more are deleted later: an index in the same store, ordered by time, lists the
+keys that may have such versions, with one entry per key and eighth of the history.
 
     encoded key:                00 the clock   |   00 01 the newest time   |   00 02 the watermark
                                 01 + key + time, a version   |   02 + time + key, the index
@@ -20,24 +18,26 @@ says which keys may have some, a note a key and eighth of the history.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from ...state.cache import Codec, StateCache
 from ...state.keys import pack, unpack
+from ..graph.store_rows import StoreRow
 from ..graph.topology import StoreView
 from ..serdes.base import Serde, is_exact
-from .expiring import CLOCK, NEWEST, TOLD, Due
+from .expiring import NEWEST_TIME, STREAM_TIME, WATERMARK, ExpiryEntry
+from .placements import placed
 
 __all__ = ["REFUSED", "Version", "Versions", "versions_codec", "versions_view"]
 
 LATEST: Final = (1 << 63) - 1
-"""In place of a time: the slot of a key's newest version."""
+"""The time in the slot of a key's newest version."""
 REFUSED: Final = -1
-"""In place of the time until which a version is valid: it is too old to be kept."""
+"""The result of `put` for a version that is too old to be stored."""
 
-WORDS: Final = {CLOCK: b"\x00", NEWEST: b"\x00\x01", TOLD: b"\x00\x02"}
+WORDS: Final = {STREAM_TIME: b"\x00", NEWEST_TIME: b"\x00\x01", WATERMARK: b"\x00\x02"}
 WORD_OF: Final = {data: word for word, data in WORDS.items()}
 ENTRY, INDEX = b"\x01", b"\x02"
 GRAINS = 8
@@ -47,7 +47,16 @@ _TIME = Struct(">q")
 
 
 class Version(NamedTuple):
-    """A value, and since when it has been valid, in milliseconds of event time."""
+    """A value, and the event time from which it is valid, in milliseconds since 1970.
+
+    Args:
+        valid_from: That time.
+        value: The value.
+
+    Example:
+        >>> tm.Version(valid_from=1_000, value=1.1)
+        Version(valid_from=1000, value=1.1)
+    """
 
     valid_from: int
     value: Any
@@ -56,8 +65,8 @@ class Version(NamedTuple):
 class Versions:
     """The versions in one store.
 
-    `write(slot, entry)`, where given, puts an entry into the cache; None deletes. When `watermarked` `move` tells the
-    time.
+    `write(slot, entry)`, if given, writes an entry to the cache; None deletes it. With `watermarked`, time moves by
+    `move` only.
     """
 
     def __init__(
@@ -77,33 +86,33 @@ class Versions:
         self._grain = max(1, history // GRAINS)
 
     def _put(self, slot: Any, entry: Any) -> None:
-        """Looks the method up each time: it is another one once the cache goes by bytes."""
+        """Write to the cache; its method is looked up each time, since it changes with `by_bytes`."""
         self._cache.put(slot, entry)
 
     def move(self, time: int) -> None:
-        """The watermark has come to a time."""
-        told, newest = self._cache[TOLD], self._cache[NEWEST]
-        self._write(TOLD, time)
+        """Move the watermark, and delete the versions that the history no longer reaches."""
+        watermark, newest = self._cache[WATERMARK], self._cache[NEWEST_TIME]
+        self._write(WATERMARK, time)
         if newest is not None:
-            self._forget_between(min(newest, -1 if told is None else told), min(newest, time))
+            self._forget_between(min(newest, -1 if watermark is None else watermark), min(newest, time))
 
     def _reached(self, newest: int) -> int:
-        """From where the history goes back, when this is the newest time."""
-        told: int | None = self._cache[TOLD] if self._watermarked else newest
-        return -1 if told is None else min(newest, told)
+        """Return the time that the history is relative to, given the newest time."""
+        watermark: int | None = self._cache[WATERMARK] if self._watermarked else newest
+        return -1 if watermark is None else min(newest, watermark)
 
     def newest(self, key: Any) -> Version | None:
-        """The version of a key with the largest time; its value is None when that is a tombstone."""
+        """Return the newest version of a key; its value is None if it is a tombstone."""
         return self._cache[key, LATEST]
 
     def as_of(self, key: Any, time: int) -> Version | None:
-        """What was valid at a time, None when nothing was or the history does not go back so far."""
+        """Return the version valid at a time; None if there is none within the history."""
         newest: Version | None = self._cache[key, LATEST]
         if newest is None:
             return None
         if newest.valid_from <= time:
             return None if newest.value is None else newest
-        if time < 0 or time < self._reached(self._cache[NEWEST] or 0) - self._history:
+        if time < 0 or time < self._reached(self._cache[NEWEST_TIME] or 0) - self._history:
             return None
         raw = self._encode_key(key)
         for _, version in self._cache.scan(ENTRY + pack(raw, 0), ENTRY + pack(raw, time + 1), reverse=True):
@@ -111,15 +120,15 @@ class Versions:
         return None
 
     def put(self, key: Any, value: Any, time: int) -> int | None:
-        """Adds a version, None being a tombstone, and gives the time until which it is valid.
+        """Add a version (None: a tombstone) and return the time until which it is valid.
 
-        That is None for a version that is the newest, and `REFUSED` for one that is too old to be kept. A version of
-        the very same time is replaced.
+        That time is None for the newest version, and `REFUSED` for one that is too old to be stored. A version with the
+        same time is replaced.
         """
         cache, write = self._cache, self._write
-        latest = cache[NEWEST]
+        latest = cache[NEWEST_TIME]
         if latest is None or time > latest:
-            write(NEWEST, time)
+            write(NEWEST_TIME, time)
             if latest is not None:
                 if self._watermarked:
                     self._forget_between(self._reached(latest), self._reached(time))
@@ -154,11 +163,11 @@ class Versions:
         return following.valid_from
 
     def _withdraw(self, key: Any, time: int) -> None:
-        """Takes the newest version back, by a tombstone of its own time.
+        """Remove the newest version because of a tombstone with the same time.
 
-        The tombstone is kept where an earlier version is known to have ended then; else what came before is the newest
-        again, so that a record that comes late may be. That a tombstone came at this time, and then the value, is known
-        by a tombstone in the slot of the time.
+        The tombstone is stored if an earlier version is known to have ended then. Otherwise the version before becomes
+        the newest again, since a late record may still be older than it. A tombstone in the slot of the time records
+        that a tombstone of this time came before the value.
         """
         write, raw = self._write, self._encode_key(key)
         before = next(self._cache.scan(ENTRY + pack(raw, 0), ENTRY + pack(raw, time + 1), reverse=True), None)
@@ -174,18 +183,18 @@ class Versions:
         self._note(key, version.valid_from)
 
     def _note(self, key: Any, ended: int) -> None:
-        """Notes in the index that a version of a key ended at a time."""
-        due = Due((ended // self._grain + 1) * self._grain, key)
+        """Add an index entry: a version of a key ended at a time."""
+        due = ExpiryEntry((ended // self._grain + 1) * self._grain, key)
         if self._cache[due] is None:
             self._write(due, True)
 
     def _forget_between(self, before: int, time: int) -> None:
-        """Deletes what a history that goes back from a time does not reach, when it went back from `before`."""
+        """Delete what the history no longer reaches, after its time moved from `before`."""
         if time // self._grain > before // self._grain:
             self._forget(time - self._history)
 
     def _forget(self, before: int) -> None:
-        """Deletes versions that ended by this time, of the keys that the index says may have some."""
+        """Delete versions that ended by this time, of the keys that the index lists."""
         if before < 0:
             return
         cache, write = self._cache, self._write
@@ -204,12 +213,12 @@ class Versions:
 
 
 def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
-    """A codec for a store of versions."""
+    """Return the codec of a versioned store."""
 
     def encode_key(slot: Any) -> bytes:
         if slot.__class__ is tuple:
             return ENTRY + pack(key.encode(slot[0]), slot[1])
-        if slot.__class__ is Due:
+        if slot.__class__ is ExpiryEntry:
             return INDEX + pack(slot.at, key.encode(slot.slot))
         return WORDS[slot]
 
@@ -220,7 +229,7 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
             return key.decode(raw), time
         if kind == INDEX:
             at, raw = unpack(data[1:], int, bytes)
-            return Due(at, key.decode(raw))
+            return ExpiryEntry(at, key.decode(raw))
         return WORD_OF[data]
 
     def encode_value(entry: Any) -> bytes:
@@ -235,14 +244,24 @@ def versions_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
         time, there = _HEAD.unpack_from(data)
         return Version(time, value.decode(data[_HEAD.size :]) if there else None)
 
-    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
+    def key_of(data: bytes) -> bytes | None:
+        kind = data[:1]
+        if kind == ENTRY:
+            return unpack(data[1:], bytes, int)[0]
+        return unpack(data[1:], int, bytes)[1] if kind == INDEX else None
+
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key), placement=placed(key, key_of))
 
 
 def versions_view(key: Serde[Any], history: int, *, watermarked: bool) -> StoreView:
-    """People see the newest version of each key, and what was valid at a time."""
+    """Return the view for queries: the newest version of each key, and the version at a time."""
 
     def as_of(cache: StateCache[Any, Any], wanted: Any, time: int) -> Version | None:
         return Versions(cache, key.encode, history, watermarked=watermarked).as_of(wanted, time)
+
+    def rows(slot: Any, version: Any) -> Iterator[StoreRow]:
+        if slot.__class__ is tuple:
+            yield StoreRow(slot[0], version.value, version.valid_from, {"newest": slot[1] == LATEST})
 
     return StoreView(
         to_key=lambda key: (key, LATEST),
@@ -251,4 +270,5 @@ def versions_view(key: Serde[Any], history: int, *, watermarked: bool) -> StoreV
         timestamp=lambda version: version.valid_from,
         visible=lambda slot: slot.__class__ is tuple and slot[1] == LATEST,
         as_of=as_of,
+        rows=rows,
     )

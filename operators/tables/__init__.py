@@ -1,1 +1,1 @@
-"""Steps of tables: rows from a topic, groups of rows, rows held back."""
+"""Steps of tables: rows from a topic, groups of rows, suppressed rows."""

@@ -1,50 +1,49 @@
-"""Rows of a table held back: until their window closes, or for a time.
+"""Suppression: rows of a table are held back until their window closes, or for a time.
 
 A row enters the buffer with its first change and leaves it with its newest value, in the order of entering: by the end
 of its window or by the event time of the change, then by key. Time is the step's own, the largest timestamp that it has
-seen. As in Kafka Streams (KTableSuppressProcessorSupplier) a window that was deleted before it closed is not sent, and
-a full buffer sends its oldest rows early. What a row was before is what was last sent of it.
+seen. As in Kafka Streams (KTableSuppressProcessorSupplier), a window that was deleted before it closed is not sent, and
+a full buffer sends its oldest rows early. The old row of an update is the one that was last sent.
 
     (CLOCK): time, rows, bytes  |  (HEAD, key): the row  |  (when it entered, key): True
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ...state.cache import Codec, StateCache
+from ...state.codec import Placement, Tally
 from ...state.keys import split_window_key, window_key
-from ..errors import poison
-from ..graph.operator import Operator
+from ..graph.record_loop import RecordLoop, Records
 from ..graph.topology import StoreView
 from ..record import Headers, Record, Update
 from ..serdes.auto import auto
 from ..serdes.base import Serde, is_exact
-from ..stores.entries import CLOCK, HEAD
+from ..stores.entries import HEAD, STREAM_TIME_KEY
 
-__all__ = ["Bounds", "Suppress", "suppress_codec", "suppress_view"]
+__all__ = ["Suppress", "SuppressBounds", "suppress_codec", "suppress_view"]
 
-Records = list[Record[Any, Any]]
 
 LOWEST, NEVER = 0, 1 << 62
 
 
 @dataclass(frozen=True)
-class Bounds:
+class SuppressBounds:
     """When a row is sent."""
 
     limit: int
-    """How many ms after it entered, or after its window ended."""
+    """The time in ms after it entered, or after its window ended."""
     windows: bool
-    """True when its window's end counts, and not when it entered."""
+    """Whether the end of its window counts, not the time at which it entered."""
     max_records: int | None = None
     max_bytes: int | None = None
-    """Of keys and values, as they are stored."""
+    """The size of keys and values, as they are stored."""
 
 
-class Held(NamedTuple):
+class SuppressedRow(NamedTuple):
     """A row in the buffer."""
 
     timestamp: int
@@ -53,80 +52,71 @@ class Held(NamedTuple):
     headers: Headers
     new: Any
     old: Any
-    """What was sent of it before it entered."""
+    """The row that was last sent before it entered."""
 
 
-class Suppress(Operator):
-    """A buffer of rows."""
+class Suppress(RecordLoop):
+    """The operator that holds rows back."""
 
     def __init__(
         self,
         step: str,
         cache: StateCache[Any, Any],
-        bounds: Bounds,
+        bounds: SuppressBounds,
         size: Callable[[Any, Any], int] | None,
         *,
         updates_in: bool,
         updates_out: bool,
         watermarked: bool,
     ) -> None:
-        """`size` gives the bytes of a key and a value, where those are bounded. When `watermarked` time is told."""
-        self._step = step
+        """Create the operator; `size` returns the bytes of a key and a value, if those are bounded."""
+        super().__init__(step)
         self._cache = cache
         self._bounds = bounds
         self._size = size
         self._updates_in = updates_in
         self._updates_out = updates_out
         self._watermarked = watermarked
-        self._oldest = LOWEST  # no row entered before this
+        self._oldest = LOWEST  # no row of the buffer entered before this time
         self._time = -1
         self._rows = self._bytes = 0
+        self._before = (-1, 0, 0)
+        """Time, rows and bytes as they are in the store."""
 
-    def process(self, records: Records, now: int) -> Records:
-        began = self._begin()
-        done: Records = []
-        rest = iter(records)
-        try:
-            for record in rest:
-                self._take(record)
-                if record.timestamp > self._time and not self._watermarked:
-                    self._time = record.timestamp
-                self._give(record.offset, done)
-        except Exception as error:
-            raise poison(self._step, records, rest, done) from error
-        finally:
-            self._end(began)
-        return done
+    def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
+        for record in records:
+            self._take(record)
+            if record.timestamp > self._time and not self._watermarked:
+                self._time = record.timestamp
+            self._give(record.offset, done)
 
     def advance(self, time: int, offset: int, now: int) -> Records:
-        """Moves time. By the wall clock it moves, and is kept, only where that sends a row."""
-        began = self._begin()
+        """Move time, and send the rows that are due; by the wall clock only if one is."""
+        self._begin(now)
         done: Records = []
         if time > self._time:
             kept, self._time = self._time, time
             self._give(offset, done)
-            if offset < 0 and not done and (self._rows, self._bytes) == began[1:]:
+            if offset < 0 and not done and (self._rows, self._bytes) == self._before[1:]:
                 self._time = kept
-        self._end(began)
+        self._end()
         return done
 
-    def _begin(self) -> tuple[int, int, int]:
-        """Reads time, rows and bytes."""
-        began: Any = self._cache[CLOCK] or (-1, 0, 0)
-        self._time, self._rows, self._bytes = began
-        return began
+    def _begin(self, now: int) -> None:
+        before: Any = self._cache[STREAM_TIME_KEY] or (-1, 0, 0)
+        self._time, self._rows, self._bytes = self._before = before
 
-    def _end(self, began: tuple[int, int, int]) -> None:
+    def _end(self) -> None:
         state = (self._time, self._rows, self._bytes)
-        if state != began:
-            self._cache.put(CLOCK, state)
+        if state != self._before:
+            self._cache.put(STREAM_TIME_KEY, state)
 
     def _take(self, record: Record[Any, Any]) -> None:
-        """Puts a change into the buffer."""
+        """Add a change to the buffer."""
         cache, key, bounds = self._cache, record.key, self._bounds
         old, new = (record.value.old, record.value.new) if self._updates_in else (None, record.value)
         size = 0 if self._size is None else self._size(key, new)
-        held: Held | None = cache[HEAD, key]
+        held: SuppressedRow | None = cache[HEAD, key]
         if new is None and bounds.windows:
             if held is not None:
                 self._remove(key, held)
@@ -140,10 +130,10 @@ class Suppress(Operator):
             entered, old = held.entered, held.old
             self._bytes -= held.size
         self._bytes += size
-        cache.put((HEAD, key), Held(record.timestamp, entered, size, record.headers, new, old))
+        cache.put((HEAD, key), SuppressedRow(record.timestamp, entered, size, record.headers, new, old))
 
     def _give(self, offset: int, done: Records) -> None:
-        """Sends what was held back long enough, and what there is no room for."""
+        """Send the rows that are due, and the oldest ones if the buffer is full."""
         until = self._time - self._bounds.limit
         if self._oldest > until and not self._full():
             return
@@ -166,7 +156,7 @@ class Suppress(Operator):
         value = Update(held.old, held.new) if self._updates_out else held.new
         done.append(Record(key, value, held.timestamp, held.headers, offset))
 
-    def _remove(self, key: Any, held: Held) -> None:
+    def _remove(self, key: Any, held: SuppressedRow) -> None:
         self._cache.delete((HEAD, key))
         self._cache.delete((held.entered, key))
         self._rows -= 1
@@ -174,7 +164,7 @@ class Suppress(Operator):
 
 
 def suppress_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
-    """How the buffer is stored."""
+    """Return the codec of the buffer."""
     encode, decode = key.encode, key.decode
 
     def encode_key(slot: Any) -> bytes:
@@ -183,12 +173,12 @@ def suppress_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
 
     def decode_key(data: bytes) -> Any:
         place, inner = split_window_key(data)
-        return CLOCK if place == CLOCK[0] else (place, decode(inner))
+        return STREAM_TIME_KEY if place == STREAM_TIME_KEY[0] else (place, decode(inner))
 
     def encode_value(entry: Any) -> bytes:
-        if entry.__class__ is not Held:
+        if entry.__class__ is not SuppressedRow:
             return auto.encode(entry)
-        held: Held = entry
+        held: SuppressedRow = entry
         pair = [None if side is None else value.encode(side) for side in (held.new, held.old)]
         return auto.encode([held.timestamp, held.entered, held.size, [list(pair) for pair in held.headers], *pair])
 
@@ -198,13 +188,31 @@ def suppress_codec(key: Serde[Any], value: Serde[Any]) -> Codec[Any, Any]:
             return entry if entry is True else tuple(entry)
         timestamp, entered, size, headers, *pair = entry
         new, old = (None if side is None else value.decode(side) for side in pair)
-        return Held(timestamp, entered, size, tuple((name, content) for name, content in headers), new, old)
+        return SuppressedRow(timestamp, entered, size, tuple((name, content) for name, content in headers), new, old)
 
-    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key))
+    def key_of(data: bytes, entry: bytes) -> bytes | None:
+        place, inner = split_window_key(data)
+        return None if place == STREAM_TIME_KEY[0] else inner
+
+    placement = Placement(key_of, getattr(key, "suffix", 0), merged_counts, COUNTS)
+    return Codec(encode_key, decode_key, encode_value, decode_value, is_exact(key), placement=placement)
+
+
+def merged_counts(slot: Any, entries: Sequence[Any]) -> Any:
+    """Return the time, rows and bytes of several tasks together."""
+    return (max(entry[0] for entry in entries), *(sum(entry[at] for entry in entries) for at in (1, 2)))
+
+
+def count_of(slot: Any, entry: Any) -> Any:
+    """Return what a row adds to the time, rows and bytes of its task."""
+    return (-1, 1, entry.size) if entry.__class__ is SuppressedRow else None
+
+
+COUNTS: Final = Tally(STREAM_TIME_KEY, lambda entry: (entry[0], 0, 0), count_of)
 
 
 def suppress_view() -> StoreView:
-    """People see the rows that are held back."""
+    """Return the view for queries: the rows that are held back."""
     return StoreView(
         to_key=lambda key: (HEAD, key),
         from_key=lambda slot: slot[1],

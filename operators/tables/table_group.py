@@ -1,12 +1,13 @@
-"""Rows of a table grouped by something else than their key: what a changed row does to the groups it was and is in.
+"""Aggregation of a table's rows by group: how a change affects the old and new group.
 
-A change of a row becomes, on the way to the groups, one update of its group when that stays the same, and otherwise one
-of the group it leaves, then one of the group it enters. At the group first the old row is taken back, then the new one
-is taken up, as in Kafka Streams; one result is sent for each update. A row whose group is None, or for which the
-function failed, is in no group.
+`Regroup` turns a change of a row into one update of its group if the group stays the same, and otherwise into one of
+the group it leaves, then one of the group it enters. The group first subtracts the old row, then adds the new one, as
+in Kafka Streams; one result is sent for each update. A row with the group None, or for which the function failed, is in
+no group.
 
-A row that the group cannot take up is dropped, and what the row was is taken back all the same. So that it is not taken
-back itself with the next change, an old row is first taken up once more, on trial: one that fails was never in.
+A row that the group cannot add is dropped, and the old row is subtracted nevertheless. With the next change, that
+dropped row is the old row, and must not be subtracted. So each old row is first added once more as a test: if that
+fails, it was never part of the group.
 """
 
 from __future__ import annotations
@@ -16,27 +17,28 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ...state.cache import StateCache
-from ..aggregates.aggregators import Aggregator, columns_fold
-from ..aggregates.fold import Fold, Loop
-from ..errors import TopologyError, cause_of, poison
-from ..graph.operator import Operator
+from ..aggregates.aggregators import Aggregator
+from ..aggregates.columns import columns_fold
+from ..aggregates.fold import Fold, FoldLoop
+from ..aggregates.keyed import KeyedFold
+from ..errors import TopologyError
+from ..graph.record_loop import RecordLoop, Records
 from ..record import Record, Update
-from ..serdes.updates import told
+from ..serdes.updates import old_result
 
 __all__ = ["GroupFold", "Regroup", "group_loop", "undoable_columns"]
 
-Records = list[Record[Any, Any]]
 Function = Callable[[Any], Any]
 
 NOWHERE: Final = (None, None, None)
-"""Group, value and encoded group of a row that is in no group."""
+"""Group, value and encoded group of a row without a group."""
 
 
-class Regroup(Operator):
-    """From updates of rows to updates of groups, keyed by group; `of` chooses what of a row is grouped."""
+class Regroup(RecordLoop):
+    """The step from updates of rows to updates of groups; `of` selects the grouped value."""
 
     def __init__(self, step: str, by: Function, of: Function | None, encode: Callable[[Any], bytes]) -> None:
-        self._step = step
+        super().__init__(step)
 
         def part(row: Any) -> tuple[Any, Any, bytes | None]:
             group = by(row)
@@ -47,19 +49,10 @@ class Regroup(Operator):
 
         self._part = part
 
-    def process(self, records: Records, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            self._run(rest, done)
-        except Exception as error:
-            raise poison(self._step, records, rest, done) from error
-        return done
-
     def _run(self, records: Iterator[Record[Any, Any]], done: Records) -> None:
         part, emit = self._part, done.append
         for r in records:
-            left, old, left_bytes = told(part, r.value.old) or NOWHERE
+            left, old, left_bytes = old_result(part, r.value.old) or NOWHERE
             failure = None
             try:
                 entered, new, entered_bytes = NOWHERE if r.value.new is None else part(r.value.new)
@@ -78,41 +71,35 @@ class Regroup(Operator):
 
 
 LOOP = """\
-def loop(records, cache, drops, emit):
+<signature>
     touched = cache.mark
     for record in records:
         key = record.key
         old = record.value.old
         new = record.value.new
+        timestamp = record.timestamp
         before = entry = cache[key]
-        failure = None
+        if entry is None and new is None:
+            continue
+        failure = shown = None
         changed = False
-        if entry is None:
-            if new is None:
-                continue
-            <start>
-            newest = record.timestamp
-        else:
-            <load>
-            timestamp = record.timestamp
-            if newest < timestamp:
-                newest = timestamp
-            if old is not None:
-                value = old
-                <save>
+        <open>
+        if entry is not None and old is not None:
+            value = old
+            <save>
+            try:
+                <update>
+                taken = True
+            except Exception:
+                taken = False
+            <reset>
+            if taken:
                 try:
-                    <update>
-                    taken = True
-                except Exception:
-                    taken = False
-                <reset>
-                if taken:
-                    try:
-                        <undo>
-                        changed = True
-                    except Exception as error:
-                        <reset>
-                        failure = error
+                    <undo>
+                    changed = True
+                except Exception as error:
+                    <reset>
+                    failure = error
         if new is None:
             <show>
         else:
@@ -136,36 +123,26 @@ def loop(records, cache, drops, emit):
 """
 
 
-def group_loop(fold: Fold, *, updates: bool) -> Loop:
-    """The loop of a fold a group."""
-    return fold.loop("aggregate of groups", LOOP, show=True, updates=updates, Record=Record)
+def group_loop(fold: Fold, *, updates: bool) -> FoldLoop:
+    """Return the loop of a fold per group; `<save>` stores the slots, `<reset>` restores them."""
+    slots = ", ".join(fold.slots)
+    parts = {"save": (f"saved = ({slots},)",), "reset": (f"({slots},) = saved", *fold.begin)}
+    return fold.loop("aggregate of groups", LOOP, parts, {}, show=True, updates=updates)
 
 
-class GroupFold(Operator):
-    """A fold a group."""
+class GroupFold(KeyedFold):
+    """A fold per group; `Regroup` has dropped the rows without a group."""
 
-    def __init__(self, step: str, cache: StateCache[Any, Any], loop: Loop) -> None:
-        self._step = step
-        self._cache = cache
-        self._loop = loop
-        self.drops: dict[str, int] = {}
-
-    def process(self, records: Records, now: int) -> Records:
-        done: Records = []
-        rest = iter(records)
-        try:
-            self._loop(rest, self._cache, self.drops, done.append)
-        except Exception as error:
-            failure = poison(self._step, records, rest, done)
-            raise failure from cause_of(failure, error)
-        return done
+    def __init__(self, step: str, cache: StateCache[Any, Any], loop: FoldLoop) -> None:
+        super().__init__(step, cache, loop)
+        self.drops = {}
 
 
 def undoable_columns(columns: Mapping[str, Aggregator[Any]]) -> Fold:
-    """One fold for all columns of a row; raises TopologyError for a column that cannot take a value back.
+    """Return the fold of several columns; raise TopologyError for one that cannot subtract.
 
-    What cannot be subtracted is refused when it comes. A sum counts its values here, so that it is 0 again when the
-    last one leaves, whatever was lost to rounding.
+    Values that cannot be subtracted are rejected when they arrive. A sum counts its values here, so that it is 0 again
+    when the last one leaves, without a rounding error.
     """
     undoable: dict[str, Aggregator[Any]] = {}
     for name, column in columns.items():
@@ -184,7 +161,7 @@ def undoable_columns(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         if column.undo is None:
             raise TopologyError(
                 f"aggregate({name}=tm.{column.kind}(...)): the rows of a table change, and a {column.kind} cannot "
-                "forget the value that a row had. Write aggregate(initial, adder, subtractor) with an accumulator that "
-                "can (a dict of counts, say), or aggregate the stream of changes: table.to_stream().group_by(...)"
+                "subtract the value that a row had. Write aggregate(initial, adder, subtractor) with an accumulator "
+                "that can (a dict of counts, say), or aggregate the stream of changes: table.to_stream().group_by(...)"
             )
     return fold

@@ -1,1 +1,1 @@
-"""Arithmetic of time: durations, windows, calendars, watermarks."""
+"""The arithmetic of time: durations, windows, calendars, watermarks."""

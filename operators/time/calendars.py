@@ -1,9 +1,9 @@
-"""Windows as a calendar has them: hours, days, weeks, months, quarters, years of a time zone.
+"""Calendar windows: hours, days, weeks, months, quarters and years of a time zone.
 
-Pure: the time zone database is data. A window starts at a local time that people call the beginning of it, and ends
-where the next one starts, so a day has 23 or 25 hours when clocks are changed. Where a change of clocks left that time
-out the window starts with the change; where it came twice, the first time. Hours are those of the clock on the wall:
-where clocks are put back by an hour, one lasts two.
+Pure: the time zone database is data. A window starts at the local time at which its calendar unit begins, and ends
+where the next one starts, so a day has 23 or 25 hours when clocks change. If a change of clocks skips that local time,
+the window starts at the change; if the local time occurs twice, at its first occurrence. Hours are those of local time:
+when clocks are put back by an hour, one window of an hour lasts two hours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ LAST: Final = (datetime(9990, 1, 1, tzinfo=timezone.utc) - EPOCH) // MS
 
 @dataclass(frozen=True)
 class CalendarWindows:
-    """Windows one after the other, as a calendar has them."""
+    """Consecutive windows of a calendar unit, made by `tm.calendar`.
+
+    Example:
+        >>> print(tm.calendar("day", tz="Europe/Berlin"))
+        each day in Europe/Berlin, grace 0s
+    """
 
     unit: str
     zone: str
@@ -41,53 +46,66 @@ class CalendarWindows:
 
     tumbling = True
     first_start = -(1 << 61)
-    """No window starts before this: the first may begin before 1970."""
+    """The lower limit of all starts: the first window may begin before 1970."""
 
     @property
     def longest(self) -> int:
-        """How long such a window is at most, where clocks are put back included."""
+        """The maximum length of a window, including a change of clocks."""
         return DAYS[self.unit] * 86_400_000 + CLOCKS_BACK
 
     def interval(self, timestamp: int) -> tuple[int, int]:
-        """Start and end of the window that holds the timestamp. ValueError for times after the year 9990."""
+        """Return start and end of the window that contains a timestamp, in milliseconds since 1970.
+
+        Args:
+            timestamp: A time, in milliseconds since 1970.
+
+        Raises:
+            ValueError: The time is after the year 9990.
+
+        Example:
+            >>> start, end = tm.calendar("day", tz="America/New_York").interval(1_710_054_000_000)
+            >>> (end - start) / 3_600_000  # hours: clocks are put forward on 10 March 2024
+            23.0
+        """
         start, end = _interval(self.unit, self.zone, timestamp - timestamp % QUARTER)
         while timestamp >= end:
             start, end = _interval(self.unit, self.zone, end)
         return start, end
 
     def end(self, start: int) -> int:
-        """The end of the window that starts then."""
+        """Return the end of the window that starts at `start`."""
         return self.interval(start)[1]
 
     def close(self, end: int) -> int:
-        """The stream time from which a window that ends then is closed."""
+        """Return the stream time from which a window that ends at `end` is closed."""
         return end + self.grace
 
     def closed_before(self, stream_time: int) -> int:
-        """All windows that start before this are closed, the others open."""
+        """Return the time such that windows that start before it are closed, and others are open."""
         return self._at(stream_time - self.grace)[0]
 
     def expired_before(self, stream_time: int, *, on_close: bool) -> int:
-        """The entries of windows that start before this can be forgotten: a younger window began when they were closed.
+        """Return the time such that the entries of windows that start before it can be deleted.
 
-        Where results are sent on close, a window that closes just when the youngest begins is kept.
+        They can be when a window has begun since they were closed. If results are sent on close, a window that closes
+        exactly when the newest one begins is kept.
         """
         return self.closed_before(self.newest_start(stream_time) - on_close)
 
     def next_close(self, stream_time: int) -> int:
-        """The next stream time at which a window closes."""
+        """Return the next stream time at which a window closes."""
         return self._at(stream_time - self.grace)[1] + self.grace
 
     def newest_start(self, stream_time: int) -> int:
-        """The start of the newest window that began by the stream time."""
+        """Return the start of the newest window that has begun at the stream time."""
         return self._at(stream_time)[0]
 
     def next_start(self, stream_time: int) -> int:
-        """The next stream time at which a window begins."""
+        """Return the next stream time at which a window begins."""
         return self._at(stream_time)[1]
 
     def _at(self, stream_time: int) -> tuple[int, int]:
-        """The window of a stream time, which other records may have taken beyond the last one."""
+        """Return the window of a stream time, which may be beyond the last window."""
         return self.interval(min(stream_time, LAST))
 
     def __str__(self) -> str:
@@ -95,10 +113,21 @@ class CalendarWindows:
 
 
 def calendar(unit: CalendarUnit, *, tz: str = "UTC", grace: Duration = 0) -> CalendarWindows:
-    """Windows of a calendar's hours, days, weeks (from Monday), months, quarters or years in a time zone.
+    """Make windows of a calendar unit in a time zone, such as the days of Berlin.
 
-    `tz` is a name such as "America/New_York". Windows start at local midnight, also where clocks are changed: such a
-    day has 23 or 25 hours. Records may be late by `grace`.
+    They begin at local midnight (hours: at the full hour), so a day has 23 or 25 hours when clocks change. Weeks begin
+    on Monday. The time zone database is the machine's or that of the package `tzdata`.
+
+    Args:
+        unit: "hour", "day", "week", "month", "quarter" or "year".
+        tz: The name of a time zone.
+        grace: How late records may arrive after the end of a window.
+
+    Raises:
+        TopologyError: The unit or the time zone is unknown.
+
+    Example:
+        >>> daily = orders.group_by_key().window(tm.calendar("day", tz="Europe/Berlin")).count()
     """
     if unit not in UNITS:
         raise TopologyError(f"tm.calendar() takes one of {', '.join(UNITS)}, not {unit!r}{did_you_mean(unit, UNITS)}")
@@ -112,8 +141,7 @@ def _zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError) as error:
         raise TopologyError(
-            f"tm.calendar(tz=): {name!r} is no time zone that is known here; write a name such as 'Europe/Berlin' or "
-            "'UTC'"
+            f"tm.calendar(tz=): {name!r} is not a known time zone; write a name such as 'Europe/Berlin' or 'UTC'"
         ) from error
 
 
@@ -133,11 +161,11 @@ def _interval(unit: str, zone: str, timestamp: int) -> tuple[int, int]:
 
 
 def _instant(local: datetime, tz: ZoneInfo) -> int:
-    """When clocks first show this time or a later one."""
+    """Return the first time at which clocks show this local time or a later one."""
     first, second = ((local.replace(tzinfo=tz, fold=fold) - EPOCH) // MS for fold in (0, 1))
     if first <= second:
         return first
-    before, after = second, first  # left out: the offsets before and after the change put it after and before that
+    before, after = second, first  # skipped: the offsets before and after the change put it after and before that
     while after - before > 1:
         middle = (before + after) // 2
         if (EPOCH + middle * MS).astimezone(tz).replace(tzinfo=None) < local:

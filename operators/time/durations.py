@@ -1,8 +1,8 @@
-"""Lengths of time as people write them, to whole milliseconds and back.
+"""Durations: from text such as "1h30m" to whole milliseconds, and back.
 
-Text is "500ms", "10s", "1m", "1h30m", "2d", "1w": units from the largest to the smallest, each once, the last number
-possibly with a fraction. An int is milliseconds; a `timedelta` is itself. Everything else is refused with the nearest
-right form. Windows and settings use the same forms; this file knows neither.
+Text is "500ms", "10s", "1m", "1h30m", "2d", "1w": units from the largest to the smallest, each at most once, the last
+number possibly with a fraction. An int is milliseconds; a `timedelta` is itself. Everything else is rejected with a
+suggestion of the closest valid form. Windows and settings use the same forms; this module depends on neither.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import TidemillError, TopologyError
 __all__ = ["Duration", "format_duration", "parse_duration", "rough_duration"]
 
 Duration: TypeAlias = str | int | timedelta
-"""What a caller may give for a length of time."""
+"""The types of a duration in arguments."""
 
 UNITS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 
@@ -40,7 +40,7 @@ WORDS: Final = {
 }
 
 LONGEST: Final = 100_000 * UNITS["d"]
-"""About 270 years: more than event time can hold is a slip, and would overflow a 64-bit sum somewhere."""
+"""About 270 years: anything longer is a mistake, and could overflow a sum in 64 bits."""
 
 
 def parse_duration(
@@ -50,7 +50,7 @@ def parse_duration(
     at_least: int = 0,
     error: type[TidemillError] = TopologyError,
 ) -> int:
-    """Milliseconds of `value`; raises `error` with a message that begins with `what` when it is not a duration.
+    """Return `value` in milliseconds; raise `error`, naming `what`, if it is invalid.
 
     >>> parse_duration("1h30m")
     5400000
@@ -79,7 +79,7 @@ def parse_duration(
 
 
 def format_duration(ms: int) -> str:
-    """The shortest right form of `ms`; the inverse of `parse_duration`.
+    """Return the shortest valid form of `ms`; the inverse of `parse_duration`.
 
     >>> format_duration(5_400_000)
     '1h30m'
@@ -95,7 +95,7 @@ def format_duration(ms: int) -> str:
 
 
 def rough_duration(ms: int) -> str:
-    """`ms` for people: the two largest units, rounded up.
+    """Return `ms` for display: the two largest units, rounded up.
 
     >>> rough_duration(12_345_678)
     '3h26m'
@@ -108,7 +108,7 @@ def rough_duration(ms: int) -> str:
 
 
 def from_text(text: str, what: str, error: type[TidemillError]) -> int:
-    """Milliseconds of `text` in its one right form."""
+    """Return the milliseconds of `text` in its only valid form."""
     found = STRICT.fullmatch(text)
     if text == "0":
         return 0
@@ -122,7 +122,7 @@ def from_text(text: str, what: str, error: type[TidemillError]) -> int:
 
 
 def advice(text: str) -> str:
-    """What to write in place of `text`, as well as it can be guessed."""
+    """Return a suggestion of a valid form of `text`."""
     plain = text.strip().lower().removeprefix("pt").replace(",", " ").replace(" and ", " ")
     parts = LOOSE.findall(plain)
     if parts and not LOOSE.sub("", plain).strip():
@@ -137,7 +137,7 @@ def advice(text: str) -> str:
 
 
 def after_float(value: float) -> str:
-    """The text that somebody who gave a number of seconds may have meant."""
+    """Return the duration that a float of seconds was probably meant to be."""
     try:
         return format_duration(max(round(value * 1000), 1))
     except (OverflowError, ValueError):

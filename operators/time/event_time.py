@@ -1,8 +1,8 @@
-"""What an event time may be: whole milliseconds since 1970, up to the end of the year 9999.
+"""Event times: whole milliseconds since 1970, up to the end of the year 9999.
 
-The bound is one for all programs, so that no step has to ask whether what it computes from a time (the end of a window,
-when a timer is due, until when a value lives) can still be stored. Times that are in another unit, or ahead of the wall
-clock, come from clocks and producers that are wrong; here it is decided which those are, and what is said of them.
+The limit is the same for all programs, so that a time that a step computes from an event time (the end of a window, the
+due time of a timer, the expiry of a value) can always be stored. Times in another unit, or ahead of the wall clock, are
+caused by wrong clocks and producers; this module detects and describes them.
 """
 
 from __future__ import annotations
@@ -41,32 +41,41 @@ LATEST: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 SECONDS: Final = range(100_000_000, 10_000_000_000)
-"""Times that are of 1973 to 2286 in seconds, and of the first months of 1970 in milliseconds."""
+"""Times from 1973 to 2286 if in seconds, from early 1970 if in milliseconds."""
 NANOSECONDS_FROM: Final = 10**17
 
 
 class FromRecord(Generic[R_contra]):
-    """A timestamp function that gets the whole record; `tm.from_record(function)` makes it."""
+    """A timestamp function that gets the whole record, made by `tm.from_record`.
+
+    Example:
+        >>> tm.from_record(lambda record: record.timestamp).function(tm.Record("ann", {}, 5))
+        5
+    """
 
     def __init__(self, function: Callable[[R_contra], Any]) -> None:
         self.function: Callable[[Any], Any] = function
 
 
 TimeFunction: TypeAlias = Callable[[Any], Any] | FromRecord[Any]
-"""Gives the event time of a value, or of a record."""
+"""A function from a value, or from a record, to its event time."""
 
 
 def from_record(function: Callable[[R], Any]) -> FromRecord[R]:
-    """For `timestamp=` and `.with_timestamp()`: the event time is what the function gives for the whole record.
+    """Make a timestamp function that gets the whole record instead of the value.
 
-    For a source that is a `tm.SourceRecord`, with the timestamp, headers, topic, partition and offset that the record
-    has in Kafka beside its key and value; in mid-stream it is a `tm.Record`.
+    Args:
+        function: Gets a `tm.SourceRecord` in `timestamp=` of a source, a `tm.Record` in `.with_timestamp()`. Returns
+            milliseconds since 1970 or an aware datetime; None drops the record.
+
+    Example:
+        >>> seen = app.stream("seen", value=tm.json, timestamp=tm.from_record(lambda record: record.timestamp))
     """
     return FromRecord(function)
 
 
 def check_time_function(function: object, what: str) -> None:
-    """Raises TopologyError unless it is a timestamp function."""
+    """Raise TopologyError unless `function` is a timestamp function."""
     called = function.function if isinstance(function, FromRecord) else function
     if not callable(called) or is_coroutine_function(called):
         raise TopologyError(
@@ -76,7 +85,7 @@ def check_time_function(function: object, what: str) -> None:
 
 
 def milliseconds(time: Any) -> int:
-    """What a timestamp function gave, as event time; None is no time, which drops the record."""
+    """Return a timestamp function's result as event time; -1 (dropped) for None."""
     if type(time) is int:
         return time
     if time is None:
@@ -93,7 +102,7 @@ def milliseconds(time: Any) -> int:
 
 
 def check_times(times: Sequence[int]) -> None:
-    """Raises ValueError when a time is beyond the year 9999."""
+    """Raise ValueError if a time is after the year 9999."""
     if times and (newest := max(times)) > LATEST:
         unit, by = ("nanoseconds", "1,000,000") if newest >= NANOSECONDS_FROM else ("microseconds", "1,000")
         raise ValueError(
@@ -107,7 +116,7 @@ class AheadOfClock(TidemillError):
 
 
 def check_ahead(times: list[int], now: int, most: int) -> None:
-    """Raises AheadOfClock when a time is more than `most` ms ahead of the wall clock."""
+    """Raise AheadOfClock if a time is more than `most` ms ahead of the wall clock."""
     if times and (newest := max(times)) - now > most:
         raise AheadOfClock(
             f"its event time, {readable(newest)}, is {rough_duration(newest - now)} ahead of the wall clock, which "
@@ -117,15 +126,15 @@ def check_ahead(times: list[int], now: int, most: int) -> None:
 
 
 def in_seconds(time: int, whose: str) -> str | None:
-    """What is to be said of a time that looks as if it were in seconds; None for others."""
+    """Return a warning about a time that seems to be in seconds; None for others."""
     if time not in SECONDS:
         return None
     return (
-        f"{whose} {time}, which is {readable(time)} in milliseconds, as Tidemill takes it, and "
+        f"{whose} {time}, which is {readable(time)} in milliseconds, the unit of event time, and "
         f"{readable(time * 1_000)} in seconds. If it is seconds, multiply by 1,000"
     )
 
 
 def readable(time: int) -> str:
-    """A time for people."""
+    """Return a time for display."""
     return (EPOCH + timedelta(milliseconds=time)).strftime("%Y-%m-%dT%H:%M:%SZ")

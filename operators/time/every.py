@@ -1,7 +1,7 @@
-"""A length of time that comes round again, by stream time or by the wall clock.
+"""Intervals of stream time or wall-clock time.
 
-One value with two uses: `@every("10s")` on a method of a `Processor` has it called for the whole task, and
-`.emit(every("5s"))` says how often results of windows are sent. What happens then is in the operators.
+The value has two uses: `@every("10s")` on a method of a `Processor` calls it at the interval, once for the whole task,
+and `.emit(every("5s"))` sets how often window results are sent. The operators implement both.
 """
 
 from __future__ import annotations
@@ -26,13 +26,22 @@ MARK: Final = "__tidemill_every__"
 
 @dataclass(frozen=True)
 class Every:
-    """Each `interval` ms, by stream time or by the wall clock."""
+    """A regular interval of stream time or wall-clock time, made by `tm.every`.
+
+    Args:
+        interval: Its length, in milliseconds.
+        clock: "stream" or "wall".
+
+    Example:
+        >>> print(tm.every("5s"))
+        every 5s of stream time
+    """
 
     interval: int
     clock: RecurringClock = "stream"
 
     def __call__(self, method: F) -> F:
-        """Has a processor's method called that often."""
+        """Call a processor's method at this interval."""
         if not callable(method):
             raise TopologyError(f"tm.every(...) decorates a method of a processor, not {method!r}")
         if hasattr(method, MARK):
@@ -47,10 +56,27 @@ class Every:
 
 
 def every(interval: Duration, *, clock: RecurringClock = "stream") -> Every:
-    """Each `interval`, such as "10s", of stream time or, with `clock="wall"`, of wall-clock time.
+    """Make an interval: a decorator for methods of a processor, or an argument of `.emit()`.
 
-    As a decorator it marks a method of a `Processor`, which is then called that often for the whole task; as a value it
-    tells `.emit()` how often to send.
+    The method is called at this interval, once for the whole task. It has no key, so its results are whole records.
+
+    Args:
+        interval: Its length, such as "10s".
+        clock: "stream" for stream time, "wall" for wall-clock time. `.emit()` always uses the wall clock.
+
+    Raises:
+        TopologyError: The interval is not a positive duration, or the clock is something else.
+
+    Example:
+        >>> class Report(tm.Processor):
+        ...     orders = tm.ValueState(int, default=0)
+        ...     def process(self, order, ctx):
+        ...         self.orders.set(self.orders.get() + 1)
+        ...     @tm.every("1m")
+        ...     def report(self, ctx):
+        ...         for key, count in self.orders.scan():
+        ...             yield tm.Record(key, f"{count} orders", ctx.timestamp)
+        >>> reports = orders.process(Report)
     """
     if clock not in ("stream", "wall"):
         raise TopologyError(f"tm.every(clock=) is 'stream' or 'wall', not {clock!r}")
@@ -58,7 +84,7 @@ def every(interval: Duration, *, clock: RecurringClock = "stream") -> Every:
 
 
 def scheduled(cls: type) -> dict[str, Every]:
-    """The names of a class's methods that are to be called every so often, those it inherits first."""
+    """Return the intervals of a class's methods with `every`, by name, inherited ones first."""
     found: dict[str, Every] = {}
     for parent in reversed(cls.__mro__):
         for name, value in vars(parent).items():

@@ -1,9 +1,8 @@
-"""Arithmetic of joins in time: which records of two streams match, and for how long one waits for the other.
+"""The arithmetic of join windows: which records match, and how long they are kept.
 
-Pure: integers in, integers out; milliseconds of event time. A record of the left at `t` matches records of the right
-in `[t - before, t + after]`, both ends included, and so a record of the right those of the left in
-`[t - after, t + before]`. Records may be late by the grace, so a side is kept for `before + after + grace` behind the
-newest record of that side.
+Pure: integers in, integers out; milliseconds of event time. A left record at `t` matches right records in `[t - before,
+t + after]`, both ends included, and so a right record matches left records in `[t - after, t + before]`. Records may be
+late by the grace, so a side is kept for `before + after + grace` behind its newest record.
 """
 
 from __future__ import annotations
@@ -17,20 +16,20 @@ from .durations import Duration, format_duration, parse_duration
 __all__ = ["JoinWindow", "Within", "join_window"]
 
 Within: TypeAlias = "Duration | tuple[Duration, Duration]"
-"""How far apart two records may be: one length for both directions, or (before, after)."""
+"""The maximum time between two records: one for both directions, or (before, after)."""
 
-SWEEP_MS = 1_000
-"""Records that are of no more use are deleted at most once in so much event time."""
+EXPIRY_INTERVAL_MS = 1_000
+"""The minimum event time between two deletions of expired records."""
 
 
 @dataclass(frozen=True)
 class JoinWindow:
-    """Which records of two streams match."""
+    """A join window: which records of two streams match."""
 
     before: int
-    """How much older than a record of the left one of the right may be."""
+    """How much older than a left record a matching right record may be."""
     after: int
-    """How much newer."""
+    """How much newer than a left record a matching right record may be."""
     grace: int
 
     @property
@@ -40,20 +39,20 @@ class JoinWindow:
 
     @property
     def bucket(self) -> int:
-        """The length of time whose records are kept together: a window touches two."""
+        """The length of the buckets in which records are stored: a window overlaps two."""
         return max(1, self.size)
 
     def kept_from(self, newest: int) -> int:
-        """Records of a side that are older than this are not kept any more, given the newest of that side."""
+        """Return the time from which the records of a side are kept, given its newest record."""
         return newest - self.size - self.grace
 
     def expired_before(self, newest: int) -> int:
-        """The buckets that start before this hold nothing that is seen any more."""
+        """Return the time such that buckets that start before it have only expired records."""
         return self.kept_from(newest) - self.bucket + 1
 
-    def next_sweep(self, newest: int) -> int:
-        """When the newest record is this new, expired buckets are to be deleted again."""
-        grain = max(SWEEP_MS, self.bucket)
+    def next_expiry(self, newest: int) -> int:
+        """Return the time of the newest record at which expired buckets are deleted next."""
+        grain = max(EXPIRY_INTERVAL_MS, self.bucket)
         return (newest // grain + 1) * grain
 
     def __str__(self) -> str:
@@ -64,7 +63,7 @@ class JoinWindow:
 
 
 def join_window(within: object, grace: object) -> JoinWindow:
-    """The window from the arguments of `.join()`; TopologyError when they do not make one."""
+    """Return the window for the arguments of `.join()`; raise TopologyError if they are invalid."""
     if isinstance(within, (tuple, list)):
         ends: list[object] = [*within]
         if len(ends) != 2:

@@ -1,9 +1,9 @@
-"""How the time of a step is told from the records it may still expect: watermarks.
+"""Watermarks: the time of a step, based on the records that may still arrive.
 
-Without one a step's time is the newest timestamp it has seen. With `bounded("5s", idle="30s")` on its sources it is the
-newest timestamp of the input that is furthest behind, less the bound; an input that brings nothing for the idle time is
-not waited for, and when none brings anything time goes on by the wall clock. Which time that is at a record is decided
-in `engine/watermarks/watermarks.py`; a step is told by `advance`.
+Without a watermark a step's time is the largest timestamp it has seen. With `bounded("5s", idle="30s")` on its sources
+it is the newest timestamp of the input that is furthest behind, minus the bound. Inputs without records for the idle
+time are excluded, and if all inputs are idle, time follows the wall clock. `engine/watermarks/watermarks.py` computes
+the time, and a step receives it by `advance`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,28 @@ from .durations import Duration, format_duration, parse_duration
 __all__ = ["Watermark", "bounded", "together"]
 
 GRAINS = 16
-"""Parts of the bound by which time goes on: it is told so often, not with every record."""
+"""The number of steps per bound in which the watermark moves, instead of with every record."""
 
 
 @dataclass(frozen=True)
 class Watermark:
-    """How far out of order an input may be, and after how long a silence it is not waited for."""
+    """The watermark of a source: how far it may be out of order, and when it is idle.
+
+    `tm.bounded` makes it.
+
+    Example:
+        >>> print(tm.bounded("5s", idle="30s"))
+        at most 5s out of order, idle after 30s
+    """
 
     bound: int
     idle: int | None = None
     max_ahead: int | None = None
-    """How far a record may be ahead of the wall clock; None when that is not looked at."""
+    """How far a record may be ahead of the wall clock; None: not checked."""
 
     @property
     def grain(self) -> int:
-        """The steps in which time goes on."""
+        """The steps in which time moves."""
         return max(1, self.bound // GRAINS)
 
     def __str__(self) -> str:
@@ -40,14 +47,23 @@ class Watermark:
 
 
 def bounded(bound: Duration, *, idle: Duration | None = None, max_ahead: Duration | None = None) -> Watermark:
-    """For `app.stream(watermark=)`: records are out of order by at most `bound` within a partition.
+    """Make a watermark for a source whose partitions are out of order by a bounded time.
 
-    A partition that brings nothing for `idle` of wall-clock time is not waited for. When none brings anything any more,
-    time goes on by the wall clock, so that windows close. Without `idle` a silent partition holds time up for ever.
+    If no partition delivers records any more, time follows the wall clock, so that windows close. A single record of a
+    producer with a wrong clock closes all windows, unless `max_ahead` makes it an error.
 
-    A record whose time is more than `max_ahead` ahead of the wall clock is an error, to which the source's policy
-    applies; with `on_invalid="partition_time"` it gets the newest time of its partition. Without `max_ahead` a single
-    record of a producer whose clock is wrong closes all windows, and what comes after it is late.
+    Args:
+        bound: How far records of one partition are out of order.
+        idle: After this time without records, by the wall clock, a partition is excluded. Without it, an idle
+            partition holds time back forever.
+        max_ahead: A record further ahead of the wall clock is an error, to which the source's policy applies; with
+            `on_invalid="partition_time"` it gets the newest time of its partition.
+
+    Raises:
+        TopologyError: An argument is not a duration.
+
+    Example:
+        >>> clicks = app.stream("clicks", value=tm.json, watermark=tm.bounded("5s", idle="30s", max_ahead="1h"))
     """
     return Watermark(
         parse_duration(bound, "tm.bounded()"),
@@ -57,7 +73,10 @@ def bounded(bound: Duration, *, idle: Duration | None = None, max_ahead: Duratio
 
 
 def together(watermarks: Iterable[Watermark | None]) -> Watermark | None:
-    """What holds where several inputs meet: the most that any of them allows for. Wrong clocks are the sources'."""
+    """Return the watermark where several inputs meet: the largest bound and idle time of all.
+
+    `max_ahead` is checked at the sources only.
+    """
     known = [watermark for watermark in watermarks if watermark is not None]
     if not known:
         return None

@@ -11,131 +11,21 @@ forgotten is a range from the front. A key's sessions are found by a list of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 from ...state.cache import StateCache
 from ...state.keys import window_key
-from ..aggregates.fold import Fold, Loop
-from ..record import Record, Windowed
+from ..record import Record, Update, Windowed
 from ..stores.entries import HEAD, Entry, Head
-from ..time.windows import Emit, SessionWindows
-from .windowing import Making, Windowing, moves
+from ..time.windows import SessionWindows
+from .window_operator import Send, WindowConfig, WindowOperator
 
-__all__ = ["SessionFold", "session_loop"]
+__all__ = ["SessionFold"]
 
 NEVER = 1 << 62
 SEGMENT = 60_000
-
-LOOP = """\
-def loop(step, records, cache, drops, emit):
-    touched = cache.dirty_add
-    time = step.time
-    for record in records:
-        key = record.key
-        if key is None:
-            drops["null key"] += 1
-            continue
-        start = end = timestamp = record.timestamp
-        place = (HEAD, key)
-        head = cache[place]
-        found = ()
-        if head is not None:
-            oldest = timestamp - {gap}
-            if oldest < time - {found}:
-                oldest = time - {found}
-            if len(head) == 2:
-                first, last = head
-                if last >= oldest and first <= timestamp + {gap}:
-                    found = ((last, first, key),)
-            else:
-                found = joined(head, key, oldest, timestamp + {gap})
-            if found:
-                if found[0][1] < start:
-                    start = found[0][1]
-                if found[-1][0] > end:
-                    end = found[-1][0]
-        if end < (timestamp if timestamp > time else time) - {span}:
-            drops["late"] += 1{late}
-            step.lateness = max(step.lateness, time - timestamp)
-            continue
-        value = record.value
-        if found:
-            entry = cache[found[0]]
-            <load>
-            <adopt>
-            for other in found[1:]:
-                other = cache[other]
-                <merge>
-        else:
-            <start>
-        <update>
-        newest = end
-        made = <entry>
-        slot = (end, start, key)
-        held = slot in found{overwritten}
-        before = cache[slot] if held else None
-        {send}
-        for other in found:
-            if other != slot:
-                cache[other] = None
-                touched(other)
-        if held and made is not None:
-            cache[slot] = made
-            touched(slot)
-        else:
-            step.replace(place, head, (slot,) if held else found, slot, made)
-        if {moves}:
-            step.time = time = timestamp
-        if step.oldest < time - {kept}:
-            step.settle(record.offset, emit)
-"""
-
-UPDATE = """\
-if start != end:
-            for other in found:
-                emit(Record(Windowed(key, other[1], other[0]), {withdrawn}, other[0], record.headers, record.offset))
-            before = None
-        <show>
-        emit(Record(Windowed(key, start, end), shown, newest, record.headers, record.offset))"""
-
-OVERWRITTEN = " or (head is not None and not found and slot in joined(head, key, end, start))"
-"""A session that is no longer found, though it is open, has the place of the new one."""
-
-NOTE = """\
-for other in found:
-            if other != slot:
-                step.gone(other, cache[other], other[0])
-        step.note(slot, before, newest)"""
-
-
-def session_loop(
-    fold: Fold, windows: SessionWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
-) -> Loop:
-    """The loop of a fold a key and session; the fold must be one that can merge."""
-    withdrawn = "Update(row_of(cache[other]), None)" if updates else "None"
-    send = "pass" if emit.on_close else NOTE if emit.every is not None else UPDATE.format(withdrawn=withdrawn)
-    template = LOOP.format(
-        gap=windows.gap,
-        span=windows.span,
-        found=windows.found,
-        kept=windows.found if emit.on_update else windows.span,
-        overwritten="" if windows.found == windows.span else OVERWRITTEN,
-        moves=moves(watermarked),
-        late="; step.late(record)" if late else "",
-        send=send,
-    )
-    return fold.loop(
-        "session aggregate",
-        template,
-        show=emit.on_update,
-        updates=updates,
-        HEAD=HEAD,
-        Record=Record,
-        Windowed=Windowed,
-        joined=joined,
-    )
 
 
 def pairs_of(head: Head | None) -> list[tuple[int, int]]:
@@ -144,28 +34,112 @@ def pairs_of(head: Head | None) -> list[tuple[int, int]]:
 
 
 def joined(head: Head, key: Any, oldest: int, newest: int) -> tuple[tuple[int, int, Any], ...]:
-    """The slots of a key's sessions that end at `oldest` or later and start by `newest`, oldest first."""
+    """Return the slots of a key's sessions that overlap [oldest, newest], oldest first.
+
+    They end at `oldest` or later and start by `newest`.
+    """
     return tuple((end, start, key) for start, end in pairs_of(head) if end >= oldest and start <= newest)
 
 
-class SessionFold(Windowing):
-    """A fold a key and session."""
+class SessionFold(WindowOperator[StateCache[Any, Any]]):
+    """A fold per key and session. The fold must be one that can merge."""
 
-    def __init__(self, making: Making, cache: StateCache[Any, Any], windows: SessionWindows) -> None:
-        super().__init__(making, cache)
-        self._kept = windows.found if making.emit.on_update else windows.span
-        self._segment = max(windows.span // 2, SEGMENT) if making.emit.drop_expired else NEVER
+    def __init__(self, config: WindowConfig, cache: StateCache[Any, Any], windows: SessionWindows) -> None:
+        super().__init__(config, cache)
+        self._windows = windows
+        self._kept = windows.found if config.emit.on_update else windows.span
+        self._segment = max(windows.span // 2, SEGMENT) if config.emit.drop_expired else NEVER
         """Kafka Streams deletes sessions, sent or not, once all that end in the same so many ms are left behind."""
-        self.oldest = -1
+        self._step = self._forget_step(self._kept)
+        self._oldest = -1
         """No session in the store ends before this, but for those with results that wait."""
 
-    def replace(self, place: Any, head: Head | None, found: tuple[Any, ...], slot: Any, made: Entry | None) -> None:
-        """Puts a session, if it is one, in the place of others."""
+    def _fold(self, records: Iterator[Record[Any, Any]], emit: Send) -> None:
+        cache: Any = self._cache
+        drops, config = self.drops, self._config
+        touched, by_records = cache.dirty_add, not config.watermarked
+        take, merge, adopts, shown_of = config.fold.take, config.fold.merge, config.fold.adopts, config.fold.shown
+        assert merge is not None, "the wiring refuses folds without it"
+        gap, span, findable = self._windows.gap, self._windows.span, self._windows.found
+        kept, step = self._kept, self._step
+        updates, on_update, overwrites = config.updates, self._emit.on_update, findable != span
+        time = self.time
+        for record in records:
+            key = record.key
+            if key is None:
+                drops["null key"] += 1
+                continue
+            start = end = timestamp = record.timestamp
+            place = (HEAD, key)
+            head = cache[place]
+            found: tuple[tuple[int, int, Any], ...] = ()
+            if head is not None:
+                oldest = timestamp - gap
+                if oldest < time - findable:
+                    oldest = time - findable
+                if len(head) == 2:
+                    first, last = head
+                    if last >= oldest and first <= timestamp + gap:
+                        found = ((last, first, key),)
+                else:
+                    found = joined(head, key, oldest, timestamp + gap)
+                if found:
+                    if found[0][1] < start:
+                        start = found[0][1]
+                    if found[-1][0] > end:
+                        end = found[-1][0]
+            if end < (max(time, timestamp)) - span:
+                self.drop_late(record)
+                continue
+            entry: Entry | None = None
+            if found:
+                entry = cache[found[0]]
+                if adopts or len(found) > 1:
+                    entry = merge([cache[other] for other in found])
+            made, shown = take(entry, record.value, end)
+            slot = (end, start, key)
+            held = slot in found or (
+                # a session that is no longer found, though it is open, has the place of the new one
+                overwrites and head is not None and not found and slot in joined(head, key, end, start)
+            )
+            before = cache[slot] if held else None
+            if on_update:
+                headers, offset = record.headers, record.offset
+                if start != end:
+                    for other in found:
+                        gone = Update(shown_of(cache[other]), None) if updates else None
+                        emit(Record(Windowed(key, other[1], other[0]), gone, other[0], headers, offset))
+                    before = None
+                if updates:
+                    shown = Update(None if before is None else shown_of(before), shown)
+                emit(Record(Windowed(key, start, end), shown, end, headers, offset))
+            elif self._throttled is not None:
+                for other in found:
+                    if other != slot:
+                        self.gone(other, cache[other], other[0])
+                self.note(slot, before, end)
+            for other in found:
+                if other != slot:
+                    cache[other] = None
+                    touched(other)
+            if held and made is not None:
+                cache[slot] = made
+                touched(slot)
+            else:
+                self._replace(place, head, (slot,) if held else found, slot, made)
+            if by_records and timestamp > time:
+                self.time = time = timestamp
+            left_behind = time - kept
+            if self._oldest < left_behind - left_behind % step:
+                self._settle(record.offset, emit)
+
+    def _replace(self, place: Any, head: Head | None, found: tuple[Any, ...], slot: Any, made: Entry | None) -> None:
+        """Put a session, if it is one, in the place of others."""
         end, start, _ = slot
         if made is not None:
             self._cache.create(slot, made)
-            if end < self.oldest:
-                self.oldest = end
+            if end < self._oldest:
+                self._oldest = end
         elif slot in found:
             self._cache.delete(slot)
         pairs = [] if made is None else [(start, end)]
@@ -174,13 +148,16 @@ class SessionFold(Windowing):
             pairs = sorted([*(pair for pair in pairs_of(head) if pair not in gone), *pairs])
         self._put_head(place, pairs)
 
-    def settle(self, offset: int, emit: Callable[[Any], None]) -> None:
-        """Sends, on closing, and forgets the sessions that stream time has left behind."""
-        left_behind = self.time - self._kept
+    def _settle(self, offset: int, emit: Send) -> None:
+        """Forget the sessions that stream time has left behind.
+
+        If results are emitted on close, they are sent first.
+        """
+        left_behind = self._left_behind(self.time)
         deleted = left_behind - left_behind % self._segment
-        for slot, entry in self._scan(self.oldest, None):
+        for slot, entry in self._scan(self._oldest, None):
             if slot[0] >= left_behind:
-                self.oldest = slot[0]
+                self._oldest = slot[0]
                 return
             if self._emit.on_close:
                 if slot[0] >= deleted:
@@ -188,17 +165,22 @@ class SessionFold(Windowing):
             elif self._waits(slot):
                 continue
             self._forget(slot)
-        self.oldest = NEVER
+        self._oldest = NEVER
 
-    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
-        if self.oldest < self.time - self._kept:
-            self.settle(offset, emit)
+    def _move(self, before: int, offset: int, emit: Send) -> None:
+        if self._oldest < self._left_behind(self.time):
+            self._settle(offset, emit)
 
     def _closes_by(self, time: int) -> bool:
-        return self.oldest < time - self._kept and next(self._scan(self.oldest, time - self._kept), None) is not None
+        left_behind = self._left_behind(time)
+        return self._oldest < left_behind and next(self._scan(self._oldest, left_behind), None) is not None
+
+    def _left_behind(self, time: int) -> int:
+        """Return the end before which sessions are closed or forgotten at this time."""
+        return self._in_steps(time - self._kept)
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
-        """The sessions that end from `first` on and before `after`."""
+        """Return the sessions that end from `first` on and before `after`."""
         return self._cache.scan(window_key(max(first, 0), b""), None if after is None else window_key(after, b""))
 
     def _windowed(self, slot: Any) -> Any:

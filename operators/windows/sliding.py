@@ -1,4 +1,6 @@
-"""Folds in sliding windows: for each set of a key's records that are no further apart than the size there is a window.
+"""Folds in sliding windows.
+
+There is a window for each set of a key's records that are no further apart than the size.
 
 One window ends at each record, and one begins just after each record that others follow within the size. A record
 changes those windows that hold it, and may bring up to three: the one that ends at it, made from the youngest window
@@ -14,76 +16,29 @@ record which is not late can need it, or, behind a watermark, when time has come
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 from ...state.cache import StateCache
 from ...state.keys import window_key
-from ..aggregates.fold import Fold, Loop
-from ..record import Record, Windowed
-from ..stores.entries import HEAD, NEWEST, Entry, Head, clock_of
-from ..time.windows import Emit, SlidingWindows
-from .windowing import Making, Windowing, moves
+from ..record import Record, Update, Windowed
+from ..serdes.value_copies import fresh
+from ..stores.entries import HEAD, NEWEST_START_KEY, Entry, Head, clock_of
+from ..time.windows import SlidingWindows
+from .window_operator import Send, WindowConfig, WindowOperator
 
-__all__ = ["SlidingFold", "sliding_loop"]
+__all__ = ["SlidingFold"]
+
+Staged: TypeAlias = tuple[int, Entry | None, Any, int, Entry | None]
+"""A changed window: its start, its new entry and result, the event time of that, and the entry before."""
 
 LOWEST, NEVER = 0, 1 << 62
-
-LOOP = """\
-def loop(step, records, cache, drops, emit):
-    touched = cache.dirty_add
-    time = step.time
-    for record in records:
-        key = record.key
-        value = record.value
-        if key is None or value is None:
-            drops["null key" if key is None else "null value"] += 1
-            continue
-        timestamp = record.timestamp
-        if (timestamp if timestamp > time else time) - timestamp > {span}:
-            drops["late"] += 1{late}
-            step.lateness = max(step.lateness, time - timestamp)
-            continue
-        staged = []
-        changes, late = step.changes(key, timestamp, time)
-        for start, entry, before, kind in changes:
-            shown = None
-            if kind == AGAIN:
-                before = staged[-1][1]
-            if entry is None:
-                <start>
-                newest = timestamp
-            else:
-                <load>
-                if newest < timestamp:
-                    newest = timestamp
-            if kind != COPIED:
-                <own>
-                <update>
-            <show>
-            staged.append(((start, key), <entry>, start, shown, newest, before))
-        if late:
-            drops["late"] += late{late_for_all}
-            step.lateness = max(step.lateness, time - timestamp)
-        for slot, entry, start, shown, newest, before in staged:
-            cache[slot] = entry
-            touched(slot)
-            {send}
-        step.keep(key, staged)
-        if {moves}:
-            step.time = time = timestamp
-        step.settle(record.offset, emit)
-"""
-
-EMIT = "emit(Record(Windowed(key, start, start + {size}), shown, newest, record.headers, record.offset))"
-NOTE = "step.note(slot, before, newest)"
-
 
 COPIED, AGAIN = 1, 2
 """Kinds of changes: a window that begins just after the record, and so does not hold it; one that was just made."""
 
 
-class Change(NamedTuple):
+class WindowChange(NamedTuple):
     """A window that a record changes."""
 
     start: int
@@ -94,40 +49,65 @@ class Change(NamedTuple):
     kind: int = 0
 
 
-def sliding_loop(
-    fold: Fold, windows: SlidingWindows, emit: Emit, *, updates: bool, late: bool, watermarked: bool
-) -> Loop:
-    """The loop of a fold a key and sliding window."""
-    send = "pass" if emit.on_close else NOTE if emit.every is not None else EMIT.format(size=windows.size)
-    wanted = "step.late(record)" if late else ""
-    template = LOOP.format(
-        span=windows.span,
-        moves=moves(watermarked),
-        send=send,
-        late=wanted and f"; {wanted}",
-        late_for_all=wanted and f"\n            if not staged:\n                {wanted}",
-    )
-    names = {"Record": Record, "Windowed": Windowed, "COPIED": COPIED, "AGAIN": AGAIN}
-    return fold.loop("sliding aggregate", template, show=emit.on_update, updates=updates, **names)
-
-
-class SlidingFold(Windowing):
-    """A fold a key and sliding window. Null values are dropped as null keys are."""
+class SlidingFold(WindowOperator[StateCache[Any, Any]]):
+    """A fold per key and sliding window. Null values are dropped as null keys are."""
 
     reasons = ("null key", "null value", "late")
 
-    def __init__(
-        self, making: Making, cache: StateCache[Any, Any], windows: SlidingWindows, *, watermarked: bool
-    ) -> None:
-        super().__init__(making, cache)
+    def __init__(self, config: WindowConfig, cache: StateCache[Any, Any], windows: SlidingWindows) -> None:
+        super().__init__(config, cache)
         self._windows = windows
-        self._watermarked = watermarked
+        self._watermarked = config.watermarked
         self._newest = -1
+        self._step = self._forget_step(windows.kept)
         self._sent_before = 0  # on close, windows that start before this were sent
         self._unsent = self._oldest = LOWEST  # no window that is not sent, and none at all, starts before these
 
-    def changes(self, key: Any, timestamp: int, time: int) -> tuple[list[Change], int]:
-        """What a record changes, in order, and for how many windows it is late."""
+    def _fold(self, records: Iterator[Record[Any, Any]], emit: Send) -> None:
+        cache, drops, config, size, span = self._cache, self.drops, self._config, self._windows.size, self._windows.span
+        touched, by_records = cache.dirty_add, not self._watermarked
+        take, calls, shown_of = config.fold.take, config.fold.calls, config.fold.shown
+        on_update, noted = self._emit.on_update, self._emit.every is not None
+        updates = config.updates and on_update
+        time = self.time
+        for record in records:
+            key, value, timestamp = record.key, record.value, record.timestamp
+            if key is None or value is None:
+                drops["null key" if key is None else "null value"] += 1
+                continue
+            if timestamp < time - span:
+                self.drop_late(record)
+                continue
+            staged: list[Staged] = []
+            changes, late = self._changes(key, timestamp, time)
+            for start, entry, before, kind in changes:
+                if kind == AGAIN:
+                    before = staged[-1][1]
+                newest = timestamp if entry is None or entry[0] < timestamp else entry[0]
+                if kind == COPIED and entry is not None:
+                    shown = shown_of(entry) if on_update else None
+                else:
+                    entry, shown = take(entry, fresh(value) if calls else value, newest)
+                if updates:
+                    shown = Update(None if before is None else shown_of(before), shown)
+                staged.append((start, entry, shown, newest, before))
+            if late:
+                self.drop_late(record, late, whole=not staged)
+            for start, entry, shown, newest, before in staged:
+                slot = (start, key)
+                cache[slot] = entry
+                touched(slot)
+                if on_update:
+                    emit(Record(Windowed(key, start, start + size), shown, newest, record.headers, record.offset))
+                elif noted:
+                    self.note(slot, before, newest)
+            self._keep(key, staged)
+            if by_records and timestamp > time:
+                self.time = time = timestamp
+            self._settle(record.offset, emit)
+
+    def _changes(self, key: Any, timestamp: int, time: int) -> tuple[list[WindowChange], int]:
+        """Return what a record changes, in order, and for how many windows it is late."""
         cache, size = self._cache, self._windows.size
         head: Any = cache[HEAD, key] or ()
         first = max(timestamp - 2 * size, self._kept_from())
@@ -138,10 +118,10 @@ class SlidingFold(Windowing):
         kept = [change for change in planned if change.kind == COPIED or change.start >= closed]
         return kept, len(planned) - len(kept)
 
-    def keep(self, key: Any, staged: list[tuple[Any, ...]]) -> None:
-        """Takes note of windows that have come and gone."""
+    def _keep(self, key: Any, staged: list[Staged]) -> None:
+        """Update the list of the windows of a key, if some have come or gone."""
         starts: list[int] | None = None
-        for _, entry, start, _, _, before in staged:
+        for start, entry, _, _, before in staged:
             if start > self._newest:
                 self._newest = start
             if (before is None) != (entry is None):
@@ -156,8 +136,8 @@ class SlidingFold(Windowing):
         if starts is not None:
             self._cache.put((HEAD, key), Head(starts) if starts else None)
 
-    def settle(self, offset: int, emit: Callable[[Any], None]) -> None:
-        """Sends what has closed and forgets what has expired."""
+    def _settle(self, offset: int, emit: Send) -> None:
+        """Send what has closed and forget what has expired."""
         if self._emit.on_close:
             closed = self.time - self._windows.span
             if self._unsent < closed:
@@ -168,7 +148,7 @@ class SlidingFold(Windowing):
                     emit(self._final(slot, entry, offset))
                 self._sent_before = closed
                 self._unsent = self._first_start(closed)
-        kept = self._kept_from()
+        kept = self._in_steps(self._kept_from())
         if self._oldest < kept:
             for slot, _ in self._scan(self._oldest, None):
                 if slot[0] >= kept:
@@ -178,35 +158,42 @@ class SlidingFold(Windowing):
                     self._forget(slot)
             self._oldest = NEVER
 
-    def _move(self, before: int, offset: int, emit: Callable[[Any], None]) -> None:
-        self.settle(offset, emit)
+    def _move(self, before: int, offset: int, emit: Send) -> None:
+        self._settle(offset, emit)
 
     def _closes_by(self, time: int) -> bool:
         if not self._emit.on_close:
-            return self._first_start(LOWEST) <= time - self._windows.kept
+            return self._first_start(LOWEST) < self._in_steps(self._kept_at(time))
         return next(self._scan(self._sent_before, time - self._windows.span), None) is not None
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._newest = clock_of(self._cache[NEWEST])
+    def _begin(self, now: int) -> None:
+        super()._begin(now)
+        self._newest = clock_of(self._cache[NEWEST_START_KEY])
         self._recorded = self._newest
         self._sent_before = max(self.time - self._windows.span, 0)
 
     def _end(self) -> None:
+        super()._end()
         if self._newest != self._recorded:
-            self._cache.put(NEWEST, (self._newest,))
+            self._cache.put(NEWEST_START_KEY, (self._newest,))
 
     def _kept_from(self) -> int:
-        """Windows that start before this are not found any more, and can be forgotten: on close one later."""
-        newest = self.time if self._watermarked else self._newest
+        """Return the start before which windows are no longer found, and can be forgotten."""
+        return self._kept_at(self.time if self._watermarked else self._newest)
+
+    def _kept_at(self, newest: int) -> int:
+        """Return that start when `newest` is the newest start, or the time.
+
+        With results on close it is one later.
+        """
         return newest - self._windows.kept + (not self._emit.on_close)
 
     def _scan(self, first: int, after: int | None) -> Iterator[tuple[Any, Any]]:
-        """The entries of windows that start from `first` on and before `after`."""
+        """Return the entries of windows that start from `first` on and before `after`."""
         return self._cache.scan(window_key(first, b""), None if after is None else window_key(after, b""))
 
     def _first_start(self, first: int) -> int:
-        """The first start from there on."""
+        """Return the first start from there on."""
         return next((slot[0] for slot, _ in self._scan(first, None)), NEVER)
 
     def _windowed(self, slot: Any) -> Any:
@@ -227,9 +214,12 @@ class SlidingFold(Windowing):
 Entries = list[tuple[int, Entry]]
 
 
-def changes(entries: Entries, timestamp: int, size: int) -> list[Change]:
-    """What a record changes; `entries` are the key's windows from two sizes before it to just after it."""
-    found: list[Change] = []
+def changes(entries: Entries, timestamp: int, size: int) -> list[WindowChange]:
+    """Return the changes that a record causes.
+
+    `entries` are the key's windows from two sizes before it to just after it.
+    """
+    found: list[WindowChange] = []
     seen: set[int] = set()
     earlier: Entry | None = None  # the youngest window that ended before the record
     holding: Entry | None = None  # the youngest that began by the record and ends after it
@@ -242,10 +232,10 @@ def changes(entries: Entries, timestamp: int, size: int) -> list[Change]:
             begins_after = True
         elif end > timestamp:
             holding = holding or entry
-            found.append(Change(start, entry, entry))
+            found.append(WindowChange(start, entry, entry))
         elif end == timestamp:
             ends_here = True
-            found.append(Change(start, entry, entry))
+            found.append(WindowChange(start, entry, entry))
             if entry[0] == timestamp:
                 return found  # a record of this time was there: so are all its windows
             previous = entry[0]
@@ -253,19 +243,19 @@ def changes(entries: Entries, timestamp: int, size: int) -> list[Change]:
             earlier, previous = entry, entry[0]
             break
     if previous is not None and previous + 1 not in seen and previous + 1 + size >= timestamp:
-        found.append(Change(previous + 1, None, None))
+        found.append(WindowChange(previous + 1, None, None))
     if not ends_here:
         reached = previous is not None and timestamp - size <= previous
         again = bool(found) and found[-1].start == timestamp - size  # Kafka Streams makes and sends it twice, too
-        found.append(Change(timestamp - size, earlier if reached else None, None, AGAIN if again else 0))
+        found.append(WindowChange(timestamp - size, earlier if reached else None, None, AGAIN if again else 0))
     if not begins_after and holding is not None and holding[0] > timestamp:
-        found.append(Change(timestamp + 1, holding, None, COPIED))
+        found.append(WindowChange(timestamp + 1, holding, None, COPIED))
     return found
 
 
-def early_changes(entries: Entries, timestamp: int, size: int) -> list[Change]:
-    """The same for a record before `size`: it counts in the window that begins at 0."""
-    found: list[Change] = []
+def early_changes(entries: Entries, timestamp: int, size: int) -> list[WindowChange]:
+    """Return the same for a record before `size`: it counts in the window that begins at 0."""
+    found: list[WindowChange] = []
     seen: set[int] = set()
     common: Entry | None = None
     holding: Entry | None = None
@@ -279,14 +269,14 @@ def early_changes(entries: Entries, timestamp: int, size: int) -> list[Change]:
                 previous = entry[0]
         elif start <= timestamp:
             holding = entry
-            found.append(Change(start, entry, entry))
+            found.append(WindowChange(start, entry, entry))
         else:
             begins_after = True
     if holding is None and common is not None and common[0] > timestamp:
         holding = common
     if not begins_after and holding is not None and holding[0] > timestamp:
-        found.append(Change(timestamp + 1, holding, None, COPIED))
+        found.append(WindowChange(timestamp + 1, holding, None, COPIED))
     if previous is not None and previous + 1 not in seen:
-        found.append(Change(previous + 1, None, None))
-    found.append(Change(0, common, common))
+        found.append(WindowChange(previous + 1, None, None))
+    found.append(WindowChange(0, common, common))
     return found

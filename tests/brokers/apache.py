@@ -1,8 +1,7 @@
-"""The real Apache Kafka, one JVM a node, from the jars in the cache: formats the storage, starts, stops, kills, pauses,
-restarts.
+"""Run the real Apache Kafka from the jars in the cache, one JVM per node.
 
-Everything lies in one temporary directory (settings, data, logs) and on ports reserved for this run, so any number of
-brokers and of test runs can be up at once.
+Settings, data and logs are in one temporary directory, and the ports are reserved for this run, so any number of
+brokers and test runs can run at once.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from tests.brokers.process import Child, remove, spawn, temporary_directory
 from tests.brokers.settings import NodeAddress, properties_text, server_properties
 from tests.brokers.ways import Way
 
-# Short-lived JVMs on few cores: the first compiler alone and one collector thread halve the CPU time of a start.
+# Short-lived JVMs on few cores: only the C1 compiler and one collector thread halve the CPU time of a start.
 _JVM = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Djava.awt.headless=true")
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -76,7 +75,7 @@ class JvmNode:
             self._running().terminate()
             try:
                 self._running().wait(20)
-            except TimeoutError:  # without a quorum a controlled shutdown waits for minutes
+            except TimeoutError:  # without a quorum, a controlled shutdown waits for minutes
                 self.kill()
 
     def kill(self) -> None:
@@ -108,7 +107,7 @@ def start_three(*, settings: Mapping[str, str] | None = None, heap_mb: int = 320
 
 
 def _start(count: int, settings: Mapping[str, str] | None, heap_mb: int, ways: int, host: str = _HERE) -> Kafka:
-    jars.classpath()  # before anything is made: it may download, or be Unavailable
+    jars.classpath()  # before anything is created: this may download, or raise Unavailable
     opened = [Way.open(count) for _ in range(ways)]
     addresses = [
         NodeAddress(host, ports.reserve(), ports.reserve(), tuple(way.ports(number) for way in opened))

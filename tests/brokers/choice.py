@@ -1,9 +1,8 @@
-"""Which broker a test run gets. Two questions: which broker all tests share, and how a test that wants brokers of its
-own gets them.
+"""Choose the brokers of a test run: the one that all tests share, and how a test starts brokers for itself alone.
 
-In this order: the running one named by TIDEMILL_TEST_BROKERS (shared only: nobody kills it) · Apache Kafka on this
-machine's Java · Apache Kafka in containers · the embedded broker (shared only). What a choice leaves out is part of
-the answer, so that a test run can say it.
+In this order: the running one named by TIDEMILL_TEST_BROKERS (shared only, since tests must not kill it) · Apache Kafka
+on the machine's Java · Apache Kafka in containers · the embedded broker (shared only). The choice states which tests it
+excludes, so that a test run can report them.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class Choice:
 
     @property
     def real(self) -> bool:
-        """Whether the shared broker is Apache Kafka (a running one is taken at its word)."""
+        """Return whether the shared broker is Apache Kafka (assumed for a broker that was already running)."""
         return self.shared not in (None, "embedded")
 
     def describe(self) -> str:
@@ -48,7 +47,7 @@ class Choice:
         return text + (f" ({'; '.join(self.missing)})" if self.missing and self.own is None else "")
 
     def left_out(self, marks: set[str]) -> str | None:
-        """Why a test with these marks cannot run, or None."""
+        """Return why a test with these marks cannot run, or None."""
         why = "; ".join(self.missing)
         if marks & {"broker", "kafka", "cluster"} and self.shared is None:
             return f"no broker can be had here: {why}"
@@ -90,9 +89,9 @@ class Choice:
 
 
 def choose(environ: Mapping[str, str] = os.environ, *, download: bool = False) -> Choice:
-    """The choice for this machine.
+    """Return the choice for this machine.
 
-    With `download`, Kafka's jars are fetched now, so that a failure to get them counts as not having them.
+    With `download`, Kafka's jars are downloaded now, so that a failed download counts as Kafka not being available.
     """
     running = environ.get(RUNNING_BROKERS, "").strip() or None
     own: Kind | None = None

@@ -1,7 +1,7 @@
-"""What tests and independent verifiers ask of a broker, on bare confluent_kafka alone: nothing here knows the product.
+"""Helpers for tests and independent verifiers to use a broker, on confluent_kafka only: no code of Tidemill.
 
-Reading is by whole topics up to their end as it is now; rows come back in offset order within a partition, partitions
-one after the other.
+Topics are read completely up to their current end; rows are in offset order within a partition, one partition after
+the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -37,9 +36,9 @@ _COMMITTED = {True: "read_committed", False: "read_uncommitted"}
 
 
 class Row(NamedTuple):
-    """A record as it lies in a topic.
+    """A record of a topic.
 
-    When producing, a partition of -1 leaves the choice to the key and a timestamp of 0 to the clock.
+    When producing, partition -1 means by key, and timestamp 0 means the current time.
     """
 
     key: bytes | None
@@ -51,7 +50,7 @@ class Row(NamedTuple):
 
 
 class Offset(NamedTuple):
-    """What a group committed for a partition."""
+    """The offset and metadata that a group committed for a partition."""
 
     offset: int
     metadata: str
@@ -64,9 +63,9 @@ def admin(bootstrap: str) -> AdminClient:
 def create_topic(
     bootstrap: str, topic: str, partitions: int = 1, *, replication: int = -1, config: Mapping[str, str] | None = None
 ) -> None:
-    """Make a topic and wait until its leaders are known and answer. -1: the broker's default replication.
+    """Create a topic, and wait until its leaders are known and respond. -1: the broker's default replication.
 
-    A broker tells who leads a partition before the leader itself has taken up its office.
+    Metadata names the leader of a partition before the leader itself accepts requests for it.
     """
     _ask(bootstrap, lambda c: c.create_topics([NewTopic(topic, partitions, replication, config=dict(config or {}))]))
     client = admin(bootstrap)
@@ -101,7 +100,7 @@ def add_partitions(bootstrap: str, topic: str, total: int) -> None:
 
 
 def topics(bootstrap: str) -> dict[str, int]:
-    """The partition count of each topic."""
+    """Return the partition count of each topic."""
     return {
         name: len(topic.partitions) for name, topic in admin(bootstrap).list_topics(timeout=_TIMEOUT).topics.items()
     }
@@ -118,9 +117,9 @@ def produce(
     rows: Iterable[Row | tuple[bytes | None, bytes | None]],
     config: Mapping[str, Any] | None = None,
 ) -> int:
-    """Send rows, or (key, value) pairs, in order and wait until all are acknowledged.
+    """Send rows, or (key, value) pairs, in order, and wait until all are acknowledged.
 
-    Keys go where the Java client puts them. Returns how many.
+    Keys are partitioned as by the Java client. Returns the number of records.
     """
     failures: list[KafkaError] = []
     producer = Producer(
@@ -172,7 +171,7 @@ def produce(
 
 
 def transactional_producer(bootstrap: str, transactional_id: str, config: Mapping[str, Any] | None = None) -> Producer:
-    """A producer whose transactions are initialised; a second one of the same id fences the first."""
+    """Return a producer with initialized transactions; a second one with the same id fences the first."""
     producer = Producer(
         {"bootstrap.servers": bootstrap, "transactional.id": transactional_id, "log_level": 0, **(config or {})}
     )
@@ -181,7 +180,7 @@ def transactional_producer(bootstrap: str, transactional_id: str, config: Mappin
 
 
 def group_metadata(bootstrap: str, group: str) -> Any:
-    """What send_offsets_to_transaction wants to know, for a group that has no members."""
+    """Return the argument of send_offsets_to_transaction for a group without members."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
     try:
         return consumer.consumer_group_metadata()
@@ -198,7 +197,7 @@ def read(
     start: Mapping[int, int] | None = None,
     until: Mapping[int, int] | None = None,
 ) -> list[Row]:
-    """All records of a topic, from `start` (next offsets; the beginning) up to `until` (the end as it is now)."""
+    """Return all records of a topic, from `start` (default: the beginning) to `until` (default: the current end)."""
     ends = dict(end_offsets(bootstrap, topic, committed=committed) if until is None else until)
     begins = begin_offsets(bootstrap, topic)
     wanted = sorted(ends) if partitions is None else partitions
@@ -218,11 +217,11 @@ def read(
                     raise KafkaException(error)
                 if error is None and offset < ends[partition]:
                     rows[partition].append(_row(message, partition, offset))
-                # Transaction markers at the end are never delivered: only the end-of-partition event tells of them.
+                # Transaction markers at the end are never delivered: only the end-of-partition event reveals them.
                 if offset + (error is None) >= ends[partition]:
                     left.discard(partition)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the end of {topic} did not come for partitions {sorted(left)}")
+                raise TimeoutError(f"the end of {topic} was not reached in partitions {sorted(left)}")
     finally:
         consumer.close()
     return [row for p in wanted for row in rows[p]]
@@ -238,10 +237,10 @@ def _as_bytes(value: str | bytes | None) -> bytes | None:
 
 
 def changelog(bootstrap: str, topic: str) -> dict[int, dict[bytes, bytes]]:
-    """What the committed records of a compacted topic add up to: the last value of each key, by partition."""
+    """Return the last committed value per key of a compacted topic, by partition."""
     state: dict[int, dict[bytes, bytes]] = {partition: {} for partition in range(topics(bootstrap)[topic])}
     for row in read(bootstrap, topic):
-        assert row.key is not None, "a record of a compacted topic has a key"
+        assert row.key is not None, "a record of a compacted topic has no key"
         if row.value is None:
             state[row.partition].pop(row.key, None)
         else:
@@ -250,9 +249,9 @@ def changelog(bootstrap: str, topic: str) -> dict[int, dict[bytes, bytes]]:
 
 
 def end_offsets(bootstrap: str, topic: str, *, committed: bool = False) -> dict[int, int]:
-    """The offset after the last record of each partition.
+    """Return the offset after the last record of each partition.
 
-    With `committed`, after the last one that a read_committed reader may see.
+    With `committed`, after the last record that a read_committed consumer may read.
     """
     return _offsets(bootstrap, topic, _LATEST, committed)
 
@@ -273,31 +272,45 @@ def _offsets(bootstrap: str, topic: str, spec: Any, committed: bool) -> dict[int
 
 
 def undecided(bootstrap: str, topic: str) -> dict[int, tuple[int, int]]:
-    """The partitions with an open transaction.
+    """Return the partitions with an open transaction.
 
-    (last stable offset, end offset). Empty: every transaction was committed or aborted.
+    The values are (last stable offset, end offset). Empty if every transaction was committed or aborted.
     """
     stable, end = end_offsets(bootstrap, topic, committed=True), end_offsets(bootstrap, topic)
     return {partition: (stable[partition], end[partition]) for partition in end if stable[partition] < end[partition]}
 
 
 def committed(bootstrap: str, group: str) -> dict[tuple[str, int], Offset]:
-    """What a group committed, by (topic, partition); waits while a transaction that commits offsets is ending."""
-    request = [ConsumerGroupTopicPartitions(group)]
+    """Return what a group committed, by (topic, partition), once no transaction that commits offsets is ending.
+
+    The request is sent by a consumer that joins no group: the admin client of librdkafka 2.16 crashes while the group's
+    coordinator is still loading.
+    """
+    options = {"group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False}
+    consumer = Consumer({"bootstrap.servers": bootstrap, "log_level": 0, **options})
+    places = [
+        TopicPartition(topic, partition)
+        for topic, count in topics(bootstrap).items()
+        if not topic.startswith("__")
+        for partition in range(count)
+    ]
     deadline = time.monotonic() + _TIMEOUT
-    while True:
-        answer = _ask(bootstrap, lambda c: c.list_consumer_group_offsets(request, require_stable=True))
-        errors = [place.error for place in answer.topic_partitions if place.error is not None]
-        if not errors:
-            break
-        if time.monotonic() > deadline or any(not error.retriable() for error in errors):
-            raise KafkaException(errors[0])
-        time.sleep(0.02)
-    return {(p.topic, p.partition): Offset(p.offset, _metadata(p)) for p in answer.topic_partitions if p.offset >= 0}
+    try:
+        while True:
+            answer = consumer.committed(places, _TIMEOUT) if places else []
+            errors = [place.error for place in answer if place.error is not None]
+            if not errors:
+                break
+            if time.monotonic() > deadline or any(not error.retriable() for error in errors):
+                raise KafkaException(errors[0])
+            time.sleep(0.02)
+    finally:
+        consumer.close()
+    return {(p.topic, p.partition): Offset(p.offset, _metadata(p)) for p in answer if p.offset >= 0}
 
 
 def _metadata(place: TopicPartition) -> str:
-    """The text beside an offset. The client library reads on behind its end now and then, into anything."""
+    """Return the metadata of an offset. The client library sometimes reads past its end, into random memory."""
     try:
         return place.metadata or ""
     except UnicodeDecodeError as error:
@@ -305,7 +318,7 @@ def _metadata(place: TopicPartition) -> str:
 
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """The next offset that a group committed for each partition of a topic; 0 where it committed nothing."""
+    """Return the offset that a group committed for each partition of a topic, or 0 if none."""
     found = {
         partition: place.offset for (name, partition), place in committed(bootstrap, group).items() if name == topic
     }
@@ -313,7 +326,7 @@ def committed_offsets(bootstrap: str, group: str, topic: str) -> dict[int, int]:
 
 
 def lag(bootstrap: str, group: str, topic: str) -> int:
-    """How many offsets of a topic a group has not committed yet."""
+    """Return the number of offsets of a topic that a group has not committed yet."""
     done = committed_offsets(bootstrap, group, topic)
     return sum(
         max(0, end - done[partition]) for partition, end in end_offsets(bootstrap, topic, committed=True).items()
@@ -321,17 +334,17 @@ def lag(bootstrap: str, group: str, topic: str) -> int:
 
 
 def members(bootstrap: str, group: str) -> list[Any]:
-    """The members of a group, as confluent_kafka describes them."""
+    """Return the members of a group, as confluent_kafka describes them."""
     return list(_ask(bootstrap, lambda c: c.describe_consumer_groups([group])).members)
 
 
 def coordinator(bootstrap: str, group: str) -> int:
-    """The number of the broker that coordinates a group."""
+    """Return the number of the broker that coordinates a group."""
     return _ask(bootstrap, lambda c: c.describe_consumer_groups([group])).coordinator.id
 
 
 def whole(bootstrap: str, brokers: int, timeout: float = 5.0) -> bool:
-    """Whether so many brokers are in the cluster and each partition has all its replicas in sync."""
+    """Return whether this number of brokers are in the cluster and all replicas are in sync."""
     try:
         found = admin(bootstrap).list_topics(timeout=timeout)
     except KafkaException:
@@ -341,9 +354,9 @@ def whole(bootstrap: str, brokers: int, timeout: float = 5.0) -> bool:
 
 
 def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
-    """Ask until the answer is true, and return it.
+    """Call `condition` until its result is true, and return the result.
 
-    TimeoutError says what was waited for, and the last answer. Kafka errors count as not yet.
+    The TimeoutError states `what` and the last result. Kafka errors count as false.
     """
     deadline = time.monotonic() + timeout
     last: object = None
@@ -356,7 +369,7 @@ def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
         except KafkaException as error:
             last = error
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout:g} s for {what}; the last answer was {last!r}")
+            raise TimeoutError(f"waited {timeout:g} s for {what}; the last result was {last!r}")
         time.sleep(0.1)
 
 
@@ -364,7 +377,7 @@ def _reader(bootstrap: str, committed: bool) -> Consumer:
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
-            "group.id": "tests-reader",  # never joined: partitions are assigned by hand and nothing is committed
+            "group.id": "tests-reader",  # never joined: partitions are assigned manually, nothing is committed
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "isolation.level": _COMMITTED[committed],
@@ -376,7 +389,7 @@ def _reader(bootstrap: str, committed: bool) -> Consumer:
 
 
 def _ask(bootstrap: str, request: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> Any:
-    """The result of an administrative request about one thing. The client must live until the answer is there."""
+    """Return the result of an admin request about one resource. The client must live until the response arrives."""
     client = admin(bootstrap)
     (future,) = request(client).values()
     return future.result(_TIMEOUT)

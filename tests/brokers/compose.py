@@ -1,8 +1,8 @@
 """The real Apache Kafka in containers, for machines with a Docker engine and its compose plug-in but without Java.
 
-The compose file is generated: the same server settings as apache.py, with one more listener for the brokers among
-themselves. Stopping, killing and pausing act on containers; data lives in the container, so it survives a kill and
-not `close`.
+The compose file is generated: the same server settings as in apache.py, with one more listener for connections between
+the brokers. Stopping, killing and pausing act on containers; data is in the container, so it survives a kill but not
+`close`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check() -> None:
 
 
 def compose_file(addresses: Sequence[NodeAddress], settings: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The compose file, as the JSON subset of YAML, for brokers that clients on this machine reach at `addresses`."""
+    """Return the compose file, as JSON, for brokers that clients on this machine reach at `addresses`."""
     names = [f"kafka-{number}" for number in range(1, len(addresses) + 1)]
     voters = ",".join(f"{number}@{name}:{_CONTROLLER}" for number, name in enumerate(names, 1))
     services: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def compose_file(addresses: Sequence[NodeAddress], settings: Mapping[str, str] |
 
 
 def _environment(properties: Mapping[str, str]) -> dict[str, str]:
-    """Server settings under the names that the image reads them by."""
+    """Return server settings as the environment variables that the image reads."""
     return {"KAFKA_" + name.replace(".", "_").upper(): value for name, value in properties.items()}
 
 

@@ -1,7 +1,7 @@
 """The embedded development broker (noida-db), for machines with neither Java nor Docker.
 
-It speaks Kafka's protocol with transactions and read_committed, but not all of it: it has no next-generation groups
-and does not fence by group generation, so tests marked `kafka` do not run on it.
+It implements Kafka's protocol with transactions and read_committed, but not completely: it has no next-generation
+groups and does not fence by group generation, so tests marked `kafka` do not run on it.
 """
 
 from __future__ import annotations

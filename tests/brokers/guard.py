@@ -1,9 +1,8 @@
-"""The guardian: a small program of its own that owns every process the tests start, and outlives the test run by a
-moment.
+"""The guardian: a separate program that is the parent of every process the tests start, and cleans up after the run.
 
-It reads one JSON request a line from standard input and answers each with one line. When its input ends, however the
-test run ended (even by SIGKILL), it kills what is still running, with all descendants in the same process group, runs
-the clean-up commands it was given and removes the directories it was given. It decides nothing about brokers.
+It reads one JSON request per line from standard input and writes one response line for each. When its input ends,
+however the test run ended (even by SIGKILL), it kills what still runs, with all descendants in the same process group,
+runs the registered clean-up commands and removes the registered directories. It contains no logic about brokers.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Guardian:
 
     def finish(self) -> None:
         for child in self.children.values():
-            # The group may hold descendants after its leader is gone, so it is killed even when the leader was reaped.
+            # Descendants may outlive the group leader, so the group is killed even if the leader was reaped.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
         for child in self.children.values():
@@ -75,7 +74,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(
             number, lambda *_: None
-        )  # not SIG_IGN: children would inherit that and could not be stopped in good order
+        )  # not SIG_IGN: children would inherit it and could not be stopped gracefully
     guardian = Guardian()
     try:
         for line in sys.stdin:

@@ -1,8 +1,8 @@
-"""Hosts that can vanish: network namespaces on a bridge, each with an address of its own. Linux, and root.
+"""Hosts whose network can fail: network namespaces on a bridge, each with its own address. Needs Linux and root.
 
-A process started with a host's `prefix` lives there. `vanish` takes the host's link down: packets to it and from it are
-lost without a word, as when a machine loses its power or a switch its mind, and no connection is closed. The address of
-the bridge itself is this machine's, where a broker may listen.
+A process started with the `prefix` of a host runs in its namespace. `vanish` takes the link of the host down: packets
+from and to it are silently lost, as after a power failure or a network partition, and no connection is closed. The
+address of the bridge belongs to the machine itself, where a broker may listen.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NETWORK = "10.87.{}"
 
 
 class Unavailable(Exception):
-    """Why there can be no hosts here."""
+    """Hosts cannot be created on this machine; the message says why."""
 
 
 def _ip(*arguments: str) -> None:
@@ -26,7 +26,7 @@ def _ip(*arguments: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """One of them."""
+    """A network namespace with an address."""
 
     name: str
     address: str
@@ -35,20 +35,20 @@ class Host:
 
     @property
     def prefix(self) -> list[str]:
-        """What makes a command run there."""
+        """The command prefix that runs a program on this host."""
         return ["ip", "netns", "exec", self.name]
 
     def vanish(self) -> None:
-        """From now on nothing comes from it and nothing goes to it."""
+        """Drop all packets from and to this host."""
         _ip("link", "set", self.link, "down")
 
     def return_(self) -> None:
-        """It is there again."""
+        """Deliver packets from and to this host again."""
         _ip("link", "set", self.link, "up")
 
 
 class Network:
-    """A bridge with hosts on it; everything is removed when it is left."""
+    """A bridge with hosts, as a context manager that removes everything at its end."""
 
     def __init__(self, hosts: int) -> None:
         self._number = os.getpid() % 250
@@ -58,7 +58,7 @@ class Network:
         self.hosts: list[Host] = []
 
     def __enter__(self) -> Network:
-        """Raises Unavailable where there are no network namespaces, or not for us."""
+        """Create the hosts; raise Unavailable if network namespaces are not supported or not permitted."""
         if os.geteuid() != 0 or shutil.which("ip") is None:
             raise Unavailable("network namespaces need root and the command `ip`")
         try:

@@ -1,7 +1,6 @@
-"""What a test sees of a broker, whichever kind it is: `Kafka` (one address, some nodes) and `Node` (one that can be
-stopped, killed, paused).
+"""The interface of tests to brokers of any kind: `Kafka` (one address, several nodes) and `Node` (one process).
 
-How a node runs is for apache.py, compose.py and embedded.py; which kind a test run gets is for choice.py.
+apache.py, compose.py and embedded.py implement nodes; choice.py decides which kind a test run uses.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Node(Protocol):
 
 
 class Kafka:
-    """Some nodes under one address. Stopping, killing, pausing acts on all of them; use `nodes[i]` for one."""
+    """A cluster with one address. Stopping, killing and pausing act on all nodes; use `nodes[i]` for one."""
 
     def __init__(
         self,
@@ -57,19 +56,19 @@ class Kafka:
 
     @property
     def real(self) -> bool:
-        """Whether this is Apache Kafka itself (a running one is taken at its word)."""
+        """Whether this is Apache Kafka (assumed for a broker that was already running)."""
         return self.kind != "embedded"
 
     @property
     def proxy(self) -> Proxy:
-        """The proxy before a broker that was started with one way."""
+        """The proxy in front of a broker that was started with one route."""
         if len(self.ways) != 1 or len(self.nodes) != 1:
             raise ValueError("this broker was started without a proxy")
         return self.ways[0].proxies[0]
 
     @property
     def proxied_bootstrap(self) -> str:
-        """The address for clients that shall go through the proxy, for every connection they make."""
+        """The bootstrap address of clients whose connections all go through the proxy."""
         return self.proxy.address
 
     @property
@@ -83,7 +82,7 @@ class Kafka:
         self.wait_ready(timeout)
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Return once every living node answers and knows of the others."""
+        """Wait until every live node responds and all of them are in the cluster."""
         deadline = time.monotonic() + timeout
         living = [node for node in self.nodes if node.alive()]
         for node in living:
@@ -95,7 +94,7 @@ class Kafka:
                     return
             except KafkaException as error:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"no broker answers at {self.bootstrap}: {error}") from error
+                    raise TimeoutError(f"no broker responds at {self.bootstrap}: {error}") from error
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"after {timeout:g} s not all of the {len(living)} brokers at {self.bootstrap} are in the cluster"
@@ -103,19 +102,19 @@ class Kafka:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop in good order (SIGTERM)."""
+        """Stop gracefully (SIGTERM)."""
         for node in self.nodes:
             node.stop()
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kill (SIGKILL)."""
         for node in self.nodes:
             node.kill()
 
     def restart(self, timeout: float = 60.0) -> None:
-        """Start the nodes that are down, or stop and start all when none is.
+        """Start the nodes that are down, or restart all nodes if none is down.
 
-        Same ports, same data; returns when ready.
+        Ports and data stay the same. Returns when the cluster is ready.
         """
         if all(node.alive() for node in self.nodes):
             self.stop()
@@ -125,7 +124,7 @@ class Kafka:
         self.wait_ready(timeout)
 
     def pause(self) -> None:
-        """SIGSTOP: connections stay open, nothing answers."""
+        """Pause (SIGSTOP): connections stay open, requests get no response."""
         for node in self.nodes:
             node.pause()
 
@@ -134,7 +133,7 @@ class Kafka:
             node.resume()
 
     def close(self) -> None:
-        """End it for good and remove its data."""
+        """Stop the brokers and remove their data."""
         for way in self.ways:
             way.close()
         self._close()

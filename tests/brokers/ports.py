@@ -1,9 +1,8 @@
-"""Ports that no one else will take: outside the range from which the system picks ports for outgoing connections, and
-locked against other runs.
+"""Reserve ports: outside the range of the system's ephemeral ports, and locked against other test runs.
 
-A port found by binding to 0 is free only at that moment: while a broker is down, an outgoing connection may be given
-its port, and a client that tries to reconnect may even connect to itself. The lock is held by this process until it
-ends, so a killed run frees its ports.
+A port found by binding to 0 is free only at that moment: while a broker is down, an outgoing connection may get its
+port, and a client that tries to reconnect may even connect to itself. This process holds the lock until it ends, so a
+killed run frees its ports.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def _take(port: int) -> bool:
 
 
 def reserve() -> int:
-    """A port on 127.0.0.1 that is this process's until `release` or its end, whether something listens there or not."""
+    """Reserve a port on 127.0.0.1 for this process until `release` or its end, whether or not it is in use."""
     low, high = _outgoing_range()
     candidates = [port for port in range(_LOWEST, _HIGHEST) if not low <= port <= high]
     with _lock:

@@ -1,4 +1,4 @@
-"""Processes that cannot outlive the test run: started, watched and signalled through the guardian (guard.py).
+"""Processes that cannot outlive the test run: the guardian (guard.py) starts, watches and signals them.
 
 `spawn` is for brokers and for the applications that tests kill. The guardian is the parent, so a process id stays
 valid until this module has seen the exit code, and nothing is left behind when the test run itself is killed.
@@ -24,7 +24,7 @@ from typing import Any
 
 
 class _Guard:
-    """The connection to this process's guardian, started at first use."""
+    """The connection to the guardian of this process, which is started at first use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class _Guard:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
-                    start_new_session=True,  # Ctrl-C is for the test run
+                    start_new_session=True,  # Ctrl-C is handled by the test run
                 )
                 atexit.register(self._finish)
             assert process.stdin is not None
@@ -68,17 +68,17 @@ _guard = _Guard()
 
 @dataclass(frozen=True)
 class Child:
-    """A process of the tests. Signals go to its whole process group."""
+    """A process that a test started. Signals go to its whole process group."""
 
     pid: int
     log: Path
 
     def poll(self) -> int | None:
-        """The exit code (negative: the signal that killed it), or None while it runs."""
+        """Return the exit code (negative: the signal that killed it), or None while it runs."""
         return _guard.ask("poll", pid=self.pid)
 
     def wait(self, timeout: float) -> int:
-        """The exit code, waiting for it; TimeoutError names the log."""
+        """Wait for the exit code and return it; the TimeoutError shows the end of the log."""
         deadline = time.monotonic() + timeout
         pause = 0.002
         while (code := self.poll()) is None:
@@ -97,7 +97,7 @@ class Child:
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
+        """Kill (SIGKILL), and wait until the process is gone."""
         self.send_signal(signal.SIGKILL)
         self.wait(10)
 
@@ -124,7 +124,7 @@ def spawn(argv: Sequence[str], *, log: Path, cwd: Path | None = None, env: Mappi
 
 
 def temporary_directory(prefix: str) -> Path:
-    """A fresh directory that the guardian removes if the test run does not come to it."""
+    """Create a temporary directory, which the guardian removes if the test run does not."""
     path = Path(tempfile.mkdtemp(prefix=f"tidemill-{prefix}-"))
     _guard.ask("remove-at-end", path=str(path))
     return path
@@ -135,12 +135,12 @@ def remove(path: Path) -> None:
 
 
 def run_at_end(argv: Sequence[str]) -> None:
-    """A command that the guardian runs once the test run is over."""
+    """Register a command that the guardian runs after the test run."""
     _guard.ask("run-at-end", argv=list(argv))
 
 
 def exists(pid: int) -> bool:
-    """Whether a process runs (one that ended and that nobody has waited for does not)."""
+    """Return whether a process runs (false for a zombie process)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -150,7 +150,7 @@ def exists(pid: int) -> bool:
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """The last lines of a log, for messages."""
+    """Return the last lines of a log, for messages."""
     if not log.exists():
         return "(no log)"
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,11 +1,9 @@
-"""A TCP proxy for bad days on the network: it can hold what flows in one direction or both, delay it, and break
-connections.
+"""A TCP proxy that injects network faults: it holds data in one direction or both, delays it, and resets connections.
 
-`cut` is a network that swallows packets: connections stay open, nothing arrives, and `heal` delivers what was held.
-`close_connections` is a network that resets: what was held is lost. New connections are accepted during a cut and
-held like the others. It runs on a thread of its own; when a method returns, its effect is in force. It knows nothing
-of Kafka's protocol: for a broker to stay behind it, the broker must advertise the proxy's port
-(see ways.py).
+`cut` acts like a network that drops packets: connections stay open, nothing arrives, and `heal` delivers what was held.
+`close_connections` resets the connections: what was held is lost. New connections are accepted during a cut and held
+like the others. The proxy runs on its own thread; when a method returns, its effect is in force. It does not parse
+Kafka's protocol, so a broker behind it must advertise the port of the proxy (see ways.py).
 """
 
 from __future__ import annotations
@@ -15,13 +13,14 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Literal
 
 Direction = Literal["to_broker", "to_client"]
 
 _CHUNK = 65536
-_HELD_CHUNKS = 64  # then the sender feels back pressure, as it would from a full network
+_HELD_CHUNKS = 64  # beyond this the sender gets back pressure, as from a congested network
 
 
 class Proxy:
@@ -34,14 +33,12 @@ class Proxy:
         self._delay = 0.0
         self._forwarded: dict[Direction, int] = {"to_broker": 0, "to_client": 0}
         self._connections: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=f"proxy-{port}", daemon=True)
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(started)), name=f"proxy-{port}", daemon=True
+        )
         self._thread.start()
-        try:
-            self._server = self._call(self._listen())
-        except BaseException:
-            self._end()
-            raise
+        started.result(10)
 
     @property
     def address(self) -> str:
@@ -49,24 +46,24 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._connections)
 
     @property
     def forwarded(self) -> dict[Direction, int]:
-        """Bytes delivered so far in each direction."""
+        """The bytes delivered so far in each direction."""
         return dict(self._forwarded)
 
     def cut(self, direction: Direction | Literal["both"] = "both") -> None:
-        """Deliver nothing more in this direction until `heal`."""
+        """Hold all data in this direction until `heal`."""
         self._set(direction, asyncio.Event.clear)
 
     def heal(self, direction: Direction | Literal["both"] = "both") -> None:
-        """Deliver what was held, and go on."""
+        """Deliver what was held, and forward normally again."""
         self._set(direction, asyncio.Event.set)
 
     def delay(self, seconds: float) -> None:
-        """Deliver each byte this much later, in each direction; 0 ends it."""
+        """Delay each byte by this time, in both directions; 0 ends it."""
         self._delay = seconds
 
     def close_connections(self) -> None:
@@ -74,10 +71,10 @@ class Proxy:
         self._call(self._abort_all())
 
     def close(self) -> None:
-        """Stop listening and reset everything. May be called twice."""
-        if not self._loop.is_closed():
-            self._call(self._close())
-            self._end()
+        """Stop listening and reset all connections. May be called twice."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._ended.set)
+            self._thread.join(10)
 
     def _set(self, direction: Direction | Literal["both"], change: Callable[[asyncio.Event], None]) -> None:
         async def apply() -> None:
@@ -90,23 +87,20 @@ class Proxy:
     def _call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _listen(self) -> asyncio.Server:
+    async def _main(self, started: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
         self._open = {"to_broker": asyncio.Event(), "to_client": asyncio.Event()}
         for event in self._open.values():
             event.set()
-        return await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-
-    async def _close(self) -> None:
-        self._server.close()
+        try:
+            server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        except OSError as failure:
+            started.set_exception(failure)
+            return
+        started.set_result(None)
+        await self._ended.wait()
+        server.close()
         await self._abort_all()
 
     async def _abort_all(self) -> None:
@@ -115,10 +109,20 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+        def end(task: asyncio.Task[None]) -> None:
+            self._connections.discard(task)
+            if task.cancelled():  # before it began
+                _reset(client_out)
+
+        if self._ended.is_set():
+            _reset(client_out)
+            return
+        forwarding = self._loop.create_task(self._forward(client_in, client_out))
+        self._connections.add(forwarding)
+        forwarding.add_done_callback(end)
+
+    async def _forward(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         writers = [client_out]
         carriers: list[asyncio.Task[None]] = []
         try:
@@ -129,13 +133,12 @@ class Proxy:
             await asyncio.gather(*carriers)
             for writer in writers:
                 writer.close()
-        except (OSError, asyncio.CancelledError):  # one side is gone, or the connection is reset on purpose
+        except (OSError, asyncio.CancelledError):  # one side is gone, or the connection was reset by a test
             for writer in writers:
                 _reset(writer)
         finally:
             for carrier in carriers:
                 carrier.cancel()
-            self._connections.discard(task)
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, direction: Direction) -> None:
         held: asyncio.Queue[tuple[float, bytes | OSError]] = asyncio.Queue(_HELD_CHUNKS)

@@ -1,8 +1,8 @@
-"""The server settings of the tests' brokers, as plain values: one node or three, on ports chosen by the caller. Pure.
+"""Compute the server settings of the brokers: one node or three, on ports chosen by the caller. Pure functions.
 
-They are a production broker's settings but for what makes tests quick (few internal partitions, no delay before the
-first rebalance, short session time-outs allowed, timed-out transactions aborted at once) and honest (no topic appears
-by itself).
+They are production settings, except for what makes tests fast (few internal partitions, no delay before the first
+rebalance, short session timeouts allowed, timed-out transactions aborted at once) and strict (no automatic creation of
+topics).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# No retention by time: tests write records of years ago, which a broker would delete within its check interval.
+# No retention by time: tests write records with timestamps years ago, which a broker would soon delete.
 _QUICK_AND_HONEST = {
     "auto.create.topics.enable": "false",
     "background.threads": "4",
@@ -37,7 +37,7 @@ _QUICK_AND_HONEST = {
 
 @dataclass(frozen=True)
 class NodeAddress:
-    """Where one node listens. Each of `proxied` is (port it listens on, port of the proxy that it tells clients)."""
+    """The ports of a node. Each item of `proxied` is (port it listens on, advertised port of the proxy)."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class NodeAddress:
 def server_properties(
     node: int, addresses: Sequence[NodeAddress], log_dirs: str, more: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The settings of node number `node` (from 1) of a cluster of combined broker-controllers at `addresses`.
+    """Return the settings of node number `node` (from 1) of a cluster of combined broker-controllers.
 
     `more` overrides.
     """
@@ -83,7 +83,7 @@ def server_properties(
 
 
 def in_a_rack(node: int) -> dict[str, str]:
-    """Each node of several is in a rack of its own; consumers that say where they are read from the nearest."""
+    """Return the settings that put each node of a cluster in its own rack, with fetching from the nearest replica."""
     return {
         "broker.rack": f"rack-{node}",
         "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",

@@ -1,8 +1,6 @@
-"""The transactions that a broker's coordinator has not ended, asked by ListTransactions, which confluent_kafka does not
-offer.
+"""List the open transactions of a cluster with ListTransactions, which confluent_kafka does not have.
 
-One request is encoded by hand here (api 66, version 0, flexible header), and that is all of Kafka's wire format that
-the tests know.
+This request (api 66, version 0, flexible header) is the only part of Kafka's wire format that the tests implement.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ class Transaction(NamedTuple):
 
 
 def open_transactions(bootstrap: str) -> list[Transaction]:
-    """Transactions begun and neither committed nor aborted yet, of all coordinators of the cluster."""
+    """Return the transactions of all coordinators that are neither committed nor aborted yet."""
     found: list[Transaction] = []
     for broker in admin(bootstrap).list_topics(timeout=30).brokers.values():
         found += [transaction for transaction in _ask(str(broker.host), broker.port) if transaction.state not in _ENDED]
@@ -47,7 +45,7 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(data) < size:
         chunk = connection.recv(size - len(data))
         if not chunk:
-            raise ConnectionError("the broker closed the connection in the middle of its answer")
+            raise ConnectionError("the broker closed the connection in the middle of its response")
         data += chunk
     return data
 

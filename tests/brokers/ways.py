@@ -1,7 +1,7 @@
-"""A way to all brokers of a cluster that leads through proxies, one before each: what one machine's network is.
+"""A route to all brokers of a cluster through proxies, one in front of each: the network of one client machine.
 
-Whoever is told a way's address meets the proxies alone, since brokers advertise on each listener the port of its proxy.
-So a way can be cut, slowed and broken for some clients while others go on.
+A client that bootstraps from the address of a route connects only to its proxies, since brokers advertise on each
+listener the port of its proxy. So the network can fail for some clients and not for others.
 """
 
 from __future__ import annotations
@@ -16,46 +16,46 @@ from tests.brokers.proxy import Direction, Proxy
 
 @dataclass(frozen=True)
 class Way:
-    """The proxies of one way, in the order of the nodes."""
+    """The proxies of one route, in the order of the nodes."""
 
     proxies: Sequence[Proxy]
 
     @classmethod
     def open(cls, nodes: int) -> Way:
-        """A way to so many nodes, on ports that are reserved with it."""
+        """Open a route to this number of nodes, and reserve its ports."""
         return cls([Proxy(("127.0.0.1", ports.reserve()), ports.reserve()) for _ in range(nodes)])
 
     def ports(self, node: int) -> tuple[int, int]:
-        """The port that a node must listen on, and the one that it must tell clients."""
+        """Return the port that a node must listen on, and the one that it must advertise."""
         return self.proxies[node].target[1], self.proxies[node].port
 
     @property
     def address(self) -> str:
-        """What clients are told."""
+        """The bootstrap address of clients that use this route."""
         return ",".join(proxy.address for proxy in self.proxies)
 
     def cut(self, direction: Direction | Literal["both"] = "both") -> None:
-        """Nothing arrives any more in this direction."""
+        """Hold all data in this direction until `heal`."""
         for proxy in self.proxies:
             proxy.cut(direction)
 
     def heal(self) -> None:
-        """What was held arrives, and all goes on."""
+        """Deliver what was held, and forward normally again."""
         for proxy in self.proxies:
             proxy.heal()
 
     def delay(self, seconds: float) -> None:
-        """Each byte takes so much longer; 0 ends it."""
+        """Delay each byte by this time; 0 ends it."""
         for proxy in self.proxies:
             proxy.delay(seconds)
 
     def close_connections(self) -> None:
-        """Every connection is reset."""
+        """Reset every connection."""
         for proxy in self.proxies:
             proxy.close_connections()
 
     def close(self) -> None:
-        """Ends it for good."""
+        """Stop the proxies."""
         for proxy in self.proxies:
             proxy.close()
             ports.release(proxy.port)

@@ -1,1 +1,1 @@
-"""Proof under violence: an application on three brokers while everything around it fails, and the judgement of it."""
+"""Chaos test: an application on three brokers under random faults, and the verification of its results."""

@@ -1,8 +1,8 @@
-"""`python -m tests.chaos`: violence for as long as is asked for, round after round, and a report at the end.
+"""`python -m tests.chaos`: run rounds of random faults for a given time, and print a report.
 
-A long run is made of rounds, each with an application of its own on the same brokers and judged before the next begins,
-so it can go on for days. The seed of a round follows from the seed of the run; a round is played again by its own seed.
-The exit code is 1 when anything was violated; then everything is kept.
+A long run consists of rounds, each with a separate application on the same brokers, verified before the next round
+starts, so it can run for days. The seed of a round follows from the seed of the run; a round is repeated by its own
+seed. The exit code is 1 after a violation; then all files are kept.
 """
 
 from __future__ import annotations
@@ -36,15 +36,24 @@ LONGEST_ROUND = 300.0
 @click.option("--seed", type=int, help="The seed of the first round; chance if not given.")
 @click.option("--rate", default=500, show_default=True, help="Transfers a second.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the instances.")
+@click.option("--snapshots", is_flag=True, help="Snapshots take the place of changelogs; their store is lost at times.")
 @click.option("--plan", is_flag=True, help="Only prints the schedule of the first round.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Where logs stay, also when nothing was violated.")
-def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], plan: bool, keep: Path | None) -> None:
-    """Inflicts faults on an application and its brokers, and proves that nothing was lost, doubled or made up."""
+def main(
+    duration: str,
+    seed: int | None,
+    rate: int,
+    settings: tuple[str, ...],
+    snapshots: bool,
+    plan: bool,
+    keep: Path | None,
+) -> None:
+    """Inject faults into an application and its brokers, and verify that nothing was lost, duplicated or invented."""
     seconds = parse_duration(duration) / 1000
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     chosen = dict(setting.split("=", 1) for setting in settings)
     rounds = max(1, round(seconds / LONGEST_ROUND))
-    orders = [Order(each, seconds / rounds, rate, chosen) for each in seeds(seed, rounds)]
+    orders = [Order(each, seconds / rounds, rate, chosen, snapshots) for each in seeds(seed, rounds)]
     if plan:
         print(plain(orders[0].schedule()))
         return
@@ -75,7 +84,8 @@ def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], 
             console.print(f"VIOLATION: {violation}", style="bold red", markup=False)
         order = last.order
         console.print(
-            f"Everything is kept in {directory}. Again: make chaos SEED={order.seed} DURATION={order.duration:.0f}s",
+            f"Everything is kept in {directory}. Again: make chaos SEED={order.seed} DURATION={order.duration:.0f}s"
+            f"{order.option}",
             style="bold",
         )
         sys.exit(1)
@@ -84,13 +94,13 @@ def main(duration: str, seed: int | None, rate: int, settings: tuple[str, ...], 
 
 
 def seeds(seed: int, rounds: int) -> list[int]:
-    """The seeds of the rounds; the first is the run's."""
+    """Return the seeds of the rounds; the first is that of the run."""
     chance = random.Random(seed)
     return [seed, *(chance.getrandbits(32) for _ in range(rounds - 1))]
 
 
 def watched(console: Console, kafka: Kafka, directory: Path, order: Order) -> Result:
-    """Plays a round: on a terminal with a line that tells how it is, else with a line now and then."""
+    """Run a round with a live status line on a terminal, or else an occasional line."""
     app_id = f"chaos-{order.seed}-{time.time_ns() // 1_000_000_000 % 100_000}"
     with Live("", console=console, refresh_per_second=4, transient=True) as live:
         told = time.monotonic()
@@ -114,7 +124,7 @@ def watched(console: Console, kafka: Kafka, directory: Path, order: Order) -> Re
 
 
 def report(console: Console, results: list[Result]) -> None:
-    """What was done and what came of it."""
+    """Print the faults and the results."""
     faults: Counter[str] = Counter()
     for result in results:
         faults += result.faults
@@ -143,7 +153,7 @@ def report(console: Console, results: list[Result]) -> None:
 
 
 def longest(silences: Iterable[list[float]]) -> str:
-    """The longest of all rounds, by partition."""
+    """Return the longest silence of all rounds, by partition."""
     found = [max(each) for each in zip(*(each for each in silences if each), strict=True)]
     return ", ".join(f"{seconds:.1f} s" for seconds in found)
 

@@ -1,8 +1,9 @@
-"""Transfers between accounts: the application on trial.
+"""Transfers between accounts: the application under test.
 
-Each transfer is receipted in the task of its input partition, by a step that sees each sender's consecutive numbers;
-and becomes two entries that go through a repartition topic to their accounts, where the numbers of what an account has
-paid must be consecutive too. A gap is a loss and a repetition a duplicate: both go to a topic of their own.
+For each transfer, a step in the task of its input partition writes a receipt, and checks that the numbers of each
+sender are consecutive. It also becomes two entries, which go through a repartition topic to their accounts, where the
+numbers of an account's payments must be consecutive too. A gap is a loss, a repetition a duplicate: both go to a
+separate topic.
 """
 
 import faulthandler
@@ -14,7 +15,7 @@ import msgspec
 
 import tidemill as tm
 
-faulthandler.register(signal.SIGUSR1)  # whoever looks for the reason of something gets to know what each thread does
+faulthandler.register(signal.SIGUSR1)  # a signal dumps the stacks of all threads, for debugging
 
 topics = os.environ["TOPICS"]
 
@@ -30,7 +31,7 @@ class Transfer(msgspec.Struct):
 class Receipt(msgspec.Struct):
     number: int
     before: int
-    """The number of the transfer before."""
+    """The number of the previous transfer."""
 
 
 class Entry(msgspec.Struct):
@@ -38,7 +39,7 @@ class Entry(msgspec.Struct):
     id: str
     change: int
     number: int
-    """Of the transfer, where this account has paid; else 0."""
+    """The number of the transfer if this account has paid; else 0."""
 
 
 class Statement(msgspec.Struct):

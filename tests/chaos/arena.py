@@ -1,7 +1,7 @@
-"""Where it happens: three brokers, a way to them for each instance, the instances, and whoever does things to them.
+"""The environment of a chaos run: three brokers, the instances with a route to them each, and fault injection.
 
-An `Arena` carries out the acts of a schedule one after the other. It knows what it has done to each instance, so it can
-tell a death that was inflicted from one that must not be.
+An `Arena` carries out the acts of a schedule one after the other. It records what it has done to each instance, so that
+it can distinguish an injected death from a violation.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from tests.brokers.kafka import Kafka, Node
 from tests.brokers.ways import Way
 from tests.integration.program import Life, Program
 
-from .schedule import SESSION, SLOTS, Act
+from .schedule import SESSION, SLOTS, STORE_FAULT, Act
 
 APP = Path(__file__).with_name("app.py")
 PARTITIONS = 6
 REPLICAS = 3
 EXIT_SECONDS = 40.0
 LATE_SECONDS = 2.0
-"""A fault of brokers is not inflicted later than this: its end would come too soon after it."""
+"""A broker fault that is delayed by more than this is skipped: its scheduled end would be too soon."""
 RECOVERY_SECONDS = 120.0
-"""How long brokers are waited for after a fault."""
+"""How long brokers may take to recover from a fault."""
 EXIT_TOO_LATE = 130
-"""The exit code after `stop_timeout`, which may be too short while brokers are away."""
+"""The exit code after `stop_timeout`, which may be too short while brokers are unavailable."""
 
 
 class Violation(Exception):
-    """Something happened that must not."""
+    """The application violated a guarantee."""
 
 
 @dataclass
 class Instance:
-    """A place for an instance: its directory, its way to the brokers, and what was done to it."""
+    """An instance slot: its directory, its route to the brokers, and the faults injected into it."""
 
     program: Program
     way: Way
     clock: Path
     life: Life | None = None
     expected: set[int] = field(default_factory=set[int])
-    """Exit codes that its present life may end with, because of what was done to it."""
+    """Exit codes with which its current process may end, because of injected faults."""
     stops_itself: bool = False
-    """It stops itself at a failpoint, at a moment that nobody knows."""
+    """It will pause or end at a failpoint, at an unknown time."""
     standing: bool = False
-    """It is to stand still, for as long as the schedule says."""
+    """It is paused, for as long as scheduled."""
 
     @property
     def alive(self) -> bool:
@@ -68,15 +68,16 @@ class Arena:
     def __init__(
         self, kafka: Kafka, app_id: str, directory: Path, settings: Mapping[str, object], tell: Callable[[str], None]
     ) -> None:
+        self._store = directory / "snapshots"
         self.kafka = kafka
         self.broker = kafka.bootstrap
         self.app_id = app_id
         self.done: Counter[str] = Counter()
-        """Faults by kind."""
+        """The number of injected faults, by kind."""
         self.left_out: Counter[str] = Counter()
-        """Faults of brokers that were not inflicted, since an earlier one was not over."""
+        """Broker faults that were skipped, since an earlier one was not over."""
         self.recoveries: list[float] = []
-        """Seconds from the end of each fault of brokers until all replicas were in sync again."""
+        """Seconds from the end of each broker fault until all replicas were in sync again."""
         self._tell = tell
         self._at_brokers = ThreadPoolExecutor(1, "brokers")
         self._pending: list[Future[Any]] = []
@@ -89,7 +90,7 @@ class Arena:
         ]
 
     def name(self, topic: str) -> str:
-        """A topic's full name."""
+        """Return the full name of a topic."""
         return f"{self.app_id}-{topic}"
 
     def _instance(self, directory: Path, way: Way, more: Mapping[str, object]) -> Instance:
@@ -114,16 +115,28 @@ class Arena:
     # Acts
 
     def do(self, act: Act) -> None:
-        """Carries one act out."""
-        if act.fault and (act.slot >= 0 or act.do == "kill-all"):
+        """Carry out one act."""
+        if act.fault and (act.slot >= 0 or act.do in ("kill-all", STORE_FAULT)):
             self.done[act.do] += 1
-        if act.do == "kill-all":
+        if act.do in (STORE_FAULT, "store-back"):
+            self._move_store(away=act.do == STORE_FAULT)
+        elif act.do == "kill-all":
             for instance in self.instances:
                 self._kill(instance)
         elif act.slot < 0:
             self._pending.append(self._at_brokers.submit(self._on_brokers, act, time.monotonic()))
         else:
             self._on_instance(self.instances[act.slot], act)
+
+    def _move_store(self, *, away: bool) -> None:
+        """Replace the snapshot storage by a dangling link, or restore it."""
+        elsewhere = self._store.with_name("snapshots-away")
+        if away and self._store.is_dir():
+            self._store.rename(elsewhere)
+            self._store.symlink_to(self._store)
+        elif not away and elsewhere.exists():
+            self._store.unlink()
+            elsewhere.rename(self._store)
 
     def _on_instance(self, instance: Instance, act: Act) -> None:
         match act.do:
@@ -139,7 +152,11 @@ class Arena:
                 self.start(instance, act.how)
             case "stop":
                 if instance.life is not None and instance.life.alive():
-                    instance.expected |= {0, EXIT_TOO_LATE, -signal.SIGTERM}  # the last for one that has not begun yet
+                    instance.expected |= {
+                        0,
+                        EXIT_TOO_LATE,
+                        -signal.SIGTERM,
+                    }  # the last one for a process that has not started yet
                     instance.life.child.terminate()
             case "freeze" | "freeze-long":
                 self._signal(instance, signal.SIGSTOP)
@@ -158,12 +175,12 @@ class Arena:
             case "clock":
                 new = instance.clock.with_suffix(".new")
                 new.write_text(act.how.split()[0])
-                new.replace(instance.clock)  # at once: the instance reads it all the time
+                new.replace(instance.clock)  # atomically: the instance polls this file
             case _:
-                raise ValueError(f"nobody knows how to {act.do}")
+                raise ValueError(f"unknown act: {act.do}")
 
     def start(self, instance: Instance, failpoint: str = "") -> None:
-        """Begins a life. The one before it must have ended as it should, or is still stopping and is not let finish."""
+        """Start an instance. Its previous process must have ended as expected, or is killed while it is stopping."""
         self._kill(instance)
         self.check(instance)
         instance.standing = instance.stops_itself = failpoint.endswith("=stop")
@@ -181,9 +198,9 @@ class Arena:
             instance.life.child.send_signal(number)
 
     def check(self, instance: Instance) -> None:
-        """Raises Violation when an instance has ended that nobody has ended.
+        """Raise Violation if an instance has ended without an injected fault.
 
-        One that stops itself after its time to stand still is over goes on at once.
+        An instance that pauses itself only after its scheduled pause is resumed at once.
         """
         if instance.life is None:
             return
@@ -195,7 +212,7 @@ class Arena:
             )
 
     def check_all(self) -> None:
-        """Raises what has gone wrong by now."""
+        """Raise the failures so far."""
         for instance in self.instances:
             self.check(instance)
             if instance.stops_itself and not instance.standing:
@@ -207,11 +224,11 @@ class Arena:
     # Brokers
 
     def _on_brokers(self, act: Act, due: float) -> None:
-        """On a thread of its own: brokers take their time, and instances are not spared meanwhile.
+        """Inject a broker fault in a separate thread: brokers are slow, and faults of instances continue meanwhile.
 
-        The schedule gives brokers time to recover before the next fault. Where they need more, on a slow machine, that
-        fault is left out: without two brokers in sync Kafka takes nothing, and the outage would not be the
-        application's.
+        The schedule gives brokers time to recover before the next fault. If they need more, on a slow machine, that
+        fault is skipped: without two brokers in sync Kafka accepts no writes, and the outage would not be caused by
+        the application.
         """
         if act.do == "broker-back":
             troubled = bool(self._paused or self._down)
@@ -244,18 +261,18 @@ class Arena:
             node.start()
 
     def _recover(self) -> None:
-        """Waits until the brokers have recovered, and keeps how long that took.
+        """Wait until the brokers have recovered, and record how long that took.
 
-        That all of them listen comes first: that one is gone is in the metadata only some seconds after it.
+        First wait until all of them listen: the metadata shows a lost broker only after some seconds.
         """
         began = time.monotonic()
-        with suppress(TimeoutError):  # then the next faults are left out
+        with suppress(TimeoutError):  # then the next faults are skipped
             self.kafka.wait_ready(RECOVERY_SECONDS)
             client.wait_for(lambda: client.whole(self.broker, len(self.kafka.nodes)), RECOVERY_SECONDS, "the brokers")
         self.recoveries.append(time.monotonic() - began)
 
     def _chosen(self, role: str) -> list[Node]:
-        """The brokers that have a role at the moment; some broker when nobody can be asked."""
+        """Return the brokers that currently have a role, or any broker if the cluster does not respond."""
         found: list[int] = []
         asking: dict[str, Callable[[], int]] = {"leader": self._leader, "coordinator": self._coordinator}
         for one in asking if role == "both" else (role,):
@@ -272,10 +289,11 @@ class Arena:
     def _coordinator(self) -> int:
         return client.coordinator(self.broker, self.app_id)
 
-    # Endings
+    # End of the run
 
     def calm(self) -> None:
-        """Ends every fault that is not over: all brokers are up, all ways open, all instances run."""
+        """End all faults: start all brokers, open all routes, run all instances."""
+        self._move_store(away=False)
         self._pending.append(self._at_brokers.submit(self._back))
         self.calm_brokers()
         self.kafka.wait_ready()
@@ -288,13 +306,13 @@ class Arena:
             self.start(self.instances[0])
 
     def calm_brokers(self) -> None:
-        """Waits until all is done to brokers that was to be done."""
+        """Wait until all broker faults are over."""
         for future in self._pending:
             future.result(60 + RECOVERY_SECONDS)
         self._pending.clear()
 
     def stop(self) -> None:
-        """Asks all instances to stop at once; each must end well."""
+        """Stop all instances at the same time, and check that each ends cleanly."""
         for instance in self.instances:
             if instance.alive and instance.life is not None:
                 instance.expected |= {0, -signal.SIGTERM}
@@ -304,7 +322,7 @@ class Arena:
             self.check(instance)
 
     def _ended(self, instance: Instance) -> None:
-        """Waits for a life that was asked to stop."""
+        """Wait for the end of a process that is stopping."""
         deadline = time.monotonic() + EXIT_SECONDS
         while instance.alive:
             if instance.stops_itself:
@@ -314,22 +332,22 @@ class Arena:
             time.sleep(0.05)
 
     def ask_what_they_do(self) -> None:
-        """Has each living instance write the stacks of its threads into its log."""
+        """Make each live instance dump the stacks of its threads to its log."""
         for instance in self.instances:
             self._signal(instance, signal.SIGCONT)
             self._signal(instance, signal.SIGUSR1)
         time.sleep(1)
 
     def close(self) -> None:
-        """Ends whatever runs."""
+        """Kill all processes that still run."""
         self._at_brokers.shutdown(cancel_futures=True)
         for instance in self.instances:
             instance.program.close()
 
     def starts(self) -> tuple[list[float], int]:
-        """Seconds from each start of an instance until the group gave it a plan; how many ended, or were ended, before.
+        """Return the seconds from each start to the first assignment, and the number of processes that ended earlier.
 
-        On a slow machine the latter are many: then nobody was there to do the work.
+        On a slow machine there are many of the latter, and the work was not done.
         """
         took: list[float] = []
         never = 0
@@ -346,5 +364,5 @@ class Arena:
         return took, never
 
     def openings(self) -> int:
-        """How often a task was opened, over all lives."""
+        """Return how often a task was opened, over all processes."""
         return sum(life.log.count('"replayed":') for one in self.instances for life in one.program.lives)

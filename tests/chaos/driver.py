@@ -1,4 +1,4 @@
-"""The transfers that go in without pause: each sender's are numbered from 1, and everything follows from a seed."""
+"""Generate the input: random transfers from a seed, numbered from 1 per sender."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Transfers:
         self.made = 0
 
     def record(self) -> tuple[bytes, bytes]:
-        """The next transfer."""
+        """Return the next transfer."""
         sender, receiver = self._random.sample(self._accounts, 2)
         self._numbers[sender] += 1
         self.made += 1

@@ -1,6 +1,6 @@
-"""The judgement: what the application wrote, against what its input says it must have written. Pure.
+"""Verify the output of the application against its input. Pure functions.
 
-Built on the verifier of the kill trials (`tests/integration/eos/check.py`), which knows neither Tidemill nor a broker.
+Based on the verifier of the kill tests (`tests/integration/eos/check.py`), which uses neither Tidemill nor a broker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.integration.eos.check import Row
 
 @dataclass(frozen=True)
 class Evidence:
-    """All committed records of the topics of a run, decoded, when everything has stopped."""
+    """All committed records of the topics of a run, decoded, after all processes have stopped."""
 
     transfers: Sequence[Row]
     receipts: Sequence[Row]
@@ -24,11 +24,11 @@ class Evidence:
     waiting: Sequence[Row] = ()
     """Entries in the repartition topic that no committed offset covers."""
     changelogs: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    """What each changelog adds up to, by store."""
+    """The contents of each changelog, by store."""
 
 
 def judge(evidence: Evidence) -> list[str]:
-    """Everything that is wrong, in words; the empty list is the proof."""
+    """Return all violations; an empty list means that the results are correct."""
     return [
         *driven(evidence.transfers),
         *(f"the application itself saw: {row.value}" for row in evidence.faults[: check.SHOWN]),
@@ -39,7 +39,7 @@ def judge(evidence: Evidence) -> list[str]:
 
 
 def driven(transfers: Sequence[Row]) -> list[str]:
-    """The input is what was made: each sender's numbers follow each other. Else the brokers have lost some."""
+    """Check that the input has consecutive numbers per sender; otherwise the brokers have lost records."""
     last: dict[str, int] = {}
     for row in transfers:
         number = row.value["number"]
@@ -50,12 +50,12 @@ def driven(transfers: Sequence[Row]) -> list[str]:
 
 
 def receipts(transfers: Sequence[Row]) -> list[Row]:
-    """What the receipts must be: (number, number before)."""
+    """Return the expected receipts: (number, previous number)."""
     return [row._replace(value=(row.value["number"], row.value["number"] - 1)) for row in transfers]
 
 
 def entries(transfers: Sequence[Row]) -> tuple[list[Row], dict[str, int]]:
-    """The entries that the transfers make, keyed by account with their ids as values; and the change by id."""
+    """Return the ids of the expected entries by account, and the amount of each entry by id."""
     rows: list[Row] = []
     changes: dict[str, int] = {}
     for row in transfers:
@@ -68,7 +68,7 @@ def entries(transfers: Sequence[Row]) -> tuple[list[Row], dict[str, int]]:
 
 
 def statements(evidence: Evidence) -> list[str]:
-    """Each entry has come once and in order, and each balance is the sum of what came before it; no money is made."""
+    """Check that each entry is processed once and in order, that balances are correct, and that their sum is 0."""
     expected, changes = entries(evidence.transfers)
     arrived = [row._replace(value=row.value[0]) for row in evidence.statements]
     findings = check.through_repartition("entries", expected, arrived, evidence.waiting)
@@ -84,7 +84,7 @@ def statements(evidence: Evidence) -> list[str]:
 
 
 def changelogs(evidence: Evidence) -> list[str]:
-    """The state that a new owner would restore is what the transfers say."""
+    """Check that the state that a new owner would restore matches the transfers."""
     findings: list[str] = []
     wanted = {
         "receipts-last": {row.key: row.value["number"] for row in evidence.transfers},

@@ -1,4 +1,4 @@
-"""One round: the schedule is carried out while transfers go in, then there is calm, and then the judgement."""
+"""Run one round: inject the scheduled faults while transfers are written, end all faults, and verify the results."""
 
 from __future__ import annotations
 
@@ -31,53 +31,67 @@ TICK_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Order:
-    """What a round is to be."""
+    """The parameters of a round."""
 
     seed: int
     duration: float
     rate: int
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
-    """Settings of the instances, beside those of the arena."""
+    """Settings of the instances, in addition to those of the arena."""
+    snapshots: bool = False
+    """Whether snapshots are used instead of changelogs."""
 
     def schedule(self) -> list[Act]:
-        return make(self.seed, self.duration)
+        return make(self.seed, self.duration, snapshots=self.snapshots)
+
+    @property
+    def option(self) -> str:
+        """The options of `make chaos`, besides seed and duration, that repeat this round."""
+        return " ARGS=--snapshots" if self.snapshots else ""
+
+    def all_settings(self, directory: Path) -> Mapping[str, object]:
+        """Return the settings of the instances of a round in a directory."""
+        if not self.snapshots:
+            return self.settings
+        stored = {"durability": "snapshot", "snapshots": f"file://{directory}/snapshots", "snapshot_interval": "1s"}
+        return {**stored, **self.settings}
 
 
 @dataclass
 class Result:
-    """What a round came to."""
+    """The result of a round."""
 
     order: Order
     faults: Counter[str] = field(default_factory=Counter[str])
     left_out: Counter[str] = field(default_factory=Counter[str])
-    """Faults of brokers for which it was too early."""
+    """Broker faults that were skipped because an earlier one was not over."""
     recoveries: list[float] = field(default_factory=list[float])
-    """Seconds that brokers needed after each fault of theirs."""
+    """Seconds that brokers needed to recover from each of their faults."""
     starts: list[float] = field(default_factory=list[float])
-    """Seconds that instances needed to take part."""
+    """Seconds from the start of an instance to its first assignment."""
     never: int = 0
-    """Lives of instances that ended before."""
+    """The number of processes that ended before their first assignment."""
     records: int = 0
     """Transfers written."""
     outputs: int = 0
-    """Results that a reader of committed records saw."""
+    """Results that a read_committed consumer saw."""
     openings: int = 0
     silences: list[float] = field(default_factory=list[float])
-    """The longest time that each partition of the receipts brought nothing, in seconds."""
+    """The longest time without a receipt, by partition, in seconds."""
     kafka_silences: list[float] = field(default_factory=list[float])
-    """The longest time that Kafka itself took nothing for each partition of the transfers, in seconds."""
+    """The longest time in which Kafka itself accepted no transfer, by partition, in seconds."""
     caught_up: float = 0.0
-    """Seconds from the end of the input until all of it was committed."""
+    """Seconds from the end of the input until everything was committed."""
     violations: list[str] = field(default_factory=list[str])
 
 
 Tell = Callable[[str], None]
-"""Takes a line for whoever watches."""
+"""Receives a line of progress output."""
 
 
 @dataclass(frozen=True)
 class Glance:
-    """How things are at a moment, for whoever watches."""
+    """The current status, for progress output."""
 
     elapsed: float
     made: int
@@ -89,9 +103,9 @@ class Glance:
 def play(
     kafka: Kafka, app_id: str, directory: Path, order: Order, tell: Tell, show: Callable[[Glance], None]
 ) -> Result:
-    """Plays a round and judges it. What goes wrong is in the result; its logs are in the directory."""
+    """Run a round and verify it. Violations are in the result; its logs are in the directory."""
     result = Result(order)
-    arena = Arena(kafka, app_id, directory, order.settings, tell)
+    arena = Arena(kafka, app_id, directory, order.all_settings(directory), tell)
     transfers = Transfers(order.seed)
     source = feed.Feed(arena.broker, arena.name("transfers"), rate=order.rate, records=transfers)
     watch = Watch(arena.broker, arena.name("receipts"), PARTITIONS)
@@ -119,7 +133,7 @@ def play(
             catch_up(arena)
             result.caught_up = time.monotonic() - stopped
             arena.stop()
-        evidence = gather(arena)
+        evidence = gather(arena, changelogs=not order.snapshots)
         result.violations = [*judge(evidence), *unfinished(arena)]
         if len(evidence.transfers) != transfers.made:
             result.violations.append(f"{transfers.made} transfers were made and {len(evidence.transfers)} are there")
@@ -142,7 +156,7 @@ def glance(arena: Arena, elapsed: float, made: int, seen: int) -> Glance:
 
 
 def carry_out(arena: Arena, order: Order, begin: float, tell: Tell, show: Callable[[float], None]) -> None:
-    """Does everything that the schedule says, each thing at its time."""
+    """Carry out all acts of the schedule, each at its time."""
     for act in order.schedule():
         while (left := begin + act.at - time.monotonic()) > 0:
             arena.check_all()
@@ -164,7 +178,7 @@ def calm_until(arena: Arena, end: float) -> None:
 
 
 def catch_up(arena: Arena) -> None:
-    """Waits until everything is committed, entries in the repartition topic included."""
+    """Wait until everything is committed, including the entries in the repartition topic."""
     between = repartition(arena)
 
     def left() -> int:
@@ -172,7 +186,7 @@ def catch_up(arena: Arena) -> None:
         lag = client.lag(arena.broker, arena.app_id, arena.name("transfers"))
         if lag:
             return lag
-        # By records, not by offsets: the last one of each partition is a transaction's marker, which nobody processes.
+        # By records, not by offsets: the last offset of a partition is a transaction marker, which is never processed.
         begin = read.by_partition(client.committed(arena.broker, arena.app_id), between)
         return len(client.read(arena.broker, between, start=begin))
 
@@ -187,8 +201,8 @@ def repartition(arena: Arena) -> str:
     return topic
 
 
-def gather(arena: Arena) -> Evidence:
-    """All that is in the topics, now that everything has stopped."""
+def gather(arena: Arena, *, changelogs: bool) -> Evidence:
+    """Read all topics, after all processes have stopped."""
 
     def rows(topic: str, **more: Any) -> list[check.Row]:
         return read.rows(arena.broker, topic, bytes.decode, orjson.loads, **more)
@@ -206,15 +220,15 @@ def gather(arena: Arena) -> Evidence:
         statements=pairs("statements", "id", "balance"),
         faults=read.rows(arena.broker, arena.name("faults"), bytes.decode, bytes.decode),
         waiting=[row._replace(value=row.value["id"]) for row in waiting],
-        changelogs={store: changelog(arena, store) for store in ("receipts-last", "accounts-balance")},
+        changelogs={store: changelog(arena, store) for store in ("receipts-last", "accounts-balance") if changelogs},
     )
 
 
 def changelog(arena: Arena, store: str) -> dict[str, Any]:
-    """What the changelog of a processor's state adds up to.
+    """Return the contents of the changelog of a processor state.
 
-    The layout is written down here a second time on purpose: a key begins with the byte 1; a value with the version of
-    the format, the byte 0 for one that does not expire, and then msgpack.
+    The layout is implemented here a second time on purpose: a key starts with the byte 1; a value with the version of
+    the format, then the byte 0 if it does not expire, then msgpack.
     """
     partitions = client.changelog(arena.broker, f"{arena.app_id}-{store}-changelog")
     entries = [entry for content in partitions.values() for entry in content.items()]
@@ -222,7 +236,7 @@ def changelog(arena: Arena, store: str) -> dict[str, Any]:
 
 
 def unfinished(arena: Arena) -> list[str]:
-    """Transactions that nobody has ended."""
+    """Return the transactions that are still open."""
     mine = [name for name in client.topics(arena.broker) if name.startswith(arena.app_id)]
     listed = [one for one in open_transactions(arena.broker) if one.transactional_id.startswith(arena.app_id)]
     return [
@@ -232,13 +246,13 @@ def unfinished(arena: Arena) -> list[str]:
 
 
 def keep(evidence: Evidence, directory: Path) -> None:
-    """Writes all records to files, for who looks for the reason."""
+    """Write all records to files, for debugging."""
     for name in ("transfers", "receipts", "statements", "faults", "waiting"):
         with (directory / f"{name}.jsonl").open("wb") as file:
             file.writelines(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in getattr(evidence, name))
 
 
 def last_words(directory: Path, lines: int = 15) -> str:
-    """The ends of the instances' newest logs."""
+    """Return the last lines of the newest logs of the instances."""
     newest = [max(home.glob("*.log"), default=None) for home in sorted(directory.glob("instance-*"))]
     return "\n\n".join(f"{log}:\n{tail(log, lines)}" for log in newest if log is not None)

@@ -1,9 +1,9 @@
-"""What is done to whom and when: a list made from a seed before anything runs. Pure.
+"""Generate the fault schedule of a chaos run from a seed, before the run. Pure functions.
 
-Faults are drawn from a shuffled deck, so that a run of a few minutes has each kind, and each has its end in the list.
-What needs all instances at once is waited for when chance has not made room for it in time. The maker keeps a model of
-who is up and what is being done to them, so a fault always has somebody to hit. Which broker leads or coordinates is
-known only when the time comes; the list says the role.
+Faults are drawn from a shuffled deck, so that a run of a few minutes contains each kind, and each fault has its end in
+the schedule. A fault that needs all instances at once delays others until it is possible. The generator models which
+instances are up and which faults affect them, so every fault has a target. Which broker is leader or coordinator is
+known only during the run, so the schedule names the role.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 SLOTS = 5
-"""Places for instances; between two and five of them are filled."""
+"""Instance slots; between two and five of them are in use."""
 FEWEST = 2
 BEGIN = 3
-"""Instances at the beginning."""
+"""Instances at the start."""
 SESSION = 6.0
-"""The session time-out of the instances, in seconds."""
+"""The session timeout of the instances, in seconds."""
 PLACES = (
     "before-produce",
     "after-some-changelog",
@@ -29,27 +29,38 @@ PLACES = (
     "during-settle",
     "inside-rebalance",
 )
-"""Failpoints where a process may be told to die or to stand still."""
+"""Failpoints at which a process may be made to die or to pause."""
+SNAPSHOT_PLACES = (
+    "after-local-write",
+    "during-snapshot",
+    "during-upload",
+    "before-manifest",
+    "after-manifest",
+    *(place for place in PLACES if place != "after-some-changelog"),
+)
+"""The same if snapshots are used instead of changelogs."""
 
 INSTANCE_FAULTS = (
     "kill", "kill", "die", "stop", "join", "freeze", "freeze-long", "freeze-inside", "cut", "cut-one-way", "reset",
     "lag", "slow-disk", "clock", "kill-all",
 )  # fmt: skip
 BROKER_FAULTS = ("broker-kill", "broker-kill", "broker-stop", "broker-freeze", "broker-kill-both")
+STORE_FAULT = "store-away"
+"""The fault that makes the snapshot storage unavailable, if there is one."""
 ROLES = ("leader", "coordinator")
 
 
 @dataclass(frozen=True, order=True)
 class Act:
-    """Something done at a moment, in seconds from the beginning."""
+    """An act at a time, in seconds from the start."""
 
     at: float
     do: str
     slot: int = -1
-    """Which instance, from 0; -1 for all of them, and for the brokers."""
+    """The instance slot, from 0; -1 for all of them, and for the brokers."""
     how: str = ""
     fault: bool = True
-    """False for what only ends a fault or fills a place again."""
+    """False for an act that only ends a fault or restarts an instance."""
 
     def __str__(self) -> str:
         whom = f" instance {self.slot}" if self.slot >= 0 else ""
@@ -58,17 +69,20 @@ class Act:
 
 @dataclass
 class _Model:
-    """Who is up, and until when each is in trouble, according to the list so far."""
+    """Which instances are up, and until when faults affect them, according to the schedule so far."""
 
     chance: random.Random
     until: float
     acts: list[Act] = field(default_factory=list)
     up: list[float] = field(default_factory=lambda: [0.0] * BEGIN + [float("inf")] * (SLOTS - BEGIN))
-    """From when each is up; inf while it is down and nobody is going to start it."""
+    """Since when each instance is up; inf while it is down and no start is scheduled."""
     busy: list[float] = field(default_factory=lambda: [0.0] * SLOTS)
-    """Until when something is being done to each."""
+    """The end of the current fault of each instance."""
     brokers: float = 0.0
-    """Until when something is being done to the brokers."""
+    """The end of the current fault of the brokers."""
+    store: float = 0.0
+    """The end of the current fault of the snapshot storage."""
+    places: tuple[str, ...] = PLACES
 
     def between(self, low: float, high: float) -> float:
         return round(self.chance.uniform(low, high), 2)
@@ -83,14 +97,17 @@ class _Model:
         return [slot for slot in range(SLOTS) if self.up[slot] == float("inf") and self.busy[slot] <= now]
 
     def lasts(self, now: float, seconds: float, rest: float = 1.0) -> float:
-        """When a fault that begins now ends; never beyond the end."""
+        """Return the end of a fault that starts now; never after the end of the schedule."""
         return round(min(now + seconds, self.until - rest), 2)
 
 
-def make(seed: int, duration: float, *, brokers: bool = True) -> list[Act]:
-    """The acts of `duration` seconds, in order of time; at the end everything is whole again."""
-    model = _Model(random.Random(seed), duration)
-    whole = [*INSTANCE_FAULTS, *(BROKER_FAULTS if brokers else ())]
+def make(seed: int, duration: float, *, brokers: bool = True, snapshots: bool = False) -> list[Act]:
+    """Return the acts of `duration` seconds, in order of time; at the end there are no faults left.
+
+    `snapshots`: whether they are used instead of changelogs.
+    """
+    model = _Model(random.Random(seed), duration, places=SNAPSHOT_PLACES if snapshots else PLACES)
+    whole = [*INSTANCE_FAULTS, *(BROKER_FAULTS if brokers else ()), *([STORE_FAULT] * 2 if snapshots else [])]
     deck: list[str] = []
     now = model.between(1.0, 2.0)
     while now < duration - 3.0:
@@ -105,9 +122,11 @@ def make(seed: int, duration: float, *, brokers: bool = True) -> list[Act]:
 
 
 def inflict(model: _Model, kind: str, now: float) -> bool:
-    """Adds a fault of this kind and its end; False when there is nobody for it now."""
+    """Add a fault of this kind and its end; return False if there is no target for it now."""
     if kind.startswith("broker"):
         return _on_brokers(model, kind, now)
+    if kind == STORE_FAULT:
+        return _on_store(model, now)
     whole = model.whole(now)
     if kind == "join":
         spare = model.spare(now)
@@ -142,13 +161,13 @@ def _on_instance(model: _Model, kind: str, slot: int, now: float) -> None:
         case "kill" | "stop":
             model.add(now, kind, slot)
             living = sum(up < float("inf") for up in model.up)
-            if living > FEWEST and chance.random() < 0.4:  # its place stays empty until somebody joins
+            if living > FEWEST and chance.random() < 0.4:  # its slot stays empty until an instance joins
                 model.up[slot] = float("inf")
                 model.busy[slot] = now + 2.0
             else:
                 _start(model, slot, model.lasts(now, model.between(0.1, 4.0)))
         case "die" | "freeze-inside" | "slow-disk":
-            places = [place for place in PLACES if place != "inside-rebalance"] if kind == "freeze-inside" else PLACES
+            places = [place for place in model.places if place != "inside-rebalance" or kind != "freeze-inside"]
             place = "during-settle" if kind == "slow-disk" else chance.choice(places)
             action = {"die": "kill", "freeze-inside": "stop", "slow-disk": "slow"}[kind]
             model.add(
@@ -180,6 +199,16 @@ def _on_instance(model: _Model, kind: str, slot: int, now: float) -> None:
             model.add(now, kind, slot)
 
 
+def _on_store(model: _Model, now: float) -> bool:
+    if now < model.store:
+        return False
+    model.add(now, STORE_FAULT)
+    end = model.lasts(now, model.between(0.5, 8.0))
+    model.add(end, "store-back", fault=False)
+    model.store = end + 4.0
+    return True
+
+
 def _on_brokers(model: _Model, kind: str, now: float) -> bool:
     if now < model.brokers or model.until - now < 8:
         return False
@@ -193,5 +222,5 @@ def _on_brokers(model: _Model, kind: str, now: float) -> bool:
 
 
 def plain(acts: Sequence[Act]) -> str:
-    """The list for people."""
+    """Return the schedule as text."""
     return "\n".join(map(str, acts))

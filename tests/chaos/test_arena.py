@@ -1,4 +1,4 @@
-"""Faults of brokers come one after the other, however slow the machine is."""
+"""Test that broker faults do not overlap, however slow the machine is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .schedule import SLOTS, Act
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the arena sees of three brokers."""
+    """A fake of three brokers, as observed by the arena."""
     seen: dict[str, Any] = {"whole": True}
 
     def nobody(*_: object) -> int:

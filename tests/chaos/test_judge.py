@@ -1,4 +1,4 @@
-"""The judge of a chaos run finds every way in which results can be wrong."""
+"""Test that the verifier of a chaos run detects every kind of wrong result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .judge import Evidence, entries, judge
 
 @pytest.fixture(scope="module")
 def right() -> Evidence:
-    """What an application that works writes."""
+    """The output of a correct application."""
     made = Transfers(7)
     raw = [made.record() for _ in range(600)]
     places: dict[int, int] = {}
@@ -39,11 +39,11 @@ def right() -> Evidence:
     return Evidence(transfers, numbers, statements, [], [], {"receipts-last": last, "accounts-balance": balances})
 
 
-def test_the_truth_is_accepted(right: Evidence) -> None:
+def test_correct_results_are_accepted(right: Evidence) -> None:
     assert judge(right) == []
 
 
-def test_entries_that_wait_are_not_lost(right: Evidence) -> None:
+def test_unprocessed_entries_are_not_reported_as_lost(right: Evidence) -> None:
     gone = right.statements[-1]
     waiting = [gone._replace(value=gone.value[0])]
     assert judge(replace(right, statements=right.statements[:-1], waiting=waiting, changelogs={})) == []
@@ -51,7 +51,7 @@ def test_entries_that_wait_are_not_lost(right: Evidence) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 300, 599])
-def test_each_fault_is_found(right: Evidence, at: int) -> None:
+def test_each_fault_is_detected(right: Evidence, at: int) -> None:
     receipts, statements = list(right.receipts), list(right.statements)
     last = right.changelogs["receipts-last"]
     some = next(iter(last))
@@ -70,7 +70,7 @@ def test_each_fault_is_found(right: Evidence, at: int) -> None:
         assert words in "\n".join(findings)
 
 
-def test_an_input_that_lost_a_record_is_told_from_an_application_that_did(right: Evidence) -> None:
+def test_records_lost_by_brokers_are_distinguished_from_those_lost_by_the_application(right: Evidence) -> None:
     first = right.transfers[0]
     [at] = [n for n, row in enumerate(right.transfers) if row.key == first.key and row.value["number"] == 2]
     broken = replace(right, transfers=[*right.transfers[:at], *right.transfers[at + 1 :]])

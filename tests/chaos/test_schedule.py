@@ -1,11 +1,22 @@
-"""The schedule of a chaos run: a seed's own, with every fault in it, and possible to carry out."""
+"""Tests of the fault schedule: it follows from the seed, contains every fault, and can be carried out."""
 
 from __future__ import annotations
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from .schedule import BEGIN, BROKER_FAULTS, FEWEST, INSTANCE_FAULTS, SLOTS, Act, make, plain
+from .schedule import (
+    BEGIN,
+    BROKER_FAULTS,
+    FEWEST,
+    INSTANCE_FAULTS,
+    SLOTS,
+    SNAPSHOT_PLACES,
+    STORE_FAULT,
+    Act,
+    make,
+    plain,
+)
 
 EVERY = {*INSTANCE_FAULTS, *BROKER_FAULTS} - {"join"}
 BEGINS = {"freeze": "thaw", "freeze-long": "thaw", "freeze-inside": "thaw", "cut": "heal", "cut-one-way": "heal"}
@@ -17,7 +28,7 @@ def kinds(acts: list[Act]) -> set[str]:
 
 
 @given(SEEDS, st.floats(20, 300))
-def test_a_seed_is_a_schedule(seed: int, duration: float) -> None:
+def test_a_schedule_follows_from_its_seed(seed: int, duration: float) -> None:
     acts = make(seed, duration)
     assert acts == make(seed, duration)
     assert acts == sorted(acts)
@@ -27,13 +38,24 @@ def test_a_seed_is_a_schedule(seed: int, duration: float) -> None:
 
 @given(SEEDS)
 @example(2847)
-def test_three_minutes_have_every_fault(seed: int) -> None:
+def test_a_schedule_of_three_minutes_has_every_fault(seed: int) -> None:
     assert kinds(make(seed, 180)) >= EVERY
     assert not kinds(make(seed, 180, brokers=False)) & set(BROKER_FAULTS)
 
 
+@given(SEEDS)
+def test_the_snapshot_storage_becomes_unavailable_and_available_again(seed: int) -> None:
+    acts = make(seed, 180, snapshots=True)
+    turns = [act.do for act in acts if act.do in (STORE_FAULT, "store-back")]
+    assert turns[::2] == [STORE_FAULT] * (len(turns) // 2)
+    assert turns[1::2] == ["store-back"] * (len(turns) // 2)
+    assert len(turns) >= 2
+    assert {act.how.partition(":")[0] for act in acts if act.do == "die"} <= {*SNAPSHOT_PLACES}
+    assert STORE_FAULT not in kinds(make(seed, 180))
+
+
 @given(SEEDS, st.floats(20, 300))
-def test_it_can_be_carried_out(seed: int, duration: float) -> None:
+def test_a_schedule_can_be_carried_out(seed: int, duration: float) -> None:
     up = {slot: slot < BEGIN for slot in range(SLOTS)}
     ends: dict[int, str] = {}
     brokers_in_trouble = False
@@ -49,7 +71,7 @@ def test_it_can_be_carried_out(seed: int, duration: float) -> None:
             assert not up[act.slot], f"started twice: {act}"
             up[act.slot] = True
             continue
-        assert up[act.slot], f"nobody is there: {act}"
+        assert up[act.slot], f"no instance is up: {act}"
         if act.do in ("thaw", "heal"):
             ends.pop(act.slot, None)
             continue

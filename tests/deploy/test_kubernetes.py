@@ -89,7 +89,7 @@ def test_keda_would_take_it(name: str) -> None:
     assert keda_problems(manifest(name)) == []
 
 
-def test_the_schemas_bite() -> None:
+def test_the_schemas_detect_errors() -> None:
     wrong = manifest("statefulset.yaml")
     wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 45
     with pytest.raises(kubernetes_validate.ValidationError):

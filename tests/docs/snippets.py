@@ -3,6 +3,8 @@
     ```python             a program of its own: run
     ```python continued   run after the blocks before it, back to the last one that stands alone, in their namespace
     ```python views.py    run, and is the file that commands on the page mean by that name
+    ```python example     in the reference: run as the example of the docstring that it is generated from
+    ```python signature   in the reference: how something is called
     ```console            commands after `$ `: their targets, options and files must exist; the other lines are output
     ```toml               a settings file: loaded
     ```text  ```mermaid   for the eye
@@ -19,7 +21,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^( *)```(.*)$")
-LANGUAGES = {"python", "console", "toml", "text", "mermaid"}
+GENERATED = {"example", "signature", "peer"}
+"""Marks of blocks that are not programs of their own."""
+LANGUAGES = {"python", "java", "console", "toml", "text", "mermaid"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Snippet:
 
     @property
     def place(self) -> str:
-        """For people."""
+        """A readable form for messages."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
@@ -64,7 +68,7 @@ def programs(page: Path) -> list[list[Snippet]]:
     """The Python blocks of a page: each that stands alone, with those that continue it."""
     groups: list[list[Snippet]] = []
     for snippet in snippets(page):
-        if snippet.language == "python":
+        if snippet.language == "python" and snippet.mark not in GENERATED:
             if snippet.mark == "continued" and groups:
                 groups[-1].append(snippet)
             else:
@@ -78,7 +82,7 @@ def files(page: Path) -> dict[str, str]:
 
 
 def commands(page: Path) -> list[tuple[Snippet, str]]:
-    """The commands in the console blocks of a page; a line that ends with a backslash goes on in the next one."""
+    """The commands in the console blocks of a page; a line that ends with a backslash continues in the next one."""
     found: list[tuple[Snippet, str]] = []
     for snippet in snippets(page):
         if snippet.language == "console":

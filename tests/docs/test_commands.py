@@ -1,4 +1,4 @@
-"""Every command that a message or a page tells people to run exists, with the options that it is given."""
+"""Test that every command in a message or on a page exists, with its options."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_every_command_that_is_named_exists(texts: object) -> None:
 
 
 def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
-    assert unknown("run `tidemill reshard` or `tidemill reset x --topic y`") == [
-        "tidemill reshard: there is no command 'reshard'"
+    assert unknown("run `tidemill rescale` or `tidemill reset x --topic y`") == [
+        "tidemill rescale: there is no command 'rescale'"
     ]
     assert unknown("$ tidemill reset views.py --everything") == [
         "tidemill reset views.py --everything: no option --everything"

@@ -1,4 +1,4 @@
-"""Clocks: the machine's goes forward, the manual one goes where it is told."""
+"""Tests of clocks: the system clock, and the manual clock for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which dropped records the log names: the first few of each step and minute, and that there are more."""
+"""Tests of logs of dropped records: the first few per step and minute, and the number of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import tidemill as tm
-from tidemill.engine.dropped_records import INTERVAL_MS, SHOWN, DoubtLines, LateLines, SkipLines, Skips
+from tidemill.engine.dropped_records import INTERVAL_MS, SHOWN, DoubtLines, LateLines, SkipLines, SkippedRecords
 from tidemill.engine.serve.stats import Stats
 
 
@@ -26,7 +26,7 @@ def test_each_record_has_its_place_and_the_reason() -> None:
 
 
 def test_a_flood_is_a_few_lines_a_minute_for_each_step() -> None:
-    skips, lines = Skips(), SkipLines()
+    skips, lines = SkippedRecords(), SkipLines()
     told: list[list[str]] = []
     for now in range(0, 3 * INTERVAL_MS, INTERVAL_MS // 2):
         for offset in range(1_000):
@@ -40,14 +40,14 @@ def test_a_flood_is_a_few_lines_a_minute_for_each_step() -> None:
     assert skips.counts == {("a", "error"): 6_000, ("b", "error"): 6}
 
 
-def test_it_comes_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) -> None:
+def test_dropped_records_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     stats = Stats()
     with caplog.at_level(logging.WARNING, "tidemill"):
         stats.skipped([failed("parse", 7)])
     assert "step 'parse' of task 0_3 skipped a record" in caplog.text
 
 
-def test_late_records_of_a_backlog_are_told_of_once_a_step() -> None:
+def test_late_records_of_a_backlog_are_reported_once_per_step() -> None:
     lines = LateLines()
     late = {("w", "late"): 3, ("w", "null key"): 9}
     behind = {"w": 12_345_678}
@@ -64,14 +64,14 @@ def test_late_records_of_a_backlog_are_told_of_once_a_step() -> None:
     assert line.startswith("step 'v' has dropped 5 records as late while 5,000 records")
 
 
-def test_times_that_are_doubted_are_told_of_once_a_step() -> None:
+def test_implausible_timestamps_are_reported_once_per_step() -> None:
     lines = DoubtLines()
     assert lines.lines({}) == []
     assert lines.lines({"a": "why 1", "b": "why 2"}) == ["step 'a': why 1", "step 'b': why 2"]
     assert lines.lines({"a": "why 3"}) == []
 
 
-def test_doubts_come_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture) -> None:
+def test_implausible_timestamps_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     stats = Stats()
     with caplog.at_level(logging.WARNING, "tidemill"):
         for _ in range(2):
@@ -79,7 +79,7 @@ def test_doubts_come_to_the_log_by_the_figures(caplog: pytest.LogCaptureFixture)
     assert [record.getMessage() for record in caplog.records] == ["step 'in': why"]
 
 
-def test_how_late_records_were_comes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_lateness_of_records_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """From the operator through the task, over a commit that was rolled back, to the line."""
     app = tm.App("test")
     app.stream("in", key=tm.utf8, value=tm.raw).group_by_key().window(tm.tumbling("1m")).count().named("w")

@@ -1,4 +1,4 @@
-"""Failpoints: unset they are nothing, armed they act at the nth passage of their name."""
+"""Tests of failpoints: no effect unless armed; armed, they act at the nth passage."""
 
 from __future__ import annotations
 
@@ -63,6 +63,7 @@ print("twice", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_kill_is_sigkill() -> None:
     found = subprocess.run(
         [sys.executable, "-c", TWICE],
@@ -75,7 +76,8 @@ def test_kill_is_sigkill() -> None:
     assert found.stdout == "once\n"
 
 
-def test_stop_is_sigstop_and_it_goes_on() -> None:
+@pytest.mark.slow
+def test_stop_is_sigstop_and_the_process_can_continue() -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", TWICE],
         env={**os.environ, failpoints.VARIABLE: "before-produce:2=stop"},

@@ -1,4 +1,4 @@
-"""Stopping: one signal asks, a second one ends, a stop that takes too long ends too, and workers follow their owner."""
+"""Tests of signals: the first one stops, the second one ends the process; stop timeout; death of the supervisor."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def started(*arguments: str, pass_fds: tuple[int, ...] = (), deaf: str = "") -> 
     return process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("deaf", ["", "deaf"])
 def test_a_second_signal_ends_at_once(number: signal.Signals, deaf: str) -> None:
@@ -61,6 +62,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals, deaf: str) -> None
         assert process.stderr.read() == "stopped by a second signal: ended at once, without a commit\n"
 
 
+@pytest.mark.slow
 def test_a_stop_that_takes_too_long_ends() -> None:
     with started("100") as process:
         process.send_signal(signal.SIGTERM)
@@ -69,6 +71,7 @@ def test_a_stop_that_takes_too_long_ends() -> None:
         assert "the stop took longer than stop_timeout" in process.stderr.read()
 
 
+@pytest.mark.slow
 def test_a_worker_stops_cleanly_when_its_owner_is_gone() -> None:
     read, write = os.pipe()
     with started("0", str(read), pass_fds=(read,)) as process:
@@ -79,7 +82,7 @@ def test_a_worker_stops_cleanly_when_its_owner_is_gone() -> None:
         assert process.stdout.read() == "stopping\nclean\n"
 
 
-def test_handlers_are_given_back() -> None:
+def test_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)]
     with StopSignals(children=True, at_once=False) as stopping:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -114,7 +117,7 @@ def test_another_thread_is_refused_with_what_to_do() -> None:
     thread.start()
     thread.join()
     assert "runs in the main thread of its process" in str(refused[0])
-    assert "'mine': give it a process of its own" in str(refused[0])
+    assert "'mine': run it in a separate process" in str(refused[0])
 
 
 def test_what_is_to_be_done_once_a_stop_is_asked_for_is_done_while_the_main_thread_is_busy() -> None:

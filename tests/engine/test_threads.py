@@ -1,4 +1,4 @@
-"""What goes wrong beside the main thread is raised in it."""
+"""Tests that errors of other threads are raised in the main thread."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_threads_failure_is_logged_at_once_and_raised_whenever_it_is_asked_for
         assert any(entry.name == "body" for entry in caught.traceback)
 
 
-def test_a_thread_that_runs_or_has_ended_well_has_nothing_to_say() -> None:
+def test_a_thread_that_runs_or_has_ended_without_an_error_raises_nothing() -> None:
     thread = Thread("tests", lambda: None)
     thread.check()
     thread.join()
@@ -51,18 +51,18 @@ def test_a_thread_that_runs_or_has_ended_well_has_nothing_to_say() -> None:
     assert not thread.alive
 
 
-def test_nobody_goes_on_after_a_thread_that_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_call_succeeds_after_a_thread_has_ended(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(Fatal, match="away") as caught:
         ended(fails(Retryable("the broker is away"))).check()
     assert isinstance(caught.value.__cause__, Retryable)
-    assert not caplog.records, "the main thread says it"
+    assert not caplog.records, "the main thread reports it"
 
 
 def beside(
     begin: Callable[[Background], None] = lambda _background: None,
     also: Callable[[Background], Coroutine[object, object, None]] | None = None,
 ) -> None:
-    """Raises what was noticed of what went wrong on an event loop."""
+    """Raise the error that was detected on an event loop."""
     background = Background("tests")
 
     async def main() -> None:
@@ -82,7 +82,6 @@ async def wrong() -> None:
     raise ValueError("odd")
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_what_fails_on_the_event_loop_of_the_membership_is_raised_in_the_main_thread() -> None:
     async def spawned(background: Background) -> None:
         task = background.spawn(wrong())

@@ -1,4 +1,4 @@
-"""What the larger examples must give, found out by other means: the standard library, SQLite, Polars."""
+"""The expected results of the larger examples, computed with the standard library, SQLite and Polars."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import groupby
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -41,7 +43,7 @@ def async_http(example: Any, driver: Driver) -> None:
 
 @contextmanager
 def rates(known: dict[str, float]) -> Iterator[str]:
-    """A service that knows rates; gives its address."""
+    """Run a service with exchange rates, and return its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -132,7 +134,7 @@ def click_sessions(example: Any, driver: Driver) -> None:
 def flights_and_weather(example: Any, driver: Driver) -> None:
     feed = flights_feed()
     until = int(datetime(2013, 1, 11, 5, tzinfo=timezone.utc).timestamp() * 1000)
-    flights = [(event.time, json.loads(event.value)) for event in feed.flights() if event.time < until]
+    flown = [(event.time, json.loads(event.value)) for event in flights() if event.time < until]
     reports: list[tuple[int, str, float | None, float]] = []
     with (feed.data_folder() / "weather.csv").open() as text:
         for row in csv.DictReader(text):
@@ -144,7 +146,7 @@ def flights_and_weather(example: Any, driver: Driver) -> None:
 
     for carrier, name in names.items():
         driver.send("airlines", carrier, name, 0)
-    events = [(time, "flights", None, example.Flight(**_flight(flight))) for time, flight in flights]
+    events = [(time, "flights", None, example.Flight(**_flight(flight))) for time, flight in flown]
     events += [(time + 20 * MINUTE, "weather", origin, (time, rest)) for time, origin, *rest in reports]
     events.sort(key=lambda event: event[0])
     for topic, together in groupby(events, key=lambda event: event[1]):
@@ -162,21 +164,28 @@ def flights_and_weather(example: Any, driver: Driver) -> None:
     found = {(record.key, record.timestamp, record.value.flight): record.value for record in driver.read("departures")}
 
     departures = pl.DataFrame(
-        [(time, f["origin"], f"{f['carrier']}{f['number']}", f["carrier"], f["delay"]) for time, f in flights],
+        [(time, f["origin"], f"{f['carrier']}{f['number']}", f["carrier"], f["delay"]) for time, f in flown],
         schema=["time", "origin", "flight", "carrier", "delay"],
         orient="row",
     )
     weather = pl.DataFrame(reports, schema=["time", "origin", "wind", "visibility"], orient="row").sort("time")
     expected = departures.sort("time").join_asof(weather, on="time", by="origin", check_sortedness=False)
-    assert expected.height == len(flights) > 8_000
+    assert expected.height == len(flown) > 8_000
     for row in expected.iter_rows(named=True):
         departure = found[row["origin"], row["time"], row["flight"]]
         assert (departure.wind, departure.visibility) == (row["wind"], row["visibility"]), row
         assert (departure.airline, departure.delay) == (names[row["carrier"]], row["delay"])
 
 
+@cache
+def flights() -> list[Any]:
+    """Return all flights of the year."""
+    return flights_feed().flights()
+
+
+@cache
 def flights_feed() -> Any:
-    """The demonstration's reader of the flights' files."""
+    """Return the demonstration's reader of the flights' files."""
     spec = importlib.util.spec_from_file_location("flights_feed", EXAMPLES / "flights" / "feed.py")
     assert spec is not None
     assert spec.loader is not None
@@ -218,3 +227,29 @@ def orders_and_customers(example: Any, driver: Driver) -> None:
         assert {key: row for key, row in rows.items() if row is not None} == expected
         counted = base.execute(f"select country, count(*) from ({query}) where not paid group by country")
         assert {country: count for country, count in unpaid.items() if count} == dict(counted)
+
+
+def own_target(example: Any, driver: Driver) -> None:
+    driver.send("lines", value="To be or not to be")
+    counts = {record.key: record.value for record in driver.read("counts-sqlite")}
+    assert counts == {"to": 2, "be": 2, "or": 1, "not": 1}
+    with TemporaryDirectory() as folder:
+        target, task = example.Sqlite(f"{folder}/words"), tm.TargetTask("app", "sink", "topic", "id", 0)
+        first = target.open(task, "first")
+        assert first.position() is None
+        first.write([tm.Record("be", 1, 5), tm.Record("or", 1, 5)], 2)
+        second = target.open(task, "second")
+        assert second.position() == 2
+        for call in (first.position, lambda: first.write([tm.Record("to", 9, 5)], 3)):
+            with pytest.raises(tm.TargetFenced):
+                call()
+        second.write([tm.Record("be", 2, 5), tm.Record("or", None, 5)], 4)
+        second.database.execute("begin immediate")
+        first.database.execute("pragma busy_timeout = 1")
+        with pytest.raises(tm.TargetUnavailable):
+            first.position()
+        second.database.rollback()
+        assert second.position() == 4
+        assert second.database.execute("select * from counts").fetchall() == [("be", 2)]
+        first.close()
+        second.close()

@@ -17,7 +17,7 @@ Load = Callable[[str], ModuleType]
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
-    """Imports `load("01_first_program.py")` or `load("flights/feed.py")` afresh, with its folder on the path."""
+    """Import `load("01_first_program.py")` or `load("flights/feed.py")` again, with its folder on the path."""
     before = set(sys.modules)
 
     def load_one(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The demonstration as a person starts it: its verdict, its manners, its words when it cannot begin."""
+"""Tests of the demonstration as a process: its verdict, clean-up, and messages if it cannot start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ needs_broker = pytest.mark.skipif(importlib.util.find_spec("noida_db") is None, 
 
 
 class Demo:
-    """A demonstration in a process of its own, with a directory of its own for temporary files."""
+    """A demonstration in a separate process, with a separate directory for temporary files."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
@@ -75,7 +75,7 @@ def start(tmp_path: Path) -> Iterator[Any]:
 @needs_broker
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_all_results_are_equal_though_the_application_is_killed(start: Any) -> None:
+def test_all_results_are_equal_even_if_the_application_is_killed(start: Any) -> None:
     demo: Demo = start("--kill", "3", "--seconds", "15")
     code = demo.ended(280)
     text = demo.text()
@@ -112,8 +112,8 @@ def test_a_broker_that_does_not_answer(start: Any) -> None:
 def test_no_embedded_broker_for_this_machine(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     broker = load("flights/broker.py")
     monkeypatch.setattr(broker, "find_spec", lambda _name: None)
-    with pytest.raises(broker.NoBroker, match=r"not installed(.|\n)*BROKER="):
-        broker.Embedded()
+    with pytest.raises(broker.BrokerError, match=r"not installed(.|\n)*BROKER="):
+        broker.EmbeddedBroker()
 
 
 @needs_broker
@@ -122,27 +122,29 @@ def test_a_port_that_was_taken_in_between_is_no_trouble(
 ) -> None:
     broker = load("flights/broker.py")
     monkeypatch.setattr(broker.tempfile, "tempdir", str(tmp_path))
-    with closing(broker.Embedded()) as first:
+    with closing(broker.EmbeddedBroker()) as first:
         taken = int(first.address.rpartition(":")[2])
         ports = iter([taken, broker.free_port()])
         monkeypatch.setattr(broker, "free_port", lambda: next(ports))
-        with closing(broker.Embedded()) as second:
+        with closing(broker.EmbeddedBroker()) as second:
             assert second.address != first.address
     assert list(tmp_path.iterdir()) == []
 
 
 @needs_broker
-def test_a_broker_that_does_not_start_says_why(load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_reason_is_shown_if_the_broker_does_not_start(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     broker = load("flights/broker.py")
     monkeypatch.setattr(broker.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(broker.sys, "executable", "/bin/false")
-    with pytest.raises(broker.NoBroker, match="does not run on this machine"):
-        broker.Embedded()
+    with pytest.raises(broker.BrokerError, match="does not run on this machine"):
+        broker.EmbeddedBroker()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_data_that_is_not_installed(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = load("flights/feed.py")
     monkeypatch.setattr(feed, "find_spec", lambda _name: None)
-    with pytest.raises(feed.NoData, match="make demo"):
+    with pytest.raises(feed.DataNotInstalled, match="make demo"):
         feed.flights()

@@ -1,4 +1,4 @@
-"""Every numbered example, run without a broker by the driver, and the rules that all of them keep."""
+"""Tests of the numbered examples, run by the test driver without a broker, and of the rules for them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ NUMBERED = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 MINUTE = 60_000
 OTHERS = {"aiohttp", "msgspec", "sklearn"}
 """What examples may import beside Tidemill and the standard library: the extra `examples` has it."""
+LONG = {"09_model_scoring": "scikit-learn", "12_flights_and_weather": "flights"}
+"""Examples that read a year of flights or train a model, with the group of tests that shares what they load."""
 
 
 def first_program(example: Any, driver: Driver) -> None:
@@ -99,11 +101,25 @@ CHECKS: dict[str, Callable[[Any, Driver], None]] = {
     "11_click_sessions.py": checks.click_sessions,
     "12_flights_and_weather.py": checks.flights_and_weather,
     "13_orders_and_customers.py": checks.orders_and_customers,
+    "14_own_target.py": checks.own_target,
 }
 
 
-@pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.name)
-@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            marks=[
+                pytest.mark.xdist_group(LONG.get(path.stem, path.stem)),
+                *([pytest.mark.slow] if path.stem in LONG else []),
+            ],
+        )
+        for path in NUMBERED
+    ],
+    ids=lambda path: path.name,
+)
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_example(path: Path, partitions: int, load: Load) -> None:
     example = load(path.name)
     with Driver(example.app, partitions=partitions) as driver:

@@ -1,4 +1,4 @@
-"""The parts of the demonstration, each by itself: the feed, the topology, the comparison, the view."""
+"""The parts of the demonstration, each by itself: the feed, the topology, the comparison, the display."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from rich.console import Console
 
 import tidemill as tm
 
+from .checks import flights
 from .conftest import Load
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flights")]  # the year is read once
 HOUR = 3_600_000
 
 
@@ -24,14 +26,9 @@ def feed(load: Load) -> Any:
     return load("flights/feed.py")
 
 
-YEAR: list[Any] = []
-
-
 @pytest.fixture
-def year(feed: Any) -> list[Any]:
-    """All flights, read once."""
-    YEAR.extend(() if YEAR else feed.flights())
-    return YEAR
+def year() -> list[Any]:
+    return flights()
 
 
 @pytest.fixture
@@ -40,8 +37,8 @@ def batch(load: Load) -> Any:
 
 
 @pytest.fixture
-def judge(load: Load) -> Any:
-    return load("flights/judge.py")
+def verify(load: Load) -> Any:
+    return load("flights/verify.py")
 
 
 def test_the_feed_has_every_flight_once_in_order_of_departure(year: list[Any], batch: Any) -> None:
@@ -84,7 +81,7 @@ CUT = 1_357_189_200_000
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_topology_gives_the_batch_results_whatever_the_pace(
-    load: Load, feed: Any, year: list[Any], batch: Any, judge: Any, seed: int
+    load: Load, feed: Any, year: list[Any], batch: Any, verify: Any, seed: int
 ) -> None:
     flights = [event for event in year if event.time < CUT]
     events = list(feed.with_repeats(flights, share=0.1))
@@ -104,9 +101,9 @@ def test_the_topology_gives_the_batch_results_whatever_the_pace(
     assert rows.height == len(flights)
     hours = [((record.key.key, record.key.start), record.value) for record in found["airport-hours"]]
     totals = [(record.key, record.value) for record in found["airlines"]]
-    assert batch.compare("hours", dict(hours), batch.airport_hours(rows)).good
-    assert batch.compare("airlines", dict(totals), batch.airlines(rows)).good
-    assert judge.each_once("hours", judge.counts(hours), batch.airport_hours(rows)).good
+    assert batch.compare("hours", dict(hours), batch.airport_hours(rows)).passed
+    assert batch.compare("airlines", dict(totals), batch.airlines(rows)).passed
+    assert verify.check_updates("hours", verify.counts(hours), batch.airport_hours(rows)).passed
     assert len(hours) == len(totals) == len(flights)
     repeats = [(record.key, record.timestamp) for record in found["repeats"]]
     assert sorted(repeats) == sorted((event.key, event.time) for event in events if event.repeat)
@@ -133,7 +130,7 @@ ROW = {"flights": 2, "departed": 1, "minutes": 7, "worst": 7, "mean": 7.0}
 
 
 def test_the_comparison_sees_every_kind_of_difference(batch: Any) -> None:
-    assert batch.compare("x", {"a": dict(ROW)}, {"a": ROW}).good
+    assert batch.compare("x", {"a": dict(ROW)}, {"a": ROW}).passed
     for streamed, expected, word in [
         ({}, {"a": ROW}, "nothing"),
         ({"a": ROW}, {}, "no such key"),
@@ -141,38 +138,38 @@ def test_the_comparison_sees_every_kind_of_difference(batch: Any) -> None:
         ({"a": {**ROW, "mean": 7.000000000000001}}, {"a": ROW}, "7.000000000000001"),
         ({"a": {**ROW, "worst": None}}, {"a": ROW}, "None"),
     ]:
-        verdict = batch.compare("x", streamed, expected)
-        assert not verdict.good
-        assert word in verdict.wrong[0]
+        comparison = batch.compare("x", streamed, expected)
+        assert not comparison.passed
+        assert word in comparison.differences[0]
 
 
-def test_an_update_that_came_twice_or_went_back_is_seen(judge: Any) -> None:
+def test_an_update_that_came_twice_or_went_back_is_seen(verify: Any) -> None:
     expected = {"a": {**ROW, "flights": 3}}
-    assert judge.each_once("x", [("a", 1), ("a", 2), ("a", 3)], expected).good
-    assert judge.each_once("x", [("a", 2), ("a", 3)], expected).good
-    assert not judge.each_once("x", [("a", 1), ("a", 2), ("a", 2), ("a", 3)], expected).good
-    assert not judge.each_once("x", [("a", 1), ("a", 2), ("a", 1), ("a", 3)], expected).good
-    assert not judge.each_once("x", [("a", 1), ("a", 2)], expected).good
-    assert not judge.none_doubled("x", ["a", "b", "a"]).good
+    assert verify.check_updates("x", [("a", 1), ("a", 2), ("a", 3)], expected).passed
+    assert verify.check_updates("x", [("a", 2), ("a", 3)], expected).passed
+    assert not verify.check_updates("x", [("a", 1), ("a", 2), ("a", 2), ("a", 3)], expected).passed
+    assert not verify.check_updates("x", [("a", 1), ("a", 2), ("a", 1), ("a", 3)], expected).passed
+    assert not verify.check_updates("x", [("a", 1), ("a", 2)], expected).passed
+    assert not verify.check_unique("x", ["a", "b", "a"]).passed
 
 
-def test_the_view_draws_any_moment(load: Load) -> None:
-    watch, view = load("flights/watch.py"), load("flights/view.py")
-    empty = watch.Moment(0, 100, 1357035300000, 0, 0.0, 0.0, 0, 0.0, None, 0.0, 0.0, "starting", 0, 0, 0)
-    full = watch.Moment(
+def test_the_display_shows_any_status(load: Load) -> None:
+    monitor, display = load("flights/monitor.py"), load("flights/display.py")
+    empty = monitor.Status(0, 100, 1357035300000, 0, 0.0, 0.0, 0, 0.0, None, 0.0, 0.0, "starting", 0, 0, 0)
+    full = monitor.Status(
         90, 100, 1388552340000, 80, 12.0, 11.5, 3, 1.0, 8.4, 1e6, 1e8, "running", 2, 170, 1,
         [("JFK", 1357034400000, ROW), ("XXX", 1357034400000, {**ROW, "departed": 0, "mean": None, "worst": None})],
         [("UA", {**ROW, "worst": 1301})],
     )  # fmt: skip
     console = Console(width=80, height=24, force_terminal=True, color_system=None, record=True, file=io.StringIO())
-    screen = view.Screen(console, "title", {"JFK": "John F Kennedy Intl"}, {"UA": "United Air Lines Inc."})
-    for moment in (empty, full):
-        screen.show(moment)
+    screen = display.TerminalDisplay(console, "title", {"JFK": "John F Kennedy Intl"}, {"UA": "United Air Lines Inc."})
+    for status in (empty, full):
+        screen.show(status)
     screen.close()
     text = console.export_text()
     assert "lag 10" in text
     assert "John F Kennedy  " in text
     assert "+21 h 41" in text
     assert all(len(line.rstrip()) <= 79 for line in text.splitlines())
-    lines = view.Lines(Console(record=True, width=300, file=io.StringIO()), every=1)
+    lines = display.LineDisplay(Console(record=True, width=300, file=io.StringIO()), every=1)
     lines.show(full)

@@ -1,4 +1,4 @@
-"""The main examples as their user runs them: a process, a real broker, topics with several partitions."""
+"""Tests of the main examples as users run them: a process, a real broker, topics with several partitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ APPLICATIONS = ("views-", "word-count-", "cards-")
 
 
 class Stage:
-    """Runs one example and speaks with it through its topics, whose names are the example's own."""
+    """Runs an example, and sends and reads its topics, whose names are those in the example."""
 
     def __init__(self, kafka: Kafka, folder: Path) -> None:
         self.address = kafka.bootstrap
@@ -83,7 +83,7 @@ class Stage:
 @pytest.fixture
 def stage(kafka: Kafka, tmp_path: Path) -> Iterator[Stage]:
     if kafka.kind == "running":
-        pytest.skip("left out: the examples' topics might be somebody's on a broker that is shared")
+        pytest.skip("left out: the topics of the examples might be in use on a shared broker")
     stage = Stage(kafka, tmp_path)
     yield stage
     stage.close()

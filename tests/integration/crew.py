@@ -1,7 +1,8 @@
-"""Memberships at work without a stream engine: each hand does with its plans what a loop would, and writes it down.
+"""Memberships without the rest of the engine: each `Hand` handles its assignments as a task executor would.
 
-Everything runs on the test's own thread, one turn after the other, so a test says exactly when a hand works, hangs or
-dies. A hand without transactions only opens and releases tasks; `Committing` (test_membership_commits.py) does more.
+A `Crew` is a group of hands. Everything runs in the thread of the test, one turn after the other, so a test controls
+exactly when a hand works, hangs or dies, and what it did is recorded. A hand only opens and releases tasks;
+`Committing` (test_membership_commits.py) also commits.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidemill.engine.assignment.assignment import Policy
-from tidemill.engine.group.membership import Assigned, Event, Failed, Lost, Membership, MembershipSettings, Part
+from tidemill.engine.assignment.assignment import AssignmentPolicy
+from tidemill.engine.group.membership import (
+    Assigned,
+    Event,
+    Failed,
+    Lost,
+    Membership,
+    MembershipSettings,
+    SubTopologyInfo,
+)
 from tidemill.engine.ids import TaskId
 
 
 @dataclass
 class Hand:
-    """One member: its tasks, and what happened to it."""
+    """A member of the group: its tasks, and its history."""
 
     membership: Membership
     epoch: int = 0
@@ -28,14 +37,14 @@ class Hand:
     running: set[TaskId] = field(default_factory=set)
     opening: set[TaskId] = field(default_factory=set)
     closed: set[TaskId] = field(default_factory=set)
-    """Tasks that it ever had to close."""
+    """All tasks that it ever had to close."""
     fenced: set[str] = field(default_factory=set)
     plans: list[Assigned] = field(default_factory=list)
     losses: list[Lost] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     lag: int = 0
     size: int = 1 << 40
-    """What it says of each task's state; large state moves by way of a copy."""
+    """The state size that it reports per task; a task with large state moves after a warm-up."""
     hanging: bool = False
     _fences: list[tuple[set[TaskId], Future[Any]]] = field(default_factory=list)
 
@@ -90,13 +99,13 @@ class Hand:
 
 
 class Crew:
-    """The members of one group that live in this process."""
+    """The members of one group that run in this process."""
 
     def __init__(self, bootstrap: str, group: str, topics: dict[str, int] | None = None) -> None:
         self.bootstrap = bootstrap
         self.group = group
         self.parts = tuple(
-            Part(number, name, "v1", {name: count})
+            SubTopologyInfo(number, name, "v1", {name: count})
             for number, (name, count) in enumerate((topics or {"in": 8}).items())
         )
         self.hands: list[Hand] = []
@@ -110,7 +119,7 @@ class Crew:
             "session_timeout": 30_000,
             "heartbeat_interval": 1_000,
             "rebalance_timeout": 15_000,
-            "policy": Policy(),
+            "policy": AssignmentPolicy(),
             **more,
         }
         return MembershipSettings(**values)
@@ -132,7 +141,7 @@ class Crew:
         time.sleep(0.005)
 
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
-        """Works until something holds; returns how long it took."""
+        """Run all members until the condition is true, and return the time it took."""
         began = time.monotonic()
         while not condition():
             if time.monotonic() - began > seconds:
@@ -142,9 +151,9 @@ class Crew:
         return time.monotonic() - began
 
     def settled(self, hands: Iterable[Hand] | None = None) -> bool:
-        """Every task runs in exactly one of these hands, fairly shared, and nothing is about to move."""
+        """Return whether every task runs in exactly one of these hands, evenly spread, and none is about to move."""
         there = list(self.hands if hands is None else hands)
-        tasks = sum(part.partitions for part in self.parts)
+        tasks = sum(subtopology.partitions for subtopology in self.parts)
         counts = [len(hand.running) for hand in there]
         merged = set().union(*(hand.running for hand in there))
         return (
@@ -158,7 +167,7 @@ class Crew:
         return self.until(self.settled, seconds, "every task to run in one place")
 
     def drop(self, hand: Hand) -> None:
-        """It dies: its connections are gone, nobody says goodbye."""
+        """Let a member die: its connections are closed, without leaving the group."""
         self.hands.remove(hand)
         hand.membership.close()
 

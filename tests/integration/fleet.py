@@ -1,7 +1,7 @@
-"""Several instances of one application, each with a state directory of its own, on input without pause, and a watch.
+"""Several instances of an application, with separate state directories, continuous input, and an observed output.
 
-What tests of faults stand on: who has which partitions is told by the group, what a reader sees by the watch, and
-whether all of it was right by the verifier at the end.
+The base of fault tests: the group shows which instance has which partitions, the `Watch` what a consumer sees, and the
+verifier at the end whether the results are correct.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Fleet:
     """Instances of `programs/echo_min_sum.py`."""
 
     def __init__(self, stage: Stage, **settings: Any) -> None:
-        """`settings` are those of every instance."""
+        """`settings` apply to every instance."""
         self.stage = stage
         self._settings = {"session_timeout": "30s", "commit_interval": "200ms", **settings}
         stage.topics(*TOPICS, partitions=PARTITIONS)
@@ -44,14 +44,14 @@ class Fleet:
         self._running.__exit__(*raised)
 
     def instance(self, name: str, module: str = "echo_min_sum.py", **settings: Any) -> Program:
-        """A place for an instance, with settings of its own."""
+        """Add an instance with additional settings."""
         more = {**self._settings, "state_dir": self.stage.directory / name / "state", **settings}
         return self.stage.program(module, name=name, **more)
 
     def start(self, *programs: Program) -> list[Life]:
-        """Starts instances one after the other, and returns when each has its share and all partitions bring results.
+        """Start instances one after the other, and wait until each has its share and all partitions have results.
 
-        The last of them has then its tasks from the others.
+        The last one then has received its tasks from the others.
         """
         lives: list[Life] = []
         for program in programs:
@@ -62,7 +62,7 @@ class Fleet:
         return lives
 
     def assigned(self) -> list[set[int]]:
-        """The partitions of the input that each member has, by what the group says."""
+        """Return the input partitions of each member, according to the group."""
         name = self.stage.name("data")
         return [
             {place.partition for place in member.assignment.topic_partitions if place.topic == name}
@@ -70,7 +70,7 @@ class Fleet:
         ]
 
     def wait_until_shared(self, members: int, timeout: float = 60.0) -> None:
-        """Until so many members have all partitions, evenly."""
+        """Wait until this number of members share all partitions evenly."""
 
         def shared() -> bool:
             sizes = [len(each) for each in self.assigned()]
@@ -79,7 +79,7 @@ class Fleet:
         client.wait_for(shared, timeout, f"{members} members to share the partitions")
 
     def kill_in_transaction(self, life: Life) -> Moment:
-        """SIGKILL while it has a transaction open, for certain: it is stopped, looked at, and killed or let go on."""
+        """Kill an instance (SIGKILL) with an open transaction: pause it until it certainly has one."""
         mine = {int(task.removeprefix("0_")) for task in readied(life)}
         echo = self.stage.name("echo")
 
@@ -95,7 +95,7 @@ class Fleet:
         return Moment()
 
     def stop(self, lives: Sequence[Life]) -> None:
-        """Ends the input, waits until all is committed, and stops the instances, which must end well."""
+        """Stop the input, wait until everything is committed, and stop the instances, which must end cleanly."""
         self.feed.stop()
         self.stage.wait_until_committed("data", 90)
         for life in lives:
@@ -104,7 +104,7 @@ class Fleet:
         assert codes == [0] * len(lives)
 
     def judge(self) -> None:
-        """Fails unless every input has had its effect once."""
+        """Fail unless every input was processed exactly once."""
         broker, name = self.stage.broker, self.stage.name
         made = read.rows(broker, name("data"), bytes.decode, feed.decode)
         folds: dict[str, Callable[[list[check.Row]], list[check.Row]]] = {
@@ -121,10 +121,10 @@ class Fleet:
 
 
 def readied(life: Life) -> list[str]:
-    """The tasks that a life has opened, in the order in which they were ready."""
+    """Return the tasks that a life has opened, in the order in which they were ready."""
     return [event["task"] for event in life.events() if "replayed" in event]
 
 
 def generations(life: Life) -> list[str]:
-    """What a life was told by each generation of the group, in words."""
+    """Return the assignments of a life in each generation of the group, as text."""
     return [event["message"] for event in life.events() if event.get("message", "").startswith("generation ")]

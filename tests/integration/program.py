@@ -1,7 +1,7 @@
-"""A user's program as its user runs it: a process of its own, with settings in its environment and a log.
+"""Run a user's program as users do: a separate process, with settings in its environment, and a log.
 
-A `Program` can be started many times, one life after another or several at once; each `Life` has a log of its own.
-Nothing here knows the engine but the names of its environment variables and what it logs.
+A `Program` can be started several times, one after the other or in parallel; each `Life` has a separate log. This
+module depends on the engine only by its environment variables and its log lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 
 
 class Life:
-    """One run of a program."""
+    """One run of a program: a process and its log."""
 
     def __init__(self, child: Child, number: int) -> None:
         self.child = child
@@ -34,11 +34,11 @@ class Life:
 
     @property
     def log(self) -> str:
-        """All that it has printed so far."""
+        """Return the output so far."""
         return self.child.log.read_text(errors="replace")
 
     def events(self) -> list[dict[str, Any]]:
-        """The lines of its log that are whole JSON objects."""
+        """Return the log lines that are complete JSON objects."""
         found: list[dict[str, Any]] = []
         for line in self.log.splitlines():
             if line.startswith("{") and line.endswith("}"):
@@ -46,11 +46,15 @@ class Life:
                     found.append(orjson.loads(line))
         return found
 
+    def stands_still(self) -> bool:
+        """Return whether it is stopped by a signal."""
+        return Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
     def alive(self) -> bool:
         return self.child.poll() is None
 
     def wait_for(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
-        """The first match in its log; fails at once when it ends without one."""
+        """Wait for the first match in the log, and return it; fail at once if the process ends without one."""
         wanted = re.compile(pattern)
         deadline = time.monotonic() + timeout
         while True:
@@ -69,21 +73,21 @@ class Life:
             time.sleep(0.02)
 
     def exit(self, timeout: float = 30.0) -> int:
-        """Its exit code, waiting for its end; negative for the signal that killed it."""
+        """Wait for the end, and return the exit code; negative for the signal that killed it."""
         return self.child.wait(timeout)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 30.0) -> int:
-        """Asks it to stop, and waits for its exit code."""
+        """Send a signal to stop, wait for the end, and return the exit code."""
         self.child.send_signal(number)
         return self.exit(timeout)
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """Kill (SIGKILL), and wait for the end."""
         self.child.kill()
 
 
 class Program:
-    """A module in `programs/` (or anywhere) with its settings."""
+    """A module in `programs/`, or elsewhere, with its settings."""
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class Program:
         variables: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
-        """`settings` by their names; `variables` of the environment are for the program itself; `name` for its logs."""
+        """`settings` of Tidemill by name; environment `variables` for the program itself; `name` for its logs."""
         self.module = PROGRAMS / module if isinstance(module, str) else module
         self.name = name or self.module.stem
         self.directory = directory
@@ -103,13 +107,13 @@ class Program:
         directory.mkdir(parents=True, exist_ok=True)
 
     def environment(self, more: Mapping[str, object] | None = None) -> dict[str, str]:
-        """The variables a run sees: this process's own, without any settings of Tidemill, and the program's."""
+        """Return the environment of a run: that of this process without settings of Tidemill, and the program's."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
         settings = {f"TIDEMILL_{name.upper()}": str(value) for name, value in {**self.settings, **(more or {})}.items()}
         return {**inherited, **self.variables, **settings}
 
     def start(self, *, arguments: Sequence[str] = (), prefix: Sequence[str] = (), **more: object) -> Life:
-        """Starts it; `more` are settings of this life alone, `prefix` a command that runs it."""
+        """Start the program; `more` are settings of this run only, `prefix` a command that runs it."""
         number = len(self.lives) + 1
         log = self.directory / f"{self.name}-{number:03d}.log"
         argv = [*prefix, sys.executable, str(self.module), *arguments]
@@ -118,7 +122,7 @@ class Program:
         return life
 
     def close(self) -> None:
-        """Ends what still runs."""
+        """Kill what still runs."""
         for life in self.lives:
             if life.alive():
                 with suppress(TimeoutError):

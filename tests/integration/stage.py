@@ -1,10 +1,11 @@
-"""What an integration test stands on: one broker, topics of its own, programs that run against them.
+"""The environment of an integration test: a broker, topics of this test, and programs that use them.
 
-All names begin with the application id, so that tests do not meet and everything can be found again at the end.
+All names start with the application id, so that tests do not interfere and everything can be removed at the end.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,11 +16,25 @@ from tests.brokers.kafka import Kafka
 
 from .program import Program
 
+DURABILITY = os.environ.get("TIDEMILL_TEST_DURABILITY", "changelog")
+
 
 class Stage:
-    """Topics and programs of one test. `address` is what the programs are told, the broker's own unless said."""
+    """Topics and programs of one test.
 
-    def __init__(self, kafka: Kafka, app_id: str, directory: Path, address: str | None = None) -> None:
+    `address`: the bootstrap address of the programs; default: the broker's. `durability`: that of all programs which do
+    not set it themselves.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        app_id: str,
+        directory: Path,
+        address: str | None = None,
+        durability: str = DURABILITY,
+    ) -> None:
+        self.durability = durability
         self.kafka = kafka
         self.broker = kafka.bootstrap
         self.address = address or kafka.bootstrap
@@ -28,30 +43,30 @@ class Stage:
         self._programs: list[Program] = []
 
     def name(self, topic: str) -> str:
-        """The full name of a topic of this test."""
+        """Return the full name of a topic of this test."""
         return f"{self.app_id}-{topic}"
 
     def topics(self, *names: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
-        """Makes topics."""
+        """Create topics."""
         for name in names:
             client.create_topic(self.broker, self.name(name), partitions, config=config)
 
     def send(self, topic: str, rows: Iterable[client.Row | tuple[bytes | None, bytes | None]]) -> None:
-        """Writes records."""
+        """Write records."""
         client.produce(self.broker, self.name(topic), rows)
 
     def delete_before(self, topic: str, offset: int) -> None:
-        """Deletes what is before an offset of partition 0, as a broker does with records that are too old."""
+        """Delete the records before an offset of partition 0, as retention does."""
         admin = client.admin(self.broker)
         [deleted] = admin.delete_records([TopicPartition(self.name(topic), 0, offset)]).values()
         deleted.result(30)
 
     def read(self, topic: str) -> list[client.Row]:
-        """All committed records of a topic."""
+        """Return all committed records of a topic."""
         return client.read(self.broker, self.name(topic))
 
     def wait_for_rows(self, topic: str, count: int, timeout: float = 30.0) -> list[client.Row]:
-        """The committed records of a topic, as soon as there are so many."""
+        """Wait for this number of committed records in a topic, and return all of them."""
 
         def enough() -> list[client.Row]:
             rows = self.read(topic)
@@ -60,16 +75,16 @@ class Stage:
         return client.wait_for(enough, timeout, f"{count} records in {self.name(topic)}")
 
     def committed(self, topic: str) -> dict[int, int]:
-        """The next offset that the application committed for each partition of a topic."""
+        """Return the offset that the application committed for each partition of a topic."""
         return client.committed_offsets(self.broker, self.app_id, self.name(topic))
 
     def wait_until_committed(self, topic: str, timeout: float = 30.0) -> None:
-        """Returns when the application has committed all that is in a topic."""
+        """Wait until the application has committed all records of a topic."""
         ends = client.end_offsets(self.broker, self.name(topic))
         client.wait_for(lambda: self.committed(topic) == ends, timeout, f"all of {self.name(topic)} to be committed")
 
     def internal(self) -> list[str]:
-        """The topics that the application made for itself."""
+        """Return the internal topics of the application."""
         return sorted(
             name
             for name in client.topics(self.broker)
@@ -84,7 +99,7 @@ class Stage:
         name: str | None = None,
         **settings: object,
     ) -> Program:
-        """A program in `programs/`, or any other, with the settings every test wants and those given."""
+        """Return a program in `programs/`, or any other, with common settings for tests and the given ones."""
         program = Program(
             module,
             self.directory,
@@ -93,6 +108,7 @@ class Stage:
                 "broker": self.address,
                 "state_dir": self.directory / "state",
                 "log_format": "json",
+                **self._durability(),
                 **settings,
             },
             {"TOPICS": self.app_id, **(variables or {})},
@@ -101,8 +117,14 @@ class Stage:
         self._programs.append(program)
         return program
 
+    def _durability(self) -> dict[str, object]:
+        if self.durability == "changelog":
+            return {}
+        snapshots = f"file://{self.directory / 'snapshots'}"
+        return {"durability": self.durability, "snapshots": snapshots, "snapshot_interval": "1s"}
+
     def close(self) -> None:
-        """Ends all programs; on a broker that stays, also removes the topics."""
+        """Stop all programs, and remove the topics from a shared broker."""
         for program in self._programs:
             program.close()
         if self.kafka.kind == "running":

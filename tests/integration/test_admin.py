@@ -1,8 +1,9 @@
-"""Looking at an application from outside, and putting it back to its beginning, on a broker."""
+"""Commands that inspect and reset an application, on a real broker."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def tidemill(stage: Stage, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command against the stage's broker."""
+    """Run a command with the broker of the stage."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
     return subprocess.run(
         [sys.executable, "-m", "tidemill", *arguments],
@@ -83,7 +84,7 @@ def test_status_dump_and_reset_through_the_life_of_an_application(stage: Stage) 
     for name in internal:
         assert f"delete the topic {name}\n" in dry.stdout
     assert stage.internal() == internal, "a dry run removes nothing"
-    assert tidemill(stage, "reset", ORDERS).returncode == 130, "nobody said yes"
+    assert tidemill(stage, "reset", ORDERS).returncode == 130, "reset without confirmation"
     assert stage.internal() == internal
 
     done = tidemill(stage, "reset", ORDERS, "--yes")
@@ -91,13 +92,35 @@ def test_status_dump_and_reset_through_the_life_of_an_application(stage: Stage) 
     client.wait_for(lambda: not stage.internal(), 20, "the internal topics to be gone")
     assert status(stage)["state"] == "Dead"
     assert not (stage.directory / "state" / stage.app_id).exists()
-    assert client.end_offsets(stage.broker, stage.name("orders")), "inputs stay"
+    assert client.end_offsets(stage.broker, stage.name("orders")), "inputs are kept"
 
     assert len(stage.read("totals")) == 2
     life = program.start()
     stage.wait_for_rows("totals", 4)
     assert life.stop() == 0
-    assert [row["count"] for row in rows_of_totals(stage, "k")] == [1, 2, 1, 2], "it began anew"
+    assert [row["count"] for row in rows_of_totals(stage, "k")] == [1, 2, 1, 2], "it started from the beginning"
+
+
+def test_status_shows_what_is_restored_on_this_machine(stage: Stage) -> None:
+    many = 12_000  # more than the first batches
+    prepared(stage, [order("apple", key=f"k-{number}") for number in range(many)])
+    program = stage.program("orders.py", commit_interval="100ms")
+    life = program.start()
+    stage.wait_for_rows("totals", many)
+    assert life.stop() == 0
+    assert status(stage)["restoring"] == []
+    shutil.rmtree(stage.directory / "state")
+    life = program.start(failpoint="during-restore:2=stop")
+    client.wait_for(lambda: status(stage)["restoring"], 30, "a restore")
+    [found] = status(stage)["restoring"]
+    assert (found["worker"], found["task"]) == (0, "0_0")
+    assert 0 <= found["records_done"] < many <= found["records"]
+    text = tidemill(stage, "status", stage.app_id).stdout
+    assert "worker 0 on this machine restores task 0_0: " in text
+    life.child.resume()
+    life.wait_for("task 0_0 is ready")
+    client.wait_for(lambda: not status(stage)["restoring"], 30, "the end of the restore")
+    assert life.stop() == 0
 
 
 def test_reset_by_the_application_id_alone(stage: Stage) -> None:
@@ -115,7 +138,7 @@ def test_reset_by_the_application_id_alone(stage: Stage) -> None:
     client.wait_for(lambda: stage.internal() == [stage.name("longer-x-changelog")], 20, "its own topics to be gone")
 
 
-def test_the_physical_stage_of_a_program(stage: Stage) -> None:
+def test_topology_of_a_program_with_the_partitions_on_the_broker(stage: Stage) -> None:
     missing = tidemill(stage, "topology", ORDERS, "--stage", "physical")
     assert missing.returncode == 2
     assert f"these input topics do not exist at {stage.address}: {stage.name('orders')}" in missing.stderr

@@ -1,4 +1,4 @@
-"""Eight hours that lie in full topics when the program starts: what comes out is what a batch makes of them."""
+"""A program that starts with a backlog of eight hours: its results are those of a batch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 import pytest
 
 import tidemill as tm
-from tests.backlogs import HOUR, START, events, expected
 from tests.brokers import client
 from tests.brokers.client import Row
+from tests.support.backlogs import HOUR, START, events, expected
 from tidemill.operators.serdes.keys import windowed_key
 
 from .program import Life
@@ -23,7 +23,7 @@ INTERNAL = ("revenue", "visits", "hours")
 
 
 def fill(stage: Stage) -> tuple[dict[tuple[str, int], tuple[int, ...]], set[object], set[object]]:
-    """Writes the backlog, and records hours later that close all windows of it. Returns what is to come out."""
+    """Write the backlog, and records hours later that close all its windows. Return the expected results."""
     orders, payments, customers, share = events(7, PARTITIONS, 60)
     stage.topics("orders", "payments", "customers", *INTERNAL, partitions=PARTITIONS, config={"retention.ms": "-1"})
     country = [Row(key.encode(), tm.json.encode({"country": at}), timestamp=1) for key, at in [*customers, ("z", "zz")]]
@@ -81,7 +81,7 @@ def test_a_backlog_is_right(stage: Stage, processes: int, workers: int) -> None:
     assert not any("are late" in life.log for life in lives)
 
 
-def test_a_backlog_is_right_though_processes_are_killed(stage: Stage) -> None:
+def test_a_backlog_is_right_even_if_processes_are_killed(stage: Stage) -> None:
     right = fill(stage)
     lives = start(stage, 2)
     for number in range(3):

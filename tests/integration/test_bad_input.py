@@ -1,4 +1,4 @@
-"""Records that cannot be processed: the program stops where they are and says which they are, or goes on if told to."""
+"""Records that cannot be processed: the program stops at the record and names it, or skips it by its policy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD = [order("apple", "a", amount=2), order("beet", "b"), order("corn", "a", am
 
 
 def in_words(log: str) -> str:
-    """The last words of a program, on one line."""
+    """Return the end of a log, on one line."""
     return " ".join(log[log.index("error: ") :].split())
 
 
@@ -39,7 +39,7 @@ def test_an_undecodable_record_stops_the_program_and_is_named(stage: Stage) -> N
     assert "egg" not in items(stage)
 
 
-def test_a_skipped_record_costs_only_itself(stage: Stage) -> None:
+def test_skipping_a_record_affects_no_other(stage: Stage) -> None:
     bad = [Row(b"a", b"not JSON at all"), order("fig", "a", complaint="fig")]
     prepared(stage, [*GOOD, bad[0], order("egg", "b"), bad[1], order("gum", "a")])
     program = stage.program("orders.py", commit_interval="100ms", variables={"ON_ERROR": "skip"})
@@ -65,10 +65,10 @@ def test_a_function_that_raises_is_named_with_its_traceback(stage: Stage) -> Non
     last = json.loads(life.log.splitlines()[-1])["message"]
     assert re.search(r'File ".*orders\.py", line \d+, in enrich\n\s+raise LookupError', last)
     assert "Traceback" in last
-    assert str(Path("engine", "runtime", "loop.py")) not in last, "the traceback begins in the user's code"
+    assert str(Path("engine", "runtime", "loop.py")) not in last, "the traceback starts in the user's code"
 
 
-def test_the_program_goes_on_from_the_record_once_its_function_is_corrected(stage: Stage) -> None:
+def test_the_program_continues_at_the_record_after_its_function_is_fixed(stage: Stage) -> None:
     prepared(stage, [*GOOD, order("dill", "a", complaint="dill"), order("egg", "b")])
     program = stage.program("orders.py", commit_interval="100ms")
     assert program.start().exit() == 1
@@ -91,7 +91,7 @@ def test_null_keys_are_dropped_from_keyed_steps_and_counted(stage: Stage) -> Non
             lines = answer.read().decode().splitlines()
         return [line for line in lines if line.startswith("tidemill_records_dropped_total{")]
 
-    # The figures follow the work by a moment: the loop looks at its tasks a few times a second.
+    # Metrics are delayed: the task executor updates them a few times per second.
     client.wait_for(lambda: any(line.endswith(" 2.0") for line in dropped()), 10, "both drops to be counted")
     [line] = dropped()
     assert 'step="totals"' in line
@@ -129,7 +129,7 @@ def test_a_record_that_is_too_large_is_named(stage: Stage, refused_by: str, guar
         assert items(stage) == ["apple", "beet", "corn"]
 
 
-def test_a_function_that_hangs_gives_up_membership_and_says_so(stage: Stage) -> None:
+def test_a_function_that_hangs_gives_up_membership_with_a_message(stage: Stage) -> None:
     prepared(stage, [*GOOD, order("dill", "a", sleeps=7.0), order("egg", "b")])
     program = stage.program(
         "orders.py", commit_interval="100ms", max_poll_interval="2s", session_timeout="6s", heartbeat_interval="500ms"

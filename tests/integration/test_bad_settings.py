@@ -1,4 +1,4 @@
-"""Wrong settings: exit code 2 before anything connects, and every mistake named with its source and its fix."""
+"""Invalid settings: exit code 2 before any connection, and an error with source and remedy for each of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def refused(program: Program, *arguments: str, **settings: str) -> str:
     return " ".join(life.log.split())
 
 
-def test_all_that_is_wrong_is_said_at_once(program: Program) -> None:
+@pytest.mark.slow
+def test_all_errors_are_reported_at_once(program: Program) -> None:
     (program.directory / "tidemill.toml").write_text('comit_interval = "1s"\nworkers = "three"\n[log]\nlevl = "info"\n')
     said = refused(program, guarante="exactly_once", commit_interval="5 sec", max_batch="many")
     assert "TIDEMILL_GUARANTE: there is no such setting; did you mean TIDEMILL_GUARANTEE?" in said
@@ -38,6 +39,7 @@ def test_all_that_is_wrong_is_said_at_once(program: Program) -> None:
     assert "TIDEMILL_MAX_BATCH: 'many'" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
@@ -52,7 +54,7 @@ def test_all_that_is_wrong_is_said_at_once(program: Program) -> None:
         ("librdkafka_queued_min_mesages", "5", ["queued.min.mesages", "queued.min.messages"]),
     ],
 )
-def test_a_wrong_value_is_named_with_the_right_form(
+def test_an_invalid_value_is_named_with_the_valid_form(
     program: Program, setting: str, value: str, words: list[str]
 ) -> None:
     said = refused(program, **{setting: value})
@@ -60,6 +62,7 @@ def test_a_wrong_value_is_named_with_the_right_form(
         assert word in said, f"{word!r} is not in: {said}"
 
 
+@pytest.mark.slow
 def test_a_wrong_option_of_the_command_line_is_named(program: Program) -> None:
     said = refused(program, "--comit-interval", "1s")
     assert "--comit-interval" in said
@@ -68,6 +71,7 @@ def test_a_wrong_option_of_the_command_line_is_named(program: Program) -> None:
     assert "--commit-interval: '1 second' is not a duration; write '1s'" in said
 
 
+@pytest.mark.slow
 def test_a_wrong_argument_of_the_application_is_named(program: Program) -> None:
     program.module = program.directory / "mistaken.py"
     program.module.write_text(

@@ -1,4 +1,4 @@
-"""State directories that cannot be used: the program refuses in words, or restores what can be restored."""
+"""Unusable state directories: the program refuses them with an error, or restores what can be restored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def in_words(log: str) -> str:
 
 
 def worked(stage: Stage, program: Program, times: int = 1) -> None:
-    """The program processes `times` orders of each key, and stops."""
+    """Let the program process `times` orders per key, and stop."""
     before = len(stage.read("totals"))
     stage.send("orders", [order("apple", key, amount=2) for _ in range(times) for key in KEYS])
     life = program.start()
@@ -47,7 +47,7 @@ def program(stage: Stage) -> Program:
 
 
 def database(program: Program) -> Path:
-    """The directory of one of the program's tasks."""
+    """Return the directory of one of the program's tasks."""
     return disk.databases(program.directory / "state")[0]
 
 
@@ -64,7 +64,7 @@ def test_a_second_process_on_a_state_directory_is_refused(stage: Stage, program:
     stage.send("orders", [order("apple")])
     stage.wait_for_rows("totals", 1)
     assert first.stop() == 0
-    assert program.start().wait_for('"replayed":'), "the lock is gone with the process"
+    assert program.start().wait_for('"replayed":'), "the lock is released when the process ends"
 
 
 def test_a_killed_process_leaves_no_lock(stage: Stage, program: Program) -> None:
@@ -101,7 +101,7 @@ def test_the_directory_of_another_application_is_refused(stage: Stage, program: 
 def test_a_directory_of_a_newer_format_is_refused(stage: Stage, program: Program) -> None:
     worked(stage, program)
     marks = [path for path in (program.directory / "state").rglob("*.json") if '"format":1' in path.read_text()]
-    assert marks, "some file says which format the directory has"
+    assert marks, "a file contains the format of the directory"
     for mark in marks:
         mark.write_text(mark.read_text().replace('"format":1', '"format":99'))
     life = program.start()
@@ -133,7 +133,7 @@ def test_a_corrupted_store_is_wiped_and_restored(stage: Stage, program: Program,
     assert totals(stage) == in_total(4)
 
 
-def test_damage_that_shows_only_when_it_is_read_is_mended_too(stage: Stage, program: Program) -> None:
+def test_damage_that_is_only_detected_by_reading_is_repaired_too(stage: Stage, program: Program) -> None:
     keys = [random.randbytes(20).hex() for _ in range(4000)]
     stage.send("orders", [order("apple", key, amount=2) for key in keys])
     life = program.start()
@@ -154,7 +154,7 @@ def test_damage_that_shows_only_when_it_is_read_is_mended_too(stage: Stage, prog
     assert len(stage.read("totals")) == 2 * len(keys)
 
 
-def test_a_lost_directory_costs_a_restore_and_nothing_else(stage: Stage, program: Program) -> None:
+def test_a_lost_directory_is_restored_completely(stage: Stage, program: Program) -> None:
     worked(stage, program, times=3)
     shutil.rmtree(program.directory / "state")
     worked(stage, program)
@@ -187,7 +187,7 @@ def test_a_file_in_place_of_the_directory_is_refused(stage: Stage, program: Prog
 
 @cache
 def own_mounts() -> Sequence[str]:
-    """A command in which mounts can be made that nobody else sees; skips the test where there is none."""
+    """Return a command in a private mount namespace; skip the test if this is not possible."""
     for command in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
         if (
             shutil.which("unshare")
@@ -197,11 +197,11 @@ def own_mounts() -> Sequence[str]:
             == 0
         ):
             return command
-    pytest.skip("mounts cannot be made here, not even private ones")
+    pytest.skip("private mounts are not possible on this machine")
 
 
 def mounted(directory: Path, options: str) -> Sequence[str]:
-    """A command that runs another one with a file system in memory at a directory, seen by that command alone."""
+    """Return a command prefix that mounts an in-memory file system at a directory, visible to that command only."""
     directory.mkdir(exist_ok=True)
     return [*own_mounts(), "sh", "-c", f'mount -t tmpfs -o {options} none "$0" && exec "$@"', str(directory)]
 
@@ -217,7 +217,9 @@ def test_a_directory_that_cannot_be_written_is_refused(stage: Stage, program: Pr
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
-def test_a_full_disk_stops_the_program_and_room_lets_it_go_on(stage: Stage, program: Program, guarantee: str) -> None:
+def test_a_full_disk_stops_the_program_which_continues_with_free_space(
+    stage: Stage, program: Program, guarantee: str
+) -> None:
     root = program.directory / "state"
     program.settings |= {"guarantee": guarantee, "state_memory": "8MiB"}
     keys: list[str] = []
@@ -225,7 +227,7 @@ def test_a_full_disk_stops_the_program_and_room_lets_it_go_on(stage: Stage, prog
     life.wait_for('"replayed":')
     deadline = time.monotonic() + 60
     while life.alive():
-        assert time.monotonic() < deadline, "the disk must be full by now"
+        assert time.monotonic() < deadline, "the disk is not full"
         keys += (more := [random.randbytes(500).hex() for _ in range(500)])
         stage.send("orders", [order("apple", key, amount=2) for key in more])
     assert life.exit() == 4

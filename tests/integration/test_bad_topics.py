@@ -1,4 +1,4 @@
-"""Topics that are not as the program needs them: it waits where that helps, and says what to do where it does not."""
+"""Missing or unsuitable topics: the program waits where this helps, and otherwise reports what to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_missing_input_topic_is_waited_for_up_to_a_limit(stage: Stage) -> None
     said = in_words(life.log)
     assert f"the input topic '{stage.name('orders')}' does not exist, after waiting 2s" in said
     assert "Create it" in said
-    assert stage.internal() == [], "nothing was made for a program that cannot run"
+    assert stage.internal() == [], "a program that cannot run creates no topics"
 
 
 def test_an_input_topic_that_appears_is_read(stage: Stage) -> None:
@@ -43,7 +43,7 @@ def test_a_changelog_with_another_partition_count_is_refused(stage: Stage) -> No
     assert life.exit() == 2
     said = in_words(life.log)
     assert f"topic '{stage.name('orders')}' has 4 partitions now" in said
-    assert f"the state of step 'totals' was built with 3 (so many has its changelog '{changelog}')" in said
+    assert f"the state of step 'totals' was built with 3 (as many as its changelog '{changelog}' has)" in said
     assert "tidemill reset" in said
 
 
@@ -77,7 +77,7 @@ def test_a_changelog_that_is_not_compacted_is_refused(stage: Stage) -> None:
     assert "kafka-configs --alter" in said
 
 
-def test_input_that_was_deleted_before_it_was_read_is_not_skipped_in_silence(stage: Stage) -> None:
+def test_input_that_was_deleted_before_it_was_read_is_not_skipped_silently(stage: Stage) -> None:
     prepared(stage, [order("apple"), order("beet")])
     program = stage.program("orders.py", commit_interval="100ms")
     life = program.start()

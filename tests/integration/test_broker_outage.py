@@ -1,6 +1,6 @@
-"""The broker goes away in mid-run: for a moment, or longer than sessions and transactions live. The program goes on.
+"""Broker outages during a run, short or longer than session and transaction timeouts: the program continues.
 
-Nothing is lost and nothing is doubled, which the verifier says, as in the tests of exactly once.
+Nothing is lost or duplicated, according to the verifier of the exactly-once tests.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .orders import items, order, prepared
 from .program import Program
 from .stage import Stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+pytestmark = [pytest.mark.without_changelogs, pytest.mark.slow, pytest.mark.kafka]
 
 NOWHERE = "127.0.0.1:1"
 OUTAGE = 70.0
-"""Seconds: longer than a session (45 s) and a transaction (60 s) live by default."""
+"""Seconds: longer than the default timeouts of a session (45 s) and of a transaction (60 s)."""
 
 
 @pytest.fixture
@@ -38,12 +38,12 @@ def second_stage(own_kafka: Kafka, app_id: str, tmp_path: Path) -> Iterator[Stag
 
 
 def uncommitted(trial: Trial) -> bool:
-    """Whether outputs lie in an open transaction."""
+    """Return whether there are outputs in an open transaction."""
     return bool(client.undecided(trial.stage.broker, trial.stage.name(trial.application.outputs[0])))
 
 
 @pytest.mark.timeout(60)
-def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_an_unavailable_broker_is_named(tmp_path: Path) -> None:
     settings = {"broker": NOWHERE, "connect_timeout": "2s", "state_dir": tmp_path / "state"}
     life = Program("orders.py", tmp_path, settings, {"TOPICS": "unused"}).start()
     assert life.exit() == 3
@@ -54,7 +54,7 @@ def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(90)
-def test_a_broker_that_comes_later_is_waited_for(own_kafka: Kafka, own_stage: Stage) -> None:
+def test_a_program_waits_for_a_broker_that_starts_later(own_kafka: Kafka, own_stage: Stage) -> None:
     prepared(own_stage, [order("apple"), order("beet")])
     own_kafka.proxy.cut()
     life = own_stage.program("orders.py", commit_interval="100ms").start()
@@ -67,7 +67,7 @@ def test_a_broker_that_comes_later_is_waited_for(own_kafka: Kafka, own_stage: St
 
 @pytest.mark.timeout(90)
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
-def test_an_idle_program_ends_after_the_time_it_may_try_and_says_little_meanwhile(
+def test_an_idle_program_ends_after_the_retry_timeout_and_logs_little_before(
     own_kafka: Kafka, own_stage: Stage, guarantee: str
 ) -> None:
     prepared(own_stage, [order("apple")])
@@ -86,8 +86,8 @@ def test_an_idle_program_ends_after_the_time_it_may_try_and_says_little_meanwhil
 
 
 @pytest.mark.timeout(90)
-def test_a_leader_that_is_back_is_asked_for_offsets_again(own_kafka: Kafka) -> None:
-    """The admin client goes on asking with what it remembers of leaders, unless it is made to look."""
+def test_offsets_are_requested_again_from_a_leader_that_is_back(own_kafka: Kafka) -> None:
+    """The admin client keeps using cached leaders unless it refreshes its metadata."""
     client.create_topic(own_kafka.bootstrap, "data", 2)
     topics = Topics({"bootstrap.servers": own_kafka.bootstrap, "log_level": 0})
     keys = [("data", 0), ("data", 1)]
@@ -101,7 +101,7 @@ def test_a_leader_that_is_back_is_asked_for_offsets_again(own_kafka: Kafka) -> N
                 return topics.ends(keys, committed=False)
             return {}
 
-        assert client.wait_for(ends, 15, "the offsets to be told again") == dict.fromkeys(keys, 0)
+        assert client.wait_for(ends, 15, "the offsets to be returned again") == dict.fromkeys(keys, 0)
 
 
 @pytest.mark.timeout(240)
@@ -139,11 +139,11 @@ def test_seventy_seconds_without_a_broker(
         with capsys.disabled():
             print(figures)
         assert findings == [], f"seed {seed}: " + "\n".join(findings)
-        assert "trying again" in life.log or "membership lost" in life.log, "the log says nothing of the outage"
+        assert "trying again" in life.log or "membership lost" in life.log, "the log does not mention the outage"
 
 
 @pytest.mark.timeout(180)
-def test_the_broker_restarts_in_mid_transaction(
+def test_the_broker_restarts_during_a_transaction(
     own_kafka: Kafka, own_stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seed, _ = seeded()

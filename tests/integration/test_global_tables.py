@@ -1,4 +1,4 @@
-"""Global tables: read whole before anything is processed, kept over restarts, followed while the program runs."""
+"""Global tables: completely loaded before processing, kept across restarts, updated while the program runs."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def prices(stage: Stage, topic_rows: Iterable[Row] | None = None) -> None:
 
 
 def priced(stage: Stage, wanted: int) -> dict[int, int | None]:
-    """The price of each order, as soon as there are so many."""
+    """Wait for this number of orders, and return the price of each."""
     return dict(orjson.loads(row.value or b"null") for row in stage.wait_for_rows("priced", wanted))
 
 
 def to_read(life: Life) -> int:
-    """How many records of the table this life began by reading."""
+    """Return how many records of the table this life read at its start."""
     life.wait_for("'prices' is read")
     return next(event["to_read"] for event in life.events() if "to_read" in event)
 
 
 class Asking:
-    """Sends one order after the other, to see what the table holds."""
+    """Sends one order after the other, to observe the rows of the table."""
 
     def __init__(self, stage: Stage, first: int = 1_000) -> None:
         self._stage = stage
@@ -105,8 +105,8 @@ def flushed(directory: Path) -> list[Path]:
     return [path for path in directory.glob("*/*/tables/prices/*.sst") if path.stat().st_size]
 
 
-def test_what_changes_meanwhile_is_seen(stage: Stage, program: Program) -> None:
-    """New rows, changed ones, deleted ones, and those in partitions that are new."""
+def test_changes_while_the_program_runs_are_applied(stage: Stage, program: Program) -> None:
+    """New, changed and deleted rows, and rows in new partitions."""
     prices(stage)
     life = program.start()
     asking = Asking(stage)
@@ -124,7 +124,7 @@ def test_what_changes_meanwhile_is_seen(stage: Stage, program: Program) -> None:
 
 
 def made_again(stage: Stage, rows: list[Row]) -> None:
-    """The topic of prices is deleted and made again, with other rows."""
+    """Recreate the topic of prices, with other rows."""
     name = stage.name("prices")
     client.delete_topic(stage.broker, name)
     client.wait_for(lambda: name not in client.topics(stage.broker), 15, "the topic to be gone")
@@ -132,7 +132,7 @@ def made_again(stage: Stage, rows: list[Row]) -> None:
     prices(stage, rows)
 
 
-def test_a_topic_that_was_made_again_is_another_one(stage: Stage, program: Program) -> None:
+def test_a_recreated_topic_is_loaded_again(stage: Stage, program: Program) -> None:
     """Once while the program is down and once while it runs; the new topic has more records than the old one."""
     prices(stage)
     first = program.start()
@@ -141,11 +141,11 @@ def test_a_topic_that_was_made_again_is_another_one(stage: Stage, program: Progr
     assert first.stop() == 0
     made_again(stage, [price("other", 1)] + [price(f"more {number}", number) for number in range(1_000)])
     second = program.start()
-    second.wait_for("'prices' is emptied and read from the beginning: its topic was deleted and made again")
+    second.wait_for("'prices' is emptied and read from the beginning: its topic was deleted and created again")
     assert to_read(second) == 1_001
     assert [asking.price(item) for item in ("item 3", "other")] == [None, 1]
     made_again(stage, [price("third", 3)])
-    second.wait_for("(?s)made again.*made again")
+    second.wait_for("(?s)created again.*created again")
     asking.until("third", 3)
     assert asking.price("other") is None
     assert second.stop() == 0

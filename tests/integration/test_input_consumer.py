@@ -1,4 +1,4 @@
-"""What the engine takes the client to be doing is what the client does: pauses, rewinds, partitions that come back."""
+"""The engine's view of the consumer matches the real client: pauses, rewinds, reassigned partitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNT = 200
 
 @pytest.fixture
 def reader(kafka: Kafka, app_id: str) -> Iterator[InputConsumer]:
-    """Of a topic with two partitions and a backlog, which is named as the application."""
+    """A consumer of a topic with two partitions and a backlog; the topic has the name of the application."""
     client.create_topic(kafka.bootstrap, app_id, 2)
     client.produce(kafka.bootstrap, app_id, [(b"%d" % n, bytes(500)) for n in range(2 * COUNT)])
     consumer = InputConsumer(consumer_options(Settings(app_id=app_id, broker=kafka.bootstrap), 2))
@@ -30,7 +30,7 @@ def reader(kafka: Kafka, app_id: str) -> Iterator[InputConsumer]:
 
 
 def read(reader: InputConsumer, partition: int, seconds: float = 10.0) -> list[int]:
-    """The offsets that come of a partition until there is one."""
+    """Read a partition until there are records, and return their offsets."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for batch in reader.poll(10, 0.1).batches:
@@ -52,7 +52,7 @@ def test_a_paused_partition_is_read_again_after_a_rewind(reader: InputConsumer, 
         assert read(reader, 1)
 
 
-def test_a_paused_partition_is_read_when_it_comes_back(reader: InputConsumer, app_id: str) -> None:
+def test_a_paused_partition_is_read_when_it_is_assigned_again(reader: InputConsumer, app_id: str) -> None:
     assert read(reader, 1)
     reader.pause([(app_id, 1)])
     reader.unassign([(app_id, 1)])
@@ -62,7 +62,7 @@ def test_a_paused_partition_is_read_when_it_comes_back(reader: InputConsumer, ap
     assert read(reader, 1)[0] == 5
 
 
-def test_a_pause_that_nobody_remembers_ends_with_a_rewind(reader: InputConsumer, app_id: str) -> None:
+def test_a_rewind_ends_a_pause_that_was_forgotten(reader: InputConsumer, app_id: str) -> None:
     assert read(reader, 0)
     reader.pause([(app_id, 0)])
     reader._paused.clear()
@@ -70,14 +70,14 @@ def test_a_pause_that_nobody_remembers_ends_with_a_rewind(reader: InputConsumer,
     assert read(reader, 0)[0] == 3
 
 
-def test_what_the_client_refuses_names_the_partition(reader: InputConsumer, app_id: str) -> None:
+def test_an_error_of_the_client_names_the_partition(reader: InputConsumer, app_id: str) -> None:
     with pytest.raises(Fatal, match=rf"could not read topic '{app_id}', partition 1: .*"):
         reader.assign({(app_id, 1): 0})
     with pytest.raises(Fatal, match=r"could not stop reading topic 'unknown', partition 7: .*"):
         reader.unassign([("unknown", 7)])
 
 
-def test_a_new_client_reads_on_where_it_is_told_paused_or_not(reader: InputConsumer, app_id: str) -> None:
+def test_a_new_client_continues_at_the_given_positions_paused_or_not(reader: InputConsumer, app_id: str) -> None:
     assert read(reader, 0)
     reader.pause([(app_id, 1)])
     reader.replace({(app_id, 0): 7, (app_id, 1): 9})

@@ -1,4 +1,4 @@
-"""Topics an application makes for itself: as many partitions as needed, the right clean-up, no more than needed."""
+"""Internal topics of an application: their partitions, clean-up policies and purging."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def rows(count: int) -> list[tuple[bytes, bytes]]:
     return [(f"k{number % 50}".encode(), struct.pack(">q", number)) for number in range(count)]
 
 
-def test_they_are_made_for_the_program_and_repartition_topics_are_emptied_behind_the_commit(stage: Stage) -> None:
+def test_internal_topics_are_created_and_repartition_topics_are_purged_after_commits(stage: Stage) -> None:
     stage.topics("data", "max", "count", "last", partitions=3)
     stage.send("data", rows(3000))
     life = stage.program("max_count.py", purge_interval="500ms").start()
@@ -40,12 +40,12 @@ def test_they_are_made_for_the_program_and_repartition_topics_are_emptied_behind
     assert sum(client.begin_offsets(stage.broker, repartition).values()) >= 3000
 
     stage.send("data", rows(1000))
-    assert len(stage.wait_for_rows("last", 4000)) == 4000, "nothing that was still needed is gone"
+    assert len(stage.wait_for_rows("last", 4000)) == 4000, "nothing that was still needed is deleted"
     assert life.stop() == 0
 
 
 def test_changelogs_written_at_least_once_keep_what_is_not_committed_yet(stage: Stage) -> None:
-    """A restore leaves out what is beyond the committed offsets, so what was before must still be there."""
+    """A restore ignores what is beyond the committed offsets, so the records before must not be compacted."""
     stage.topics("data", "max", "count", "last")
     stage.send("data", rows(10))
     life = stage.program("max_count.py", guarantee="at_least_once").start()

@@ -1,4 +1,4 @@
-"""Joining, sharing, handing over, leaving, dying: several memberships against a real group coordinator."""
+"""Several memberships with a real group coordinator: join, assignment, hand-over, leave, and death."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.brokers.client import members, wait_for
 from tests.brokers.kafka import Kafka
 from tests.brokers.process import spawn
 from tests.integration.crew import Crew
-from tidemill.engine.assignment.assignment import Policy
+from tidemill.engine.assignment.assignment import AssignmentPolicy
 from tidemill.engine.errors import ConfigError, Fatal, Fenced, Retryable
-from tidemill.engine.group.membership import Former, Membership, Part
+from tidemill.engine.group.membership import Former, Membership, SubTopologyInfo
 from tidemill.engine.group.removal import remove_members
 from tidemill.engine.ids import TaskId
 
@@ -31,7 +31,7 @@ def crew(kafka: Kafka, app_id: str) -> Iterator[Crew]:
     crew.close()
 
 
-def test_members_share_the_tasks_and_those_that_stay_are_never_touched(crew: Crew) -> None:
+def test_members_share_the_tasks_and_tasks_that_stay_are_not_interrupted(crew: Crew) -> None:
     first = crew.add()
     crew.settle()
     assert len(first.running) == 8
@@ -44,11 +44,11 @@ def test_members_share_the_tasks_and_those_that_stay_are_never_touched(crew: Cre
     assert not second.closed - first.closed or not third.closed
 
 
-def test_the_second_phase_of_a_hand_over_does_not_wait_for_a_heartbeat(crew: Crew) -> None:
-    """Heartbeats come every 3 s; while releases are pending, every 0.1 s."""
+def test_the_second_phase_of_a_handover_does_not_wait_for_a_heartbeat(crew: Crew) -> None:
+    """Heartbeats are sent every 3 s; while releases are pending, every 0.1 s."""
     first = crew.add(heartbeat_interval=3_000)
     crew.settle()
-    first.size = 0  # small state moves at once
+    first.size = 0  # a task with small state moves without a warm-up
     first.membership.report(sizes=dict.fromkeys(first.running, 0))
     second = crew.add(heartbeat_interval=3_000)
     crew.until(lambda: bool(first.closed), 10, "tasks to be released")
@@ -69,7 +69,7 @@ def test_a_task_moves_once_its_copy_has_caught_up(crew: Crew) -> None:
 
 
 def test_a_clean_leave_hands_over_at_once(crew: Crew) -> None:
-    """Without waiting for a heartbeat of the others: they hear it on the connection they keep to the one who leaves."""
+    """Without waiting for a heartbeat of the others: they are notified on their connection to the leaving member."""
     one = crew.add(heartbeat_interval=3_000)
     crew.settle()
     two = crew.add(heartbeat_interval=3_000)
@@ -83,7 +83,7 @@ def test_a_clean_leave_hands_over_at_once(crew: Crew) -> None:
     assert left in one.fenced
 
 
-def test_a_dead_process_is_noticed_without_waiting_for_its_session(crew: Crew) -> None:
+def test_a_dead_process_is_detected_without_waiting_for_its_session_timeout(crew: Crew) -> None:
     hands = [crew.add(heartbeat_interval=3_000) for _ in range(3)]
     crew.settle(20)
     dead = hands.pop()
@@ -96,8 +96,8 @@ def test_a_dead_process_is_noticed_without_waiting_for_its_session(crew: Crew) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL])
-def test_a_killed_process_is_noticed_by_its_peers(crew: Crew, tmp_path: Path, number: signal.Signals) -> None:
-    """A process of its own, killed by the kernel's hand; its session would last half a minute."""
+def test_a_killed_process_is_detected_by_its_peers(crew: Crew, tmp_path: Path, number: signal.Signals) -> None:
+    """A separate process, killed by a signal; its session timeout is half a minute."""
     program = Path(__file__).with_name("programs") / "member.py"
     child = spawn([sys.executable, str(program), crew.bootstrap, crew.group], log=tmp_path / "member.log")
     one = crew.add(heartbeat_interval=3_000)
@@ -109,8 +109,8 @@ def test_a_killed_process_is_noticed_by_its_peers(crew: Crew, tmp_path: Path, nu
     assert time.monotonic() - began < 1.0
 
 
-def test_a_stopped_process_is_not_taken_for_dead(crew: Crew, tmp_path: Path) -> None:
-    """Its kernel still answers for it: only the session time-out may decide, here 3 s."""
+def test_a_paused_process_is_not_considered_dead(crew: Crew, tmp_path: Path) -> None:
+    """Its kernel still acknowledges packets: only the session timeout, here 3 s, may remove it."""
     program = Path(__file__).with_name("programs") / "member.py"
     argv = [sys.executable, str(program), crew.bootstrap, crew.group, "3000"]
     child = spawn(argv, log=tmp_path / "member.log")
@@ -119,7 +119,7 @@ def test_a_stopped_process_is_not_taken_for_dead(crew: Crew, tmp_path: Path) -> 
     began = time.monotonic()
     child.pause()
     crew.work(2)
-    assert len(one.running) == 4, "a process that was only stopped was taken out of the group"
+    assert len(one.running) == 4, "a process that was only paused was removed from the group"
     crew.until(lambda: len(one.running) == 8, 10, "its session to end")
     assert 2.5 < time.monotonic() - began < 5.5
     child.resume()
@@ -155,7 +155,7 @@ def test_a_supervisor_removes_a_dead_worker_from_outside(crew: Crew) -> None:
         remove_members({"bootstrap.servers": "127.0.0.1:1"}, crew.group, [(member, None)], 0.5)
 
 
-def test_a_change_of_load_is_reviewed(crew: Crew) -> None:
+def test_a_change_of_load_leads_to_a_new_assignment(crew: Crew) -> None:
     one = crew.add(review_interval=1_000)
     two = crew.add()
     crew.settle()
@@ -168,8 +168,8 @@ def test_a_change_of_load_is_reviewed(crew: Crew) -> None:
     crew.until(lambda: one.running == {heavy}, 10, "the light tasks to go to the other")
 
 
-def test_a_member_that_is_removed_although_it_lives_comes_back_as_another(crew: Crew) -> None:
-    """Costly, but harmless: what its old incarnation left open is fenced, the new one never is."""
+def test_a_live_member_that_is_removed_rejoins_with_a_new_epoch(crew: Crew) -> None:
+    """Costly, but harmless: the open transactions of its old epoch are fenced, those of the new one never are."""
     one, two = crew.add(), crew.add()
     crew.settle()
     old = two.process
@@ -187,7 +187,7 @@ def test_a_member_that_is_removed_although_it_lives_comes_back_as_another(crew: 
         assert two.membership.status.member_id.encode() in metadata
 
 
-def test_a_member_gives_up_an_epoch_when_its_loop_is_fenced(crew: Crew) -> None:
+def test_a_member_ends_its_epoch_when_its_task_executor_is_fenced(crew: Crew) -> None:
     one, two = crew.add(), crew.add()
     crew.settle()
     two.membership.give_up(1, "the producer was fenced")
@@ -199,20 +199,20 @@ def test_a_member_gives_up_an_epoch_when_its_loop_is_fenced(crew: Crew) -> None:
     assert not one.losses
 
 
-def test_a_main_thread_that_hangs_loses_its_tasks_and_gets_new_ones_when_it_moves_again(crew: Crew) -> None:
+def test_a_main_thread_that_hangs_loses_its_tasks_and_gets_new_ones_when_it_resumes(crew: Crew) -> None:
     one, two = crew.add(), crew.add(max_poll_interval=1_500)
     crew.settle()
     two.hanging = True
     crew.until(lambda: len(one.running) == 8, 8, "the other to take over")
     crew.work(1)
-    assert len(one.running) == 8, "it came back although it still hangs"
+    assert len(one.running) == 8, "it rejoined although it still hangs"
     two.hanging = False
     crew.until(lambda: bool(two.losses), 3, "it to hear of it")
     assert "no progress" in two.losses[0].why
     crew.settle()
 
 
-def test_a_restart_removes_its_former_self_at_once(crew: Crew) -> None:
+def test_a_restarted_process_removes_its_former_member_at_once(crew: Crew) -> None:
     crew.add()
     two = crew.add(watch_peers=False)
     crew.settle()
@@ -227,23 +227,23 @@ def test_a_restart_removes_its_former_self_at_once(crew: Crew) -> None:
 
 @pytest.mark.kafka
 def test_a_static_member_restarts_and_nothing_moves(crew: Crew) -> None:
-    """One rebalance tells the group which process has its place now; nobody closes a task for it."""
+    """One rebalance informs the group of the new process; no member closes a task for it."""
     one, two = crew.add(), crew.add(instance_id="two")
     crew.settle()
     generation, tasks, former = one.generation, set(two.running), two.process
     crew.drop(two)
-    crew.work(1.5)  # its peers notice, and leave its place alone
+    crew.work(1.5)  # its peers detect the death, and do not remove it
     again = crew.add(instance_id="two")
     crew.settle()
     crew.until(lambda: again.generation == one.generation == generation + 1, 10, "the group to hear of the process")
     crew.settle()
     assert again.running == tasks
     assert not one.closed
-    assert former in again.fenced, "what the former self left open was not fenced"
+    assert former in again.fenced, "the open transactions of the former process were not fenced"
 
 
 @pytest.mark.kafka
-def test_two_processes_with_one_instance_id_are_told_apart(crew: Crew) -> None:
+def test_two_processes_with_the_same_instance_id_are_distinguished(crew: Crew) -> None:
     first = crew.add(instance_id="same")
     crew.settle()
     second = crew.add(instance_id="same")
@@ -269,7 +269,7 @@ def test_a_group_of_consumers_of_another_kind_is_refused(crew: Crew, topic: Call
 
 
 @pytest.mark.kafka
-def test_a_session_time_out_that_the_broker_does_not_allow_is_named(crew: Crew) -> None:
+def test_a_session_timeout_that_the_broker_does_not_allow_is_named(crew: Crew) -> None:
     hand = crew.add(session_timeout=500)
     crew.until(lambda: bool(hand.failures), 10, "the refusal")
     assert isinstance(hand.failures[0].error, ConfigError)
@@ -302,10 +302,10 @@ def test_thousands_of_tasks(kafka: Kafka, app_id: str) -> None:
         crew.close()
 
 
-def test_partitions_that_only_some_members_know_of_yet(crew: Crew) -> None:
+def test_new_partitions_that_only_some_members_have_detected(crew: Crew) -> None:
     one, two = crew.add(), crew.add()
     crew.settle()
-    crew.parts = (Part(0, "in", "v1", {"in": 10}),)
+    crew.parts = (SubTopologyInfo(0, "in", "v1", {"in": 10}),)
     one.membership.describe(crew.parts)
     crew.until(lambda: {TaskId(0, 8), TaskId(0, 9)} <= one.running, 10, "the new tasks to run where they are known")
     two.membership.describe(crew.parts)
@@ -313,14 +313,14 @@ def test_partitions_that_only_some_members_know_of_yet(crew: Crew) -> None:
 
 
 def test_members_that_number_their_sub_topologies_differently(crew: Crew) -> None:
-    """As two versions of a program do: the names count."""
-    crew.parts = (Part(0, "in", "v1", {"in": 4}), Part(1, "more", "v1", {"more": 4}))
+    """As two versions of a program do: only the names matter."""
+    crew.parts = (SubTopologyInfo(0, "in", "v1", {"in": 4}), SubTopologyInfo(1, "more", "v1", {"more": 4}))
     one = crew.add()
     crew.settle()
     crew.parts = (
-        Part(0, "other", "v1", {"other": 2}),
-        Part(1, "more", "v1", {"more": 4}),
-        Part(2, "in", "v1", {"in": 4}),
+        SubTopologyInfo(0, "other", "v1", {"other": 2}),
+        SubTopologyInfo(1, "more", "v1", {"more": 4}),
+        SubTopologyInfo(2, "in", "v1", {"in": 4}),
     )
     two = crew.add()
     crew.until(lambda: len(one.running) + len(two.running) == 10 and len(one.running) == 5, 15, "both to share")
@@ -333,7 +333,7 @@ def test_members_that_number_their_sub_topologies_differently(crew: Crew) -> Non
 
 
 def test_standbys_are_kept_and_take_over(crew: Crew) -> None:
-    hands = [crew.add(policy=Policy(standbys=1)) for _ in range(3)]
+    hands = [crew.add(policy=AssignmentPolicy(standbys=1)) for _ in range(3)]
     crew.settle()
     crew.until(lambda: sum(len(h.plans[-1].plan.standby) for h in hands) == 8, 10, "a copy of each task")
     crew.work(1.5)
@@ -344,7 +344,7 @@ def test_standbys_are_kept_and_take_over(crew: Crew) -> None:
     crew.until(lambda: all(task in hand.running for task, hand in copies.items()), 5, "the copies to take over")
 
 
-def test_nothing_is_asked_of_a_closed_membership(kafka: Kafka, app_id: str) -> None:
+def test_a_closed_membership_refuses_calls(kafka: Kafka, app_id: str) -> None:
     membership = Membership(Crew(kafka.bootstrap, app_id).settings())
     membership.close()
     membership.close()

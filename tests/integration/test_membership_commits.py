@@ -1,4 +1,4 @@
-"""Committing through rebalances: what the broker allows in each state of the group, and the rule made from it."""
+"""Commits during rebalances: what the broker allows in each state of the group, and the rule derived from it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from tidemill.engine.errors import Fenced, Retryable
 from tidemill.engine.group.group_metadata import group_metadata
 from tidemill.engine.group.membership import Assigned, Membership
 from tidemill.engine.ids import incarnation, transactional_id
-from tidemill.engine.kafka.connections import Wire
+from tidemill.engine.kafka.connections import BrokerConnections
 from tidemill.engine.kafka.encoding import Request
-from tidemill.engine.kafka.protocol import Joined, commit_offsets, join_group, sync_group
+from tidemill.engine.kafka.offset_requests import commit_offsets
+from tidemill.engine.kafka.protocol import JoinGroupResponse, join_group, sync_group
 from tidemill.engine.kafka.security import connection
 
 
@@ -33,10 +34,10 @@ def crew(kafka: Kafka, app_id: str) -> Iterator[Crew]:
 
 
 class Raw:
-    """A bare member: one request at a time, when the test says so."""
+    """A plain member that sends single requests on behalf of the test."""
 
     def __init__(self, bootstrap: str, group: str) -> None:
-        self.wire = Wire(connection({"bootstrap.servers": bootstrap}))
+        self.wire = BrokerConnections(connection({"bootstrap.servers": bootstrap}))
         self.group = group
         self.member = ""
         self.generation = -1
@@ -45,15 +46,15 @@ class Raw:
         while True:
             try:
                 return await self.wire.send(await self.wire.coordinator(self.group), request, 20, lane)
-            except Retryable:  # a fresh cluster makes its coordinators at the first use
+            except Retryable:  # a new cluster creates its coordinators at the first use
                 await asyncio.sleep(0.1)
 
-    async def join(self) -> Joined:
-        def request() -> Request[Joined]:
+    async def join(self) -> JoinGroupResponse:
+        def request() -> Request[JoinGroupResponse]:
             return join_group(self.group, 20_000, 20_000, self.member, None, "raw", self.member.encode())
 
-        joined: Joined = await self.ask(request())
-        while joined.error in (14, 15, 16):  # the coordinator is not there yet
+        joined: JoinGroupResponse = await self.ask(request())
+        while joined.error in (14, 15, 16):  # the coordinator is not available yet
             await asyncio.sleep(0.1)
             self.wire.forget(self.group)
             joined = await self.ask(request())
@@ -64,18 +65,18 @@ class Raw:
         self.generation = joined.generation
         return joined
 
-    async def sync(self, joined: Joined) -> None:
+    async def sync(self, joined: JoinGroupResponse) -> None:
         assignments = {member: b"" for member, _ in joined.members}
         synced = await self.ask(sync_group(self.group, self.generation, self.member, None, assignments))
         assert synced.error == 0
 
     async def plain(self, topic: str, generation: int) -> int:
-        """The error code of an OffsetCommit."""
+        """Return the error code of an OffsetCommit."""
         request = commit_offsets(self.group, generation, self.member, None, {(topic, 0): (1, "")})
         return (await self.ask(request, "offsets"))[topic, 0]
 
     async def transactional(self, producer: Producer, topic: str, generation: int) -> str:
-        """What becomes of a transaction with offsets."""
+        """Return the outcome of a transaction with offsets."""
         metadata = group_metadata(self.group, generation, self.member, None)
         return await asyncio.to_thread(commit, producer, topic, metadata)
 
@@ -97,7 +98,7 @@ def commit(producer: Producer, topic: str, metadata: bytes) -> str:
 def test_what_the_broker_allows_in_each_state_of_the_group(
     kafka: Kafka, app_id: str, topic: Callable[..., str]
 ) -> None:
-    """The table that the rule is made from."""
+    """The table from which the rule is derived."""
     name = topic()
     producer = transactional_producer(kafka.bootstrap, f"{app_id}-producer")
 
@@ -144,7 +145,7 @@ def test_what_the_broker_allows_in_each_state_of_the_group(
 
 
 class Committing(Hand):
-    """Commits an offset for each of its tasks, over and over, on a thread of its own."""
+    """Commits offsets of all its tasks repeatedly, in a separate thread."""
 
     def __init__(self, membership: Membership, bootstrap: str, app_id: str, topic: str) -> None:
         super().__init__(membership)
@@ -159,7 +160,7 @@ class Committing(Hand):
         self._thread.start()
 
     def assigned(self, event: Assigned) -> None:
-        with self._between:  # as in the loop: a plan is acted upon between two commits
+        with self._between:  # as in the task executor: assignments are handled between two commits
             super().assigned(event)
 
     def stop(self) -> None:
@@ -189,7 +190,7 @@ class Committing(Hand):
 
 
 @pytest.mark.kafka
-def test_no_transaction_is_aborted_while_members_come_and_go(crew: Crew, topic: Callable[..., str]) -> None:
+def test_no_transaction_is_aborted_while_members_join_and_leave(crew: Crew, topic: Callable[..., str]) -> None:
     name = topic(partitions=8)
 
     def committing(membership: Membership) -> Committing:
@@ -217,8 +218,8 @@ def test_no_transaction_is_aborted_while_members_come_and_go(crew: Crew, topic: 
 
 
 @pytest.mark.kafka
-def test_a_commit_is_not_held_for_longer_than_its_bound(crew: Crew, topic: Callable[..., str]) -> None:
-    """Our join waits for a member that does not answer; the commit goes out with the old generation, and is taken."""
+def test_a_commit_is_not_delayed_for_longer_than_its_limit(crew: Crew, topic: Callable[..., str]) -> None:
+    """The join waits for a member that does not respond; the commit has the old generation, and is accepted."""
     name = topic(partitions=8)
     one, two = crew.add(heartbeat_interval=200), crew.add(watch_peers=False, rebalance_timeout=8_000)
     crew.settle()
@@ -239,27 +240,27 @@ def test_a_commit_is_not_held_for_longer_than_its_bound(crew: Crew, topic: Calla
 
 
 def freeze(hand: Hand) -> Callable[[], None]:
-    """Its membership's thread stands still, as under a SIGSTOP, until the function returned is called."""
+    """Pause the membership thread, as by SIGSTOP, until the returned function is called."""
     event = threading.Event()
     hand.membership._background.soon(event.wait, 30)
     return event.set
 
 
 @pytest.mark.kafka
-def test_a_join_waits_for_offsets_that_are_being_sent(crew: Crew) -> None:
+def test_a_join_waits_for_offsets_in_flight(crew: Crew) -> None:
     one = crew.add(heartbeat_interval=200)
     crew.settle()
     with one.membership.sending_offsets(one.epoch):
         crew.add(heartbeat_interval=200)
         crew.work(1.2)
-        assert one.generation == 1, "it joined the next generation in the middle of sending offsets"
+        assert one.generation == 1, "it joined the next generation while sending offsets"
         assert one.membership.status.phase == "joining"
     crew.settle()
 
 
 @pytest.mark.kafka
-def test_membership_lost_between_the_gate_and_the_commit(crew: Crew, topic: Callable[..., str]) -> None:
-    """Whatever was asked before is void: the broker refuses it, and afterwards so does the membership."""
+def test_membership_lost_between_the_permission_and_the_commit(crew: Crew, topic: Callable[..., str]) -> None:
+    """The earlier permission is void: the broker refuses the commit, and then so does the membership."""
     name = topic(partitions=8)
     one, two = crew.add(), crew.add()
     crew.settle()
@@ -293,7 +294,7 @@ def test_offsets_outside_transactions(crew: Crew, topic: Callable[..., str]) -> 
 
 
 @pytest.mark.kafka
-def test_plain_commits_while_members_come_and_go(crew: Crew, topic: Callable[..., str]) -> None:
+def test_plain_commits_while_members_join_and_leave(crew: Crew, topic: Callable[..., str]) -> None:
     name = topic(partitions=8)
     one = crew.add(heartbeat_interval=200)
     crew.settle()
@@ -321,7 +322,7 @@ def test_plain_commits_while_members_come_and_go(crew: Crew, topic: Callable[...
 
 
 def open_transaction(bootstrap: str, group: str, process: str, topic: str, metadata: bytes) -> Producer:
-    """What a process leaves behind that dies between sending offsets and committing."""
+    """Open a transaction as a process leaves it that dies between sending offsets and committing."""
     producer = transactional_producer(bootstrap, transactional_id(group, process), {"transaction.timeout.ms": 60_000})
     producer.begin_transaction()
     producer.produce(topic, b"unfinished", partition=0)
@@ -332,8 +333,10 @@ def open_transaction(bootstrap: str, group: str, process: str, topic: str, metad
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("survivors", [1, 0])
-def test_what_the_dead_left_open_is_ended_at_once(crew: Crew, topic: Callable[..., str], survivors: int) -> None:
-    """By its chain of owners when somebody remembers it; by looking for it when the whole group has died."""
+def test_transactions_of_dead_processes_are_ended_at_once(
+    crew: Crew, topic: Callable[..., str], survivors: int
+) -> None:
+    """By the chain of former owners if a member remembers it; by listing transactions if the whole group has died."""
     name = topic(partitions=8)
     for _ in range(survivors):
         crew.add()
@@ -370,7 +373,7 @@ def test_offsets_are_not_read_while_a_transaction_with_them_is_open(crew: Crew, 
 
 
 @pytest.mark.kafka
-def test_a_sweep_never_touches_the_living_or_other_applications(crew: Crew, topic: Callable[..., str]) -> None:
+def test_fencing_of_orphans_spares_live_members_and_other_applications(crew: Crew, topic: Callable[..., str]) -> None:
     name = topic(partitions=8)
     one, two = crew.add(), crew.add()
     crew.settle()
@@ -383,11 +386,11 @@ def test_a_sweep_never_touches_the_living_or_other_applications(crew: Crew, topi
             (crew.group, dead),
         )
     }
-    assert one.membership.sweep() == [dead]
+    assert one.membership.fence_orphans() == [dead]
     for process, producer in open_producers.items():
         if process == dead:
             with pytest.raises(KafkaException):
                 producer.commit_transaction(10)
         else:
             producer.commit_transaction(10)
-    assert one.membership.sweep() == []
+    assert one.membership.fence_orphans() == []

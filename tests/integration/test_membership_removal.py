@@ -1,4 +1,4 @@
-"""Taking members out of the group while they leave, rejoin or die: whatever wins, every task runs in one place."""
+"""Removal of members that leave, rejoin or die at the same time: every task runs in exactly one place."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_a_removal_that_races_with_a_clean_leave(crew: Crew) -> None:
     leaving.membership.close()
     crew.settle(30)
     assert not any(hand.losses for hand in hands)
-    assert not leaving.losses, "who leaves is not told that it was thrown out"
+    assert not leaving.losses, "a leaving member is not notified that it was removed"
 
 
-def test_removals_that_race_with_rejoins_of_a_living_member(crew: Crew) -> None:
-    """It is thrown out again and again while the group rebalances because of others, and is back in the end."""
+def test_removals_that_race_with_rejoins_of_a_live_member(crew: Crew) -> None:
+    """It is removed repeatedly while other members cause rebalances, and is back at the end."""
     one, two = crew.add(), crew.add(heartbeat_interval=200)
     crew.settle(30)
     incarnations = {two.process}
@@ -63,14 +63,14 @@ def test_removals_that_race_with_rejoins_of_a_living_member(crew: Crew) -> None:
         done.set()
         removing.result()
     crew.settle(30)
-    assert two.losses, "no removal hit it"
+    assert two.losses, "no removal took effect"
     assert len(incarnations) > 1
-    assert two.process not in one.fenced, "a living incarnation was fenced"
+    assert two.process not in one.fenced, "a live epoch was fenced"
     assert not one.losses
 
 
 def test_a_dead_member_that_is_removed_while_its_restart_joins(crew: Crew) -> None:
-    """Peers, and its own restart, all at once; its restart is not taken for the dead one."""
+    """By peers and by its own restart at the same time; the restarted process is not removed instead."""
     one, two, three = crew.add(), crew.add(), crew.add()
     crew.settle(30)
     member, process = three.membership.status.member_id, three.process

@@ -1,34 +1,17 @@
-"""TLS and SASL: the membership connects by the very options that the data plane's client is given."""
+"""TLS and SASL: the membership connects with the same options as the Kafka clients of the data plane."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.brokers import jars
-from tests.integration import secure
 from tests.integration.crew import Crew
 from tests.integration.secure import Secure
 from tidemill.engine.errors import Fatal
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed, so no certificates can be made")
-    try:
-        jars.classpath()
-    except jars.Unavailable as reason:
-        pytest.skip(str(reason))
-    running = secure.start(tmp_path_factory.mktemp("secure"))
-    yield running
-    running.kafka.close()
 
 
 def tls(folder: Path) -> dict[str, str]:
@@ -55,8 +38,8 @@ def ann(mechanism: str, password: str = "secret") -> dict[str, str]:
     return {"sasl.mechanism": mechanism, "sasl.username": "ann", "sasl.password": password}
 
 
-def options(broker: Secure, case: str) -> dict[str, str]:
-    folder = broker.folder
+def options(secure_broker: Secure, case: str) -> dict[str, str]:
+    folder = secure_broker.folder
     protocol, more = {
         "tls with a client certificate": ("SSL", {**tls(folder), **client_certificate(folder)}),
         "tls from text": ("SSL", as_text(folder)),
@@ -69,16 +52,18 @@ def options(broker: Secure, case: str) -> dict[str, str]:
         "unknown authority": ("SASL_SSL", ann("PLAIN")),
         "no client certificate": ("SSL", tls(folder)),
     }[case]
-    return {"bootstrap.servers": broker.bootstrap[protocol], "security.protocol": protocol.lower(), **more}
+    return {"bootstrap.servers": secure_broker.bootstrap[protocol], "security.protocol": protocol.lower(), **more}
 
 
 @pytest.mark.parametrize(
     "case",
     ["tls with a client certificate", "tls from text", "tls and plain", "tls and scram", "scram", "unverified"],
 )
-def test_members_meet_over(broker: Secure, app_id: str, case: str) -> None:
-    given = options(broker, case)
-    assert AdminClient({**given, "log_level": 0}).list_topics(timeout=10).brokers, "the data plane's client could not"
+def test_members_meet_over(secure_broker: Secure, app_id: str, case: str) -> None:
+    given = options(secure_broker, case)
+    assert AdminClient({**given, "log_level": 0}).list_topics(timeout=10).brokers, (
+        "the client of the data plane could not connect"
+    )
     crew = Crew("", app_id)
     try:
         for _ in range(2):
@@ -98,10 +83,10 @@ def test_members_meet_over(broker: Secure, app_id: str, case: str) -> None:
         ("unknown authority", "TLS"),
     ],
 )
-def test_a_refused_log_in_is_told_at_once(broker: Secure, app_id: str, case: str, words: str) -> None:
+def test_a_refused_login_is_reported_at_once(secure_broker: Secure, app_id: str, case: str, words: str) -> None:
     crew = Crew("", app_id)
     try:
-        hand = crew.add(options=options(broker, case))
+        hand = crew.add(options=options(secure_broker, case))
         crew.until(lambda: bool(hand.failures), 15, "the refusal")
         error = hand.failures[0].error
         assert isinstance(error, Fatal)
@@ -111,11 +96,11 @@ def test_a_refused_log_in_is_told_at_once(broker: Secure, app_id: str, case: str
         crew.close()
 
 
-def test_a_missing_client_certificate_is_trouble(broker: Secure, app_id: str) -> None:
+def test_a_missing_client_certificate_is_an_error(secure_broker: Secure, app_id: str) -> None:
     """With TLS 1.3 the broker refuses after the handshake, by closing the connection."""
     crew = Crew("", app_id)
     try:
-        hand = crew.add(options=options(broker, "no client certificate"))
+        hand = crew.add(options=options(secure_broker, "no client certificate"))
         crew.until(lambda: bool(hand.failures or hand.membership.status.trouble), 15, "trouble")
     finally:
         crew.close()

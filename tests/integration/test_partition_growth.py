@@ -21,7 +21,7 @@ def rows(name: str, partition: int, count: int = 10) -> list[Row]:
 
 
 def values(stage: Stage, topic: str, count: int) -> list[str]:
-    """The values in a topic as soon as there are so many, sorted."""
+    """Wait for this number of values in a topic, and return them sorted."""
     return sorted((row.value or b"").decode() for row in stage.wait_for_rows(topic, count))
 
 
@@ -30,7 +30,7 @@ def expected(name: str, *partitions: int, count: int = 10) -> list[str]:
 
 
 def ready(life: Life) -> list[str]:
-    """The tasks that this life has opened, each as often as it was opened."""
+    """Return the tasks that this life has opened, each as often as it was opened."""
     return [
         event["task"] for event in life.events() if event.get("message", "").endswith("offsets") and "task" in event
     ]
@@ -42,8 +42,8 @@ def add_partitions(stage: Stage, topic: str, total: int) -> None:
     client.wait_for(lambda: client.topics(stage.broker)[name] == total, 15, "the partitions to be there")
 
 
-def test_new_partitions_and_new_topics_are_read_without_stopping_what_runs(stage: Stage) -> None:
-    """Whatever was written to them before anybody noticed is read too, though the program begins at the latest."""
+def test_new_partitions_and_new_topics_are_read_without_stopping_running_tasks(stage: Stage) -> None:
+    """What was written before they are detected is read too, even if the program starts at the latest offset."""
     stage.topics("data", partitions=2)
     stage.topics("copies", "counts", "lines")
     program = stage.program("growing.py", metadata_interval="500ms", commit_interval="100ms")
@@ -66,14 +66,14 @@ def test_new_partitions_and_new_topics_are_read_without_stopping_what_runs(stage
     stage.topics("log-m", partitions=2)
     stage.send("log-m", [row for partition in (0, 1) for row in rows("m", partition)])
     assert values(stage, "lines", 20) == expected("m", 0, 1)
-    stage.topics("log-a", partitions=3)  # its name comes before, and it has a partition more
+    stage.topics("log-a", partitions=3)  # its name sorts first, and it has one more partition
     stage.send("log-a", [row for partition in range(3) for row in rows("a", partition)])
     assert values(stage, "lines", 50) == sorted([*expected("m", 0, 1), *expected("a", 0, 1, 2)])
 
     opened = ready(life)
     assert {task: opened.count(task) for task in opened if task.startswith(("0_", "1_"))} == dict.fromkeys(
         ["0_0", "0_1", "0_2", "0_3", "0_4", "1_0", "1_1"], 1
-    ), "a task that had nothing to do with it was stopped"
+    ), "an unrelated task was stopped"
     assert life.stop() == 0
 
     stage.send("data", rows("c", 4))
@@ -103,7 +103,7 @@ def test_two_processes_share_new_partitions(stage: Stage) -> None:
     assert len(stage.read("copies")) == 60
 
 
-def test_where_there_is_state_it_stops_and_does_not_start_again(stage: Stage) -> None:
+def test_a_program_with_state_stops_and_does_not_start_again(stage: Stage) -> None:
     stage.topics("data", "echo", "min", "sum", partitions=2)
     stage.send("data", [(b"k%d" % number, struct.pack(">q", number)) for number in range(100)])
     program = stage.program("echo_min_sum.py", metadata_interval="500ms", commit_interval="100ms")
@@ -117,10 +117,10 @@ def test_where_there_is_state_it_stops_and_does_not_start_again(stage: Stage) ->
         said = " ".join(ended.log[ended.log.index("error: ") :].split())
         assert f"topic '{stage.name('data')}' has 3 partitions now" in said
         assert "the state of step 'min' was built with 2" in said
-    assert client.topics(stage.broker)[f"{stage.app_id}-min-changelog"] == 2, "nothing was touched"
+    assert client.topics(stage.broker)[f"{stage.app_id}-min-changelog"] == 2, "nothing was changed"
 
 
-def test_a_topic_that_was_made_anew_with_fewer_partitions_is_refused(stage: Stage) -> None:
+def test_a_topic_that_was_recreated_with_fewer_partitions_is_refused(stage: Stage) -> None:
     stage.topics("data", "echo", "min", "sum", partitions=3)
     program = stage.program("echo_min_sum.py", commit_interval="100ms")
     stage.send("data", [(b"k%d" % number, struct.pack(">q", number)) for number in range(30)])

@@ -1,4 +1,4 @@
-"""Where tasks run and where copies are, with state that is large enough for it to matter."""
+"""Placement of tasks and standbys with large state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = 300_000
 
 
 def fill(stage: Stage, keys: int, value: bytes = b"x" * 100) -> None:
-    """One record for each key, key n in partition n modulo 4. Keys do not compress: a state of 20 MB."""
+    """Write one record per key, key n in partition n modulo 4. Keys are incompressible: a state of 20 MB."""
     stage.topics("data", "counts", partitions=PARTITIONS)
     stage.send("data", (Row(key_of(number), value, number % PARTITIONS) for number in range(keys)))
 
@@ -35,7 +35,7 @@ def key_of(number: int) -> bytes:
 
 
 def wait_for_counts(stage: Stage, count: int) -> None:
-    """Returns when there are so many results, or nearly: the ends of transactions count as well."""
+    """Wait for about this number of results: transaction markers are counted as well."""
 
     def enough() -> bool:
         return sum(client.end_offsets(stage.broker, stage.name("counts"), committed=True).values()) >= count
@@ -44,13 +44,13 @@ def wait_for_counts(stage: Stage, count: int) -> None:
 
 
 def started(stage: Stage, name: str, **settings: Any) -> Life:
-    """A process with a state directory of its own that tells its figures."""
+    """Start a process with a separate state directory and metrics."""
     more = {"commit_interval": "100ms", "web": 0, "purge_interval": "1h", **settings}
     return stage.program("keyed.py", name=name, state_dir=stage.directory / name, **more).start()
 
 
 def figures(life: Life, metric: str) -> dict[str, float]:
-    """A metric of a process by the labels it has."""
+    """Return the values of a metric of a process, by labels."""
     url = life.wait_for(r"(http://127\.0\.0\.1:\d+)")[1]
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
         text = answer.read().decode()
@@ -63,12 +63,12 @@ def running(life: Life) -> int:
 
 
 def copies(life: Life) -> dict[str, float]:
-    """How far behind the copies in a process are, by task."""
+    """Return the lag of the copies in a process, by task."""
     return figures(life, "tidemill_copy_lag_records")
 
 
 def replays(life: Life) -> dict[str, list[tuple[int, int]]]:
-    """For each task that was opened: (changelog records replayed, offsets in its changelogs), each time."""
+    """Return (replayed changelog records, offsets in its changelogs) of each opening, by task."""
     found: dict[str, list[tuple[int, int]]] = {}
     for event in life.events():
         if "replayed" in event:
@@ -77,7 +77,7 @@ def replays(life: Life) -> dict[str, list[tuple[int, int]]]:
 
 
 def probe(stage: Stage, name: str, partitions: Iterable[int], timeout: float = 60.0) -> float:
-    """Sends a record to each of these partitions; seconds until all have led to committed output."""
+    """Send a record to each of these partitions, and return the seconds until all outputs are committed."""
     began = time.monotonic()
     begins = client.end_offsets(stage.broker, stage.name("counts"), committed=True)
     keys = {b"%s-%d" % (name.encode(), partition) for partition in partitions}
@@ -120,9 +120,9 @@ def test_the_death_of_a_process(stage: Stage, standbys: int, capsys: pytest.Capt
             f"{replayed:,} records replayed of {whole:,}"
         )
     if standbys:
-        assert replayed < 1_000, "only what came after the copy last read"
+        assert replayed < 1_000, "only records after the last position of the copy are replayed"
     else:
-        # The process ran these tasks never, or until they moved away: then it has what there was at that time.
+        # The process never ran these tasks, or until they moved away: then it has the state of that time.
         assert replayed <= whole
     assert sum(struct.unpack(">q", row.value or b"")[0] > 1 for row in stage.read("counts")) == 0, "counted twice"
     assert other.stop() == 0
@@ -130,9 +130,9 @@ def test_the_death_of_a_process(stage: Stage, standbys: int, capsys: pytest.Capt
 
 @pytest.mark.parametrize("store", ["rocksdb", "memory"])
 def test_a_task_that_moves_runs_where_it_is_until_it_can(stage: Stage, store: str) -> None:
-    """A second process joins: its tasks are copied first, and nobody's output pauses for longer than two commits. The
-    former owner keeps its store as a standby and need not read it again. The state is too large to be moved without a
-    copy, as less than a megabyte is."""
+    """A second process joins: its tasks are warmed up first, and no output pauses for longer than two commits. The
+    former owner keeps its store as a standby without replaying it. The state is too large to move without a warm-up
+    (the limit is one megabyte)."""
     fill(stage, KEYS)
     settings: dict[str, Any] = {
         "standbys": 1,
@@ -151,13 +151,11 @@ def test_a_task_that_moves_runs_where_it_is_until_it_can(stage: Stage, store: st
         assert number < 60
     pauses += [probe(stage, f"q{number}", range(PARTITIONS)) for number in range(3)]
     wait_for_even([one, other])
-    assert max(pauses) < 2 * 2.0 + 2.0, (
-        pauses
-    )  # what the machine of a test takes for the sending and reading is not ours
+    assert max(pauses) < 2 * 2.0 + 2.0, pauses  # excludes the time that the test itself takes for sending and reading
     moved = replays(other)
     assert len(moved) == 2
-    assert all(times[-1][0] <= 1_000 for times in moved.values()), "the copy was all there when it moved"
+    assert all(times[-1][0] <= 1_000 for times in moved.values()), "the copy was complete when the task moved"
     client.wait_for(lambda: sorted(copies(one).values()) == [0, 0], 60, "the former owner to follow")
     assert figures(one, "tidemill_restore_records_total")[""] == 0
-    assert "restored from the beginning" not in one.log, "it has given its tasks away, not their state"
+    assert "restored from the beginning" not in one.log, "it has released its tasks, but kept their state"
     assert [one.stop(), other.stop()] == [0, 0]

@@ -1,4 +1,4 @@
-"""What the producer writes, as it lies in the topic."""
+"""The records that the producer writes to a topic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tidemill.operators.record import Outgoing
 
 
 def test_event_times_are_written_as_they_are_and_zero_as_one(kafka: Kafka, topic: Callable[..., str]) -> None:
-    """The client takes 0 for now, which would move the event time of whoever reads it by half a century."""
+    """The client interprets 0 as the current time, which would move the event time by half a century."""
     name = topic("times")
     producer = PlainProducer({"bootstrap.servers": kafka.bootstrap})
     producer.produce([Outgoing(name, [(b"k", b"v", time, None, -1) for time in (0, 1, 2, 1_700_000_000_000)])])

@@ -1,4 +1,4 @@
-"""Inputs that fall silent: windows close by the wall clock, once, whoever runs the tasks by then."""
+"""Idle inputs: windows close once, by the wall clock, whichever process runs the tasks by then."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ pytestmark = pytest.mark.timeout(120)
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "and", "the", "cat"]
 BASE = int(time.time() * 1000) // 10_000 * 10_000 - 3_600_000
-"""Where a window begins, an hour ago."""
+"""The start of a window, an hour ago."""
 
 
 def said(at: int) -> list[Row]:
-    """All words, a ms apart."""
+    """Return all words, one ms apart."""
     return [Row(word.encode(), word.encode(), timestamp=BASE + at + number) for number, word in enumerate(WORDS)]
 
 
 def counts(rows: list[Row]) -> Counter[str]:
-    """By word, without the windows in the keys."""
+    """Return counts per word, without the windows in the keys."""
     return Counter({row.key[:-8].decode(): int.from_bytes(row.value, "big") for row in rows if row.key and row.value})
 
 
@@ -34,7 +34,7 @@ def prepared(stage: Stage) -> None:
     stage.send("a", said(500))
 
 
-def test_windows_of_inputs_that_are_quiet_close(stage: Stage) -> None:
+def test_windows_of_idle_inputs_close(stage: Stage) -> None:
     prepared(stage)
     life = stage.program("quiet.py", commit_interval="100ms", variables={"IDLE": "3s"}).start()
     rows = stage.wait_for_rows("out", len(set(WORDS)))
@@ -44,8 +44,8 @@ def test_windows_of_inputs_that_are_quiet_close(stage: Stage) -> None:
     assert len(stage.read("out")) == len(set(WORDS))
 
 
-def test_a_quiet_input_does_not_hold_up_another(stage: Stage) -> None:
-    """Topic b never has anything; words go on to come in topic a, so nothing closes by the wall clock alone."""
+def test_an_idle_input_does_not_block_another(stage: Stage) -> None:
+    """Topic b is always empty; topic a continues to have words, so nothing closes by the wall clock alone."""
     prepared(stage)
     variables = {"IDLE": "3s", "BY_KEY": "yes"}
     life = stage.program("quiet.py", commit_interval="100ms", variables=variables).start()
@@ -59,12 +59,12 @@ def test_a_quiet_input_does_not_hold_up_another(stage: Stage) -> None:
         return rows if len(rows) >= len(set(WORDS)) else []
 
     rows = client.wait_for(closed, 60, "the first window to close")
-    assert {row.timestamp // 10_000 for row in rows} == {BASE // 10_000}, "only the first window closed"
+    assert {row.timestamp // 10_000 for row in rows} == {BASE // 10_000}, "only the first window is closed"
     assert life.stop() == 0
 
 
-def test_windows_close_once_though_the_process_is_killed(stage: Stage) -> None:
-    """The silence before the kill and the time until the restart count, for what was seen went with the offsets."""
+def test_windows_close_once_even_if_the_process_is_killed(stage: Stage) -> None:
+    """The idle time includes the time before the kill and until the restart, since it is stored with the offsets."""
     prepared(stage)
     program = stage.program("quiet.py", commit_interval="100ms", variables={"IDLE": "10s"})
     first = program.start()
@@ -83,12 +83,12 @@ def test_windows_close_once_though_the_process_is_killed(stage: Stage) -> None:
     stage.send("a", [Row(b"late", b"late", timestamp=BASE), Row(b"new", b"new", timestamp=BASE + 60_000)])
     stage.wait_until_committed("a")
     rows = stage.wait_for_rows("out", len(set(WORDS)) + 1, 60)
-    assert counts(rows) == Counter([*WORDS, "new"]), "no window closed twice, and what was late is not counted"
+    assert counts(rows) == Counter([*WORDS, "new"]), "no window is closed twice, and late records are not counted"
     assert third.stop() == 0
 
 
 def repartitioned(stage: Stage) -> bool:
-    """True when all that was written to the repartition topic is read, and that is committed."""
+    """Return whether all records of the repartition topic are processed and committed."""
     topic = "words-repartition"
     committed = stage.committed(topic)
     return sum(committed.values()) > 0 and all(

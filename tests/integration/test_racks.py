@@ -1,4 +1,4 @@
-"""Processes and brokers in racks: who reads from which replica, and where tasks run."""
+"""Racks of processes and brokers: which replica a consumer reads, and where tasks run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 
 def led_by(kafka: Kafka, topic: str, replicas: list[list[int]]) -> None:
-    """Makes a topic; the first of each partition's replicas leads it."""
+    """Create a topic; the first replica of each partition is its leader."""
     admin = client.admin(kafka.bootstrap)
     [future] = admin.create_topics([NewTopic(topic, len(replicas), replica_assignment=replicas)]).values()
     future.result(30)
@@ -36,8 +36,8 @@ def leaders(kafka: Kafka, topic: str) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("rack", [None, "rack-2", "rack-3"])
-def test_records_are_read_from_the_replica_in_ones_own_rack(cluster: Kafka, app_id: str, rack: str | None) -> None:
-    """Inputs and changelogs: the client's statistics say which broker it fetches a partition from."""
+def test_records_are_read_from_the_replica_in_the_same_rack(cluster: Kafka, app_id: str, rack: str | None) -> None:
+    """Inputs and changelogs: the statistics of the client show from which broker it fetches a partition."""
     led_by(cluster, app_id, [[1, 2, 3]])
     client.produce(cluster.bootstrap, app_id, [(b"k", b"v")] * 100)
     settings = Settings(app_id="racks", broker=cluster.bootstrap, rack=rack)
@@ -62,8 +62,8 @@ def test_records_are_read_from_the_replica_in_ones_own_rack(cluster: Kafka, app_
 
 
 def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: str, tmp_path: Any) -> None:
-    """All partitions are led by broker 2, where no process is; when it stops, their leaders are where the processes
-    are, and the tasks go there."""
+    """Broker 2 leads all partitions, and no process is in its rack; when it stops, the new leaders are in the racks of
+    processes, and the tasks move there."""
     stage = Stage(cluster, app_id, tmp_path)
     try:
         near_one, near_three = {0, 1, 5}, {2, 3, 4}
@@ -87,7 +87,7 @@ def test_tasks_follow_the_leaders_of_their_partitions(cluster: Kafka, app_id: st
         stage.wait_for_rows("counts", 6, 60)
 
         def parts() -> list[set[int]]:
-            """The partitions of each member, as Kafka's own tools show them."""
+            """Return the partitions of each member, as Kafka's tools show them."""
             found = client.members(cluster.bootstrap, app_id)
             return sorted({p.partition for p in member.assignment.topic_partitions} for member in found)
 

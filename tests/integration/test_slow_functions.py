@@ -1,4 +1,4 @@
-"""Slow functions, many partitions and a long backlog, with the settings that every program begins with."""
+"""Slow functions, many partitions and a long backlog, with default settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ LEAST, MOST = 8, 64
 
 
 @pytest.mark.parametrize(("size", "records"), [(12, 1_000_000), (20_000, 12_000)], ids=["12 bytes", "20 kB"])
-def test_a_slow_program_commits_stays_a_member_and_holds_its_memory(stage: Stage, size: int, records: int) -> None:
-    """What a larger buffer adds to the memory of a process is what the setting says."""
+def test_a_slow_program_commits_keeps_its_membership_and_limits_its_memory(
+    stage: Stage, size: int, records: int
+) -> None:
+    """A larger buffer increases the memory of a process by no more than the setting."""
     stage.topics("in", "out", partitions=PARTITIONS)
     value = os.urandom(size)
     stage.send("in", (Row(b"%d" % n, value, n % PARTITIONS) for n in range(records)))

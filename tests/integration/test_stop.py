@@ -1,4 +1,4 @@
-"""Stopping: the first signal finishes the batch, commits and closes; the second ends the process at once."""
+"""Stop by signals: the first one finishes the batch, commits and closes; the second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(90)
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
-def test_a_signal_commits_and_ends_well_within_five_seconds(
+def test_a_signal_leads_to_a_commit_and_a_clean_end_within_five_seconds(
     stage: Stage, number: signal.Signals, guarantee: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stage.topics("data", "echo", "min", "sum", partitions=4)

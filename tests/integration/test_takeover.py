@@ -1,7 +1,7 @@
-"""A process dies, leaves, joins or comes back: how soon its tasks work again, and that nobody else is disturbed.
+"""Takeover after a process dies, leaves, joins or restarts: tasks resume soon, and other tasks are not disturbed.
 
-Sessions and transactions last so long here that a test which had to wait for either would fail. Exact figures are
-measured by `python -m bench.failover`.
+Session and transaction timeouts are so long that a test which had to wait for either would fail. `python -m
+bench.failover` measures exact figures.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .fleet import PARTITIONS, Fleet, generations, readied
 from .stage import Stage
 from .watch import Moment
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.without_changelogs, pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(240)]
 
 AT_ONCE = 12.0
-"""Seconds: far less than a session (30 s) and a transaction (60 s), far more than a busy machine needs."""
+"""Seconds: much less than the timeouts of a session (30 s) and a transaction (60 s), much more than needed."""
 
 
-def test_a_killed_process_is_taken_over_and_comes_back_without_waiting_for_anything(stage: Stage) -> None:
-    """Killed with a transaction open, which blocks its readers until somebody ends it."""
+def test_a_killed_process_is_taken_over_and_returns_without_waiting_for_timeouts(stage: Stage) -> None:
+    """Killed with an open transaction, which blocks consumers of its output until it is ended."""
     with Fleet(stage, commit_interval="1s") as fleet:
         one, two = fleet.instance("one"), fleet.instance("two")
         first, second = fleet.start(one, two)
@@ -32,12 +32,14 @@ def test_a_killed_process_is_taken_over_and_comes_back_without_waiting_for_anyth
         assert max(fleet.watch.wait_until_back(killed, 60)) < AT_ONCE
         again = two.start()
         fleet.wait_until_shared(2)
-        assert len(readied(first)) == PARTITIONS + len(readied(second)), "the survivor opened what it had already"
+        assert len(readied(first)) == PARTITIONS + len(readied(second)), (
+            "the survivor reopened tasks that it already had"
+        )
         fleet.stop([first, again])
         fleet.judge()
 
 
-def test_a_process_that_is_killed_and_started_again_does_not_wait_for_its_own_ghost(stage: Stage) -> None:
+def test_a_process_that_is_killed_and_restarted_does_not_wait_for_its_former_session(stage: Stage) -> None:
     with Fleet(stage, commit_interval="1s") as fleet:
         only = fleet.instance("only")
         [life] = fleet.start(only)
@@ -64,9 +66,9 @@ def test_a_join_and_a_leave_do_not_stop_the_tasks_that_stay(stage: Stage) -> Non
         assert max(fleet.watch.wait_until_back(left, 60)) < AT_ONCE, "a clean leave hands over at once"
         fleet.wait_until_shared(2)
         fleet.watch.wait_until_back(Moment(), 60)
-        assert [*readied(first)[opened[0] :], *readied(second)[opened[1] :]] == [moved], "others were opened again"
+        assert [*readied(first)[opened[0] :], *readied(second)[opened[1] :]] == [moved], "other tasks were reopened"
         for number in set(range(PARTITIONS)) - {int(moved.removeprefix("0_"))}:
-            assert fleet.watch.silence(number, began.monotonic) < 3.0, "more than two commit intervals and a bit"
+            assert fleet.watch.silence(number, began.monotonic) < 3.0, "more than about two commit intervals"
         fleet.stop([first, second])
         fleet.judge()
 
@@ -83,6 +85,6 @@ def test_a_static_member_that_restarts_moves_nothing(stage: Stage) -> None:
         assert readied(first) == opened, "the other member has opened tasks"
         moves = [line for line in generations(first)[heard:] if "handed over" in line or "to open" in line]
         assert moves == [], "tasks of the other have moved"
-        assert sorted(readied(again)) == sorted(set(readied(second))), "it did not get its own tasks back"
+        assert sorted(readied(again)) == sorted(set(readied(second))), "it did not get the same tasks again"
         fleet.stop([first, again])
         fleet.judge()

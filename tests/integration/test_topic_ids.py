@@ -1,4 +1,4 @@
-"""Topics that are deleted, or created again, under a program on a broker: said, with a way out that works."""
+"""Topics that are deleted or recreated during a run: reported, with a remedy that works."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def seen(stage: Stage, count: int) -> list[int]:
     return [struct.unpack(">q", row.value or b"")[0] for row in stage.wait_for_rows("last", count)]
 
 
-def test_an_input_that_is_created_again_is_accepted_by_a_command(stage: Stage) -> None:
+def test_a_recreated_input_is_accepted_by_a_command(stage: Stage) -> None:
     """A program with state starts again as ever until then; afterwards it has read all of both topics, each once."""
     stage.topics("data", "max", "count", "last")
     program = stage.program("max_count.py", commit_interval="100ms")
@@ -52,7 +52,7 @@ def test_an_input_that_is_created_again_is_accepted_by_a_command(stage: Stage) -
     assert life.stop() == 0
 
 
-def test_an_internal_topic_that_is_deleted_in_mid_run_ends_the_program_at_once(stage: Stage) -> None:
+def test_an_internal_topic_that_is_deleted_during_the_run_ends_the_program_at_once(stage: Stage) -> None:
     stage.topics("data", "max", "count", "last")
     life = stage.program("max_count.py", commit_interval="100ms").start()
     stage.send("data", numbers(0, 10))

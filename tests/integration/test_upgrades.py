@@ -1,4 +1,4 @@
-"""A program that is changed and rolled out one process at a time, while records keep coming."""
+"""Rolling upgrades of a program, one process at a time, with continuous input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTITIONS = 4
 
 
 class Feed:
-    """Sends a record for each of eight keys at a time, and knows what must come of it."""
+    """Sends rounds of one record per key for eight keys, and knows the expected counts."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -29,7 +29,7 @@ class Feed:
         self.stage.send(topic, [Row(b"k%d" % n, b"v", n % PARTITIONS) for n in range(8)])
 
     def counted(self) -> None:
-        """All is counted once."""
+        """Wait until everything is counted once."""
         rows = self.stage.wait_for_rows("counts", 8 * self.rounds, 60)
         newest = {row.key: struct.unpack(">q", row.value or b"")[0] for row in rows}
         assert newest == {b"k%d" % n: self.rounds for n in range(8)}
@@ -55,24 +55,24 @@ def test_versions_that_are_rolled_out_and_back(stage: Stage) -> None:
     first, second = start(one, 1), start(other, 1)
     feed.counted()
 
-    # One more topic: who knows it reads it, while the other runs what it knows.
+    # One more topic: the new version reads it, while the old one runs the tasks that it has in common.
     assert first.stop() == 0
     first = start(one, 2)
     feed.round("more")
     stage.wait_for_rows("shouts", 8)
     feed.counted()
 
-    # A step back in the middle: what nobody can run is named, and goes on when somebody comes who can.
+    # A rollback in between: tasks that no member can run are named, and resume when a member joins that can.
     assert first.stop() == 0
     name = stage.name("more")
-    second.wait_for(rf"no living member can run what reads {name} \(0, 1, 2, 3\): it waits for a process")
+    second.wait_for(rf"no living member can run the tasks that read {name} \(0, 1, 2, 3\): they wait for a process")
     feed.round("more")
     feed.round()
     feed.counted()
     first = start(one, 2)
     stage.wait_for_rows("shouts", 16)
 
-    # Another form of the same sub-topology: the old one keeps its tasks until its last member has left.
+    # A changed sub-topology: the old version keeps its tasks until its last member has left.
     assert first.stop() == 0
     first = start(one, 3)
     feed.round()

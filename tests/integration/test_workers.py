@@ -1,4 +1,4 @@
-"""Several workers of one application under their supervisor, on a broker."""
+"""Several workers of an application under a supervisor, on a real broker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(150)
 
 
 def pids(log: str) -> dict[int, list[int]]:
-    """The pids that each worker has had."""
+    """Return all pids of each worker."""
     found: dict[int, list[int]] = {}
     for number, pid in re.findall(r"worker (\d): started \(pid (\d+)\)", log):
         found.setdefault(int(number), []).append(int(pid))
@@ -27,7 +27,7 @@ def pids(log: str) -> dict[int, list[int]]:
 
 
 def is_ready(url: str) -> bool:
-    """Whether all workers are, by their supervisor."""
+    """Return whether all workers are ready, according to the supervisor."""
     try:
         with urllib.request.urlopen(f"{url}/health/ready", timeout=5) as answer:
             return answer.status == 200
@@ -36,7 +36,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(stage: Stage) -> None:
+def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_duplicated(stage: Stage) -> None:
     stage.topics("data", "echo", "min", "sum", partitions=4)
     program = stage.program("echo_min_sum.py", workers=2, web=0, commit_interval="200ms", session_timeout="10s")
     with feed.Feed(stage.broker, stage.name("data"), rate=500, seed=1, keys=50):
@@ -51,13 +51,13 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost_or_doubled(stage: Stage
         stage.wait_for_rows("echo", 500, 60)
         assert len(client.members(stage.broker, stage.app_id)) == 2
         os.kill(pids(life.log)[1][0], signal.SIGKILL)
-        life.wait_for(r"worker 1 was killed by SIGKILL; starting it again now", 10)
+        life.wait_for(r"worker 1 was killed by SIGKILL; restarting it now", 10)
         client.wait_for(lambda: len(pids(life.log)[1]) == 2, 10, "worker 1 to be started again")
         before = len(stage.read("echo"))
         stage.wait_for_rows("echo", before + 500, 60)
     stage.wait_until_committed("data", 60)
     assert life.stop() == 0, life.log
-    assert len(pids(life.log)[0]) == 1, "the other worker was left alone"
+    assert len(pids(life.log)[0]) == 1, "the other worker was not affected"
     fed = read.rows(stage.broker, stage.name("data"), bytes.decode, feed.decode)
     echo = read.rows(stage.broker, stage.name("echo"), bytes.decode, feed.decode)
     total = read.rows(stage.broker, stage.name("sum"), bytes.decode, feed.decode)

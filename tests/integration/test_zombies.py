@@ -1,6 +1,6 @@
-"""Processes that are replaced while they cannot know: they write nothing any more, give up their tasks and come back.
+"""Zombies: processes that were replaced without knowing it write nothing more, release their tasks, and rejoin.
 
-Standing still, cut off from the brokers in one direction or both, and with a clock that jumps.
+They are paused, disconnected from the brokers in one direction or both, or have a clock that jumps.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .program import Life
 from .stage import Stage
 from .watch import Moment
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.without_changelogs, pytest.mark.slow, pytest.mark.kafka, pytest.mark.timeout(300)]
 
 SESSION = 6.0
 REPLACED = r"membership lost|giving up this membership"
 
 
 def wait_until_they_have_come_back(replaced: dict[Life, int], fleet: Fleet, members: int) -> None:
-    """They found out that they were replaced, joined again, and opened tasks beyond the number that they had before."""
+    """Wait until they have detected their replacement, rejoined, and opened further tasks."""
     for life in replaced:
         life.wait_for(REPLACED, 60)
     fleet.wait_until_shared(members, 90)
@@ -34,13 +34,13 @@ def wait_until_they_have_come_back(replaced: dict[Life, int], fleet: Fleet, memb
         client.wait_for(lambda life=life, before=before: len(readied(life)) > before, 60, "it to open tasks again")
 
 
-def test_processes_that_stood_still_are_fenced_and_come_back(stage: Stage) -> None:
-    """One stopped from outside, one between sending its offsets and committing them, for longer than their sessions."""
+def test_paused_processes_are_fenced_and_rejoin(stage: Stage) -> None:
+    """One is paused from outside, one between sending and committing offsets, for longer than the session timeout."""
     with Fleet(stage, session_timeout=f"{SESSION:g}s", heartbeat_interval="1s") as fleet:
         inside = fleet.instance("inside", failpoint="after-send-offsets:25=stop")
         first, outside = fleet.start(fleet.instance("one"), fleet.instance("outside"))
         frozen = inside.start()
-        client.wait_for(lambda: stands_still(frozen), 90, "it to stop itself")
+        client.wait_for(frozen.stands_still, 90, "it to stop itself")
         outside.child.pause()
         stopped = Moment()
         assert max(fleet.watch.wait_until_back(stopped, 60)) < SESSION + 15
@@ -53,15 +53,10 @@ def test_processes_that_stood_still_are_fenced_and_come_back(stage: Stage) -> No
         fleet.judge()
 
 
-def stands_still(life: Life) -> bool:
-    """Whether it is stopped by a signal."""
-    return Path(f"/proc/{life.child.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def test_processes_that_are_cut_off_are_fenced_and_come_back(
+def test_disconnected_processes_are_fenced_and_rejoin(
     start_kafka: Callable[..., Kafka], app_id: str, tmp_path: Path
 ) -> None:
-    """Three at once: nothing reaches the brokers, nothing comes back from them, neither of both."""
+    """Three at once: requests are lost, responses are lost, or both."""
     kafka = start_kafka(ways=3)
     stage = Stage(kafka, app_id, tmp_path)
     directions: list[Literal["to_broker", "to_client", "both"]] = ["to_broker", "to_client", "both"]
@@ -94,7 +89,7 @@ def test_a_clock_that_jumps_does_no_harm(stage: Stage, tmp_path: Path) -> None:
         began = Moment()
         for seconds in (3600, -3600, 0, -40, 86_400 * 2, 0):
             tmp_path.joinpath("new").write_text(str(seconds))
-            tmp_path.joinpath("new").replace(skew)  # at once: the program reads it all the time
+            tmp_path.joinpath("new").replace(skew)  # atomically: the program polls this file
             fleet.watch.wait_until_back(Moment(), 30)
         assert max(fleet.watch.silences(began.monotonic)) < 5
         assert len(readied(life)) == len(set(readied(life))), "a task was opened twice"

@@ -1,7 +1,7 @@
-"""What a reader of committed records sees of a maltreated application: when each partition brought something.
+"""Observe the output of an application under faults: when each partition had new results.
 
-Results carry the timestamps of their inputs, so a result of a record that was written after a moment proves that
-somebody works on that partition again, whatever was on its way before.
+Results have the timestamps of their inputs, so a result of a record that was written after a given time proves that the
+partition is processed again, whatever was in flight before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 
 
 class Moment:
-    """A moment by both clocks: `time.monotonic()` to measure from, and the wall clock that records are stamped by."""
+    """A time on both clocks: `time.monotonic()` for durations, and the wall clock for record timestamps."""
 
     def __init__(self) -> None:
         self.monotonic = time.monotonic()
@@ -23,20 +23,20 @@ class Moment:
 
 
 class Watch:
-    """Reads a topic of results from when it is entered until it is left."""
+    """Reads an output topic while the context is open."""
 
     def __init__(self, broker: str, topic: str, partitions: int) -> None:
         self._topic = topic
         self._arrivals: list[list[float]] = [[] for _ in range(partitions)]
         self._stamps: list[list[float]] = [[] for _ in range(partitions)]
-        """The newest timestamp that had come by each arrival."""
+        """The newest timestamp at the arrival of each record."""
         self.records = 0
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": broker,
-                "group.id": "tests-watch",  # never joined
+                "group.id": "tests-watch",  # the group is never joined
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 100,
@@ -60,17 +60,17 @@ class Watch:
             raise self._failure
 
     def seen(self) -> list[bool]:
-        """Whether each partition has brought anything yet."""
+        """Return whether each partition has had a result."""
         return [bool(arrivals) for arrivals in self._arrivals]
 
     def back(self, partition: int, since: Moment) -> float | None:
-        """Seconds from a moment until a result of what was written after it was there; None: not yet."""
+        """Return the seconds from a time to the first result of a record written after it; None if none yet."""
         at = bisect_right(self._stamps[partition], since.wall)
         arrivals = self._arrivals[partition]
         return arrivals[at] - since.monotonic if at < len(arrivals) else None
 
     def wait_until_back(self, since: Moment, timeout: float) -> list[float]:
-        """`back` of each partition, as soon as all are."""
+        """Wait until all partitions have new results, and return `back` of each."""
         deadline = time.monotonic() + timeout
         while True:
             found = [self.back(partition, since) for partition in range(len(self._arrivals))]
@@ -84,13 +84,13 @@ class Watch:
             time.sleep(0.02)
 
     def silence(self, partition: int, begin: float, end: float | None = None) -> float:
-        """The longest time without a result between two moments of the monotonic clock; `end` is now if not given."""
+        """Return the longest time without a result between two monotonic times; `end` defaults to now."""
         end = time.monotonic() if end is None else end
         within = [at for at in self._arrivals[partition] if begin < at < end]
         return max(two - one for one, two in pairwise([begin, *within, end]))
 
     def silences(self, begin: float, end: float | None = None) -> list[float]:
-        """`silence` of each partition."""
+        """Return `silence` of each partition."""
         return [self.silence(partition, begin, end) for partition in range(len(self._arrivals))]
 
     def _run(self) -> None:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 from tests.support.programs import PROGRAMS
 
 
@@ -65,9 +66,11 @@ def run(name: str, sent: list[Sent], cuts: set[int], *, rebuild: bool) -> Outcom
                 for task in driver._tasks.values():
                     for key in task.discard():
                         task.caught_up(key, True)
-        names = [state.spec.name for part in driver.plan.parts for state in part.stores]
+        names = [state.spec.name for part in driver.plan.subtopologies for state in part.stores]
         stores = {store: list(driver.store(store).items()) for store in names}
-        return Outcome({topic: driver.read_bytes(topic) for topic in sorted(driver._written)}, stores, driver.dropped)
+        return Outcome(
+            {topic: driver.read_bytes(topic) for topic in sorted(driver._topics.written)}, stores, driver.dropped
+        )
 
 
 def batches(sent: list[Sent], cuts: set[int]) -> list[list[Sent]]:
@@ -81,7 +84,7 @@ def batches(sent: list[Sent], cuts: set[int]) -> list[list[Sent]]:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(sent=inputs, cuts=st.sets(st.integers(0, 30)))
 def test_cuts_and_rebuilding_change_nothing(name: str, sent: list[Sent], cuts: set[int]) -> None:
     if name in IN_TIME:

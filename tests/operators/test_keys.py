@@ -1,14 +1,15 @@
-"""A key is its bytes: what equals what in Python changes no result, whenever a commit, a trim or a restart comes."""
+"""Tests that keys are compared by their bytes: equality in Python affects no result, at any commit or restart."""
 
 import math
 from decimal import Decimal
 from enum import Enum
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 from tidemill.operators.serdes.auto import auto, auto_key
 
 
@@ -69,7 +70,7 @@ def results(steps, serde, keys, restarts):
 @pytest.mark.parametrize(("serde", "keys"), [(tm.json, JSON), (auto, ANY), (auto_key, ANY), (tm.float64, FLOATS)])
 def test_results_do_not_depend_on_what_is_in_memory(steps, serde, keys):
     @given(st.lists(keys, max_size=8))
-    @settings(max_examples=12, deadline=None)
+    @examples(12)
     def check(chosen):
         whole = results(steps, serde, chosen, "running on")
         assert results(steps, serde, chosen, "trimmed") == whole
@@ -78,7 +79,7 @@ def test_results_do_not_depend_on_what_is_in_memory(steps, serde, keys):
     check()
 
 
-def test_equal_keys_with_other_bytes_are_counted_apart():
+def test_equal_keys_with_different_bytes_are_counted_separately():
     counts = results("count", tm.json, [1, 1.0, True, 1, 1.0, True], "running on")
     assert counts == [(b"1", b"1"), (b"1.0", b"1"), (b"true", b"1"), (b"1", b"2"), (b"1.0", b"2"), (b"true", b"2")]
 

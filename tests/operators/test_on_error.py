@@ -1,4 +1,4 @@
-"""What happens to what fails: by step, in the middle of a list, in a timer, by the wall clock."""
+"""Tests of error policies: per step, within a list, in timers, by the wall clock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tidemill as tm
+from tests.support.untyped import untyped
 
 
 def checked(value: int) -> int:
@@ -60,7 +61,7 @@ def test_a_source_may_skip_what_it_cannot_read() -> None:
     assert driver.dropped == {("a", "undecodable"): 1, ("b-source", "undecodable"): 1}
 
 
-def test_a_keyed_step_answers_for_its_repartition() -> None:
+def test_the_policy_of_a_keyed_step_includes_its_repartition() -> None:
     app = tm.App("test")
     source(app).group_by(checked).count().named("n").on_error(tm.skip).to("out")
     driver = sent(app, [1, 13, 1])
@@ -70,7 +71,7 @@ def test_a_keyed_step_answers_for_its_repartition() -> None:
 
 def test_what_is_no_policy_is_refused() -> None:
     with pytest.raises(tm.TopologyError, match=r"\.on_error\(\) takes tm\.fail or tm\.skip, not 'skip'"):
-        source(tm.App("test")).on_error("skip")  # type: ignore[arg-type]
+        source(tm.App("test")).on_error(untyped("skip"))
 
 
 def test_a_list_may_have_any_number_of_records_that_fail() -> None:

@@ -1,4 +1,4 @@
-"""The nearest right name."""
+"""Tests of the suggestion of the nearest valid name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tidemill.operators.suggest import did_you_mean, nearest
 NAMES = ["commit_interval", "session_timeout", "web"]
 
 
-def test_differences_people_do_not_see_do_not_count() -> None:
+def test_differences_in_case_and_separators_are_ignored() -> None:
     assert nearest("Commit-Interval", NAMES) == "commit_interval"
     assert nearest("comit_intervall", NAMES) == "commit_interval"
     assert nearest("zzz", NAMES) is None

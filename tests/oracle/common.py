@@ -1,4 +1,4 @@
-"""What the programs of recorded cases have in common: their sources, and the recorder's own functions."""
+"""Sources and functions shared by the programs of recorded cases."""
 
 from __future__ import annotations
 

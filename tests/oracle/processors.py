@@ -1,4 +1,4 @@
-"""Recorded cases whose programs are processors of one's own."""
+"""Recorded cases with custom processors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plays a recorded case and says where Tidemill and Kafka Streams part.
+"""Replay a recorded case, and report where Tidemill and Kafka Streams differ.
 
 A case is a file of JSON lines: a header, then inputs, each followed by what it caused, then the contents of the stores.
 """
@@ -56,7 +56,7 @@ def turns(lines: list[Line]) -> Iterator[Turn]:
 
 
 def play(case: Case) -> None:
-    """Runs a case; AssertionError for the first difference."""
+    """Run a case; raise AssertionError at the first difference."""
     header = case.header
     app = tm.App(f"{header['case']}-{header['variant']}")
     TOPOLOGIES[header["case"]](app, header["params"])
@@ -118,7 +118,7 @@ def versions(driver: testing.TopologyDriver, name: str, times: list[int]) -> lis
     where that is something else than at the time before."""
     found: list[Line] = []
     for task in driver._tasks.values():
-        for state in task.part.stores:
+        for state in task.subtopology.stores:
             find = state.view.as_of
             if find is None or state.spec.name != name:
                 continue
@@ -141,11 +141,11 @@ def versions(driver: testing.TopologyDriver, name: str, times: list[int]) -> lis
 def contents(driver: testing.TopologyDriver, name: str) -> list[Line]:
     """A store as the recorder lists it: by key, then by window."""
     entries: list[tuple[Any, int, Line]] = []
-    for part in driver.plan.parts:
-        for state in part.stores:
+    for subtopology in driver.plan.subtopologies:
+        for state in subtopology.stores:
             if state.spec.name == name:
                 view = state.view
-                for task in part.tasks():
+                for task in subtopology.tasks():
                     cache = driver._tasks[task].caches[name]
                     for raw_key, entry in cache.scan(b"", None):
                         if view.visible(raw_key) and view.from_value(entry) is not None:

@@ -1,4 +1,4 @@
-"""The programs of the recorded cases of tables: joins of tables, groups of rows, cogroups, versions."""
+"""The programs of the recorded cases of tables: table joins, grouped tables, cogroups, versioned stores."""
 
 from __future__ import annotations
 

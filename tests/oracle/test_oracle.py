@@ -1,4 +1,4 @@
-"""Kafka Streams as the judge: its recorded behaviour, input by input, through `TopologyDriver`.
+"""Kafka Streams as the test oracle: its recorded results, input by input, are compared with `TopologyDriver`.
 
 Another directory of cases: ORACLE_CASES=/some/where pytest tests/oracle.
 """

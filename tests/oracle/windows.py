@@ -1,4 +1,4 @@
-"""The programs of the recorded cases with windows: of all kinds, sent in all ways, suppressed."""
+"""The programs of the recorded cases with windows: all kinds, all emission policies, and suppression."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Random programs: drawn from a seed, run in many ways that must not matter, and shrunk when one of them does."""
+"""Random programs, drawn from a seed and run in equivalent ways; a program whose results differ is shrunk."""

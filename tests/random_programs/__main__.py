@@ -1,4 +1,4 @@
-"""Runs random programs: `python -m tests.random_programs --seeds 1000`, or one, made small: `--seed 17`."""
+"""Run random programs: `python -m tests.random_programs --seeds 1000`, or run and shrink one: `--seed 17`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs and what happens to them, from a seed."""
+"""Generate programs and their events from a seed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES += [{"items": 1, "get": 2, "x": 4, "keys": [1]}, {"x": [2, 3], "y": {"x":
 
 
 def generate(seed: int, kind: str = "any") -> Program:
-    """The program of a seed; of kind "tables" only tables are read, and nothing that depends on an order."""
+    """Return the program of a seed; kind "tables" has only tables, and nothing that depends on an order."""
     random = Random(f"{kind} {seed}")
     for _ in range(100):
         key = random.choice(["tm.utf8", "tm.utf8", "tm.json", "tm.json", "tm.float64", "tm.int64"])

@@ -1,4 +1,4 @@
-"""What some programs must give, worked out without the engine, from all records at once."""
+"""The expected results of some programs, computed without the engine, from all records at once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def lists(entries: list[Entry]) -> Rows:
 
 
 def newest(entries: list[Entry]) -> Rows:
-    """A bad row is no row."""
+    """An invalid row is no row."""
     rows = {one.key: one.value for one in entries}
     return {key: plain(value) for key, value in rows.items() if value not in (None, 13)}
 
@@ -99,7 +99,7 @@ TABLES: list[Shape] = [
 
 
 def modelled(seed: int) -> tuple[Program, Callable[[list[Entry]], Rows]]:
-    """The program of a seed, and what it must give."""
+    """Return the program of a seed, and its expected results."""
     random = Random(f"model {seed}")
     of_table = random.random() < 0.3
     steps, rows = random.choice(TABLES if of_table else STREAMS)

@@ -1,4 +1,4 @@
-"""A random program as a value: the lines of its text, and what happens to it."""
+"""A random program as a value: the lines of its text, and its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Send(NamedTuple):
 
 
 class Advance(NamedTuple):
-    """The wall clock goes on."""
+    """The wall clock advances."""
 
     ms: int
 
@@ -55,7 +55,7 @@ def _variable(name: str) -> str:
 
 @dataclass(frozen=True)
 class Program:
-    """What a seed stands for."""
+    """The program and the events of a seed."""
 
     lines: tuple[Line, ...]
     events: tuple[Event, ...]

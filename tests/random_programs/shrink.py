@@ -1,4 +1,4 @@
-"""Makes a program that fails smaller, as long as it fails in the same way."""
+"""Shrink a failing program, as long as it fails in the same way."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shrink(violation: Violation, seed: int, fails: Callable[[Program, int], None
 
 
 def fault(program: Program, seed: int, fails: Callable[[Program, int], None]) -> Violation | None:
-    """What is wrong with a program; None for one that is right, or cannot be built."""
+    """Return the violation of a program; None if it has none, or cannot be built."""
     try:
         tm.testing.TopologyDriver(program.app()).close()
     except Exception:

@@ -1,4 +1,4 @@
-"""The steps that a random program may have, as text of the public interface."""
+"""The steps of random programs, as source text that uses the public API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 __all__ = ["source", "stateful", "step"]
 
 Step = tuple[str, str]
-"""What kind of thing it makes ("stream", "table", "windowed", "global") and the text."""
+"""The kind of the result ("stream", "table", "windowed", "global") and the text."""
 
 COLUMNS = ["n", "items", "get", "values", "least", "most", "first", "last", "all", "top", "mean", "function"]
 COLUMNS += ["ruined", "grown", "whole"]
@@ -217,7 +217,8 @@ def tables_joined(random: Random, t: str, others: Others, key: str) -> Step:
     other = random.choice(others.get("table", [t]) + others.get("history", []))
     how = random.choice(["join", "left_join", "outer_join"])
     if how != "outer_join" and random.random() < 0.4:
-        return "table", f"{t}.{how}({other}, {by(key).replace('mixed', 'scalar')}, {pairing(random)})"
+        on = by(key).replace("mixed", "scalar")
+        return "table", f"{t}.{how}({other}, {pairing(random)}, on={on})"
     return "table", f"{t}.{how}({other}, {pairing(random)})"
 
 

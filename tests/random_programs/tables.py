@@ -1,4 +1,4 @@
-"""Programs of tables over several partitions: whichever task goes on first, the rows are the same at the end."""
+"""Programs of tables over several partitions: the final rows do not depend on the order in which tasks run."""
 
 from __future__ import annotations
 

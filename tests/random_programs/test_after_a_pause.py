@@ -1,4 +1,4 @@
-"""What is late after a pause, in which time went on by the wall clock, is so for a step that is rebuilt, too."""
+"""Test that records are late for a rebuilt step too, after an idle time in which the wall clock advanced time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def program(step: str, random: Random) -> Program:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_rebuilt_step_goes_by_the_same_time(step: str) -> None:
+def test_a_rebuilt_step_has_the_same_time(step: str) -> None:
     for seed in range(SEEDS):
         tried = program(step, Random(f"{step} {seed}"))
         base = run(tried, one_by_one, seed, drops=True)

@@ -1,4 +1,4 @@
-"""Random programs notice what they are there for: each test breaks the engine in one way until a seed fails."""
+"""Test that random programs detect faults: each test breaks the engine in one way until a seed fails."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from tidemill.operators.stores.versions import Versions
 from tidemill.operators.tables.suppress import Suppress
 from tidemill.operators.windows.sliding import SlidingFold
 from tidemill.state.cache import StateCache
+from tidemill.state.changes import Changes
+from tidemill.state.window_cache import WindowCache
 
 Break = Callable[[pytest.MonkeyPatch], None]
 MOST = 60
-"""Seeds that are tried."""
+"""The number of seeds that are tried."""
 
 
 def arguments_are_not_copied_for_branches(patch: pytest.MonkeyPatch) -> None:
@@ -38,16 +40,23 @@ def windows_share_a_value(patch: pytest.MonkeyPatch) -> None:
 
 
 def keys_go_by_equality(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StateCache, "by_bytes", lambda _self: None)
+    for kind in (StateCache, WindowCache):
+        patch.setattr(kind, "by_bytes", lambda _self: None)
 
 
 def a_rollback_leaves_the_cache(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StateCache, "discard", lambda _self: None)
+    for kind in (StateCache, WindowCache):
+        patch.setattr(kind, "discard", lambda _self: None)
 
 
 def deletions_are_not_written(patch: pytest.MonkeyPatch) -> None:
-    drain = StateCache.drain
-    patch.setattr(StateCache, "drain", lambda self: [one for one in drain(self) if one.value is not None])
+    for kind in (StateCache, WindowCache):
+        drain: Callable[[Any], Changes] = kind.drain
+        patch.setattr(kind, "drain", lambda self, drain=drain: without_deletions(drain(self)))
+
+
+def without_deletions(changes: Changes) -> Changes:
+    return Changes.of([change for change in changes if change.value is not None])
 
 
 def a_scan_misses_what_is_not_committed(patch: pytest.MonkeyPatch) -> None:
@@ -65,13 +74,13 @@ def a_store_keeps_the_methods_it_began_with(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_failure_ends_its_batch(patch: pytest.MonkeyPatch) -> None:
-    """What comes after a bad record in its batch is dropped with it."""
-    skip = operator_graph.Graph._call
+    """The records after an invalid one in its batch are dropped with it."""
+    skip = operator_graph.OperatorGraph._call
 
     def once(self: Any, step: Any, records: Any, now: int, origin: Any) -> Any:
         return skip(self, step, records[:1] if len(records) > 4 else records, now, origin)
 
-    patch.setattr(operator_graph.Graph, "_call", once)
+    patch.setattr(operator_graph.OperatorGraph, "_call", once)
 
 
 BREAKS = [
@@ -100,7 +109,7 @@ def test_it_is_noticed_when(wrong: Break, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def by_the_newest_record(kind: Any, patch: pytest.MonkeyPatch) -> None:
-    """A step forgets by the newest record, though it has a watermark."""
+    """A step expires state by the newest record instead of by its watermark."""
     begin = kind.__init__
 
     def begin_without(self: Any, *arguments: Any, watermarked: bool, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Keys that are equal in Python and differ as bytes stay apart when they come out of a store before any input."""
+"""Test that restored keys that are equal in Python and differ as bytes stay distinct before any input."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_restored_step_tells_them_apart(steps: str, first: int) -> None:
 
 @pytest.mark.parametrize("steps", WAITING)
 def test_records_that_wait_bring_their_keys(steps: str) -> None:
-    """What is restored waits, and goes on with a key that no input has brought since."""
+    """Restored records wait, and are sent with a key that no input has had since."""
     tried = program(WAITING[steps], KEYS)
     events = (Send("a", b"true", b"1", 10), Send("a", b"1", b"2", 12), Send("a", b"1", b"3", 15), Advance(60))
     tried = tried.having(events=(*events, Send("a", b"1", b"4", 17), Advance(60)))

@@ -1,4 +1,4 @@
-"""Programs with watermarks whose results depend on event time, and what a batch makes of all records at once.
+"""Programs with watermarks whose results depend on event time, and their results as a batch.
 
 Two inputs go each at its own pace in event time, out of order by no more than the bound, through a repartition or not,
 to one step that goes by time. Whatever the partitions, the order in which tasks go on, the commits and what is done
@@ -40,14 +40,14 @@ Made = tuple[str, Model, bool, Callable[[Any], Any]]
 
 
 class Timed(NamedTuple):
-    """A program, and its results as rows of key, what is told of the value, and for windows their start and end."""
+    """A program, and its results as rows of key, a summary of the value, and for windows their start and end."""
 
     program: Program
     model: Model
     upserts: bool
     """Whether a result replaces an earlier one of its key."""
     told: Callable[[Any], Any]
-    """What a row tells of a value."""
+    """The summary of a value in a row."""
     rekeyed: bool
 
 

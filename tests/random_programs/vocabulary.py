@@ -1,4 +1,4 @@
-"""The functions and processors that random programs are made of. Import all of it to run a program that was printed.
+"""The functions and processors of random programs. Import all of them to run a printed program.
 
 Values are what JSON can say. Most functions take any of them, fail for a few (13 anywhere in it), and many change the
 value that they are given, also before they fail. With `COPYING` set those get copies, so nothing they do can be seen.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -31,7 +32,7 @@ def changing(function: Any) -> Any:
     async def awaited(*arguments: Any) -> Any:
         return await function(*given(arguments))
 
-    return awaited if asyncio.iscoroutinefunction(function) else called
+    return awaited if inspect.iscoroutinefunction(function) else called
 
 
 def number(value: Any) -> int:
@@ -50,15 +51,15 @@ def number(value: Any) -> int:
 
 
 def ruin(value: Any) -> None:
-    """Changes what it can reach."""
+    """Change a value in place."""
     if isinstance(value, dict):
-        for part in list(value.values()):
-            ruin(part)
+        for subtopology in list(value.values()):
+            ruin(subtopology)
         value["x"] = -1
         value["items"] = "ruined"
     elif isinstance(value, list):
-        for part in value:
-            ruin(part)
+        for subtopology in value:
+            ruin(subtopology)
         value.append(-1)
 
 
@@ -79,7 +80,7 @@ def good(value: Any) -> bool:
 
 
 def ruining(value: Any) -> Any:
-    """A filter that changes what it lets pass; also where others get copies, as what it changes is what goes on."""
+    """A filter that changes the values that it passes, also if other steps get copies of them."""
     result = number(value) % 3 > 0
     ruin(value)
     return result
@@ -353,7 +354,7 @@ class Timing(tm.Processor[Any, Any, Any]):
 
 
 class Recurring(tm.Processor[Any, Any, Any]):
-    """Methods that are called every so often, for all keys."""
+    """Recurring methods, for all keys."""
 
     sums = tm.ValueState(int, default=0)
 

@@ -17,8 +17,8 @@ from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.plan.plan import partition, plan
 from tidemill.engine.restore.global_rows import GlobalRows
 from tidemill.engine.restore.opening import Opening
-from tidemill.engine.restore.replay import Feeding
-from tidemill.engine.tasks.prepared_commit import Sealed
+from tidemill.engine.restore.replay import Replay
+from tidemill.engine.tasks.prepared_commit import PreparedCommit
 from tidemill.engine.tasks.task import Task
 from tidemill.engine.watermarks.records import is_mark
 from tidemill.engine.watermarks.watermarks import seen_in
@@ -27,11 +27,11 @@ from tidemill.operators.record import Batch, Outgoing, Row
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import TOMBSTONES_KEPT_MS, Position, frame, unframe
+from tidemill.state.topic_partition import TopicPartition
 from tidemill.testing import StoreReader
 
 __all__ = ["Changelogs", "World"]
 
-Key = tuple[str, int]
 Rows = list[tuple[int, bytes, "bytes | None", Any]]
 
 
@@ -39,17 +39,17 @@ class Changelogs:
     """The changelog topics, and a reader of them."""
 
     def __init__(self) -> None:
-        self.rows: dict[Key, Rows] = {}
-        self._assigned: dict[Key, int] = {}
+        self.rows: dict[TopicPartition, Rows] = {}
+        self._assigned: dict[TopicPartition, int] = {}
 
-    def write(self, sealed: Sealed, topics: Mapping[str, str], *, with_inputs: bool) -> Position:
-        """What a commit of this work writes; where the changelogs end then."""
+    def write(self, sealed: PreparedCommit, topics: Mapping[str, str], *, with_inputs: bool) -> Position:
+        """Write a commit of this work, and return the ends of the changelogs."""
         ends: dict[str, int] = {}
         for store in dict.fromkeys(change.store for change in sealed.changes):
             if store in topics:
                 key = (topics[store], sealed.task.partition)
                 changes = [change for change in sealed.changes if change.store == store]
-                writer = sealed.authorship.writers.get(store)
+                writer = sealed.changelog_ownership.writers.get(store)
                 for row in encode(changes, sealed.inputs() if with_inputs else None, writer):
                     self.rows.setdefault(key, []).append((self._end(key), *row))
                 ends[store] = self._end(key)
@@ -61,23 +61,23 @@ class Changelogs:
             last = {row[1]: row[0] for row in rows}
             self.rows[key] = [row for row in rows if last[row[1]] == row[0]]
 
-    def _end(self, key: Key) -> int:
+    def _end(self, key: TopicPartition) -> int:
         rows = self.rows.get(key)
         return rows[-1][0] + 1 if rows else 0
 
-    def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
+    def begins(self, keys: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(keys, 0)
 
-    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
+    def ends(self, keys: Iterable[TopicPartition], *, committed: bool) -> dict[TopicPartition, int]:
         return {key: self._end(key) for key in keys}
 
     def deletions_kept(self, names: list[str]) -> dict[str, int]:
         return dict.fromkeys(names, TOMBSTONES_KEPT_MS)
 
-    def assign(self, offsets: Mapping[Key, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self._assigned.update(offsets)
 
-    def unassign(self, keys: Iterable[Key]) -> None:
+    def unassign(self, keys: Iterable[TopicPartition]) -> None:
         for key in keys:
             self._assigned.pop(key, None)
 
@@ -94,7 +94,7 @@ class Changelogs:
 
 
 class World:
-    """A program at work."""
+    """A running program."""
 
     def __init__(self, app: tm.App, partitions: int = 1, random: Random | None = None, at_least_once: bool = False):
         topology = app.topology()
@@ -104,16 +104,18 @@ class World:
         self.changelogs = Changelogs()
         self.outputs: dict[tuple[str, TaskId], list[Row]] = {}
         self._random = random
-        """Decides which task goes on; without it all do in turn."""
+        """Chooses the next task; without it tasks run in turn."""
         self._partitions = partitions
         self._at_least_once = at_least_once
         self._generation = 0
-        self._logs: dict[Key, list[Row]] = {}
-        self._counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
+        self._logs: dict[TopicPartition, list[Row]] = {}
+        self._counts = {
+            topic: n for subtopology in self.plan.subtopologies for topic, n in subtopology.topic_partitions.items()
+        }
         self._global = {
             node.topics[0]: GlobalRows(node, MemoryStore(), skip, 1 << 20) for node in topology.global_tables
         }
-        self._committed: dict[Key, tuple[int, str]] = {}
+        self._committed: dict[TopicPartition, tuple[int, str]] = {}
         self._marks: dict[Any, int] = {}
         """How long logs and outputs were at the last commit."""
         self.tasks: dict[TaskId, Task] = {}
@@ -123,71 +125,80 @@ class World:
     # What happens
 
     def send(self, topic: str, rows: list[Row]) -> None:
-        """Records arrive, as one batch of each partition, and all that follows is done."""
+        """Deliver records, as one batch per partition, and process everything that follows."""
         self._deliver(topic, rows)
         self._pump()
 
     def advance(self, ms: int) -> None:
-        """The wall clock goes on."""
+        """Advance the wall clock."""
         self.clock.advance(ms)
         self._tick()
 
     def commit(self) -> None:
-        """What has been done is durable."""
+        """Commit all work."""
+        self._send_waiting()
         for task in self.tasks.values():
-            sealed = task.seal()
+            sealed = task.prepare_commit()
             position = self._write(task, sealed)
             self._committed.update({key: (at, sealed.metadata(key)) for key, at in sealed.offsets.items()})
-            task.settle(position)
+            task.complete_commit(position)
         self._marks = {id(rows): len(rows) for rows in self._all_rows()}
 
     def trim(self) -> None:
-        """Nothing that is clean stays in memory."""
+        """Evict all clean entries from memory."""
         for task in self.tasks.values():
             task.trim(0)
 
     def roll_back(self, *, sealed: bool) -> None:
         """The work since the last commit is undone, and may have been sealed already. The records since then are to be
         sent again."""
+        if sealed:
+            self._send_waiting()
         for task in self.tasks.values():
             if sealed:
-                task.seal()
+                task.prepare_commit()
         self._undo()
         for task in self.tasks.values():
             for key in task.discard():
-                self._feed(key, task, task.committed()[key])
+                self._start_replay(key, task, task.committed()[key])
         self._tick()
 
     def lose_a_commit(self) -> None:
-        """The process has written its changelogs, and dies before its offsets are committed."""
+        """Write the changelogs, and kill the process before its offsets are committed."""
+        self._send_waiting()
         for task in self.tasks.values():
-            self._write(task, task.seal())
+            self._write(task, task.prepare_commit())
         self._undo()
         self.restore()
 
     def restore(self) -> None:
-        """The process is gone with its disk; another one begins with what Kafka has."""
+        """Replace the process and its disk by a new one, which restores from Kafka."""
         self._generation += 1
         calls = Answers()
         tables: Any = {rows.name: rows for rows in self._global.values()}
         for name in self.plan.tasks():
             if name in self.tasks:
                 self.tasks[name].close()
-            part = self.plan.part(name)
-            inputs = part.task_inputs(name.partition)
+            subtopology = self.plan.subtopology(name)
+            inputs = subtopology.task_inputs(name.partition)
             found = {key: self._committed[key] for key in inputs if key in self._committed}
             offsets = {key: found[key][0] if key in found else 0 for key in inputs}
-            opening = Opening(name, part, stores={"rocksdb": MemoryStore(), "memory": MemoryStore()}, offsets=offsets)
+            opening = Opening(
+                name, subtopology, stores={"rocksdb": MemoryStore(), "memory": MemoryStore()}, offsets=offsets
+            )
             reader: Any = self.changelogs
-            feeding = Feeding(reader, reader, self.clock, self._at_least_once)
-            feeding.add([opening], self._generation)
-            while not all(feed.done for feed in opening.feeds):
-                feeding.step(0)
-            feeding.remove(name)
-            opening.authorship.unsure = {feed.store: feed.unsure for feed in opening.feeds if feed.unsure}
+            replay = Replay(reader, reader, self.clock, self._at_least_once)
+            opening.generation = self._generation
+            replay.add([opening])
+            while not all(cursor.done for cursor in opening.cursors):
+                replay.step(0)
+            replay.remove(name)
+            opening.changelog_ownership.unsure = {
+                cursor.store: cursor.unsure for cursor in opening.cursors if cursor.unsure
+            }
             self.tasks[name] = Task(
                 name,
-                part,
+                subtopology,
                 opening.stores,
                 offsets,
                 skip,
@@ -196,34 +207,34 @@ class World:
                 calls=calls,
                 seen={key: seen_in(text) for key, (_, text) in found.items()},
                 global_tables=tables,
-                authorship=opening.authorship,
+                changelog_ownership=opening.changelog_ownership,
             )
         self._owner = {key: task for task in self.tasks.values() for key in task.inputs}
         for key, task in self._owner.items():
-            self._feed(key, task, task.committed()[key])
+            self._start_replay(key, task, task.committed()[key])
         self._tick()
 
     # What came of it
 
     def items(self, name: str) -> list[tuple[Any, Any]]:
         """What users see in a store."""
-        for part in self.plan.parts:
-            for state in part.stores:
+        for subtopology in self.plan.subtopologies:
+            for state in subtopology.stores:
                 if state.spec.name == name:
-                    caches = [self.tasks[task].caches[name] for task in part.tasks()]
+                    caches = [self.tasks[task].caches[name] for task in subtopology.tasks()]
                     return list(StoreReader(caches, state.view).items())
         raise KeyError(name)
 
     def stores(self) -> dict[str, list[str]]:
         """What users see in each store."""
-        names = [state.spec.name for part in self.plan.parts for state in part.stores]
+        names = [state.spec.name for subtopology in self.plan.subtopologies for state in subtopology.stores]
         return {name: [repr(pair) for pair in self.items(name)] for name in names}
 
     def unlike(self) -> list[str]:
         """What is in the stores and would be other bytes if it were read and written again."""
         found: list[str] = []
         for task in self.tasks.values():
-            for state in task.part.stores:
+            for state in task.subtopology.stores:
                 codec, store = state.codec, task.stores[state.spec.kind]
                 for raw_key, raw in store.scan(state.spec.name, b"", None):
                     key, value = codec.decode_key(raw_key), codec.decode_value(unframe(raw))
@@ -234,8 +245,8 @@ class World:
     def drops(self) -> dict[tuple[str, str], int]:
         """Records that were dropped, by step and reason."""
         total: dict[tuple[str, str], int] = {}
-        for part in (*self.tasks.values(), *self._global.values()):
-            for place, count in part.drops().items():
+        for subtopology in (*self.tasks.values(), *self._global.values()):
+            for place, count in subtopology.drops().items():
                 total[place] = total.get(place, 0) + count
         return total
 
@@ -245,8 +256,8 @@ class World:
 
     # How
 
-    def _write(self, task: Task, sealed: Sealed) -> Position:
-        return self.changelogs.write(sealed, task.part.changelogs, with_inputs=self._at_least_once)
+    def _write(self, task: Task, sealed: PreparedCommit) -> Position:
+        return self.changelogs.write(sealed, task.subtopology.changelogs, with_inputs=self._at_least_once)
 
     def _all_rows(self) -> list[list[Row]]:
         return [*(rows for (topic, _), rows in self._logs.items() if topic not in self._global), *self.outputs.values()]
@@ -266,7 +277,7 @@ class World:
             log.extend(group)
             self._offer((topic, number), begin, group)
 
-    def _offer(self, key: Key, begin: int, rows: list[Row]) -> None:
+    def _offer(self, key: TopicPartition, begin: int, rows: list[Row]) -> None:
         headers = [tuple(row[3]) if row[3] else () for row in rows] if any(row[3] for row in rows) else None
         keys, values, times = [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
         batch = Batch(*key, keys, values, times, list(range(begin, begin + len(rows))), headers, 0)
@@ -276,7 +287,7 @@ class World:
         self._owner[key].offer(batch, self.clock.now())
         self._owner[key].caught_up(key, True)
 
-    def _feed(self, key: Key, task: Task, offset: int) -> None:
+    def _start_replay(self, key: TopicPartition, task: Task, offset: int) -> None:
         """Gives a task again what it has not committed."""
         rows = self._logs.get(key, [])[offset:]
         if rows:
@@ -297,6 +308,18 @@ class World:
             else:
                 self.outputs.setdefault((out.topic, task.id), []).extend(out.rows)
 
+    def _send_waiting(self) -> None:
+        """Results that wait for the commit are sent, and all that follows is done."""
+        sent = True
+        while sent:
+            sent = False
+            for task in self._turns():
+                outgoing = task.before_commit(self.clock.now())
+                sent |= bool(outgoing)
+                self._route(task, outgoing)
+            if sent:
+                self._pump()
+
     def _tick(self) -> None:
         for task in self._turns():
             self._route(task, task.tick(self.clock.now()))
@@ -309,7 +332,7 @@ class World:
         return tasks
 
     def _pump(self) -> None:
-        """All that can be done is done."""
+        """Run until nothing is left to do."""
         moving = True
         while moving:
             moving = False
@@ -323,9 +346,9 @@ class World:
                         break
             if not moving:
                 for task in self._turns():
-                    told = task.tell(self.clock.now(), at_once=True)
-                    moving |= bool(told)
-                    self._route(task, told)
+                    marks = task.emit_marks(self.clock.now(), at_once=True)
+                    moving |= bool(marks)
+                    self._route(task, marks)
             for task in self._turns():
                 if task.calling:
                     moving = True

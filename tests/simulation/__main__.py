@@ -1,4 +1,4 @@
-"""Runs schedules: `python -m tests.simulation --seeds 1000`, or one again, telling what happens: `--seed 17`."""
+"""Run schedules: `python -m tests.simulation --seeds 1000`, or replay one and print its trace: `--seed 17`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .driver import Schedule, Violation, run
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, help="run this one, and print everything that happens in it")
-    parser.add_argument("--seeds", type=int, default=1000, help="how many to run (default: 1000)")
-    parser.add_argument("--first", type=int, default=0, help="the first of them (default: 0)")
+    parser.add_argument("--seed", type=int, help="run only this seed, and print everything that happens")
+    parser.add_argument("--seeds", type=int, default=1000, help="the number of seeds (default: 1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
     asked = parser.parse_args()
     return many(asked.first, asked.seeds) if asked.seed is None else one(asked.seed)
 
 
 def many(first: int, seeds: int) -> int:
-    """Runs schedules one after the other and prints what was wrong with them."""
+    """Run schedules one after the other, and print their violations."""
     began, violations, turns = time.monotonic(), 0, 0
     for seed in range(first, first + seeds):
         try:
@@ -38,7 +38,7 @@ def many(first: int, seeds: int) -> int:
 
 
 def one(seed: int) -> int:
-    """Runs one schedule and tells of it: turns of the processes, and between them what they log."""
+    """Run one schedule, and print the turns of the processes, with their logs in between."""
     schedule = Schedule(seed)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("             %(levelname)s %(name)s: %(message)s"))
@@ -57,7 +57,7 @@ def one(seed: int) -> int:
 
 
 class Printed(list[tuple[Any, ...]]):
-    """A trace that is printed as it grows."""
+    """A trace that prints each entry as it is added."""
 
     def append(self, entry: tuple[Any, ...]) -> None:
         print(f"{entry[0]:>8} ms ", *entry[1:])

@@ -1,8 +1,8 @@
-"""An in-memory Kafka: topics, transactions, one group, and the network between them and the processes.
+"""An in-memory Kafka: topics, transactions, one group, and the network between it and the processes.
 
-What a client asks is decided at once when its request arrives; what is slow or lost on the way is `Network`'s to say,
-by the generator of the schedule. Markers of transactions travel like everything else, so a commit may have returned
-while some partitions do not know of it.
+A request takes effect at once when it arrives. `Network` determines which requests and responses are slow or lost, by
+the random generator of the schedule. Transaction markers are delayed as well, so a commit may have returned before all
+partitions have its marker.
 """
 
 from __future__ import annotations
@@ -11,41 +11,41 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tidemill.state.topic_partition import TopicPartition
+
 from .group import Group
 from .log import GROUP, Entry, Marker, Partition, Refused, Transaction, Transactions
 from .world import World
 
 __all__ = ["Broker", "Network", "Unreachable"]
 
-Key = tuple[str, int]
-
 
 class Unreachable(Exception):
-    """A request or its answer was lost; whether it had its effect is not known to the one who asked."""
+    """A request or its response was lost; the client cannot know whether it took effect."""
 
 
 @dataclass
 class Network:
-    """How bad the network is. All are chances from 0 to 1 and times in ms."""
+    """The faults of the network: probabilities from 0 to 1, and times in ms."""
 
     lose_request: float = 0.0
     lose_answer: float = 0.0
     late_request: float = 0.0
-    """It arrives after its sender has given up."""
+    """The probability that a request arrives after its sender has given up."""
     slow: float = 0.0
-    """The chance of a delay of up to `longest`."""
+    """The probability of a delay of up to `longest`."""
     longest: int = 300
     late_marker: float = 0.0
-    """The chance of a marker being late, by up to `marker_longest`."""
+    """The probability that a marker is late, by up to `marker_longest`."""
     marker_longest: int = 500
     room: int = 100_000
-    """How many records a producer takes that are not sent yet."""
+    """The capacity of a producer's queue, in records."""
     whole: float = 0.0
-    """The chance that a reader gets all there is of a partition, as it does of a backlog."""
+    """The probability that a consumer gets all available records of a partition, as from a backlog."""
     down: bool = False
-    """No broker answers anybody."""
+    """Whether all requests fail: a complete outage."""
     away: int = 0
-    """What coordinators answer instead of an answer while they move: Kafka's code, 0 when they do not."""
+    """The error code of coordinators while they move to another broker; 0 otherwise."""
 
     def healed(self) -> Network:
         return Network(late_marker=self.late_marker, marker_longest=self.marker_longest, whole=self.whole)
@@ -65,35 +65,35 @@ class Broker:
         self.cut_off: set[str] = set()
         """Processes whose packets are dropped."""
         self.dropped: list[Callable[[], None]] = []
-        """What breaks the connections on which packets were dropped."""
+        """Callbacks that break the connections on which packets were dropped."""
         self.deletions_kept = 24 * 60 * 60 * 1000
         """The `delete.retention.ms` of all topics."""
         self.refuses: Callable[[str, bytes | None, bytes | None], bool] = lambda _topic, _key, _value: False
-        """Which records, by topic, key and value, are refused for what they are."""
+        """Returns whether a record, by topic, key and value, is refused as invalid."""
         self.holds: Callable[[Marker], bool] = lambda _marker: False
-        """Which markers do not arrive until a test lets them `land`."""
+        """Returns whether a marker is held back until a test delivers it with `land`."""
         self.held: list[Marker] = []
         self.before_delete: Callable[[], None] = lambda: None
-        """Lets those who check look at records before they are deleted."""
+        """Called before records are deleted, so that checkers can read them."""
 
     def create(self, topic: str, partitions: int) -> None:
-        """A topic; one of that name is deleted. Its committed offsets stay, as those do that are committed later."""
+        """Create a topic, replacing one with the same name. Its committed offsets stay."""
         self.topics[topic] = [Partition() for _ in range(partitions)]
         self._created += 1
         self.topic_ids[topic] = f"id-{self._created}"
 
     def drop_offsets(self, topic: str) -> None:
-        """What Kafka does when a topic is deleted."""
+        """Drop the committed offsets of a topic, as Kafka does when the topic is deleted."""
         for key in [key for key in self.group.offsets if key[0] == topic]:
             del self.group.offsets[key]
 
-    def partition(self, key: Key) -> Partition:
+    def partition(self, key: TopicPartition) -> Partition:
         return self.topics[key[0]][key[1]]
 
     # Transactions
 
-    def produce(self, transaction: Transaction | None, key: Key, rows: Iterable[Sequence[Any]]) -> int:
-        """Appends rows of (key, value, timestamp, headers); the offset of the first."""
+    def produce(self, transaction: Transaction | None, key: TopicPartition, rows: Iterable[Sequence[Any]]) -> int:
+        """Append rows of (key, value, timestamp, headers), and return the offset of the first."""
         if transaction is not None:
             self.transactions.check(transaction)
         log = self.partition(key)
@@ -109,7 +109,7 @@ class Broker:
         name: str,
         identity: tuple[int, int],
         member: tuple[int, str],
-        offsets: dict[Key, tuple[int, str]],
+        offsets: dict[TopicPartition, tuple[int, str]],
     ) -> int:
         """AddOffsetsToTxn and TxnOffsetCommit: offsets into a transaction, by (generation, member)."""
         transaction = self.transactions.add(name, identity, GROUP)
@@ -124,7 +124,7 @@ class Broker:
         self._world.later(chance.randint(1, network.marker_longest) if late else 0, lambda: self.land(marker))
 
     def land(self, marker: Marker) -> None:
-        """A marker reaches its partition."""
+        """Deliver a marker to its partition."""
         transaction = marker.transaction
         if marker.partition == GROUP:
             self.group.landed(transaction)
@@ -135,10 +135,10 @@ class Broker:
         self.transactions.landed(marker)
         self._world.note("marker", transaction.name, transaction.decided, marker.partition)
 
-    # What checkers read
+    # For checkers
 
-    def committed(self, key: Key, upto: int | None = None) -> list[Entry]:
-        """The records that a reader of committed ones sees, or will see up to an offset when all markers are there."""
+    def committed(self, key: TopicPartition, upto: int | None = None) -> list[Entry]:
+        """Return the committed records up to the last stable offset, or those below `upto` even without markers."""
         log = self.partition(key)
         end = log.stable if upto is None else upto
         return list(log.read(log.begin, end, committed=True))
@@ -146,7 +146,7 @@ class Broker:
     # The network
 
     def delay(self) -> int:
-        """How long something is on its way."""
+        """Return a random delay."""
         chance = self._world.random
         roll = chance.random()
         if roll < self.network.slow:
@@ -157,29 +157,29 @@ class Broker:
         return not self.network.down and process not in self.cut_off
 
     def reconnect(self) -> None:
-        """Packets go through again; connections that waited for dropped ones are found broken."""
+        """Deliver packets again, and break the connections that waited for dropped ones."""
         dropped, self.dropped = self.dropped, []
         for broken in dropped:
             self._world.later(self.delay(), broken)
 
     def call(self, process: str, what: str, effect: Callable[[], Any]) -> Any:
-        """A request of a fiber and its answer. Raises Unreachable, or Refused as the effect does."""
+        """Send a request of a fiber, and return its response. Raises Unreachable, or Refused if the effect does."""
         world, network = self._world, self.network
         world.pause(f"{what} ->")
         roll = world.random.random()
         if not self.reachable(process) or roll < network.lose_request:
             world.wait(None, world.random.randint(1, 100))
-            raise Unreachable(f"{what}: no answer")
+            raise Unreachable(f"{what}: no response")
         roll -= network.lose_request
         if roll < network.late_request:
             world.later(world.random.randint(1, network.longest), lambda: self._late(what, effect))
             world.wait(None, world.random.randint(0, network.longest // 2))
-            raise Unreachable(f"{what}: no answer in time")
+            raise Unreachable(f"{what}: no response in time")
         roll -= network.late_request
         answer = effect()
         world.pause(f"{what} <-")
         if not self.reachable(process) or roll < network.lose_answer:
-            raise Unreachable(f"{what}: the answer was lost")
+            raise Unreachable(f"{what}: the response was lost")
         return answer
 
     def _late(self, what: str, effect: Callable[[], Any]) -> None:

@@ -1,7 +1,7 @@
-"""What must be true of the records, the stores and the offsets, found out without the engine's help.
+"""Check records, stores and offsets of a program, without using the engine.
 
-Reads the in-memory Kafka's logs and the stores' bytes; the recomputation is a loop over lists. Each problem is a
-sentence.
+Reads the logs of the in-memory Kafka and the bytes of the stores; expected results are computed by loops over lists.
+Each problem is described by a sentence.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tidemill.engine.plan.plan import Plan, SubTopology
 from tidemill.engine.restore.opening import Ready
 from tidemill.operators.serdes.keys import windowed_key
 from tidemill.state.store import Store, unframe
+from tidemill.state.topic_partition import TopicPartition
 
 from .broker import Broker
 from .log import Entry
@@ -23,13 +24,12 @@ from .tables import STRANGER
 
 __all__ = ["Check"]
 
-Key = tuple[str, int]
 SESSION_KEY = windowed_key(tm.utf8, tm.session(gap=f"{GAP}ms"))
 Lists = dict[str, list[int]]
 
 
 def writer_in(entry: Entry) -> tuple[int, int] | None:
-    """Where the changelog ended when the writer of a record took the task over, and the group's generation."""
+    """Return the end of the changelog when the writer of a record opened the task, and the group generation."""
     for name, raw in entry.headers or ():
         if name == "tidemill-writer":
             since, generation = json.loads(raw[1:])
@@ -38,7 +38,7 @@ def writer_in(entry: Entry) -> tuple[int, int] | None:
 
 
 def add_to_session(lists: Lists, gap: int, entry: Entry) -> None:
-    """Adds a record to the session that it belongs to, which it may make of several."""
+    """Add a record to its session, which may merge several sessions."""
     name, one = tm.utf8.decode(entry.key or b""), tm.int64.decode(entry.value or b"")
     start = end = entry.timestamp
     ones = [one]
@@ -52,37 +52,37 @@ def add_to_session(lists: Lists, gap: int, entry: Entry) -> None:
 
 
 class Check:
-    """One program's results in one Kafka."""
+    """Checks the results of a program in an in-memory Kafka."""
 
     def __init__(
         self, broker: Broker, program: Program, plan: Plan, *, exactly_once: bool, compacted: bool = True
     ) -> None:
-        """`compacted` is whether changelogs may be: at least once, what then is left of lost commits counts."""
+        """`compacted`: changelogs may be compacted. With at-least-once, the remains of lost commits then count."""
         self._broker = broker
         self._program = program
         self._plan = plan
         self._exactly_once = exactly_once
         self._compacted = compacted
         self._done = False
-        self.history: dict[Key, list[Entry]] = {}
-        """Committed records of partitions whose beginning is deleted now and then, as far as they were seen."""
+        self.history: dict[TopicPartition, list[Entry]] = {}
+        """Committed records seen so far of partitions whose processed records are deleted."""
 
-    def _committed(self, key: Key) -> list[Entry]:
-        """What a reader of committed records sees or, when all is done, will see: markers may be on their way."""
+    def _committed(self, key: TopicPartition) -> list[Entry]:
+        """Return the committed records, including those whose markers have not arrived yet."""
         return self._broker.committed(key, self._broker.partition(key).end if self._done else None)
 
-    # While it goes on
+    # During the schedule
 
     def opened(self, ready: Ready) -> list[str]:
-        """What is wrong with a task that is about to run."""
-        part = self._plan.part(ready.task)
-        step = self._step(part)
-        found = self._content(part, step, ready.stores)
+        """Return the problems of a task that is about to run."""
+        subtopology = self._plan.subtopology(ready.task)
+        step = self._step(subtopology)
+        found = self._content(subtopology, step, ready.stores)
         expected = self._fold(step, ready.task.partition, ready.offsets)
         return [f"task {ready.task} opened: {text}" for text in self._compare(step, found, expected)]
 
     def remember(self) -> None:
-        """Looks at the partitions whose records are deleted once they are processed."""
+        """Remember the records of partitions whose processed records are deleted."""
         for step in self._program.steps:
             for topic in step.reads:
                 for number in range(len(self._broker.topics[topic])):
@@ -91,18 +91,18 @@ class Check:
                     log = self._broker.partition((topic, number))
                     seen.extend(log.read(max(after + 1, log.begin), log.stable, committed=True))
 
-    # In the end
+    # At the end
 
     def drained(self) -> bool:
-        """True when every input record is processed and all is committed and settled.
+        """Return whether all input is processed and committed, and no transaction is open.
 
-        A program that counts by the wall clock always has something open.
+        A program that counts by the wall clock always has an open transaction.
         """
         busy = [one for one in self._broker.transactions.open() if one.name != STRANGER] or self._broker.group.pending
         return not (busy and not self._program.beats) and self.offsets_reached()
 
     def offsets_reached(self) -> bool:
-        """True when the group's offsets are those of the ends of all inputs, markers and aborted records included."""
+        """Return whether the committed offsets are the ends of all inputs, past markers and aborted records."""
         for step in self._program.steps:
             for key in self._keys(step):
                 offset = self._broker.group.offsets.get(key, (-1, ""))[0]
@@ -111,7 +111,7 @@ class Check:
         return True
 
     def results(self, stores: Mapping[TaskId, Mapping[str, Store]]) -> list[str]:
-        """What is wrong when all is done; `stores` are those of all tasks."""
+        """Return the problems of the final state; `stores` are those of all tasks."""
         self._done = True
         self.remember()
         found: list[str] = []
@@ -120,21 +120,21 @@ class Check:
         found += self._beats()
         found += self._echoes()
         for task in self._plan.tasks():
-            part = self._plan.part(task)
-            step = self._step(part)
-            offsets = {key: self._broker.group.offsets[key][0] for key in part.task_inputs(task.partition)}
+            subtopology = self._plan.subtopology(task)
+            step = self._step(subtopology)
+            offsets = {key: self._broker.group.offsets[key][0] for key in subtopology.task_inputs(task.partition)}
             expected = self._fold(step, task.partition, offsets)
-            logged = self._logged(part, step, task.partition)
+            logged = self._logged(subtopology, step, task.partition) if self._plan.changelogs else expected
             found += [f"changelog of {task}: {text}" for text in self._compare(step, logged, expected)]
             if task in stores:
-                kept = self._content(part, step, stores[task])
+                kept = self._content(subtopology, step, stores[task])
                 found += [f"store of {task}: {text}" for text in self._compare(step, kept, expected)]
             else:
-                found.append(f"nobody runs {task}")
+                found.append(f"no process runs {task}")
         return found
 
     def rated(self, written: set[tuple[str, int | None]]) -> list[str]:
-        """What is wrong with what was looked up in a global table that had these rows."""
+        """Return the problems of lookups in a global table that had these rows."""
         topic = self._program.rated
         found: list[tuple[str, int, int | None]] = []
         for number in range(len(self._broker.topics[topic])):
@@ -151,7 +151,7 @@ class Check:
         ]
 
     def _sessions(self, step: Step) -> Iterator[str]:
-        """The table that the outputs of a step with sessions amount to."""
+        """Return the table that results from the outputs of a step with sessions."""
         if not (step.gap and self._exactly_once):
             return
         rows: Lists = {}
@@ -203,25 +203,27 @@ class Check:
                 yield f"{step.writes}, {key}: {last} was written of {wanted}"
 
     def refused(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
-        """Whether Kafka refuses a record of a program that echoes, for what it is."""
+        """Return whether Kafka refuses an output record of a program that echoes its input."""
         if value is None:
             return False
         if topic == self._program.echo:
             return refused_echo(tm.int64.decode(value))
-        part = self._plan.parts[0]
-        step = self._step(part)
-        if topic != part.changelogs[step.store]:
+        subtopology = self._plan.subtopologies[0]
+        step = self._step(subtopology)
+        if topic != subtopology.changelogs.get(step.store):
             return False
         return any(
-            refused_state(one) for lists in self._decoded(part, step, [(key or b"", value)]).values() for one in lists
+            refused_state(one)
+            for lists in self._decoded(subtopology, step, [(key or b"", value)]).values()
+            for one in lists
         )
 
     def _counts(self, one: int) -> bool:
-        """Whether an input record counts; one that leads to state that is refused is passed over."""
-        return not (self._program.echo and refused_state(one))
+        """Return whether an input record is included; one that leads to refused state is skipped."""
+        return not (self._program.echo and self._plan.changelogs and refused_state(one))
 
     def _echoes(self) -> Iterator[str]:
-        """All that is not refused is written, and nothing else is lost with what is."""
+        """Check that exactly the refused records are missing from the echoes."""
         topic = self._program.echo
         for number in range(len(self._broker.topics[topic]) if topic else 0):
             read = [tm.int64.decode(entry.value or b"") for entry in self.history[self._program.inputs[0], number]]
@@ -231,7 +233,7 @@ class Check:
                 yield f"{topic}, partition {number}: {found} was written of {wanted}"
 
     def _beats(self) -> Iterator[str]:
-        """A process that lost its task without knowing would repeat a count."""
+        """Check that no count is repeated: a zombie would do so."""
         if not (self._program.beats and self._exactly_once):
             return
         counts: dict[bytes, list[int]] = {}
@@ -242,8 +244,8 @@ class Check:
             if found != list(range(1, len(found) + 1)):
                 yield f"{self._program.beats}, {key.decode()}: {found}"
 
-    def _fold(self, step: Step, number: int, offsets: Mapping[Key, int]) -> Lists:
-        """What a step's store must hold when its inputs are processed up to these offsets."""
+    def _fold(self, step: Step, number: int, offsets: Mapping[TopicPartition, int]) -> Lists:
+        """Return the expected contents of a step's store after its inputs are processed up to these offsets."""
         self.remember()
         lists: Lists = {}
         for topic in step.reads:
@@ -273,14 +275,14 @@ class Check:
             if not fine:
                 yield f"{step.store}[{key}] is {have}, should be {want}"
 
-    def _content(self, part: SubTopology, step: Step, stores: Mapping[str, Store]) -> Lists:
-        state = next(state for state in part.stores if state.spec.name == step.store)
-        return self._decoded(part, step, stores[state.spec.kind].scan(step.store, b"", None))
+    def _content(self, subtopology: SubTopology, step: Step, stores: Mapping[str, Store]) -> Lists:
+        state = next(state for state in subtopology.stores if state.spec.name == step.store)
+        return self._decoded(subtopology, step, stores[state.spec.kind].scan(step.store, b"", None))
 
-    def _logged(self, part: SubTopology, step: Step, number: int) -> Lists:
-        """What a changelog holds, less what was written by somebody who was not the owner any more."""
+    def _logged(self, subtopology: SubTopology, step: Step, number: int) -> Lists:
+        """Return the contents of a changelog, without what former owners of the task wrote."""
         rows: dict[bytes, bytes] = {}
-        entries = self._committed((part.changelogs[step.store], number))
+        entries = self._committed((subtopology.changelogs[step.store], number))
         writers = {writer for entry in entries if (writer := writer_in(entry)) is not None}
         for entry in entries:
             mine = writer_in(entry)
@@ -290,17 +292,17 @@ class Check:
                 rows.pop(entry.key or b"", None)
             else:
                 rows[entry.key or b""] = entry.value
-        return self._decoded(part, step, rows.items())
+        return self._decoded(subtopology, step, rows.items())
 
-    def _decoded(self, part: SubTopology, step: Step, rows: Iterable[tuple[bytes, bytes]]) -> Lists:
-        state = next(state for state in part.stores if state.spec.name == step.store)
+    def _decoded(self, subtopology: SubTopology, step: Step, rows: Iterable[tuple[bytes, bytes]]) -> Lists:
+        state = next(state for state in subtopology.stores if state.spec.name == step.store)
         view = state.view
         entries = [(state.codec.decode_key(key), state.codec.decode_value(unframe(value))) for key, value in rows]
         return {str(view.from_key(key)): view.from_value(value) for key, value in entries if view.visible(key)}
 
-    def _keys(self, step: Step) -> list[Key]:
+    def _keys(self, step: Step) -> list[TopicPartition]:
         return [(topic, number) for topic in step.reads for number in range(len(self._broker.topics[topic]))]
 
-    def _step(self, part: SubTopology) -> Step:
-        names = {state.spec.name for state in part.stores}
+    def _step(self, subtopology: SubTopology) -> Step:
+        names = {state.spec.name for state in subtopology.stores}
         return next(step for step in self._program.steps if step.store in names)

@@ -1,31 +1,37 @@
-"""A process's state directory that forgets what a crash makes it forget.
+"""A simulated state directory that loses unflushed writes in a crash.
 
 A store on disk is a journal of atomic writes, each with its position; a crash keeps a prefix of those that were not
-flushed, as RocksDB without a write-ahead log does, since memtables reach the disk in order and data and position
-together. Stores in memory are the product's own.
+flushed, as RocksDB without a write-ahead log does: memtables are flushed in order, and data and position together.
+Stores in memory are the real ones.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
 
 from tidemill.engine.errors import StateCorrupt
 from tidemill.engine.group.membership import Former
 from tidemill.engine.ids import TaskId
 from tidemill.engine.plan.plan import SubTopology
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import Change, Corrupt, Position, Store
+from tidemill.state.store import Change, CorruptStore, Position, StateError, Store
 
 from .world import Crashed, World
 
 __all__ = ["Disk", "DurableStore"]
 
+ROWS, POSITION = "000001.sst", "CURRENT"
+Rows = dict[str, list[tuple[bytes, bytes]]]
 FLUSH_MS = 200
-"""The longest that a flush in the background takes."""
+"""The maximum duration of a background flush."""
 
 
 class Files:
-    """What of one task's store is on disk, and what is in memory only."""
+    """The files of a task's store: what is on disk, and what is in memory only."""
 
     def __init__(self) -> None:
         self.content: dict[str, dict[bytes, bytes]] = {}
@@ -34,10 +40,10 @@ class Files:
         self.open: DurableStore | None = None
         self.corrupt = False
         self.damaged = False
-        """Damage that is found the next time that anything is read or written."""
+        """Whether the files are damaged; detected at the next read or write."""
 
     def flush(self, count: int) -> None:
-        """The oldest `count` writes reach the disk."""
+        """Move the oldest `count` writes to disk."""
         done, self.journal = self.journal[:count], self.journal[count:]
         for what, position in done:
             if isinstance(what, str):
@@ -54,7 +60,7 @@ class Files:
 
 
 class DurableStore:
-    """An open store of a task."""
+    """An open store of a task, backed by simulated files."""
 
     def __init__(self, world: World, files: Files, task: str) -> None:
         assert files.open is None, "a store is opened twice"
@@ -81,12 +87,15 @@ class DurableStore:
         self._files.journal.append((written, position))
 
     def position(self) -> Position:
-        assert self._files.open is self, "a closed store is used"
+        """Return the position, even of a closed store: a snapshot thread may call this just after a close."""
         return self._live.position()
 
     def clear(self, store: str) -> None:
         self._open()._live.clear(store)
         self._files.journal.append((store, Position()))
+
+    def set_loading(self, loading: bool) -> None:
+        self.flush()
 
     def flush(self, wait: bool = True) -> None:
         files = self._open()._files
@@ -101,6 +110,18 @@ class DurableStore:
 
         self._world.later(self._world.random.randint(0, FLUSH_MS), reach)
 
+    def checkpoint(self, into: Path) -> Position:
+        """Write a checkpoint: an immutable file with all rows, and a small one with the position."""
+        if self._files.open is not self:
+            raise StateError(f"the store of task {self._task} was closed")
+        self.flush()
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir(parents=True)
+        rows = {name: sorted(found.items()) for name, found in sorted(self._files.content.items())}
+        (into / ROWS).write_bytes(msgspec.json.encode(rows))
+        (into / POSITION).write_bytes(msgspec.json.encode(self._files.position))
+        return self._files.position
+
     def size(self) -> int:
         return self._live.size()
 
@@ -112,28 +133,29 @@ class DurableStore:
     def _open(self) -> DurableStore:
         assert self._files.open is self, "a closed store is used"
         if self._files.damaged:
-            raise Corrupt(f"the files of task {self._task} are damaged", self._task)
+            raise CorruptStore(f"the files of task {self._task} are damaged", self._task)
         return self
 
 
 class Disk:
-    """A state directory. It outlives the process that has it, and is given to the next one."""
+    """A state directory. It outlives the process that uses it, and is passed on to the next one."""
 
-    def __init__(self, world: World, *, corrupts: float = 0.0) -> None:
-        """`corrupts` is the chance that a crash leaves a store unreadable."""
+    def __init__(self, world: World, root: Path, *, corrupts: float = 0.0) -> None:
+        """`root`: a directory for snapshots; `corrupts`: the probability that a crash damages a store."""
+        self._root = root
         self._world = world
         self._corrupts = corrupts
         self._files: dict[TaskId, Files] = {}
         self._tables: dict[str, Files] = {}
         self._who: Former | None = None
         self.dead = False
-        """True from the crash of its process until the next one has it."""
+        """True from the crash of its process until the next process uses it."""
 
-    # As the engine sees it
+    # Interface to the engine
 
-    def open(self, task: TaskId, part: SubTopology) -> Mapping[str, Store]:
+    def open(self, task: TaskId, subtopology: SubTopology) -> Mapping[str, Store]:
         self._alive()
-        kinds = {state.spec.kind for state in part.stores}
+        kinds = {state.spec.kind for state in subtopology.stores}
         stores: dict[str, Store] = {}
         if "memory" in kinds:
             stores["memory"] = MemoryStore()
@@ -145,7 +167,7 @@ class Disk:
         return stores
 
     def open_table(self, name: str) -> Store:
-        """The store of a global table."""
+        """Return the store of a global table."""
         self._alive()
         files = self._tables.setdefault(name, Files())
         if files.corrupt:
@@ -159,6 +181,22 @@ class Disk:
             assert files is None or files.open is None, "a store is wiped that is open"
             self._files[TaskId.parse(task)] = Files()
 
+    def install(self, task: TaskId, content: Path) -> None:
+        """Replace the files of a task by downloaded ones."""
+        self.wipe(task)
+        if (content / POSITION).exists():
+            files = self._files[task]
+            rows = msgspec.json.decode((content / ROWS).read_bytes(), type=Rows)
+            files.content = {name: dict(found) for name, found in rows.items()}
+            files.position = msgspec.json.decode((content / POSITION).read_bytes(), type=Position)
+        shutil.rmtree(content)
+
+    def files(self, task: TaskId) -> Path:
+        return self._root / str(task)
+
+    def scratch(self, name: str) -> Path:
+        return self._root / name
+
     def remember(self, member_id: str, process: str) -> None:
         self._alive()
         self._who = Former(member_id, process)
@@ -170,10 +208,10 @@ class Disk:
         self._alive()
         self._who = None
 
-    # As those who do harm to it see it
+    # Fault injection
 
     def damage(self) -> str:
-        """Damages the files of a task that is open, if there is one; says of which."""
+        """Damage the files of an open task, if there is one, and return its name."""
         tasks = [task for task, files in self._files.items() if files.open is not None]
         if not tasks:
             return ""
@@ -182,7 +220,7 @@ class Disk:
         return str(task)
 
     def crash(self) -> None:
-        """Loses what a crash may lose."""
+        """Lose unflushed writes, as in a crash."""
         self.dead = True
         chance = self._world.random
         for files in (*self._files.values(), *self._tables.values()):
@@ -193,12 +231,12 @@ class Disk:
                 files.corrupt = files.damaged or chance.random() < self._corrupts
 
     def heal(self) -> None:
-        """What is damaged and was not found to be so is well again."""
+        """Repair damage that was not detected yet."""
         for files in self._files.values():
             files.damaged = False
 
     def next_process(self) -> None:
-        """Another process takes it over; whatever the last one had open is closed."""
+        """Pass the directory on to the next process; close what the last one left open."""
         self.dead = False
 
     def _alive(self) -> None:

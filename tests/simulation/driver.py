@@ -1,28 +1,32 @@
-"""One schedule from its seed: processes work while trouble lasts, then all heals, drains and is checked.
+"""Run one schedule from its seed: a fault phase, then recovery, the remaining input, and the checks.
 
-`run(seed)` returns the trace or raises `Violation`, which names the seed, so that it can be run again. Nothing here
-knows how the engine does its work.
+`run(seed)` returns the trace or raises `Violation`, which contains the seed, so that the schedule can be replayed. This
+module does not depend on the internals of the engine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tidemill.engine.config.settings import Settings
-from tidemill.engine.errors import Retryable, Unsettled
+from tidemill.engine.errors import CommitOutcomeUnknown, Retryable
 from tidemill.engine.restore.opening import Ready
 from tidemill.operators.policy import ErrorPolicy
-from tidemill.state.store import Corrupt
+from tidemill.state.store import CorruptStore
 
 from .broker import Broker
+from .bucket import SimulatedBucket
 from .check import Check
 from .disk import Disk
 from .inputs import Inputs
-from .process import Process, simulated
+from .process import Process, read_elsewhere, simulated
 from .programs import APP, FORMERS, PROGRAMS, planned
 from .schedule import HOT, Trouble, drawn
 from .tables import Rates
@@ -32,51 +36,51 @@ from .world import Owner, Stuck, World
 __all__ = ["Run", "Schedule", "Violation", "run"]
 
 HEALING_MS = 30_000
-"""How long it may take until everything is processed once all trouble is over."""
+"""The maximum time until everything is processed after the end of all faults."""
 PATIENCE_MS = 300
-"""How long after a process has stopped at most the group throws it out."""
+"""The maximum time after which the group removes a stopped process."""
 QUIET_MS = 15_000
-"""For how long nothing happens then where members are static: longer than the leader waits between two looks."""
-ALLOWED = (Retryable, Unsettled)
-"""What a process may end with that was told to stop while Kafka does not answer. All others go on: no outage is as long
-as their `retry_timeout`."""
+"""The time without faults for static members: longer than the leader's interval between two checks."""
+ALLOWED = (Retryable, CommitOutcomeUnknown)
+"""Errors with which a process may end that is stopped while Kafka is unavailable. No other process may end: no outage
+is as long as `retry_timeout`."""
 
 
 class Violation(AssertionError):
-    """A schedule did not keep what is promised."""
+    """A schedule violated a guarantee."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a schedule was like."""
+    """The result of a schedule."""
 
     seed: int
     trouble: Trouble
     trace: list[tuple[Any, ...]]
     turns: int
     healing: int
-    """How many ms it took until all was processed after trouble had ended."""
+    """The time in ms until everything was processed after the end of all faults."""
 
 
 class Schedule:
-    """A schedule under way."""
+    """A running schedule."""
 
     def __init__(self, seed: int, trouble: Trouble | None = None) -> None:
-        """`trouble` is drawn from the seed unless it is given."""
+        """`trouble` is drawn from the seed by default."""
         self.seed = seed
         self.trouble = trouble = trouble or drawn(seed)
         self.world = World(seed)
         self.chance = self.world.random
         self.broker = Broker(self.world, replace(trouble.network))
         self.program = PROGRAMS[trouble.program]
-        self.plan = planned(trouble.program, trouble.partitions, trouble.guarantee)
+        self.plan = planned(trouble.program, trouble.partitions, trouble.guarantee, trouble.durability)
         self.plans = [self.plan]
-        """The versions of the program that processes run; the last one alone when trouble is over."""
+        """The versions of the program that processes run; only the last one after the fault phase."""
         topics = dict.fromkeys(self.program.topics)
         if trouble.former:
             former = next(one for one in FORMERS[trouble.program] if one.name == trouble.former)
             topics.update(dict.fromkeys(former.topics))
-            self.plans.insert(0, planned(former.name, trouble.partitions, trouble.guarantee))
+            self.plans.insert(0, planned(former.name, trouble.partitions, trouble.guarantee, trouble.durability))
         for topic in topics:
             self.broker.create(topic, trouble.partitions)
         for topic in {one.name: one for plan in self.plans for one in plan.internal}.values():
@@ -95,6 +99,8 @@ class Schedule:
         if self.program.echo:
             self.broker.refuses = self.check.refused
         self.settings = Settings(app_id=APP, guarantee=trouble.guarantee, **trouble.settings)  # pyright: ignore[reportArgumentType]
+        self.bucket = None if trouble.bucket is None else SimulatedBucket(self.world, trouble.bucket)
+        self.root = Path(tempfile.mkdtemp(prefix="tidemill-sim-")) if trouble.bucket else Path("/nowhere")
         self.processes: list[Process] = []
         self.disks: list[Disk] = []
         self.problems = self.broker.group.problems
@@ -103,7 +109,7 @@ class Schedule:
         self._verdict: tuple[Owner, str] | None = None
 
     def run(self) -> Run:
-        """Raises Violation."""
+        """Run the schedule. Raises Violation."""
         try:
             with simulated(self.world):
                 try:
@@ -114,6 +120,7 @@ class Schedule:
                 finally:
                     for process in self.processes:
                         process.kill()
+                    shutil.rmtree(self.root, ignore_errors=True)
         except Stuck as stuck:
             self.problems.append(str(stuck))
         if self.problems:
@@ -124,7 +131,7 @@ class Schedule:
             )
         return Run(self.seed, self.trouble, self.world.trace, self.world.turns, self.healed)
 
-    # Trouble
+    # Fault phase
 
     def trouble_lasts(self) -> None:
         trouble, random = self.trouble, self.chance.random
@@ -164,7 +171,7 @@ class Schedule:
         return self.chance.choice(self.processes) if self.processes else None
 
     def _strike(self, kind: str, process: Any) -> None:
-        """One piece of trouble."""
+        """Inject one fault."""
         world, chance, broker = self.world, self.chance, self.broker
         if kind == "start":
             if len(self.processes) < self.trouble.most:
@@ -173,6 +180,8 @@ class Schedule:
             broker.network.down = True
             world.note("outage")
             world.later(chance.randint(10, 1000), self._end_outage)
+        elif kind == "bucket" and self.bucket is not None:
+            self.bucket.lose(chance.choice((50, 500, 1500)))
         elif kind == "move":
             world.note("the coordinator moves")
             broker.group.move()
@@ -183,7 +192,7 @@ class Schedule:
         elif kind == "compact" and self.rates is not None and chance.random() < 0.7:
             self.rates.compact()
         elif kind == "compact":
-            for name in self.plan.parts[chance.randrange(len(self.plan.parts))].changelogs.values():
+            for name in self.plan.subtopologies[chance.randrange(len(self.plan.subtopologies))].changelogs.values():
                 log = chance.choice(broker.topics[name])
                 log.compact(chance.randint(0, max(0, log.end - 1)), world.now - broker.deletions_kept)
                 if chance.random() < self.trouble.behead:
@@ -208,13 +217,13 @@ class Schedule:
             process.clock.skew = chance.randint(-100_000, 100_000)
 
     def start(self, disk: Disk | None = None) -> None:
-        """A process starts, on this directory, that of one that is gone or a new one."""
+        """Start a process on the given directory, that of a dead process, or a new one."""
         used = {id(process.disk) for process in self.processes}
         free = [disk for disk in self.disks if id(disk) not in used]
         if disk is None and free and self.chance.random() < 0.8:
             disk = self.chance.choice(free)
         if disk is None:
-            disk = Disk(self.world, corrupts=self.trouble.corrupts)
+            disk = Disk(self.world, self.root / str(len(self.disks)), corrupts=self.trouble.corrupts)
             self.disks.append(disk)
         self.numbers += 1
         instance = f"instance-{self.disks.index(disk)}" if self.trouble.static else None
@@ -228,6 +237,7 @@ class Schedule:
             self.trouble.membership,
             self.trouble.failures,
             ErrorPolicy.SKIP if self.program.echo else ErrorPolicy.FAIL,
+            self.bucket,
         )
         process.at_ready = self._ready
         self.processes.append(process)
@@ -236,11 +246,11 @@ class Schedule:
         member = process.member
         process.kill()
         self.processes.remove(process)
-        if not self.trouble.static and self.chance.random() < 0.7:  # somebody notices its death
+        if not self.trouble.static and self.chance.random() < 0.7:  # another member detects its death
             self.world.later(self.chance.randint(0, 100), lambda: self.remove(member))
 
     def freeze(self, process: Process) -> None:
-        """SIGSTOP, and SIGCONT later; meanwhile the group may lose patience."""
+        """Pause a process (SIGSTOP) and resume it later (SIGCONT); the group may remove it in between."""
         process.frozen = True
         self.world.note(process.name, "frozen")
         member = process.member
@@ -249,7 +259,7 @@ class Schedule:
         self.world.later(self.chance.choice((5, 50, 500, 2500)), lambda: self._thaw(process))
 
     def remove(self, member: str) -> None:
-        """Somebody takes a member out of the group."""
+        """Remove a member from the group."""
         if member:
             self.world.note("remove", member, self.broker.group.leave(member))
 
@@ -271,14 +281,14 @@ class Schedule:
         self.world.note("outage over")
 
     def feed(self) -> None:
-        """One more input record."""
+        """Write one more input record."""
         if self.rates is not None and self.chance.random() < 0.6:
             self.rates.change(self.trouble.keys)
             return
         self.inputs.write()
 
     def _look_after(self) -> None:
-        """Takes processes away that have ended, as their supervisor would."""
+        """Remove processes that have ended, as their supervisor would."""
         for process in [one for one in self.processes if one.exit or one.failure()]:
             failure = process.failure()
             if failure is not None and not (process.stopping and isinstance(failure, ALLOWED)):
@@ -287,34 +297,21 @@ class Schedule:
             self.processes.remove(process)
 
     def _ready(self, process: Process, ready: Ready) -> None:
-        if process.member in self.broker.group.members:  # else it is not the owner any more, and has yet to hear of it
-            self.problems += self._read_elsewhere(process, ready)
+        if process.member in self.broker.group.members:  # else it is no longer the owner, and has not been notified yet
+            self.problems += read_elsewhere(process, ready, self.processes, self.broker.group.members)
             if process.plan is self.plan:
-                with contextlib.suppress(Corrupt):  # the process has yet to find it
+                with contextlib.suppress(CorruptStore):  # the process has not detected it yet
                     self.problems += [f"{process.name}: {text}" for text in self.check.opened(ready)]
 
-    def _read_elsewhere(self, process: Process, ready: Ready) -> list[str]:
-        """Partitions of a task that another member's task reads."""
-        if ready.task not in process.membership.owned():
-            return []
-        mine = set(process.plan.inputs(ready.task))
-        return [
-            f"{process.name} reads {sorted(both)} in task {ready.task}, {other.name} reads it in task {task}"
-            for other in self.processes
-            if other is not process and other.member in self.broker.group.members
-            for task in other.membership.owned()
-            if (both := mine.intersection(other.plan.inputs(task)))
-        ]
-
-    # Afterwards
+    # After the fault phase
 
     def heal(self) -> None:
-        """Trouble is over: everything that was written must come to its end, and be right."""
+        """End all faults, process the remaining input, and check the results."""
         world = self.world
         world.note("healing")
         self.broker.network = self.broker.network.healed()
-        for disk in self.disks:
-            disk.heal()
+        for one in (*self.disks, *filter(None, [self.bucket])):
+            one.heal()
         self.broker.cut_off.clear()
         self.broker.reconnect()
         for process in [one for one in self.processes if one.frozen]:
@@ -348,7 +345,7 @@ class Schedule:
         self._until(lambda: not self.processes, "all processes stop", keep=False)
 
     def _go_on(self, ms: int) -> None:
-        """Goes on for a while, and until everything is processed."""
+        """Continue for some time, and then until everything is processed."""
         end = self.world.now + ms
         self._until(lambda: self.world.now > end and self.check.drained() and self._all_running(), "all is processed")
 
@@ -357,8 +354,8 @@ class Schedule:
         return self.rates.wrong(process.tables for process in self.processes)
 
     def _quiet(self) -> None:
-        """Nothing happens for a while: nobody may lose its membership, nor its place to another process."""
-        self._go_on(PATIENCE_MS)  # by then a process that stood still before all healed is thrown out
+        """Run without faults for a while: no process may lose its membership or its instance id."""
+        self._go_on(PATIENCE_MS)  # by then the group has removed processes that were paused before the faults ended
         epochs = {process.name: process.membership.status.epoch for process in self.processes}
         end = self.world.now + QUIET_MS
         while self.world.now < end and not self.problems:
@@ -371,7 +368,7 @@ class Schedule:
     def _all_running(self) -> bool:
         group = self.broker.group
         if group.state != "stable" or group.members.keys() != {process.member for process in self.processes}:
-            return False  # somebody has yet to hear that others have its tasks
+            return False  # a former owner does not know yet that other processes run its tasks
         running = [task for process in self.processes for task in process.tasks.values()]
         owned = {task.id for task in running if not task.dirty}
         return len(running) == len(self.plan.tasks()) == len(owned)
@@ -385,11 +382,11 @@ class Schedule:
             if keep and not self.processes:
                 self.start()
             if self.world.now > end:
-                self.problems.append(f"{HEALING_MS // 1000} s after all trouble is over it is not so that {what}")
+                self.problems.append(f"{HEALING_MS // 1000} s after the end of all faults this is not true: {what}")
 
 
 def run(seed: int) -> Run:
-    """Runs one schedule without a word in the log. Raises Violation."""
+    """Run one schedule with logging disabled. Raises Violation."""
     log = logging.getLogger("tidemill")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)

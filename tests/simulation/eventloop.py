@@ -1,6 +1,6 @@
-"""An asyncio event loop in virtual time, and the membership's thread in its form for the simulation.
+"""An asyncio event loop in virtual time, and the simulated form of the membership thread.
 
-The session runs on it unchanged: tasks, futures and time-outs are asyncio's own. One `resume` runs what is ready now.
+The session runs on it unchanged: tasks, futures and timeouts are those of asyncio. One `resume` runs what is ready.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["EventLoop", "FiberBackground"]
 
 T = TypeVar("T")
 ROUNDS = 1000
-"""The most rounds in which the tasks of a dead process come to their end."""
+"""The maximum number of rounds in which the tasks of a dead process end."""
 
 
 class EventLoop(asyncio.AbstractEventLoop):
-    """As much of an event loop as tasks, futures and time-outs need."""
+    """The subset of an event loop that tasks, futures and timeouts need."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -36,9 +36,9 @@ class EventLoop(asyncio.AbstractEventLoop):
         self._tasks: list[asyncio.Task[Any]] = []
         self._closed = False
         self.failure: BaseException | None = None
-        """What a callback raised and nobody caught."""
+        """The uncaught exception of a callback."""
 
-    # What the scheduler asks
+    # Interface to the scheduler
 
     def ready(self, now: int) -> bool:
         return bool(self._soon) or bool(self._timers and self._timers[0][0] <= now / 1000)
@@ -63,7 +63,7 @@ class EventLoop(asyncio.AbstractEventLoop):
             asyncio._set_running_loop(None)
 
     def kill(self) -> None:
-        """The process is dead: its tasks end without anybody outside noticing."""
+        """End the tasks of a dead process, with no visible effect."""
         self._closed = True
         for _ in range(ROUNDS):
             ending, self._tasks = self._tasks, []
@@ -74,7 +74,7 @@ class EventLoop(asyncio.AbstractEventLoop):
             self.resume()
         self._timers.clear()
 
-    # What asyncio asks
+    # Interface to asyncio
 
     def time(self) -> float:
         return self._world.now / 1000
@@ -99,7 +99,7 @@ class EventLoop(asyncio.AbstractEventLoop):
         pass
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """What a thread would do is done a moment later: it touches nothing that others see."""
+        """Run the function a moment later, in place of a thread: it has no visible effects."""
         future: asyncio.Future[Any] = self.create_future()
 
         def work() -> None:
@@ -136,7 +136,7 @@ class EventLoop(asyncio.AbstractEventLoop):
 
 
 class FiberCondition:
-    """A condition where only one runs at a time: waiting gives the turn away, notifying is not needed."""
+    """A condition for fibers, of which only one runs at a time: waiting yields, notifying is not needed."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -155,7 +155,7 @@ class FiberCondition:
 
 
 class FiberFuture:
-    """The result of a coroutine for a fiber that waits for it."""
+    """The future result of a coroutine, for which a fiber can wait."""
 
     def __init__(self, world: World, loop: EventLoop, coroutine: Coroutine[object, object, Any]) -> None:
         self._world = world
@@ -182,7 +182,7 @@ class FiberFuture:
 
 
 class FiberBackground(Background):
-    """The membership's thread: an event loop that gets turns like any other actor."""
+    """The membership thread, as an event loop that gets turns like any other actor."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,14 +1,14 @@
-"""The coordinator of one group: classic protocol, generations, sessions, and offsets inside and outside transactions.
+"""A group coordinator: classic protocol, generations, sessions, and offsets inside and outside of transactions.
 
-Answers are codes and values; when they travel is for others. A JoinGroup is answered when all members have asked, a
-SyncGroup when the leader has, so both take a function to answer with. What is allowed in which state is Kafka's:
+Responses are codes and values; their delivery is simulated elsewhere. A JoinGroup is answered when all members have
+joined, a SyncGroup when the leader has sent it, so both take a callback. Which commits are accepted is as in Kafka:
 
     state of the group                        generation sent   in a transaction   outside
-    preparing, own join not there or waiting  old               taken              taken
+    preparing, own join missing or pending    old               accepted           accepted
     completing (joined, before the sync)      old               22                 22
-    completing                                new               taken              27
+    completing                                new               accepted           27
     stable                                    old               22                 22
-    stable                                    new               taken              taken
+    stable                                    new               accepted           accepted
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tidemill.state.topic_partition import TopicPartition
+
 from .log import Transaction
 
 __all__ = ["Group", "Member"]
 
-Key = tuple[str, int]
 Answer = Callable[..., None]
 NONE, MOVED, ILLEGAL, UNKNOWN, REBALANCING, NEEDS_ID, FENCED, UNSTABLE = 0, 16, 22, 25, 27, 79, 82, 88
 
 
 class Member:
-    """A member as the coordinator knows it."""
+    """The state of a member at the coordinator."""
 
     __slots__ = (
         "assignment",
@@ -53,7 +54,7 @@ class Member:
 
 
 class Group:
-    """One group. `later` calls back after some ms of virtual time."""
+    """One group. `later` runs a callback after some ms of virtual time."""
 
     def __init__(self, now: Callable[[], int], later: Callable[[int, Callable[[], None]], None]) -> None:
         self._now = now
@@ -62,16 +63,16 @@ class Group:
         self.generation = 0
         self.members: dict[str, Member] = {}
         self.promised: set[str] = set()
-        """Ids that were given out and have not joined yet."""
+        """Member ids that were assigned and have not joined yet."""
         self.leader = ""
-        self.offsets: dict[Key, tuple[int, str]] = {}
-        self.pending: dict[Transaction, dict[Key, tuple[int, str]]] = {}
+        self.offsets: dict[TopicPartition, tuple[int, str]] = {}
+        self.pending: dict[Transaction, dict[TopicPartition, tuple[int, str]]] = {}
         self.problems: list[str] = []
-        """What two owners of one partition would lead to, and nothing else can."""
+        """Violations that only two simultaneous owners of a partition can cause."""
         self._names = 0
         self._round = 0
         self._written: tuple[int, str, tuple[Member, ...]] = (0, "", ())
-        """Generation, leader and members as a coordinator that takes over reads them."""
+        """Generation, leader and members, as persisted for a new coordinator."""
 
     # Members
 
@@ -145,7 +146,7 @@ class Group:
         return REBALANCING if self.state == "preparing" else NONE
 
     def leave(self, name: str) -> int:
-        """Anybody may say this of anybody."""
+        """Remove a member. Any client may send this for any member."""
         if name in self.promised:
             self.promised.discard(name)
             self._complete()
@@ -156,7 +157,7 @@ class Group:
         return NONE
 
     def move(self) -> None:
-        """Another broker becomes the coordinator: members of a generation without assignments are as if never heard."""
+        """Move the coordinator: it only knows the last generation with assignments."""
         for member in list(self.members.values()):
             joining, syncing = member.awaits_join, member.awaits_sync
             member.awaits_join = member.awaits_sync = None
@@ -176,8 +177,10 @@ class Group:
 
     # Offsets
 
-    def commit(self, generation: int, name: str, instance: str | None, offsets: Mapping[Key, tuple[int, str]]) -> int:
-        """Outside a transaction."""
+    def commit(
+        self, generation: int, name: str, instance: str | None, offsets: Mapping[TopicPartition, tuple[int, str]]
+    ) -> int:
+        """Commit outside of a transaction."""
         code = self._known(generation, name, instance)
         if code:
             return code
@@ -188,9 +191,9 @@ class Group:
         return NONE
 
     def commit_in(
-        self, transaction: Transaction, generation: int, name: str, offsets: Mapping[Key, tuple[int, str]]
+        self, transaction: Transaction, generation: int, name: str, offsets: Mapping[TopicPartition, tuple[int, str]]
     ) -> int:
-        """Inside a transaction: they count when its marker has landed here."""
+        """Commit inside a transaction: takes effect when the marker arrives."""
         code = self._known(generation, name)
         if code:
             return code
@@ -202,7 +205,7 @@ class Group:
         return NONE
 
     def landed(self, transaction: Transaction) -> None:
-        """The transaction's marker has reached the group."""
+        """Apply the marker of a transaction to the group's offsets."""
         offsets = self.pending.pop(transaction, {})
         if transaction.decided == "commit":
             for key, (offset, _) in offsets.items():
@@ -211,10 +214,10 @@ class Group:
                     self.problems.append(f"{transaction.name} commits {key} up to {offset} after {before}")
             self.offsets.update(offsets)
 
-    def fetch(self, partitions: list[Key], *, stable: bool) -> dict[Key, tuple[int, str, int]]:
-        """(offset, metadata, code)."""
-        unsettled = {key for offsets in self.pending.values() for key in offsets} if stable else set[Key]()
-        found: dict[Key, tuple[int, str, int]] = {}
+    def fetch(self, partitions: list[TopicPartition], *, stable: bool) -> dict[TopicPartition, tuple[int, str, int]]:
+        """Return (offset, metadata, code) per partition."""
+        unsettled = {key for offsets in self.pending.values() for key in offsets} if stable else set[TopicPartition]()
+        found: dict[TopicPartition, tuple[int, str, int]] = {}
         for key in partitions:
             if key in unsettled:
                 found[key] = (-1, "", UNSTABLE)
@@ -225,21 +228,21 @@ class Group:
     # Generations
 
     def _refused(self, name: str, instance: str) -> bool:
-        """Whether the place of this static member is another's by now."""
+        """Return whether another process has taken over this static member."""
         return bool(name) and any(one.instance == instance and one.id != name for one in self.members.values())
 
     def _seated(
         self, instance: str, session: int, rebalance: int, described: bytes, answer: Answer
     ) -> tuple[str, bool]:
-        """A static member comes, or comes back: its new id, and whether it has its answer, the plan of its former self.
+        """Join a static member: return its new id, and whether it was answered with its previous assignment.
 
-        Whoever has the place until now is told so when it next says something.
+        The process that had this instance id gets an error at its next request.
         """
         self._names += 1
         name = f"member-{self._names}"
         before = next((one for one in self.members.values() if one.instance == instance), None)
         member = Member(name, instance, session, rebalance)
-        member.seen = self._now()  # what it says of itself is new, so that it is not answered without a rebalance
+        member.seen = self._now()  # its metadata has changed, so a rebalance is necessary
         if before is None:
             self.members[name] = member
             self._watch(member)
@@ -295,7 +298,7 @@ class Group:
             self._complete()
 
     def _complete(self) -> None:
-        """Begins the next generation if everybody is there."""
+        """Start the next generation if all members have joined."""
         if self.state != "preparing":
             return
         if self.promised or any(one.awaits_join is None for one in self.members.values()):
@@ -317,7 +320,7 @@ class Group:
         self._later(longest, lambda: self._expect_sync(this))
 
     def _expect_sync(self, generation: int) -> None:
-        """Who has not synced by now is thrown out."""
+        """Remove the members that have not synced."""
         if self.state == "completing" and self.generation == generation:
             for name in [one.id for one in self.members.values() if one.awaits_sync is None]:
                 self._remove(name)
@@ -346,7 +349,7 @@ class Group:
         self._written = (self.generation, "", ())
 
     def _watch(self, member: Member) -> None:
-        """A member that is silent for its session time-out is thrown out."""
+        """Remove a member that has sent nothing for its session timeout."""
         if self.members.get(member.id) is not member:
             return
         waiting = member.awaits_join is not None or member.awaits_sync is not None

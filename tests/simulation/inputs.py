@@ -1,4 +1,4 @@
-"""What others write into the topics that a program reads."""
+"""Write the input topics of a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Inputs"]
 
 
 class Inputs:
-    """Records with the numbers 1, 2, 3 and so on as values."""
+    """Input records with the values 1, 2, 3 and so on."""
 
     def __init__(self, world: World, broker: Broker, program: Program, partitions: int, keys: int) -> None:
         self._world = world
@@ -25,7 +25,7 @@ class Inputs:
         self._clocks = Clocks(world.random) if program.results else None
 
     def write(self) -> None:
-        """One more record."""
+        """Write one more record."""
         chance = self._world.random
         self._written += 1
         topic = chance.choice(self._program.inputs)

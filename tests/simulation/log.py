@@ -1,7 +1,7 @@
-"""Partitions and transactions in memory, with what makes them hard: markers that arrive late, fencing, compaction.
+"""Partitions and transactions in memory, with late markers, fencing and compaction.
 
-A commit is decided in one place and becomes visible partition by partition, when each one's marker has landed: until
-then the partition's last stable offset stands before the transaction while its high watermark is beyond it.
+A commit is decided at the coordinator, and becomes visible in each partition when the marker arrives there: until then
+the last stable offset of the partition is before the transaction, and the high watermark is after it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
-__all__ = ["Entry", "Fenced", "Marker", "Partition", "Refused", "Transaction", "Transactional", "Transactions"]
+from tidemill.state.topic_partition import TopicPartition
 
-Key = tuple[str, int]
+__all__ = ["Entry", "Fenced", "Marker", "Refused", "Transaction", "Transactional", "Transactions"]
+
 Headers = "list[tuple[str, bytes]] | None"
-GROUP: Key = ("__consumer_offsets", 0)
-"""Stands for the group's offsets among the partitions of a transaction."""
+GROUP: TopicPartition = ("__consumer_offsets", 0)
+"""Represents the group's offsets among the partitions of a transaction."""
 
 
 class Refused(Exception):
-    """An answer other than success; `code` is Kafka's number."""
+    """An error response; `code` is Kafka's error code."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -43,9 +44,9 @@ class Transaction:
         self.producer = producer
         self.epoch = epoch
         self.began = began
-        self.partitions: dict[Key, None] = {}
+        self.partitions: dict[TopicPartition, None] = {}
         self.decided: Literal["", "commit", "abort"] = ""
-        self.unmarked: dict[Key, None] = {}
+        self.unmarked: dict[TopicPartition, None] = {}
         """Partitions that its marker has not reached."""
 
 
@@ -62,15 +63,15 @@ class Entry(NamedTuple):
 
     @property
     def committed(self) -> bool:
-        """Whether a reader of committed records sees it, once it is stable."""
+        """Whether a read_committed consumer sees the record once it is stable."""
         return not self.marker and (self.transaction is None or self.transaction.decided == "commit")
 
 
 class Marker(NamedTuple):
-    """A decision on its way to a partition."""
+    """A transaction marker on its way to a partition."""
 
     transaction: Transaction
-    partition: Key
+    partition: TopicPartition
 
 
 class Partition:
@@ -84,7 +85,7 @@ class Partition:
         self.end = 0
         """The high watermark."""
         self.deleted: dict[int, int] = {}
-        """When deletions were written, by their offsets."""
+        """When tombstones were written, by offset."""
         self.unstable: dict[Transaction, int] = {}
         """First offsets of transactions without a marker here."""
 
@@ -111,7 +112,7 @@ class Partition:
         return offset
 
     def read(self, offset: int, end: int, *, committed: bool) -> Iterator[Entry]:
-        """Records from an offset up to an end. The caller keeps the end below the last stable offset if it must."""
+        """Return the records from an offset up to an end, which the caller limits to the last stable offset."""
         for entry in self.entries[bisect_left(self.entries, (offset,)) :]:
             if entry.offset >= end:
                 return
@@ -124,12 +125,12 @@ class Partition:
             del self.entries[: bisect_left(self.entries, (self.begin,))]
 
     def behead(self) -> None:
-        """Moves the beginning to the first record that is left; nothing but what was compacted away is before it."""
+        """Move the start offset to the first remaining record, past what was compacted away."""
         self.delete_before(self.entries[0].offset if self.entries else self.stable)
 
     def compact(self, below: int, forgotten: int = -1) -> None:
-        """Keeps the newest committed record of each key below an offset, and everything from there on; of deletions
-        those that were written after the time `forgotten`."""
+        """Keep the newest committed record per key below an offset, and all records from there on; tombstones only
+        if they were written after the time `forgotten`."""
         below = min(below, self.stable)
         kept: list[Entry] = []
         seen: set[bytes | None] = set()
@@ -149,7 +150,7 @@ class Partition:
 
 
 class Transactional:
-    """What the coordinator knows of one transactional id."""
+    """The coordinator's state of one transactional id."""
 
     __slots__ = ("epoch", "last", "producer", "transaction")
 
@@ -157,13 +158,13 @@ class Transactional:
         self.producer = producer
         self.epoch = -1
         self.transaction: Transaction | None = None
-        """The one that is open, or decided and not marked everywhere."""
+        """The transaction that is open, or whose markers have not all arrived."""
         self.last = ""
-        """How the one before ended."""
+        """How the previous transaction ended."""
 
 
 class Transactions:
-    """The coordinator of all transactions. `send` carries markers, at once or later."""
+    """The transaction coordinator. `send` delivers markers, at once or later."""
 
     def __init__(self, now: Callable[[], int], send: Callable[[Marker], None]) -> None:
         self._now = now
@@ -171,7 +172,7 @@ class Transactions:
         self.known: dict[str, Transactional] = {}
 
     def init(self, name: str, expected: tuple[int, int] | None = None) -> tuple[int, int]:
-        """Registers a producer; its producer id and epoch. Refused(51) while an earlier transaction is not settled."""
+        """Register a producer, and return its id and epoch. Refused(51) while an earlier transaction is ending."""
         one = self.known.get(name)
         if one is None:
             if expected is not None:
@@ -187,8 +188,8 @@ class Transactions:
         one.epoch += 1
         return one.producer, one.epoch
 
-    def add(self, name: str, identity: tuple[int, int], partition: Key) -> Transaction:
-        """The producer's open transaction, with this partition in it; Refused(51) while the last one settles."""
+    def add(self, name: str, identity: tuple[int, int], partition: TopicPartition) -> Transaction:
+        """Add a partition to the open transaction, and return it. Refused(51) while the last one is ending."""
         one = self._checked(name, identity)
         if one.transaction is None:
             one.transaction = Transaction(name, *identity, self._now())
@@ -198,13 +199,13 @@ class Transactions:
         return one.transaction
 
     def check(self, transaction: Transaction) -> None:
-        """Whether a producer may still write to its transaction."""
+        """Raise unless the producer may still write to its transaction."""
         one = self._checked(transaction.name, (transaction.producer, transaction.epoch))
         if one.transaction is not transaction or transaction.decided:
             raise Refused(48)
 
     def end(self, name: str, identity: tuple[int, int], *, commit: bool) -> None:
-        """Decides. The markers follow."""
+        """Decide the transaction, and send the markers."""
         one = self._checked(name, identity)
         wanted: Literal["commit", "abort"] = "commit" if commit else "abort"
         if one.transaction is None:
@@ -216,7 +217,7 @@ class Transactions:
             raise Refused(48)
 
     def expire(self, older_than: int) -> list[str]:
-        """Aborts transactions that have been open for so many ms, as their time-out does."""
+        """Abort transactions that have been open for longer than this time, in ms."""
         ended: list[str] = []
         for name, one in self.known.items():
             open_ = one.transaction
@@ -227,7 +228,7 @@ class Transactions:
         return ended
 
     def landed(self, marker: Marker) -> None:
-        """A marker has reached its partition."""
+        """Record that a marker has reached its partition."""
         transaction = marker.transaction
         del transaction.unmarked[marker.partition]
         if not transaction.unmarked:
@@ -235,7 +236,7 @@ class Transactions:
             one.last, one.transaction = transaction.decided, None
 
     def open(self) -> list[Transaction]:
-        """All that are not settled."""
+        """Return all transactions that have not ended."""
         return [one.transaction for one in self.known.values() if one.transaction is not None]
 
     def _checked(self, name: str, identity: tuple[int, int]) -> Transactional:

@@ -1,11 +1,11 @@
-"""librdkafka's producer against the in-memory Kafka: a queue that is sent in the background, and its states.
+"""A simulated librdkafka producer for the in-memory Kafka: a queue that is sent in the background, and its states.
 
     READY --begin--> OPEN --commit, abort--> READY
               OPEN --a delivery or offsets refused--> ABORTABLE --abort--> READY
-              any --a newer producer of the same id--> FATAL: told once by poll, then by every call
+              any --a newer producer of the same id--> FATAL: raised once by poll, then by every call
 
-Errors carry the codes and flags that the library was seen to give: after a fatal one `produce` says `_FATAL` without
-the flag, and after an abortable one `_STATE`.
+Errors have the codes and flags that were observed with the library: after a fatal error `produce` raises `_FATAL`
+without the flag, and after an abortable one `_STATE`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LINGER_MS = 8
 RETRY_MS = 5
 CONCURRENT = 51
 FLUSH_MS = 1_000
-"""How long a flush waits for a broker that does not answer; less than the library would, to save turns."""
+"""How long a flush waits for an unavailable broker; less than in the library, to save turns."""
 
 
 class Queued(NamedTuple):
-    """A record on its way."""
+    """A record in the queue."""
 
     topic: str
     partition: int
@@ -45,7 +45,7 @@ class Queued(NamedTuple):
 
 
 class Delivered:
-    """What a delivery report gets."""
+    """The message that a delivery callback receives."""
 
     __slots__ = ("_offset", "_row")
 
@@ -70,10 +70,10 @@ class Delivered:
 
 
 class SimulatedProducer:
-    """One producer of a process."""
+    """A producer of a process."""
 
     def __init__(self, world: World, broker: Broker, owner: Owner, options: dict[str, Any], failures: float) -> None:
-        """`failures` is the chance that a send in the background is refused for good."""
+        """`failures`: the probability that a background send is refused permanently."""
         self._world = world
         self._broker = broker
         self._owner = owner
@@ -89,7 +89,7 @@ class SimulatedProducer:
         self._told = False
         self._scheduled = False
 
-    # What the engine calls
+    # Interface to the engine
 
     def produce(
         self,
@@ -168,14 +168,14 @@ class SimulatedProducer:
 
     def begin_transaction(self) -> None:
         self._check()
-        assert self._state == "ready", "begun twice"
+        assert self._state == "ready", "a transaction is begun twice"
         self._state, self._transaction = "open", None
         self._added.clear()
 
     def send_offsets_to_transaction(self, positions: Sequence[Any], group: bytes, timeout: float) -> None:
         self._check()
         member = member_of(group)
-        # The library writes the zero byte that ends the text, too.
+        # The library also writes the terminating zero byte of the text.
         offsets = {(p.topic, p.partition): (p.offset, f"{p.metadata or ''}\0") for p in positions}
         self._settled("add offsets", lambda: self._add(GROUP))
         code = self._settled(
@@ -200,7 +200,7 @@ class SimulatedProducer:
         self._end(commit=False)
         self._error = None
 
-    # Between
+    # Internals
 
     def _end(self, *, commit: bool) -> None:
         if self._added:
@@ -212,7 +212,7 @@ class SimulatedProducer:
         self._added.clear()
 
     def _settled(self, what: str, effect: Callable[[], Any]) -> Any:
-        """A request of the transaction, made again while an earlier one is not settled."""
+        """Send a request of the transaction, and retry while an earlier transaction is ending."""
         while True:
             try:
                 return self._call(what, effect)
@@ -234,7 +234,7 @@ class SimulatedProducer:
         self._added.add(key)
 
     def _in_background(self) -> None:
-        """The library's own thread sends a part of the queue."""
+        """Send a part of the queue, as the background thread of the library does."""
         self._scheduled = False
         if not self._owner.alive or not self._queue or self._state in ("fatal", "abortable"):
             return
@@ -250,7 +250,7 @@ class SimulatedProducer:
             self._world.later(chance.randint(1, 4 * LINGER_MS), self._in_background)
 
     def _send(self, count: int) -> bool:
-        """The first records of the queue reach the broker, or none; False when that must be tried again."""
+        """Send the first records of the queue, all or none; return False if this must be retried."""
         if not self._broker.reachable(self._owner.name):
             return False
         sent, self._queue = self._queue[:count], self._queue[count:]
@@ -276,7 +276,7 @@ class SimulatedProducer:
         return True
 
     def _refuse(self, row: Queued) -> None:
-        """A batch is refused as a whole, whichever record it is for."""
+        """Refuse a whole batch because of one record."""
         if self._name is not None:
             self._queue.clear()
             self._abortable(KafkaError.INVALID_TIMESTAMP, "Broker: Invalid timestamp")
@@ -289,7 +289,7 @@ class SimulatedProducer:
         return self._broker.produce(transaction, key, [row[2:6]])
 
     def _in_flight(self) -> None:
-        """What was sent and not answered may still arrive, whatever becomes of the producer."""
+        """Let batches without a response arrive later, even after the producer has ended."""
         if self._name is None or (self._queue and self._state == "open"):
             chance = self._world.random
             rows = self._queue[: chance.randint(0, len(self._queue))]
@@ -310,7 +310,7 @@ class SimulatedProducer:
                 self._world.later(chance.randint(0, 2 * LINGER_MS), arrive)
 
     def crash(self) -> None:
-        """Its process has died."""
+        """End with the process: only batches in flight may still arrive."""
         if self._broker.reachable(self._owner.name):
             self._in_flight()
 
@@ -342,7 +342,7 @@ def failure(code: int, text: str, *, retriable: bool = False) -> KafkaException:
 
 
 def member_of(group: bytes) -> tuple[int, str]:
-    """Generation and member id in confluent-kafka's group metadata."""
+    """Return generation and member id from confluent-kafka's group metadata."""
     head = len(b"CGMDv2:")
     generation = int.from_bytes(group[head : head + 4], "little", signed=True)
     _, member, _ = group[head + 4 :].split(b"\0", 2)

@@ -1,7 +1,7 @@
-"""Programs to simulate. Each accumulates, by key, the list of the input records it has seen.
+"""Programs to simulate. Each collects, per key, the list of the input records it has processed.
 
-A list tells what a count hides: whose record is missing, which came twice, and in which order they came. Every output
-is the list as it was after one input, so outputs of one key are prefixes of each other, each one record longer.
+A list shows what a count hides: which record is missing, which is duplicated, and the order. Every output is the list
+after one input, so the outputs of a key are prefixes of each other, each one record longer.
 """
 
 from __future__ import annotations
@@ -26,53 +26,53 @@ Ids = list[int]
 
 @dataclass(frozen=True)
 class Step:
-    """A keyed step: the topic its tasks read, its store, the topic it writes, and the key that it gives a record."""
+    """A keyed step: its input topic, its store, its output topic, and the function that computes the key."""
 
     reads: tuple[str, ...]
     store: str
     writes: str
     key: Callable[[str, int], str]
     most: int = 0
-    """How long a list gets before it is deleted; 0 when it never is."""
+    """The length at which a list is deleted; 0 if it never is."""
     gap: int = 0
-    """Between two sessions, where it has a list for each session of a key; 0 where it has one for each key."""
+    """The gap between sessions, if there is a list per key and session; 0 if there is one per key."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program and what there is to check of it."""
+    """A program, and what the checks need to know of it."""
 
     name: str
     inputs: tuple[str, ...]
     steps: tuple[Step, ...]
     build: Callable[[tm.App, Callable[[Ids, int], Ids]], None]
     beats: str = ""
-    """The topic of a step that counts by the wall clock, if there is one: 1, 2, 3 and so on for each key."""
+    """The topic of a step that counts by the wall clock, if there is one: 1, 2, 3 and so on per key."""
 
     echo: str = ""
-    """The topic of a step that writes each input record again, if there is one. Then Kafka refuses what `refused_echo`
-    and `refused_state` say, and the policy is to skip."""
+    """The topic of a step that echoes each input record, if there is one. Then Kafka refuses the records of
+    `refused_echo` and `refused_state`, and the policy is to skip them."""
 
     rated: str = ""
     """The topic of a step that looks each input record up in a global table, if there is one."""
 
     results: tuple[Result, ...] = ()
-    """Where results depend on event time: what they must be. Then `timed_check.py` has the check."""
+    """The expected results, if they depend on event time; they are checked in `timed_check.py`."""
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """All that it reads and writes, without those that it makes for itself."""
+        """All input and output topics, without internal topics."""
         writes = (*(step.writes for step in self.steps), *(result.topic for result in self.results))
         return (*self.inputs, *writes, *filter(None, (self.beats, self.echo, self.rated)))
 
 
 def seen_again(so_far: Ids, one: int) -> Ids:
-    """Adds a record, however often it was seen: for exactly once, so that a repetition shows."""
+    """Append a record even if it was seen before: for exactly-once, so that a duplicate shows."""
     return [*so_far, one]
 
 
 def seen(so_far: Ids, one: int) -> Ids:
-    """Adds a record that was not seen yet: for at least once, where a repetition is allowed."""
+    """Append a record unless it was seen before: for at-least-once, where duplicates are allowed."""
     return so_far if one in so_far else [*so_far, one]
 
 
@@ -104,7 +104,7 @@ def two_steps(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
 
 
 def labour() -> None:
-    """What a function of the slow program does for each record: it takes time. The simulation says how much."""
+    """Take time, as a slow user function; the simulation replaces this and determines how long."""
 
 
 def with_labour(one: int) -> int:
@@ -123,13 +123,13 @@ def merged(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
 
 
 def above(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
-    """As `merged`, in an order by which the sub-topology is called after the other topic."""
+    """As `merged`, but in an order that names the sub-topology after the other topic."""
     both = stream(app, "more").merge(stream(app, "in"))
     both.group_by_key().aggregate(list[int], add, value=tm.json).named("seen").to("out")
 
 
 class Beat(tm.Processor[str, int, tm.Record[str, int]]):
-    """Counts by the wall clock, once it has seen a key: work that comes of no input record."""
+    """Count per key by the wall clock: work that is not caused by an input record."""
 
     count = tm.ValueState(int, default=0, name="count")
 
@@ -145,7 +145,7 @@ class Beat(tm.Processor[str, int, tm.Record[str, int]]):
 
 
 class Forgetful(tm.Processor[str, int, Ids]):
-    """Deletes a key's list once it is full."""
+    """Delete the list of a key when it is full."""
 
     kept = tm.ValueState(list[int], default=[], name="kept")
 
@@ -169,12 +169,12 @@ def ticking(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
 
 
 def refused_echo(one: int) -> bool:
-    """Whether Kafka refuses a record as output."""
+    """Return whether Kafka refuses a record as output."""
     return one % 5 == 3
 
 
 def refused_state(one: int) -> bool:
-    """Whether Kafka refuses state that has seen a record."""
+    """Return whether Kafka refuses state that contains a record."""
     return one % 7 == 4
 
 
@@ -185,7 +185,7 @@ def refusing(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
 
 
 GAP = 30
-"""Between two sessions of a key, in ms."""
+"""The gap between two sessions of a key, in ms."""
 
 
 def sessions(app: tm.App, add: Callable[[Ids, int], Ids]) -> None:
@@ -232,26 +232,26 @@ FORMERS: Final = {
     "two steps": (ABOVE, PROGRAMS["one step"]),
     "merged": (ABOVE, PROGRAMS["one step"]),
 }
-"""Programs that others are a later version of: topics, steps and a store's sub-topology have come, gone and moved."""
+"""Earlier versions of programs: topics and steps were added and removed, and stores moved to other sub-topologies."""
 
 
 @cache
-def planned(name: str, partitions: int, guarantee: str) -> Plan:
-    """The plan of a program whose topics have so many partitions."""
+def planned(name: str, partitions: int, guarantee: str, durability: str = "changelog") -> Plan:
+    """Return the plan of a program whose topics have this number of partitions."""
     program = ABOVE if name == ABOVE.name else PROGRAMS[name]
     app = tm.App(APP)
     program.build(app, seen_again if guarantee == "exactly_once" else seen)
     topology = app.topology()
     tables = ["rates"] if program.rated else []
     counts = dict.fromkeys([*program.inputs, *tables, *(step.writes for step in program.steps)], partitions)
-    return plan(partition(topology), APP, counts, {})
+    return plan(partition(topology), APP, counts, {}, changelogs=durability == "changelog")
 
 
 def encoded(one: int) -> bytes:
-    """An input record's value."""
+    """Encode the value of an input record."""
     return tm.int64.encode(one)
 
 
 def decoded(value: bytes) -> Any:
-    """A stored or written list."""
+    """Decode a stored or written list."""
     return tm.json.decode(value)

@@ -1,7 +1,7 @@
-"""librdkafka's consumer and admin client against the in-memory Kafka, as far as the engine uses them.
+"""Simulated consumer and admin client of librdkafka for the in-memory Kafka, as far as the engine uses them.
 
-Manual assignment, ends of partitions told once each time they are reached, and batches cut wherever the schedule likes.
-A reader of committed records knows the last stable offset as the end of a partition, as the library does.
+Manual assignment, one end-of-partition event each time the end is reached, and batches cut at random. For a
+read_committed consumer the end of a partition is the last stable offset, as in the library.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
+from tidemill.state.topic_partition import TopicPartition
+
 from .broker import Broker, Unreachable
 from .log import Entry
 from .world import Owner, World
 
 __all__ = ["SimulatedAdmin", "SimulatedConsumer"]
-
-Key = tuple[str, int]
 
 
 class Message:
@@ -27,7 +27,7 @@ class Message:
 
     __slots__ = ("_entry", "_error", "_key")
 
-    def __init__(self, key: Key, entry: Entry | None, error: tuple[int, int] | None = None) -> None:
+    def __init__(self, key: TopicPartition, entry: Entry | None, error: tuple[int, int] | None = None) -> None:
         self._key = key
         self._entry = entry
         self._error = error
@@ -62,14 +62,14 @@ class Message:
 
 
 class Assigned:
-    """A partition that is read."""
+    """An assigned partition."""
 
     __slots__ = ("end", "offset", "told")
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
         self.told = -1
-        """The end that was told last."""
+        """The end that was reported last."""
         self.end = -1001
 
 
@@ -81,10 +81,10 @@ class SimulatedConsumer:
         self._broker = broker
         self._owner = owner
         self._committed = options["isolation.level"] == "read_committed"
-        self._assigned: dict[Key, Assigned] = {}
-        self._paused: set[Key] = set()
-        """As librdkafka keeps them: whoever pauses a partition and unassigns it finds it paused when it is assigned
-        again."""
+        self._assigned: dict[TopicPartition, Assigned] = {}
+        self._paused: set[TopicPartition] = set()
+        """Paused partitions. As in librdkafka, a partition that is paused and then unassigned is still paused when it
+        is assigned again."""
 
     def incremental_assign(self, partitions: Sequence[Any]) -> None:
         for p in partitions:
@@ -140,7 +140,7 @@ class SimulatedConsumer:
         self._assigned.clear()
 
     def _something(self) -> bool:
-        """Whether there is anything to give out."""
+        """Return whether anything can be returned."""
         if not self._broker.reachable(self._owner.name):
             return False
         for key, one in self._assigned.items():
@@ -150,13 +150,13 @@ class SimulatedConsumer:
                     return True
         return False
 
-    def _end(self, key: Key) -> int:
+    def _end(self, key: TopicPartition) -> int:
         if key[0] not in self._broker.topics:
             return -1
         log = self._broker.partition(key)
         return log.stable if self._committed else log.end
 
-    def _take(self, key: Key, one: Assigned, found: list[Message], limit: int) -> None:
+    def _take(self, key: TopicPartition, one: Assigned, found: list[Message], limit: int) -> None:
         if key[0] not in self._broker.topics:
             found.append(Message(key, None, (KafkaError.UNKNOWN_TOPIC_OR_PART, -1)))
             return
@@ -177,7 +177,7 @@ class SimulatedConsumer:
 
 
 class Done:
-    """A future that has come."""
+    """A completed future."""
 
     def __init__(self, value: Any, failure: Exception | None = None) -> None:
         self._value = value
@@ -190,8 +190,8 @@ class Done:
 
 
 class SimulatedAdmin:
-    """An admin client. Of a leader that does not answer it sometimes says so, and sometimes gives no offset and no
-    error, as the real one does."""
+    """An admin client. For an unavailable leader it sometimes returns an error, and sometimes neither an offset nor
+    an error, as the real one does."""
 
     def __init__(self, world: World, broker: Broker, owner: Owner) -> None:
         self._world = world
@@ -232,7 +232,7 @@ class SimulatedAdmin:
         return Done(SimpleNamespace(topic_id=self._broker.topic_ids[name], partitions=partitions))
 
     def list_topics(self, *, timeout: float) -> Any:
-        """Asked for after a failure, so that the client learns of new leaders."""
+        """Refresh metadata: called after a failure, so that the client finds new leaders."""
         topics = self._broker.topics
         try:
             self._broker.call(self._owner.name, "list topics", lambda: None)

@@ -1,7 +1,7 @@
-"""What kind of trouble a schedule has, drawn from its seed.
+"""Draw the kinds of faults of a schedule from its seed.
 
-Each schedule switches some kinds of trouble on and leaves the others out: bugs that need much of one kind are drowned
-where everything happens at once.
+Each schedule enables only some kinds of faults: a bug that needs many faults of one kind is masked when everything
+happens at once.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tidemill.engine.assignment.assignment import Policy
+from tidemill.engine.assignment.assignment import AssignmentPolicy
 
 from .broker import Network
+from .bucket import BucketFaults
 from .programs import FORMERS, LOOKING_UP, PROGRAMS, SESSIONS
 from .timed import TIMED
 
@@ -21,46 +22,84 @@ __all__ = ["TIMED_SEEDS", "Trouble", "drawn", "gone_deletions"]
 TIMED_SEEDS = range(10, 1 << 30, 16)
 """The seeds of schedules whose results depend on event time."""
 FORGETTING = "forgetting"
-"""The program that deletes keys: for schedules of a kind of their own."""
+"""The program that deletes keys: for separate schedules."""
 HOT = ("commit", "abort", "send offsets", "add offsets", "init", "failpoint", "list offsets", "flush")
-"""Places where dying or standing still is most interesting, by how their names begin."""
+"""Prefixes of the points at which deaths and pauses are most interesting."""
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One schedule's ingredients."""
+    """The parameters of a schedule: its program, settings and faults."""
 
     program: str
     partitions: int
     guarantee: str
     processes: int
     most: int
-    """The most processes at a time."""
+    """The maximum number of processes at a time."""
     records: int
     keys: int
     turns: int
-    """How long trouble lasts."""
+    """The duration of the fault phase, in turns."""
     chances: dict[str, float]
-    """Of each kind of trouble, a turn."""
+    """The probability of each kind of fault, per turn."""
     hot: dict[str, float]
-    """Of each kind of trouble, at each place named in `HOT`."""
+    """The probability of each kind of fault at each point in `HOT`."""
     network: Network
     failures: float
     corrupts: float
     deletions_kept: int
-    """For how long changelogs keep deletions, in ms."""
+    """The `delete.retention.ms` of changelogs."""
     settings: dict[str, Any]
     membership: dict[str, Any]
     static: bool = False
-    """Whether processes have an instance id, one for each directory."""
+    """Whether processes have an instance id, one per directory."""
     behead: float = 0.0
-    """The chance that a changelog that was compacted begins with its first record from then on."""
+    """The probability that the start offset of a compacted changelog moves to its first remaining record."""
+    durability: str = "changelog"
+    bucket: BucketFaults | None = None
+    """The faults of the snapshot storage; None if there is none."""
     former: str = ""
-    """The program that some processes run while trouble lasts, an earlier version; "" for none."""
+    """The earlier version of the program that some processes run during the fault phase; "" for none."""
 
 
 def drawn(seed: int) -> Trouble:
-    """The ingredients for a seed."""
+    """Return the parameters for a seed."""
+    return with_snapshots(seed, without_snapshots(seed)) if seed % 4 == 1 else without_snapshots(seed)
+
+
+def with_snapshots(seed: int, trouble: Trouble) -> Trouble:
+    """Add a snapshot storage, in addition to changelogs or, mostly, instead of them."""
+    chance = random.Random(f"snapshots {seed}")
+    some = chance.random
+    bucket = BucketFaults(*(some() * 0.1 if some() < 0.5 else 0.0 for _ in range(3)), longest=chance.choice((20, 300)))
+    interval = chance.choice((20, 40, 80))
+    trouble = replace(
+        trouble,
+        bucket=bucket,
+        chances={**trouble.chances, "bucket": some() * 0.01 if some() < 0.4 else 0.0},
+        settings={**trouble.settings, "snapshots": "file:///bucket", "snapshot_interval": interval},
+    )
+    if some() < 0.3:
+        return trouble
+    return replace(
+        trouble,
+        durability="snapshot",
+        program="one step" if trouble.program == "in memory" else trouble.program,
+        settings={
+            **trouble.settings,
+            "durability": "snapshot",
+            "rebalance_timeout": 300,
+            "commit_hold": 20,
+            "transaction_timeout": chance.choice((600, 2_000)),
+            "session_timeout": 300,
+            "heartbeat_interval": 100,
+        },
+    )
+
+
+def without_snapshots(seed: int) -> Trouble:
+    """Return the parameters for a seed without a snapshot storage."""
     if seed % 8 == 7:
         return gone_deletions(seed)
     if seed % 16 == 4:
@@ -73,7 +112,7 @@ def drawn(seed: int) -> Trouble:
 
 
 def changing_tables(seed: int) -> Trouble:
-    """A global table that changes; half of the schedules forget its deletions soon."""
+    """Return a schedule with a changing global table; half of them delete its tombstones soon."""
     trouble = gone_deletions(seed) if seed % 32 == 12 else mixed(seed)
     chances = trouble.chances | {"compact": 0.05}
     settings = trouble.settings | {"metadata_interval": 100}
@@ -81,9 +120,9 @@ def changing_tables(seed: int) -> Trouble:
 
 
 def timed(seed: int) -> Trouble:
-    """Results that depend on event time. The wall clock tells when an input is idle, so it does not jump.
+    """Return a schedule whose results depend on event time. The wall clock does not jump: it decides about idleness.
 
-    Tasks have many records and stores, so commits are not held up for as long as elsewhere.
+    Tasks have many records and stores, so commits are delayed less than in other schedules.
     """
     trouble = mixed(seed)
     chance = random.Random(f"time {seed}")
@@ -99,8 +138,8 @@ def timed(seed: int) -> Trouble:
 
 
 def gone_deletions(seed: int) -> Trouble:
-    """Deletions that are soon gone, for stores that are used again after a while. Whoever is reading reads them in
-    time, so nothing stands still meanwhile."""
+    """Return a schedule with short-lived tombstones, for stores that are reused after a while. Consumers must read
+    them in time, so no process is paused."""
     trouble = mixed(seed)
     chance = random.Random(f"deletions {seed}")
     still = ("freeze", "cut", "outage", "jump")
@@ -123,7 +162,7 @@ def gone_deletions(seed: int) -> Trouble:
 
 
 def mixed(seed: int) -> Trouble:
-    """All kinds of trouble, each with some likelihood."""
+    """Return a schedule with all kinds of faults, each with some probability."""
     trouble = common(seed)
     chance = random.Random(f"disks and caches {seed}")
     some = chance.random
@@ -136,7 +175,7 @@ def mixed(seed: int) -> Trouble:
 
 
 def common(seed: int) -> Trouble:
-    """The kinds that are most likely to lead to others."""
+    """Return the faults that are most likely to lead to others."""
     chance = random.Random(seed)
     some = chance.random
 
@@ -197,7 +236,7 @@ def common(seed: int) -> Trouble:
             "heartbeat_interval": chance.choice((50, 100)),
             "rebalance_timeout": chance.choice((400, 1000, 3000)),
             "max_poll_interval": 600 if program == "slow" else 300_000,
-            "policy": Policy(
+            "policy": AssignmentPolicy(
                 standbys=chance.choice((0, 0, 1)),
                 small=chance.choice((0, 1 << 20)),
                 acceptable_lag=chance.choice((0, 3, 10_000)),

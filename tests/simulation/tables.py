@@ -1,6 +1,6 @@
-"""The topic of a global table: rows that come and go, some in a stranger's transaction that stays open for a while.
+"""The topic of a global table: rows are added and deleted, some in transactions of another producer that stay open.
 
-What a process holds of it must in the end be what the topic says to a reader of committed records.
+At the end, each process must have the rows that a read_committed consumer of the topic sees.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["STRANGER", "Rates"]
 
 TOPIC = "rates"
 STRANGER = "stranger"
-"""The transactional id of a producer that belongs to nobody here."""
+"""The transactional id of a producer outside of the application."""
 
 
 class Rates:
-    """The rows, as somebody else writes them. A row is a number that no other row has."""
+    """Writes the rows, as another application would. Each row is a unique number."""
 
     def __init__(self, world: World, broker: Broker, partitions: int) -> None:
         self._world = world
@@ -30,11 +30,11 @@ class Rates:
         self._partitions = partitions
         self._number = 0
         self.history: dict[int, list[Entry]] = {number: [] for number in range(partitions)}
-        """Committed rows, those included that compaction has removed."""
+        """Committed rows, including those that compaction has removed."""
         broker.create(TOPIC, partitions)
 
     def change(self, keys: int) -> None:
-        """One row more, or one less."""
+        """Write or delete a row."""
         chance, broker = self._world.random, self._broker
         key = f"k{chance.randrange(keys)}"
         self._number += 1
@@ -43,7 +43,7 @@ class Rates:
         if chance.random() < 0.2:
             try:
                 identity = broker.transactions.init(STRANGER)
-            except Refused:  # the one before is open, and is ended by that
+            except Refused:  # ends the previous transaction, which is open
                 return
             transaction = broker.transactions.add(STRANGER, identity, place)
             if chance.random() < 0.7:
@@ -57,20 +57,20 @@ class Rates:
             self._world.note("the stranger was too late")
 
     def compact(self) -> None:
-        """Somebody compacts a partition. Deletions that are old enough are gone."""
+        """Compact a partition, which removes expired tombstones."""
         self.remember()
         log = self._world.random.choice(self._broker.topics[TOPIC])
         log.compact(self._world.random.randint(0, max(0, log.end - 1)), self._world.now - self._broker.deletions_kept)
 
     def remember(self) -> None:
-        """Looks at what is there."""
+        """Remember the committed rows of the topic."""
         for number, seen in self.history.items():
             log = self._broker.partition((TOPIC, number))
             after = seen[-1].offset if seen else -1
             seen.extend(log.read(max(after + 1, log.begin), log.stable, committed=True))
 
     def rows(self) -> dict[str, int]:
-        """What the topic says."""
+        """Return the rows according to the topic."""
         self.remember()
         found: dict[str, int] = {}
         for key, value in self._values():
@@ -89,11 +89,11 @@ class Rates:
                 )
 
     def wrong(self, tables: Iterable[GlobalTables]) -> list[str]:
-        """What processes hold that is not what the topic says."""
+        """Return the differences between the tables of processes and the topic."""
         said = self.rows()
         held = [{key: entry[1] for key, entry in table.rows[TOPIC].scan(b"", None)} for table in tables if table.rows]
         return [f"a process has the table {rows}, the topic says {said}" for rows in held if rows != said]
 
     def written(self) -> set[tuple[str, int | None]]:
-        """All rows that there ever were, and that there may have been none."""
+        """Return all rows that ever existed, and None for a missing row."""
         return {*self._values(), *((key, None) for key, _ in self._values())}

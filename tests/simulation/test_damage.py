@@ -1,4 +1,4 @@
-"""Changelogs and stores that lose what they had: what is lost is lost, and the process goes on."""
+"""Simulation of changelogs and stores that lose data: the process continues with what is left."""
 
 from __future__ import annotations
 
@@ -6,55 +6,55 @@ from typing import Any
 
 import pytest
 
-from .stage import Stage, stage
+from .scenario import Scenario, scenario
 
 SEEDS = range(5)
 CHANGELOG = "sim-seen-changelog"
 
 
-def loses_its_end(play: Stage) -> None:
-    """An unclean election: the new leader of a changelog does not have its newest records."""
-    for log in play.broker.topics[CHANGELOG]:
+def loses_its_end(run: Scenario) -> None:
+    """Simulate an unclean leader election: the new leader of a changelog lacks its newest records."""
+    for log in run.broker.topics[CHANGELOG]:
         log.end = max(log.begin, log.end - 4)
         log.entries = [entry for entry in log.entries if entry.offset < log.end]
 
 
-def judge_no_state(play: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """State is lost, and nobody can say what should be there."""
+def judge_no_state(run: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the checks of state, since lost state has no expected contents."""
 
     def nothing(*_: Any) -> list[str]:
         return []
 
-    monkeypatch.setattr(play.check, "opened", nothing)
-    monkeypatch.setattr(play.check, "results", nothing)
+    monkeypatch.setattr(run.check, "opened", nothing)
+    monkeypatch.setattr(run.check, "results", nothing)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_changelog_that_has_lost_its_end_ends_no_process(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    with stage(seed) as play:
-        judge_no_state(play, monkeypatch)
-        first = play.new()
+def test_a_changelog_that_lost_its_newest_records_ends_no_process(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with scenario(seed) as run:
+        judge_no_state(run, monkeypatch)
+        first = run.start_process()
         for _ in range(20):
-            play.feed()
-        play.settled()
-        play.dies(first)
-        loses_its_end(play)
-        again = play.new(first.disk)
+            run.feed()
+        run.until_processed()
+        run.kill_and_remove(first)
+        loses_its_end(run)
+        again = run.start_process(first.disk)
         for _ in range(20):
-            play.feed()
-        play.settled()
-        play.check_that(len(again.tasks) == 2, "all tasks run")
+            run.feed()
+        run.until_processed()
+        run.check_that(len(again.tasks) == 2, "all tasks run")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_damage_is_found_and_costs_nothing(seed: int) -> None:
-    with stage(seed) as play:
-        first = play.new()
+def test_a_damaged_store_is_detected_and_restored(seed: int) -> None:
+    with scenario(seed) as run:
+        first = run.start_process()
         for _ in range(20):
-            play.feed()
-        play.settled()
-        play.check_that(first.disk.damage() != "", "a store is damaged")
+            run.feed()
+        run.until_processed()
+        run.check_that(first.disk.damage() != "", "a store is damaged")
         for _ in range(20):
-            play.feed()
-        play.settled()
-        play.check_that(first in play.processes, "the process goes on")
+            run.feed()
+        run.until_processed()
+        run.check_that(first in run.processes, "the process continues")

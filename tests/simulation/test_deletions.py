@@ -1,4 +1,4 @@
-"""Deletions that Kafka has forgotten: a store that was away for too long does not go on as if nothing had happened."""
+"""Simulation of expired tombstones: a store that was closed for longer than they are kept is not reused."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_keys_that_were_deleted_do_not_come_back(seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_noticed_when_every_store_is_young_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulation_detects_that_outdated_stores_are_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (restore, replay):
         monkeypatch.setattr(place, "outdated", lambda complete, now, kept: "")
     with pytest.raises(Violation, match=r"opened: kept\[k\d\] is \[\d+\], should be \[\]"):

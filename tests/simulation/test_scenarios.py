@@ -1,27 +1,38 @@
-"""Moments that a real Kafka shows now and then, made to happen: each in several orders of everything around it."""
+"""Scenarios that rarely occur on a real Kafka, each simulated in several interleavings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from tests.support.examples import seeds
+from tidemill.engine.errors import CommitOutcomeUnknown, Retryable
 from tidemill.engine.group.membership import Membership
+from tidemill.engine.kafka.errors import TransactionAborted
 from tidemill.engine.kafka.topics import Topics
+from tidemill.engine.runtime.checkpoint import CommittedPositions
+from tidemill.engine.runtime.streams_producer import StreamsProducer
+from tidemill.engine.tasks.prepared_commit import PreparedCommit
 
 from .driver import Violation
 from .log import Marker
 from .process import Process
-from .stage import Stage, stage
+from .scenario import Scenario, scenario
 
-SEEDS = range(10)
+SEEDS = seeds(10, fast=3)
 SOON = 500
-"""In ms: what needs a rebalance and no time-out."""
+"""In ms: the time for a rebalance without a timeout."""
+ANSWER = 3000
+"""In ms: how long a process waits for the response to a commit: its `transaction_timeout`."""
+PATIENT = {"transaction_timeout": ANSWER, "rebalance_timeout": 1000, "session_timeout": 1000, "commit_hold": 100}
 
 
-def pair(play: Stage) -> tuple[Process, Process]:
-    """Two processes with a task each."""
-    first, second = play.new(), play.new()
-    play.until(lambda: len(first.tasks) == len(second.tasks) == 1, 2000, "each has a task")
-    play.settled()
+def pair(run: Scenario) -> tuple[Process, Process]:
+    """Start two processes with one task each."""
+    first, second = run.start_process(), run.start_process()
+    run.until(lambda: len(first.tasks) == len(second.tasks) == 1, 2000, "each has a task")
+    run.until_processed()
     return first, second
 
 
@@ -29,79 +40,79 @@ def in_changelogs(marker: Marker) -> bool:
     return marker.partition[0].endswith("-changelog")
 
 
-def handed_over_before_its_markers_land(play: Stage) -> None:
-    """A commit has returned and its offsets are settled, while the changelogs do not know yet that it is one."""
-    first = play.new()
-    play.settled()
-    play.broker.holds = in_changelogs
+def handed_over_before_its_markers_land(run: Scenario) -> None:
+    """Complete a commit and its offsets while its markers have not reached the changelogs."""
+    first = run.start_process()
+    run.until_processed()
+    run.broker.holds = in_changelogs
     for _ in range(30):
-        play.feed()
-    play.until(play.check.offsets_reached, 2000, "the first process has committed all")
-    assert play.broker.held
-    second = play.new()
-    play.until(lambda: bool(second.membership.owned()), 2000, "the second process is given a task")
-    play.go_on(3000)
-    play.check_that(len(first.tasks) == 1 and not second.tasks, "the second process waits for the markers")
-    play.broker.holds = lambda _marker: False
-    for marker in play.broker.held:
-        play.broker.land(marker)
-    play.until(lambda: len(second.tasks) == 1, SOON, "the second process runs its task")
+        run.feed()
+    run.until(run.check.offsets_reached, 2000, "the first process has committed all")
+    assert run.broker.held
+    second = run.start_process()
+    run.until(lambda: bool(second.membership.owned()), 2000, "the second process is given a task")
+    run.run_for(3000)
+    run.check_that(len(first.tasks) == 1 and not second.tasks, "the second process waits for the markers")
+    run.broker.holds = lambda _marker: False
+    for marker in run.broker.held:
+        run.broker.land(marker)
+    run.until(lambda: len(second.tasks) == 1, SOON, "the second process runs its task")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_task_is_restored_with_the_last_commit_though_its_markers_are_late(seed: int) -> None:
-    with stage(seed) as play:
-        handed_over_before_its_markers_land(play)
+def test_a_task_is_restored_with_the_last_commit_even_if_its_markers_are_late(seed: int) -> None:
+    with scenario(seed) as run:
+        handed_over_before_its_markers_land(run)
 
 
-def test_that_is_noticed_when_a_restore_ends_at_the_last_stable_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulation_detects_a_restore_that_ends_at_the_last_stable_offset(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = Topics.ends
     monkeypatch.setattr(Topics, "ends", lambda self, keys, committed: ends(self, keys, committed=True))
-    with pytest.raises(Violation, match=r"opened: seen\[k\d\] is \[\], should be"), stage(1) as play:
-        handed_over_before_its_markers_land(play)
+    with pytest.raises(Violation, match=r"opened: seen\[k\d\] is \[\], should be"), scenario(1) as run:
+        handed_over_before_its_markers_land(run)
 
 
-def dead_in_mid_commit(play: Stage) -> int:
-    """How long it takes to go on after a process was killed between its offsets and its commit."""
-    first, _second = pair(play)
+def dead_in_mid_commit(run: Scenario) -> int:
+    """Return the time to recover from a process that was killed between its offsets and its commit."""
+    first, _second = pair(run)
     for _ in range(20):
-        play.feed()
-    play.at(first, "failpoint after-send-offsets")
-    play.dies(first)
-    return play.settled()
+        run.feed()
+    run.run_to(first, "failpoint after-send-offsets")
+    run.kill_and_remove(first)
+    return run.until_processed()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_a_dead_process_left_open_is_ended_at_once(seed: int) -> None:
-    with stage(seed) as play:
-        assert dead_in_mid_commit(play) < SOON
+def test_the_open_transaction_of_a_dead_process_is_ended_at_once(seed: int) -> None:
+    with scenario(seed) as run:
+        assert dead_in_mid_commit(run) < SOON
 
 
-def test_that_is_noticed_when_nobody_is_fenced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulation_detects_missing_fencing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def forget(_self: object, chains: object) -> object:
         return chains
 
     monkeypatch.setattr(Membership, "_fence", forget)
-    with stage(1) as play:
-        assert dead_in_mid_commit(play) > SOON
+    with scenario(1) as run:
+        assert dead_in_mid_commit(run) > SOON
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_former_owner_is_fenced_though_its_successor_died_before_it_could(seed: int) -> None:
-    with stage(seed, partitions=1) as play:
-        first = play.new()
-        play.settled()
-        others = [play.new(), play.new()]
-        play.settled()
-        play.until(lambda: all(one.member for one in others), SOON, "all are members")
+def test_a_former_owner_is_fenced_even_if_its_successor_died_first(seed: int) -> None:
+    with scenario(seed, partitions=1) as run:
+        first = run.start_process()
+        run.until_processed()
+        others = [run.start_process(), run.start_process()]
+        run.until_processed()
+        run.until(lambda: all(one.member for one in others), SOON, "all are members")
         for _ in range(10):
-            play.feed()
-        play.at(first, "failpoint after-send-offsets")
-        play.dies(first)
-        play.until(lambda: any(one.membership.owned() for one in others), SOON, "another process is given the task")
+            run.feed()
+        run.run_to(first, "failpoint after-send-offsets")
+        run.kill_and_remove(first)
+        run.until(lambda: any(one.membership.owned() for one in others), SOON, "another process is given the task")
         [heir] = [one for one in others if one.membership.owned()]
-        play.dies(heir)
-        assert play.settled() < SOON
+        run.kill_and_remove(heir)
+        assert run.until_processed() < SOON
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -109,102 +120,144 @@ def test_a_former_owner_is_fenced_though_its_successor_died_before_it_could(seed
     "place",
     ["failpoint before-produce", "send offsets ->", "failpoint after-send-offsets", "commit ->", "commit <-", "flush"],
 )
-def test_a_process_that_stands_still_holds_up_nobody_and_does_no_harm_when_it_goes_on(seed: int, place: str) -> None:
-    with stage(seed) as play:
-        first, second = pair(play)
+def test_a_paused_process_blocks_no_other_and_does_no_harm_when_it_resumes(seed: int, place: str) -> None:
+    with scenario(seed) as run:
+        first, second = pair(run)
         for _ in range(20):
-            play.feed()
-        play.at(first, place)
+            run.feed()
+        run.run_to(first, place)
         first.frozen = True
-        play.remove(first.member)
-        play.until(lambda: len(second.tasks) == 2 and play.check.drained(), SOON, "the other one has done its work")
+        run.remove(first.member)
+        run.until(lambda: len(second.tasks) == 2 and run.check.drained(), SOON, "the other one has done its work")
         for _ in range(20):
-            play.feed()
-        play.go_on(20)
+            run.feed()
+        run.run_for(20)
         first.frozen = False
-        play.until(lambda: len(first.tasks) == 1, SOON, "it has a task again")
-        assert play.settled() < SOON
+        run.until(lambda: len(first.tasks) == 1, SOON, "it has a task again")
+        assert run.until_processed() < SOON
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_process_whose_only_work_is_a_timer_commits_nothing_once_it_has_lost_its_task(seed: int) -> None:
-    """It stands still with no transaction open until the group has forgotten it, so nobody has anything to fence."""
-    with stage(seed, program="ticking", partitions=1) as play:
-        first = play.new()
-        play.feed()
-        play.settled()
-        play.at(first, "commit <-")
+def test_a_process_with_only_a_timer_commits_nothing_after_losing_its_task(seed: int) -> None:
+    """It is paused without an open transaction until the group has removed it, so there is nothing to fence."""
+    with scenario(seed, program="ticking", partitions=1) as run:
+        first = run.start_process()
+        run.feed()
+        run.until_processed()
+        run.run_to(first, "commit <-")
         first.frozen = True
-        play.remove(first.member)
-        second = play.new()
-        play.until(lambda: len(second.tasks) == 1, SOON, "another process has its task")
-        play.at(second, "commit <-")
+        run.remove(first.member)
+        second = run.start_process()
+        run.until(lambda: len(second.tasks) == 1, SOON, "another process has its task")
+        run.run_to(second, "commit <-")
         first.frozen = False
-        play.go_on(SOON)
+        run.run_for(SOON)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_process_that_was_replaced_ends_what_it_wrote_before_it_knew(seed: int) -> None:
-    """The only member is taken for dead while it has nothing open, so that nobody has anything to fence."""
-    with stage(seed, settings={"commit_interval": 1000}) as play:
-        first = play.new()
-        play.settled()
+def test_a_replaced_process_ends_the_transaction_that_it_began_unaware(seed: int) -> None:
+    """The only member is removed while it has no open transaction, so there is nothing to fence."""
+    with scenario(seed, settings={"commit_interval": 1000}) as run:
+        first = run.start_process()
+        run.until_processed()
         first.frozen = True
-        play.remove(first.member)
+        run.remove(first.member)
         for _ in range(20):
-            play.feed()
-        second = play.new()
-        play.until(lambda: len(second.tasks) == 2, SOON, "another process has its tasks")
+            run.feed()
+        second = run.start_process()
+        run.until(lambda: len(second.tasks) == 2, SOON, "another process has its tasks")
         first.frozen = False
-        play.until(lambda: first.membership.status.epoch == 2, SOON, "it knows")
-        play.go_on(SOON)
-        left = [one.name for one in play.broker.transactions.open() if one.name.endswith(f"{1:032x}.1")]
-        play.check_that(not left, "the first process has ended what it wrote")
+        run.until(lambda: first.membership.status.epoch == 2, SOON, "it knows")
+        run.run_for(SOON)
+        left = [one.name for one in run.broker.transactions.open() if one.name.endswith(f"{1:032x}.1")]
+        run.check_that(not left, "the first process has ended what it wrote")
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("while_it", ["joins", "is idle", "works"])
-def test_a_process_ends_when_kafka_is_away_for_longer_than_it_may(seed: int, while_it: str) -> None:
+def test_a_process_ends_when_kafka_is_unavailable_for_longer_than_the_retry_timeout(seed: int, while_it: str) -> None:
     away = 0
     ends = pytest.raises(
         Violation, match=r"ended with Retryable.*Kafka has not answered for . s, longer than retry_time"
     )
-    with ends, stage(seed, settings={"retry_timeout": 3_000}) as play:
-        play.new()
+    with ends, scenario(seed, settings={"retry_timeout": 3_000}) as run:
+        run.start_process()
         if while_it != "joins":
-            play.settled()
+            run.until_processed()
         for _ in range(20 if while_it == "works" else 0):
-            play.feed()
-        play.broker.network.down = True
-        began = play.world.now
-        while (away := play.world.now - began) < 12_000:
-            play.turn()
+            run.feed()
+        run.broker.network.down = True
+        began = run.world.now
+        while (away := run.world.now - began) < 12_000:
+            run.turn()
     assert 3_000 < away < 8_000
 
 
-def removed_in_mid_commit(play: Stage) -> Process:
-    """A process that the group has taken out between two heartbeats, and that hears of it by its own commit."""
-    first = play.new()
-    play.settled()
+def committed_without_an_answer(run: Scenario) -> None:
+    """Complete a commit at the coordinator without a response to the process."""
+    first = run.start_process()
+    run.until_processed()
+    for _ in range(20):
+        run.feed()
+    run.run_to(first, "commit <-")
+    run.broker.cut_off.add(first.name)
+    run.run_for(ANSWER + SOON)
+    run.broker.cut_off.clear()
+    run.until_processed(within=ANSWER + 2000)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_commit_without_a_response_is_not_repeated(seed: int) -> None:
+    with scenario(seed, settings=PATIENT) as run:
+        committed_without_an_answer(run)
+
+
+def test_the_simulation_detects_an_unknown_outcome_treated_as_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The abort itself would fail, so this failure is ignored as well."""
+    commit, abort = StreamsProducer.commit, StreamsProducer.abort
+
+    def guessing(self: StreamsProducer, prepared: Sequence[PreparedCommit]) -> CommittedPositions:
+        try:
+            return commit(self, prepared)
+        except CommitOutcomeUnknown as failure:
+            raise TransactionAborted(str(failure)) from failure
+
+    def overlooking(self: StreamsProducer) -> bool:
+        try:
+            return abort(self)
+        except Retryable:
+            self.discard(abort=False)
+            return True
+
+    monkeypatch.setattr(StreamsProducer, "commit", guessing)
+    monkeypatch.setattr(StreamsProducer, "abort", overlooking)
+    with pytest.raises(Violation), scenario(1, settings=PATIENT) as run:
+        committed_without_an_answer(run)
+
+
+def removed_in_mid_commit(run: Scenario) -> Process:
+    """Remove a process between two heartbeats, so that it learns of it from its own commit."""
+    first = run.start_process()
+    run.until_processed()
     for _ in range(10):
-        play.feed()
-    play.at(first, "send offsets ->")
-    play.remove(first.member)
+        run.feed()
+    run.run_to(first, "send offsets ->")
+    run.remove(first.member)
     return first
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_member_that_the_group_has_removed_joins_again(seed: int) -> None:
-    with stage(seed) as play:
-        first = removed_in_mid_commit(play)
-        play.until(lambda: len(first.tasks) == 2 and play.check.drained(), SOON, "it has its tasks again")
-        play.check_that(first.membership.status.epoch == 2, "it joined once")
+def test_a_member_that_the_group_has_removed_rejoins(seed: int) -> None:
+    with scenario(seed) as run:
+        first = removed_in_mid_commit(run)
+        run.until(lambda: len(first.tasks) == 2 and run.check.drained(), SOON, "it has its tasks again")
+        run.check_that(first.membership.status.epoch == 2, "it joined once")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_stop_in_the_moment_of_a_loss_is_a_clean_one(seed: int) -> None:
-    with stage(seed) as play:
-        first = removed_in_mid_commit(play)
+def test_a_stop_at_the_time_of_a_lost_membership_is_clean(seed: int) -> None:
+    with scenario(seed) as run:
+        first = removed_in_mid_commit(run)
         first.stop()
-        play.until(lambda: not play.processes, SOON, "it ends")
-        play.check_that(first.exit == "clean", f"it ends with exit code 0, not with {first.exit!r}")
+        run.until(lambda: not run.processes, SOON, "it ends")
+        run.check_that(first.exit == "clean", f"it ends with exit code 0, not with {first.exit!r}")

@@ -1,4 +1,4 @@
-"""The simulation notices wrong time behind a repartition: each test breaks the engine until a schedule fails."""
+"""Test that the simulation detects wrong event time downstream of a repartition, by breaking the engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tidemill.engine.tasks import operator_graph
-from tidemill.engine.watermarks import inputs
-from tidemill.engine.watermarks.records import Told, is_mark
+from tidemill.engine.watermarks import mark_receiver
+from tidemill.engine.watermarks.records import ReceivedMarks, is_mark
 from tidemill.engine.watermarks.watermarks import Watermarks
 from tidemill.operators.aggregates.deduplicate import Deduplicate
 from tidemill.operators.joins.windowed_table_join import WindowedTableJoin
@@ -17,35 +17,39 @@ from tidemill.operators.processors.window_state import WindowState
 
 from .driver import Violation, run
 from .log import Entry, Partition
+from .scenario import Scenario, scenario
 from .schedule import TIMED_SEEDS
-from .stage import Stage, stage
 from .test_notices import Break
 from .timed import TIMED
 
 MOST = 300
-"""Schedules that are tried after the one in which it showed last."""
+"""The number of schedules tried after the one in which the fault was detected last."""
 
 
 def a_task_that_has_told_nothing_yet_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Told, "complete", property(lambda self: bool(self._told)))
+    patch.setattr(ReceivedMarks, "complete", property(lambda self: bool(self._told)))
 
 
 def what_was_told_is_forgotten_at_a_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inputs, "Told", lambda producers, _kept: Told(producers))
+    patch.setattr(mark_receiver, "ReceivedMarks", lambda producers, _kept: ReceivedMarks(producers))
 
 
 def time_is_told_before_the_records_it_covers(patch: pytest.MonkeyPatch) -> None:
-    """A task tells the time of its inputs, whatever waits in its steps."""
-    patch.setattr(operator_graph.Graph, "time_of", lambda self, _node: max(self._times[slot] for slot in self._clocks))
+    """A task reports the time of its inputs, whatever its steps have buffered."""
+    patch.setattr(
+        operator_graph.OperatorGraph, "time_of", lambda self, _node: max(self._times[slot] for slot in self._clocks)
+    )
 
 
 def a_mark_counts_when_it_arrives(patch: pytest.MonkeyPatch) -> None:
     """And not only when the records before it are processed."""
-    patch.setattr(inputs.Incoming, "processed", inputs.Incoming.arrived)
+    patch.setattr(mark_receiver.MarkReceiver, "processed", mark_receiver.MarkReceiver.arrived)
 
 
 def the_fastest_task_tells_the_time(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Told, "time", property(lambda self: max((time for time, _ in self._told.values()), default=-1)))
+    patch.setattr(
+        ReceivedMarks, "time", property(lambda self: max((time for time, _ in self._told.values()), default=-1))
+    )
 
 
 def the_slower_input_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
@@ -53,7 +57,7 @@ def the_slower_input_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 
 def by_the_newest_record(kind: Any, patch: pytest.MonkeyPatch) -> None:
-    """A step forgets by the newest record, though it has a watermark."""
+    """A step expires state by the newest record instead of by its watermark."""
     begin = kind.__init__
 
     def begin_without(self: Any, *arguments: Any, watermarked: bool, **options: Any) -> None:
@@ -98,32 +102,32 @@ def test_it_is_noticed_when(wrong: Break, last: int, monkeypatch: pytest.MonkeyP
             run(seed)
         except (Violation, AssertionError):
             return
-    pytest.fail(f"{MOST} schedules went well")
+    pytest.fail(f"{MOST} schedules passed")
 
 
 SLOW = {"commit_interval": 1_000}
 
 
-def dies_with_marks_in_its_transaction(play: Stage) -> None:
-    """What a process has told in a transaction that is aborted says nothing of what the next one writes."""
+def dies_with_marks_in_its_transaction(run: Scenario) -> None:
+    """Kill a process with watermarks in its open transaction, which are aborted with it."""
     for _ in range(40):
-        play.feed()
-    first = play.new()
-    play.until(lambda: len(first.tasks) == len(play.plan.tasks()), 2_000, "its tasks run")
-    play.go_on(300)
-    play.dies(first)
-    play.new()
-    play.settled(20_000)
+        run.feed()
+    first = run.start_process()
+    run.until(lambda: len(first.tasks) == len(run.plan.tasks()), 2_000, "its tasks run")
+    run.run_for(300)
+    run.kill_and_remove(first)
+    run.start_process()
+    run.until_processed(20_000)
 
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("program", sorted(TIMED))
-def test_a_task_goes_by_what_was_committed(seed: int, program: str) -> None:
-    with stage(seed, program=program, settings=SLOW) as play:
-        dies_with_marks_in_its_transaction(play)
+def test_a_task_uses_committed_watermarks_only(seed: int, program: str) -> None:
+    with scenario(seed, program=program, settings=SLOW) as run:
+        dies_with_marks_in_its_transaction(run)
 
 
-def test_that_is_noticed_when_marks_of_an_aborted_transaction_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_simulation_detects_use_of_aborted_watermarks(monkeypatch: pytest.MonkeyPatch) -> None:
     read = Partition.read
 
     def with_aborted(self: Partition, offset: int, end: int, *, committed: bool) -> Iterator[Entry]:
@@ -132,5 +136,5 @@ def test_that_is_noticed_when_marks_of_an_aborted_transaction_count(monkeypatch:
                 yield entry
 
     monkeypatch.setattr(Partition, "read", with_aborted)
-    with pytest.raises(Violation, match="closed: lacks"), stage(0, program="alone", settings=SLOW) as play:
-        dies_with_marks_in_its_transaction(play)
+    with pytest.raises(Violation, match="closed: lacks"), scenario(0, program="alone", settings=SLOW) as run:
+        dies_with_marks_in_its_transaction(run)

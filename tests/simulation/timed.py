@@ -1,8 +1,8 @@
-"""Programs whose results depend on event time, behind watermarks and a repartition, and what a batch makes of them.
+"""Programs with watermarks and a repartition whose results depend on event time, and their results as a batch.
 
-The partitions of the inputs go side by side in event time, or each for itself, hours before or after the others; each
-is out of order by less than the bound. When all is read and the inputs have become idle, each result must have come
-once, as the models say, which see all records at once.
+The partitions of the inputs are aligned in event time, or independent and hours apart; each is out of order by less
+than the bound. When all input is read and has become idle, each result must have been emitted once, as computed by the
+models, which see all records at once.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["IDLE_MS", "TIMED", "Clocks", "Input", "Result", "read"]
 
 BOUND: Final = 20_000
 IDLE_MS: Final = 600_000
-"""Longer than any trouble lasts: no input is idle before all is read."""
+"""Longer than any fault phase: no input is idle before all is read."""
 SIZE, GAP, WITHIN, KEPT = 60_000, 15_000, 30_000, 40_000
-"""Of windows, between sessions, of joins and duplicates, of state that expires; in ms."""
+"""In ms: the size of windows, the gap of sessions, the time of joins and duplicates, and the time to live."""
 WINDOWS = tm.tumbling(SIZE)
 SESSIONS = tm.session(gap=GAP)
 START: Final = 1_700_000_040_000 // SIZE * SIZE
@@ -29,7 +29,7 @@ Row = tuple[Any, ...]
 
 
 class Input(NamedTuple):
-    """A record that somebody has written."""
+    """A record that was written to an input topic."""
 
     topic: str
     one: int
@@ -41,11 +41,11 @@ class Input(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A topic of results: what its records mean and what they must be, as rows in any order."""
+    """An output topic: how its records are read, and the expected rows in any order."""
 
     topic: str
     meaning: Callable[[Any, Any, int], Row]
-    """From key, value and timestamp of a record."""
+    """Converts key, value and timestamp of a record into a row."""
     model: Callable[[list[Input]], Iterable[Row]]
     window: Any = None
     """The windows of its keys."""
@@ -54,7 +54,7 @@ class Result(NamedTuple):
 
 
 def grouped(one: int) -> str:
-    """The key behind the repartition: that of two consecutive records."""
+    """Return the key after the repartition, which two consecutive records share."""
     return f"r{one // 2 % 3}"
 
 
@@ -63,14 +63,14 @@ def pair_of(one: int) -> int:
 
 
 def stream(app: tm.App, topic: str) -> tm.Stream[str, int]:
-    """An input with a watermark, behind a repartition."""
+    """Return an input with a watermark, repartitioned."""
     mark = tm.bounded(BOUND, idle=IDLE_MS)
     source = app.stream(topic, key=tm.utf8, value=tm.int64, watermark=mark)
     return source.with_key(grouped, key=tm.utf8).repartition()
 
 
 class Alarms(tm.Processor[str, int, Any]):
-    """At the end of each minute: what came in it, and what of that is still remembered."""
+    """Emit at the end of each minute what was received in it, and which of it has not expired."""
 
     times = tm.MapState(int, int, ttl=KEPT, name="times")
     last = tm.WindowState(int, retention=KEPT, name="last")
@@ -100,7 +100,7 @@ def counted(source: tm.Stream[str, int], name: str) -> tm.Table[Any, int]:
 
 
 def alone(app: tm.App, _add: object) -> None:
-    """Steps of one stream."""
+    """Build a program with steps of one stream."""
     source = stream(app, "in").merge(stream(app, "more"))
     groups = source.group_by_key()
     groups.window(WINDOWS).emit("close").aggregate(list[int], collected, value=tm.json).named("closed").to("closed")
@@ -113,7 +113,7 @@ def alone(app: tm.App, _add: object) -> None:
 
 
 def together(app: tm.App, _add: object) -> None:
-    """Steps of two streams, and a second repartition behind a join that gives up."""
+    """Build a program with steps of two streams, and a second repartition after an outer join."""
     left, right = stream(app, "in"), stream(app, "more")
     joined = left.join(right, both, within=WITHIN, how="outer").named("joined")
     joined.to("joined", value=tm.json)
@@ -125,7 +125,7 @@ def together(app: tm.App, _add: object) -> None:
     windows.to("windows")
 
 
-# What a batch makes of them
+# The expected results, computed as a batch
 
 
 def by_key(inputs: Iterable[Input]) -> dict[str, list[Input]]:
@@ -169,7 +169,7 @@ def alarms_of(inputs: list[Input]) -> Iterator[Row]:
 
 
 def once_of(inputs: list[Input]) -> Iterator[Row]:
-    """Either record of a pair may be the first."""
+    """Accept either record of a pair as the first."""
     pairs: dict[int, list[int]] = {}
     for record in inputs:
         pairs.setdefault(pair_of(record.one), []).append(record.time)
@@ -243,11 +243,11 @@ TIMED: Final[dict[str, tuple[Callable[[tm.App, Any], None], tuple[Result, ...]]]
         ),
     ),
 }
-"""By name: the program and its results."""
+"""The programs and their results, by name."""
 
 
 class Clocks:
-    """Where each partition of the inputs is in event time: side by side, as in a live run, or each for itself."""
+    """The event time of each input partition: aligned, as in a live run, or independent."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -255,7 +255,7 @@ class Clocks:
         self._now: dict[tuple[str, int], int] = {}
 
     def next(self, partition: tuple[str, int], one: int) -> int:
-        """The time of a partition's next record: no two records have the same."""
+        """Return the unique timestamp of the next record of a partition."""
         draw = self._random
         place = ("", 0) if self._live else partition
         now = self._now.get(place)
@@ -267,7 +267,7 @@ class Clocks:
 
 
 def read(result: Result, key: bytes | None, value: bytes | None, timestamp: int) -> tuple[Any, Row]:
-    """What a record of results says: its key and its row."""
+    """Decode a result record into its key and its row."""
     serde = tm.utf8 if result.window is None else windowed_key(tm.utf8, result.window)
     decode = tm.int64.decode if result.topic in ("once", "again") else tm.json.decode
     name = serde.decode(key or b"")

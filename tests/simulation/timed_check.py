@@ -1,4 +1,4 @@
-"""What must be true of the programs in `timed.py`: in the end their results are those of a batch."""
+"""Check the programs in `timed.py`: at the end, their results are those of a batch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .timed import IDLE_MS, Input, Result, read
 __all__ = ["TELLING_MS", "TimedCheck"]
 
 TELLING_MS = 500
-"""Within this tasks have told each other that time has gone on."""
+"""The time in which tasks have sent each other their watermarks."""
 SLOWLY, MOST = 8, 14
-"""How often clocks are set ahead at most until all is closed."""
+"""The maximum number of times that clocks are advanced until everything is closed."""
 
 
 class TimedCheck(Check):
-    """Results that depend on event time. Stores are not looked at: what they hold depends on how far time has come."""
+    """Checks results that depend on event time. Stores are not checked: their contents depend on the watermark."""
 
     def opened(self, ready: Ready) -> list[str]:
         return []
 
     def remember(self) -> None:
-        """What is deleted of repartition topics is not looked at."""
+        """Do nothing: deleted records of repartition topics are not needed."""
 
     def offsets_reached(self) -> bool:
         group, plan = self._broker.group, self._plan
-        inputs = {key for task in plan.tasks() for key in plan.part(task).task_inputs(task.partition)}
+        inputs = {key for task in plan.tasks() for key in plan.subtopology(task).task_inputs(task.partition)}
         return all(group.offsets.get(key, (-1, ""))[0] >= self._broker.partition(key).end for key in inputs)
 
     def results(self, stores: Mapping[TaskId, Mapping[str, Store]]) -> list[str]:
@@ -43,7 +43,7 @@ class TimedCheck(Check):
         return self.wrong()
 
     def rounds(self) -> Iterator[int]:
-        """1, 2, 3 and so on, until what is open has been closed."""
+        """Yield 1, 2, 3 and so on, until all windows have been closed."""
         for number in range(1, MOST + 1):
             if not self.wrong():
                 return
@@ -51,15 +51,15 @@ class TimedCheck(Check):
 
     @staticmethod
     def let_time_pass(processes: Iterable[Process], number: int) -> None:
-        """Sets all clocks ahead, so that inputs are idle, and then a little further each time.
+        """Advance all clocks, first until inputs are idle, and then a little further each time.
 
-        In the end far enough for inputs that have brought nothing since a process was restarted meanwhile.
+        At the end far enough for inputs without a record since a process was restarted.
         """
         for process in processes:
             process.clock.skew = IDLE_MS + 25_000 * number if number <= SLOWLY else 2 * IDLE_MS * (number - SLOWLY + 1)
 
     def wrong(self) -> list[str]:
-        """What is not as a batch has it."""
+        """Return the differences from the results of a batch."""
         inputs = [
             Input(topic, tm.int64.decode(entry.value or b""), entry.timestamp)
             for topic in self._program.inputs

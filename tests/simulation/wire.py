@@ -1,8 +1,7 @@
-"""The control plane's requests as bytes, answered by the in-memory Kafka: decodes what `engine/kafka/protocol.py`
-writes.
+"""Serve the group protocol of the in-memory Kafka as bytes: decodes the requests of `engine/kafka/protocol.py`.
 
-A request and its answer travel apart, each with its own delay, and either may be lost; a JoinGroup or a SyncGroup is
-answered when the group says so.
+A request and its response have separate delays, and either may be lost; the group decides when a JoinGroup or a
+SyncGroup is answered.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from tidemill.engine.errors import Retryable
-from tidemill.engine.kafka.connections import Wire
-from tidemill.engine.kafka.encoding import Reader, Request, Writer
+from tidemill.engine.kafka.connections import BrokerConnections
+from tidemill.engine.kafka.encoding import Request, RequestWriter, ResponseReader
 from tidemill.engine.kafka.protocol import Broker as Address
 
 from .broker import Broker
@@ -28,8 +27,8 @@ HEARTBEAT = 12
 Answer = Callable[[bytes], None]
 
 
-class SimulatedWire(Wire):
-    """A process's connections."""
+class SimulatedWire(BrokerConnections):
+    """The connections of a process."""
 
     def __init__(self, world: World, broker: Broker, owner: Owner) -> None:
         self._world = world
@@ -64,7 +63,7 @@ class SimulatedWire(Wire):
             serve(cluster, request, answer)
 
         def arrive_late() -> None:
-            if cluster.network.late_request:  # once all has healed nothing is on its way any more
+            if cluster.network.late_request:  # after the end of all faults no request is in flight any more
                 arrive()
 
         if lost or cluster.network.down:
@@ -75,9 +74,9 @@ class SimulatedWire(Wire):
         else:
             world.later(cluster.delay(), arrive)
         try:
-            return request.read(Reader(await asyncio.wait_for(future, seconds)))
+            return request.read(ResponseReader(await asyncio.wait_for(future, seconds)))
         except asyncio.TimeoutError as failure:
-            raise Retryable(f"no answer within {seconds:g} s") from failure
+            raise Retryable(f"no response within {seconds:g} s") from failure
 
     async def send_any(self, request: Request[R], seconds: float, lane: str = "") -> R:
         return await self.send(ONE, request, seconds, lane)
@@ -99,14 +98,14 @@ class SimulatedWire(Wire):
 
 
 def serve(cluster: Broker, request: Request[Any], answer: Answer) -> None:
-    """Decides one request."""
+    """Handle one request."""
     if cluster.network.away and request.key in AWAY:
-        answer(AWAY[request.key](Writer().int32(0), cluster.network.away))
+        answer(AWAY[request.key](RequestWriter().int32(0), cluster.network.away))
     else:
-        SERVICES[request.key](cluster, Reader(request.body), answer)
+        SERVICES[request.key](cluster, ResponseReader(request.body), answer)
 
 
-def join(cluster: Broker, r: Reader, answer: Answer) -> None:
+def join(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.string()
     session, rebalance, member, instance = r.int32(), r.int32(), r.string() or "", r.string()
     r.string()
@@ -114,7 +113,7 @@ def join(cluster: Broker, r: Reader, answer: Answer) -> None:
     r.string()
 
     def reply(code: int, generation: int, leader: str, me: str, members: list[tuple[str, bytes]]) -> None:
-        w = Writer().int32(0).int16(code).int32(generation).string("tidemill").string(leader).string(me)
+        w = RequestWriter().int32(0).int16(code).int32(generation).string("tidemill").string(leader).string(me)
         w.int32(len(members))
         for name, described in members:
             w.string(name).string(None).bytes(described)
@@ -123,25 +122,25 @@ def join(cluster: Broker, r: Reader, answer: Answer) -> None:
     cluster.group.join(member, instance, session, rebalance, r.bytes(), reply)
 
 
-def sync(cluster: Broker, r: Reader, answer: Answer) -> None:
+def sync(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.string()
     generation, member, instance = r.int32(), r.string() or "", r.string()
     assignments = {r.string() or "": r.bytes() for _ in r.count()}
 
     def reply(code: int, assignment: bytes) -> None:
-        answer(Writer().int32(0).int16(code).bytes(assignment).done())
+        answer(RequestWriter().int32(0).int16(code).bytes(assignment).done())
 
     cluster.group.sync(generation, member, instance, assignments, reply)
 
 
-def heartbeat(cluster: Broker, r: Reader, answer: Answer) -> None:
+def heartbeat(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.string()
-    answer(Writer().int32(0).int16(cluster.group.heartbeat(r.int32(), r.string() or "", r.string())).done())
+    answer(RequestWriter().int32(0).int16(cluster.group.heartbeat(r.int32(), r.string() or "", r.string())).done())
 
 
-def leave(cluster: Broker, r: Reader, answer: Answer) -> None:
+def leave(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.string()
-    w = Writer().int32(0).int16(0)
+    w = RequestWriter().int32(0).int16(0)
     names: list[str] = []
     for _ in r.count():
         names.append(r.string() or "")
@@ -152,11 +151,11 @@ def leave(cluster: Broker, r: Reader, answer: Answer) -> None:
     answer(w.done())
 
 
-def describe_group(cluster: Broker, r: Reader, answer: Answer) -> None:
+def describe_group(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.int32()
     name, group = r.string() or "", cluster.group
     stable = group.state == "stable"
-    w = Writer().int32(0).int32(1).int16(0).string(name).string("Stable" if stable else "Rebalancing")
+    w = RequestWriter().int32(0).int32(1).int16(0).string(name).string("Stable" if stable else "Rebalancing")
     w.string("consumer").string("tidemill").int32(len(group.members))
     for member in group.members.values():
         w.string(member.id).string(member.instance).string("client").string("host")
@@ -164,7 +163,7 @@ def describe_group(cluster: Broker, r: Reader, answer: Answer) -> None:
     answer(w.int32(0).done())
 
 
-def commit_offsets(cluster: Broker, r: Reader, answer: Answer) -> None:
+def commit_offsets(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.string()
     generation, member, instance = r.int32(), r.string() or "", r.string()
     offsets: dict[tuple[str, int], tuple[int, str]] = {}
@@ -174,13 +173,13 @@ def commit_offsets(cluster: Broker, r: Reader, answer: Answer) -> None:
             number, offset, _epoch = r.int32(), r.int64(), r.int32()
             offsets[topic, number] = (offset, r.string() or "")
     code = cluster.group.commit(generation, member, instance, offsets)
-    w = Writer().int32(0).int32(len(offsets))
+    w = RequestWriter().int32(0).int32(len(offsets))
     for topic, number in offsets:
         w.string(topic).int32(1).int32(number).int16(code)
     answer(w.done())
 
 
-def fetch_offsets(cluster: Broker, r: Reader, answer: Answer) -> None:
+def fetch_offsets(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     r.compact_string()
     keys: list[tuple[str, int]] = []
     for _ in r.compact_count():
@@ -188,14 +187,14 @@ def fetch_offsets(cluster: Broker, r: Reader, answer: Answer) -> None:
         keys.extend((topic, r.int32()) for _ in r.compact_count())
         r.tags()
     found = cluster.group.fetch(keys, stable=bool(r.int8()))
-    w = Writer().int32(0).varint(len(found) + 1)
+    w = RequestWriter().int32(0).varint(len(found) + 1)
     for (topic, number), (offset, text, code) in found.items():
         w.compact_string(topic).varint(2)
         w.int32(number).int64(offset).int32(-1).compact_string(text).int16(code).tags().tags()
     answer(w.int16(0).tags().done())
 
 
-def init_producer_id(cluster: Broker, r: Reader, answer: Answer) -> None:
+def init_producer_id(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     name, _timeout, producer, epoch = r.compact_string() or "", r.int32(), r.int64(), r.int16()
     code, found = 0, (-1, -1)
     try:
@@ -203,21 +202,21 @@ def init_producer_id(cluster: Broker, r: Reader, answer: Answer) -> None:
     except Refused as refused:
         code = refused.code
     cluster._world.note("init", name, code)
-    answer(Writer().int32(0).int16(code).int64(found[0]).int16(found[1]).tags().done())
+    answer(RequestWriter().int32(0).int16(code).int64(found[0]).int16(found[1]).tags().done())
 
 
-def list_transactions(cluster: Broker, r: Reader, answer: Answer) -> None:
+def list_transactions(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     names = sorted(transaction.name for transaction in cluster.transactions.open())
-    w = Writer().int32(0).int16(0).varint(1).varint(len(names) + 1)
+    w = RequestWriter().int32(0).int16(0).varint(1).varint(len(names) + 1)
     for name in names:
         w.compact_string(name).int64(cluster.transactions.known[name].producer)
         w.compact_string(state_of(cluster.transactions.known[name])).tags()
     answer(w.tags().done())
 
 
-def describe_transactions(cluster: Broker, r: Reader, answer: Answer) -> None:
+def describe_transactions(cluster: Broker, r: ResponseReader, answer: Answer) -> None:
     names = [r.compact_string() or "" for _ in r.compact_count()]
-    w = Writer().int32(0).varint(len(names) + 1)
+    w = RequestWriter().int32(0).varint(len(names) + 1)
     for name in names:
         one = cluster.transactions.known[name]
         w.int16(0).compact_string(name).compact_string(state_of(one)).int32(60_000).int64(0)
@@ -231,7 +230,7 @@ def state_of(one: Transactional) -> str:
     return {"": "Ongoing", "commit": "PrepareCommit", "abort": "PrepareAbort"}[one.transaction.decided]
 
 
-SERVICES: dict[int, Callable[[Broker, Reader, Answer], None]] = {
+SERVICES: dict[int, Callable[[Broker, ResponseReader, Answer], None]] = {
     8: commit_offsets,
     9: fetch_offsets,
     11: join,
@@ -243,7 +242,7 @@ SERVICES: dict[int, Callable[[Broker, Reader, Answer], None]] = {
     65: describe_transactions,
     66: list_transactions,
 }
-AWAY: dict[int, Callable[[Writer, int], bytes]] = {
+AWAY: dict[int, Callable[[RequestWriter, int], bytes]] = {
     9: lambda w, code: w.varint(1).int16(code).tags().done(),
     11: lambda w, code: w.int16(code).int32(-1).string("").string("").string("").int32(0).done(),
     HEARTBEAT: lambda w, code: w.int16(code).done(),
@@ -252,5 +251,5 @@ AWAY: dict[int, Callable[[Writer, int], bytes]] = {
     15: lambda w, code: w.int32(1).int16(code).string("").string("").string("").string("").int32(0).int32(0).done(),
     22: lambda w, code: w.int16(code).int64(-1).int16(-1).tags().done(),
 }
-"""Answers of a broker that is not the coordinator any more, or not yet. It takes commits of offsets a moment later."""
+"""Error responses of a broker that is not, or not yet, the coordinator. It accepts offset commits slightly later."""
 NAMES = {key: service.__name__ for key, service in SERVICES.items()}

@@ -1,8 +1,8 @@
-"""Virtual time and the one choice that a schedule is made of: whose turn is it?
+"""Virtual time, and the scheduler that chooses by a seed which actor runs next.
 
-Everything that would be a thread is a `Fiber` or an event loop in the hands of `World.turn`, which picks among those
-that can go on by a seeded generator. Code of the engine runs unchanged in them; it gives the turn away where it would
-touch Kafka or wait, and nowhere else. So a schedule is a function of its seed.
+Each thread of the engine is a `Fiber` or an event loop. `World.turn` chooses among those that can run, by a seeded
+random generator. The code of the engine runs unchanged in them; it yields where it would use Kafka or wait, and nowhere
+else. So a schedule is a function of its seed.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import greenlet
 __all__ = ["Crashed", "Fiber", "Stuck", "World"]
 
 STEPS_MS = (0, 0, 0, 0, 1, 1, 2, 5)
-"""How much time a turn takes."""
+"""The duration of a turn."""
 IDLE_MS = 50
-"""How much time passes when nobody is there and nothing is to come."""
+"""The time step when there is no actor and no event."""
 EPOCH = 1_700_000_000_000
 
 
 class Crashed(BaseException):
-    """Ends whatever a process was doing when it died; no part of the engine may act on it."""
+    """Ends the fibers of a process that died; no part of the engine may handle it."""
 
 
 class Stuck(AssertionError):
-    """Nothing moves any more, or not within bounds."""
+    """No actor can make progress, or a condition did not become true in time."""
 
 
 class Actor(Protocol):
-    """What can be given a turn."""
+    """The interface of what can be given a turn."""
 
     def ready(self, now: int) -> bool: ...
 
     def due(self) -> int | None:
-        """When it will be ready by itself, None when it waits for somebody else."""
+        """Return when it will be ready by itself, or None if it waits for another actor."""
         ...
 
     def resume(self) -> None: ...
 
 
 class Owner(Protocol):
-    """Whose fiber it is."""
+    """The owner of a fiber: a process."""
 
     name: str
     alive: bool
@@ -52,7 +52,7 @@ class Owner(Protocol):
 
 
 class Fiber:
-    """A thread of a process that lives in virtual time."""
+    """A thread of a process in virtual time."""
 
     def __init__(self, world: World, owner: Owner, name: str, body: Callable[[], None]) -> None:
         self._world = world
@@ -78,9 +78,9 @@ class Fiber:
         self._switch(self._greenlet.switch)
 
     def kill(self) -> None:
-        """Ends it where it is; what its `finally` blocks do has no effect, since its process is dead."""
+        """End it at its current point; its `finally` blocks have no effect, since its process is dead."""
         if not self._greenlet:
-            self.done = True  # it has not begun
+            self.done = True  # it has not started
         elif not self.done:
             self._switch(lambda: self._greenlet.throw(Crashed()))
 
@@ -101,35 +101,35 @@ class Fiber:
 
 
 class World:
-    """One schedule: its time, its choices and what happened."""
+    """The state of a schedule: its time, its random choices and its trace."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.now = 0
-        """Milliseconds since the beginning."""
+        """Milliseconds since the start."""
         self.turns = 0
         self.fiber: Fiber | None = None
         self.trace: list[tuple[Any, ...]] = []
         self.at_pause: Callable[[Owner, str], None] | None = None
-        """Hears of every place where a fiber gives its turn away, and may end or freeze its process there."""
+        """Called at every point where a fiber yields; may kill or pause its process there."""
         self._hub = greenlet.getcurrent()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = 0
         self._actors: list[tuple[Owner, Actor]] = []
 
-    # For those who act
+    # For actors
 
     def note(self, *what: Any) -> None:
-        """Adds to the trace."""
+        """Add an entry to the trace."""
         self.trace.append((self.now, *what))
 
     def later(self, ms: int, action: Callable[[], None]) -> None:
-        """Does something after `ms`, whoever lives or dies."""
+        """Run an action after `ms`, whichever processes have died."""
         self._numbers += 1
         heappush(self._timers, (self.now + ms, self._numbers, action))
 
     def pause(self, what: str) -> None:
-        """A place between two things that others can see: anybody may go on instead, and the process may die here."""
+        """Yield at a point between two visible effects: another actor may run, and the process may die here."""
         fiber = self._here()
         self.trace.append((self.now, fiber.owner.name, what))
         if self.at_pause is not None:
@@ -137,7 +137,7 @@ class World:
         self._hub.switch()
 
     def wait(self, ready: Callable[[], bool] | None, ms: int | None = None) -> bool:
-        """Waits until `ready`, at most `ms`; False when the time was up first."""
+        """Wait until `ready`, at most `ms`; return False after a timeout."""
         fiber = self._here()
         fiber.waits_for, fiber.until = ready, None if ms is None else self.now + ms
         try:
@@ -153,18 +153,18 @@ class World:
             raise Crashed
         return fiber
 
-    # For the one who schedules
+    # For the scheduler
 
     def add(self, owner: Owner, actor: Actor) -> None:
-        """From now on this one is given turns while its owner lives."""
+        """Give turns to this actor from now on, while its owner lives."""
         self._actors.append((owner, actor))
 
     def remove(self, owner: Owner) -> None:
-        """Nobody of this owner gets a turn any more."""
+        """Give no more turns to the actors of this owner."""
         self._actors = [(other, actor) for other, actor in self._actors if other is not owner]
 
     def turn(self) -> None:
-        """Delivers what is due and lets one actor go on; where nobody can, time passes until somebody can."""
+        """Deliver due events and run one actor; if none is ready, advance the time until one is."""
         self.turns += 1
         now = self.now
         timers = self._timers
@@ -182,17 +182,17 @@ class World:
         self.now = max(now + 1, min(moments)) if moments else now + IDLE_MS
 
     def run_until(self, reached: Callable[[], bool], ms: int, what: str) -> None:
-        """Turns until something is so. Raises Stuck when it is not after `ms`."""
+        """Run turns until the condition is true. Raises Stuck after `ms`."""
         end = self.now + ms
         while not reached():
             if self.now > end:
-                raise Stuck(f"after {ms / 1000:g} s still not so: {what}")
+                raise Stuck(f"after {ms / 1000:g} s the condition is not true: {what}")
             for _ in range(8):
                 self.turn()
 
 
 class ProcessClock:
-    """The clock of one process; its wall clock may be wrong and may jump."""
+    """The clock of a process; its wall clock may be wrong and may jump."""
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,6 +1,6 @@
-"""Writes to a RocksStore and is killed in mid-write, round after round; each round first checks what the last one left.
+"""Write to a RocksStore until killed, in rounds; each round first checks the contents after the last one.
 
-    killed_writer.py DIRECTORY ROUNDS SEED
+    killed_writer.py DIRECTORY ROUNDS SEED [loading]
 
 Every commit n writes n under all keys of two stores and under one new key, with position n. Prints, as JSON, the
 position that each round found. A child is forked for each round, from a parent that has never opened a database.
@@ -22,7 +22,7 @@ PADDING = b"x" * 200
 
 
 def check(store):
-    """The position found; raises if the data is not that of exactly this position."""
+    """Return the position; raise unless the data is that of exactly this position."""
     found = store.position()
     at = found.changelogs.get("sums", 0)
     assert found == (Position() if at == 0 else Position({"sums": at, "other": at}, {"views:0": at})), found
@@ -35,10 +35,11 @@ def check(store):
     return at
 
 
-def work(path, report):
+def work(path, report, loading):
     store = RocksStore(path, "app", "0_0", RocksMemory(1 << 20))
     at = check(store)
     os.write(report, b"%d\n" % at)
+    store.set_loading(loading)
     while True:
         at += 1
         value = b"%d" % at + PADDING
@@ -47,7 +48,7 @@ def work(path, report):
         store.apply(changes, Position({"sums": at, "other": at}, {"views:0": at}))
 
 
-def main(path, rounds, seed):
+def main(path, rounds, seed, loading):
     chance = random.Random(seed)
     found = []
     for _ in range(rounds):
@@ -55,7 +56,7 @@ def main(path, rounds, seed):
         child = os.fork()
         if child == 0:
             try:
-                work(path, write)
+                work(path, write, loading)
             finally:
                 os._exit(1)
         os.close(write)
@@ -72,4 +73,4 @@ def main(path, rounds, seed):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), "loading" in sys.argv)

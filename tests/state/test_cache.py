@@ -1,4 +1,4 @@
-"""The cache against a plain dict: whatever is written, committed, forgotten or dropped, it reads as the dict does."""
+"""Tests of the cache against a plain dict: reads are equal after any writes, commits, discards and evictions."""
 
 import json
 import math
@@ -6,10 +6,11 @@ from copy import deepcopy
 from itertools import islice
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.support.examples import examples
 from tidemill.state.cache import Codec, StateCache
 from tidemill.state.key_equality import all_plain
 from tidemill.state.keys import split_window_key, window_key
@@ -43,7 +44,7 @@ class CacheMachine(RuleBasedStateMachine):
         self.cache = make(self.store)
         self.now = {}  # what the cache must show
         self.stored = {}  # what the store holds
-        self.drained = {}  # written, drained, not settled
+        self.drained = {}  # written, drained, not completed
         self.changes = []
 
     def dirty(self):
@@ -111,7 +112,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(lo=BOUNDS, hi=BOUNDS, reverse=st.booleans(), victims=st.sets(KEYS, max_size=4), grow=st.booleans())
     def write_while_scanning(self, lo, hi, reverse, victims, grow):
-        """Deletes on the way are seen, each entry comes once and in order, each is changed as it is met."""
+        """Scan while entries are deleted and changed: each entry is visited once and in order."""
         seen = []
         for key, value in self.cache.scan(window_key(lo, b""), window_key(hi, b""), reverse):
             assert value == self.now[key]
@@ -129,7 +130,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def drain(self):
         written = self.dirty()
-        changes = self.cache.drain()
+        changes = list(self.cache.drain())
         drained = [decode_key(change.key) for change in changes]
         assert drained == [key for key in written if key in drained]
         assert all(key not in self.now for key in set(written) - set(drained))  # made and deleted again
@@ -144,7 +145,7 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def settle(self):
         self.store.apply(self.changes, Position())
-        self.cache.settle()
+        self.cache.complete_commit()
         for key, value in self.drained.items():
             if value is None:
                 self.stored.pop(key, None)
@@ -208,9 +209,9 @@ def read(raw):
     ),
     st.integers(0, 20),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_key_is_its_bytes(steps, plain_steps):
-    """Whatever equals what in Python; the keys of the first steps are plain ones, which a dict can tell apart."""
+    """Whatever is equal in Python; the keys of the first steps are plain ones, which a dict distinguishes."""
     store = MemoryStore()
     cache = StateCache(store, "sums", Codec(written, read, CODEC.encode_value, CODEC.decode_value))
     now, stored, odd = {}, {}, False
@@ -243,7 +244,7 @@ def test_a_key_is_its_bytes(steps, plain_steps):
         assert (key in cache) is True
 
 
-def test_a_key_that_a_scan_finds_is_told_from_its_equals():
+def test_a_key_that_a_scan_finds_is_distinguished_from_equal_ones():
     store = MemoryStore()
     codec = Codec(written, read, CODEC.encode_value, CODEC.decode_value)
     before = StateCache(store, "sums", codec)
@@ -263,7 +264,7 @@ def test_a_key_that_a_scan_finds_is_told_from_its_equals():
     ]
 
 
-CacheMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+CacheMachine.TestCase.settings = examples(60, stateful_step_count=40)
 test_cache_reads_as_a_dict = CacheMachine.TestCase
 
 
@@ -284,10 +285,10 @@ def filled(count, store=None):
 
 def commit(cache, store):
     store.apply(cache.drain(), Position())
-    cache.settle()
+    cache.complete_commit()
 
 
-def test_a_hit_and_a_known_absence_ask_the_store_once():
+def test_a_hit_and_a_known_absence_read_the_store_once():
     store = CountingStore()
     store.apply([Change("sums", encode_key((1, "a")), frame(b"[1]"))], Position())
     cache = make(store)
@@ -306,7 +307,7 @@ def test_dirty_add_stays_valid_over_commits_and_discards():
         if round_ == 1:
             cache.discard()
         else:
-            cache.settle()
+            cache.complete_commit()
 
 
 def test_written_entries_are_never_dropped_and_clean_ones_oldest_first():
@@ -319,7 +320,7 @@ def test_written_entries_are_never_dropped_and_clean_ones_oldest_first():
     cache.trim(0)
     assert len(cache) == 100
     store.apply(drained, Position())
-    cache.settle()
+    cache.complete_commit()
     cache.trim(cache.memory // 2)
     assert 40 <= len(cache) <= 50
     assert list(cache) == [(5, "user"), *[(i, "user") for i in range(100 - len(cache) + 1, 100)]]
@@ -338,7 +339,7 @@ def test_an_entry_written_since_the_last_trim_outlives_older_ones():
 
 
 @given(st.integers(1, 300), st.integers(0, 200), st.booleans())
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_dirty_bytes_are_near_the_true_size(count, length, committed_before):
     store = MemoryStore()
     cache = make(store)
@@ -386,7 +387,7 @@ def test_a_scan_gets_over_many_written_keys(reverse):
 def test_a_value_of_a_later_version_is_refused():
     store = MemoryStore()
     store.apply([Change("sums", encode_key((1, "a")), b"\x02[1]")], Position())
-    with pytest.raises(NewerFormat, match="version byte 02, this Tidemill knows 01"):
+    with pytest.raises(NewerFormat, match="version byte 02, but this version of Tidemill reads 01"):
         make(store)[1, "a"]
     assert unframe(VERSION + b"x") == b"x"
 
@@ -395,5 +396,5 @@ def test_what_was_created_and_deleted_between_two_drains_is_out_of_the_index():
     cache = make()
     cache.create((0, "a"), [1])
     cache.delete((0, "a"))
-    assert list(cache.scan(b"", None)) == cache.drain() == []
+    assert list(cache.scan(b"", None)) == list(cache.drain()) == []
     assert list(cache.scan(b"", None)) == []

@@ -1,11 +1,11 @@
-"""Changes go through a changelog unharmed; those of a commit that was never finished are left out."""
+"""Tests of the changelog format: round trips, and changes of unfinished commits, which are skipped."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.state.changelog import INPUTS_HEADER, decode, encode
-from tidemill.state.store import Change, Corrupt, NewerFormat, frame
+from tidemill.state.changelog import INPUTS_HEADER, decode, decode_column, encode
+from tidemill.state.store import Change, CorruptStore, NewerFormat, frame
 
 CHANGES = st.lists(st.builds(Change, st.just("sums"), st.binary(), st.none() | st.binary().map(frame)))
 INPUTS = st.dictionaries(st.sampled_from(["views:0", "views:1", "täg:0"]), st.integers(0, 2**62))
@@ -15,6 +15,21 @@ INPUTS = st.dictionaries(st.sampled_from(["views:0", "views:1", "täg:0"]), st.i
 def test_changes_come_back(changes, inputs):
     records = encode(changes, inputs)
     assert [decode("sums", key, value, headers, inputs) for key, value, headers in records] == changes
+
+
+COLUMNS = st.lists(st.tuples(st.none() | st.binary(), st.none() | st.binary() | st.binary().map(frame)))
+
+
+@given(COLUMNS)
+def test_a_column_is_decoded_as_its_records_are(records):
+    keys, values = [key for key, _ in records], [value for _, value in records]
+    try:
+        changes = [decode("sums", key, value) for key, value in records]
+    except (CorruptStore, NewerFormat) as failure:
+        with pytest.raises(type(failure)):
+            decode_column("sums", keys, values)
+    else:
+        assert list(decode_column("sums", keys, values)) == changes
 
 
 def test_exactly_once_writes_no_headers_and_at_least_once_the_same_one_in_each_record():
@@ -55,6 +70,6 @@ def test_a_header_of_a_later_version_is_refused():
         decode("sums", b"a", None, ((INPUTS_HEADER, b"\x02{}"),), {})
 
 
-def test_a_record_without_a_key_is_not_ours():
-    with pytest.raises(Corrupt, match="without a key"):
+def test_a_record_without_a_key_is_refused():
+    with pytest.raises(CorruptStore, match="without a key"):
         decode("sums", None, frame(b"1"))

@@ -1,20 +1,24 @@
-"""The state directory: one process at a time, one application for ever, and nothing is ever half there."""
+"""Tests of the state directory: one process at a time, one application only, atomic changes."""
 
 import errno
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tidemill.state.directory import StateDirectory, read_process
-from tidemill.state.store import Corrupt, InUse, NewerFormat, Unusable, WrongOwner
+from tidemill.state.store import CorruptStore, InUse, NewerFormat, Unusable, WrongOwner
 
 HOUR = 3_600_000
+NOBODY = 65_534
+"""The user without rights of every Linux."""
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def test_a_second_process_is_refused_with_the_pid_of_the_first(tmp_path):
     ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == b"open\n"
-        with pytest.raises(InUse, match=f"{tmp_path} is in use by process {first.pid}: stop that one") as refused:
+        with pytest.raises(InUse, match=f"{tmp_path} is in use by process {first.pid}: stop that process") as refused:
             StateDirectory(tmp_path, "app")
         assert refused.value.pid == first.pid
         first.kill()
@@ -79,7 +83,7 @@ def test_processes_that_this_one_starts_do_not_keep_the_lock(tmp_path):
         child.communicate(b"\n")
 
 
-def test_another_application_is_refused_and_the_lock_given_back(tmp_path):
+def test_another_application_is_refused_and_the_lock_released(tmp_path):
     StateDirectory(tmp_path, "views").close()
     for _ in range(2):
         with pytest.raises(WrongOwner, match="belongs to application 'views', not to 'clicks'"):
@@ -89,14 +93,14 @@ def test_another_application_is_refused_and_the_lock_given_back(tmp_path):
 
 def test_a_newer_format_is_refused(tmp_path):
     (tmp_path / "about.json").write_bytes(b'{"format":2,"application":"app","more":1}')
-    with pytest.raises(NewerFormat, match="has format 2, this Tidemill knows formats up to 1"):
+    with pytest.raises(NewerFormat, match="has format 2, but this version of Tidemill reads formats up to 1"):
         StateDirectory(tmp_path, "app")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{}", b"[1]"])
 def test_an_illegible_directory_is_corrupt(tmp_path, content):
     (tmp_path / "about.json").write_bytes(content)
-    with pytest.raises(Corrupt, match=r"about\.json is not legible: .*; remove "):
+    with pytest.raises(CorruptStore, match=r"about\.json cannot be read: .*; remove "):
         StateDirectory(tmp_path, "app")
 
 
@@ -108,15 +112,31 @@ def test_a_file_in_the_way(tmp_path):
         assert refused.value.reason in ("File exists", "Not a directory")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_directory_without_the_right_to_write(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(Unusable, match="Permission denied"):
-        StateDirectory(tmp_path / "app", "app")
+def test_a_directory_without_the_right_to_write():
+    with tempfile.TemporaryDirectory() as name, not_root(Path(name)):
+        StateDirectory(Path(name) / "app", "app").close()
+        Path(name).chmod(0o500)
+        with pytest.raises(Unusable, match="Permission denied"):
+            StateDirectory(Path(name) / "other", "other")
+        Path(name).chmod(0o700)
+
+
+@contextmanager
+def not_root(path):
+    """Own a directory as a user who is not root, who may write anywhere, while entered."""
+    root = os.geteuid() == 0
+    if root:
+        os.chown(path, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-def test_what_the_system_refuses_is_said(tmp_path, monkeypatch, number):
+def test_an_error_of_the_operating_system_is_reported(tmp_path, monkeypatch, number):
     def refuse(path, *_):
         raise OSError(number, os.strerror(number), str(path))
 
@@ -138,7 +158,7 @@ def test_a_full_disk_is_said_when_a_process_is_written_down(directory, monkeypat
     assert said(read_process(directory.path)) == ("a" * 32, "m-1")
 
 
-def test_the_next_start_knows_the_former_self_unless_it_left(tmp_path):
+def test_the_next_start_knows_its_former_member_unless_that_has_left(tmp_path):
     with StateDirectory(tmp_path, "app") as directory:
         assert directory.former is None
         directory.remember("a" * 32, "m-1")
@@ -152,8 +172,8 @@ def test_the_next_start_knows_the_former_self_unless_it_left(tmp_path):
         assert directory.former is None
 
 
-def test_a_copy_of_a_directory_has_no_former_self(tmp_path):
-    """The process of the original may live."""
+def test_a_copy_of_a_directory_has_no_former_member(tmp_path):
+    """The process of the original may still run."""
     with StateDirectory(tmp_path / "one", "app") as directory:
         directory.remember("a" * 32, "m-1")
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
@@ -168,7 +188,7 @@ def said(process):
     return process.process, process.member_id
 
 
-def test_an_illegible_former_self_is_none(directory):
+def test_an_unreadable_former_member_is_ignored(directory):
     (directory.path / "process.json").write_bytes(b"{")
     assert read_process(directory.path) is None
     assert read_process(directory.path / "nowhere") is None
@@ -208,7 +228,7 @@ def test_stale_tasks_are_swept(directory):
     grow(directory, "0_2", age=49 * HOUR)
     grow(directory, "0_2", name="LOG", age=HOUR)
     directory.task("0_3").mkdir()
-    assert directory.sweep(now, 48 * HOUR, keep={"0_1"}) == ["0_0", "0_3"]
+    assert directory.remove_stale(now, 48 * HOUR, keep={"0_1"}) == ["0_0", "0_3"]
     assert directory.tasks() == ["0_1", "0_2"]
 
 
@@ -227,3 +247,12 @@ def test_what_is_written_is_what_the_documents_say(directory):
     assert msgspec.json.decode((directory.path / "about.json").read_bytes()) == {"format": 1, "application": "app"}
     assert Path(directory.path / "lock").read_text() == f"{os.getpid()}\n"
     assert directory.task("0_3") == directory.path / "tasks" / "0_3"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path, "app") as directory:
+        directory.scratch("file").write_text("half")
+        directory.scratch("folder").mkdir()
+        (directory.scratch("folder") / "file").write_text("half")
+    StateDirectory(tmp_path, "app").close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["about.json", "lock", "tasks"]

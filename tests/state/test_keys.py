@@ -1,4 +1,4 @@
-"""Composite keys sort like tuples, come back as they went in, and prefix ranges hold exactly the keys that begin so."""
+"""Tests of composite keys: sorted like tuples, exact round trips, and prefix ranges."""
 
 import struct
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tidemill.state.keys import numbered_key, pack, prefix_range, split_window_key, successor, unpack, window_key
 
 INTS = st.integers(-(2**63), 2**63 - 1)
-# Few letters, those that escaping is about among them, so that prefixes and ties happen.
+# Few letters, including escaped ones, so that prefixes and ties occur.
 BYTES = st.lists(st.sampled_from([0, 1, 2, 97, 254, 255]), max_size=5).map(bytes) | st.binary(max_size=12)
 KINDS = {int: INTS | st.integers(-2, 2), bytes: BYTES}
 SHAPES = st.lists(st.sampled_from([int, bytes]), min_size=2, max_size=4)

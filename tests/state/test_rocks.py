@@ -1,4 +1,4 @@
-"""What only RocksDB can do wrong: crashes, memory, and directories that are not what they should be."""
+"""Tests of the RocksDB store: crashes, memory, and damaged or wrong directories."""
 
 import json
 import random
@@ -8,11 +8,15 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tidemill.state.rocks import FORMAT, RocksMemory, RocksStore
-from tidemill.state.store import Change, Corrupt, InUse, NewerFormat, Position, StateError, Unusable, WrongOwner
+from tidemill.state.store import Change, CorruptStore, InUse, NewerFormat, Position, StateError, Unusable, WrongOwner
 
 FAST_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None
 MEMORY = RocksMemory(16 << 20)
@@ -44,10 +48,12 @@ def filled(path):
     return path
 
 
-def test_a_writer_killed_in_mid_write_leaves_data_and_position_of_one_commit(fast_path):
+@pytest.mark.slow
+@pytest.mark.parametrize("loading", ["", "loading"])
+def test_a_writer_that_is_killed_leaves_data_and_position_of_one_commit(fast_path, loading):
     seed = random.randrange(1 << 30)
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("killed_writer.py"), fast_path, "30", str(seed)],
+        [sys.executable, Path(__file__).with_name("killed_writer.py"), fast_path, "30", str(seed), loading],
         capture_output=True,
         text=True,
         timeout=60,
@@ -56,8 +62,41 @@ def test_a_writer_killed_in_mid_write_leaves_data_and_position_of_one_commit(fas
     assert done.returncode == 0, f"seed {seed}: {done.stderr}"
     found = json.loads(done.stdout)
     assert len(found) == 30
-    assert found == sorted(found)  # a crash takes nothing back that an earlier one had left
+    assert found == sorted(found)  # a crash loses nothing that survived an earlier one
     assert len(set(found)) > 10  # and there were flushes, so that something could have gone wrong
+
+
+def test_a_writer_waits_for_rocksdb_without_stopping_the_other_threads(path):
+    store = open_store(path)
+    database = store._db
+    database.set_options({"level0_file_num_compaction_trigger": "100", "level0_stop_writes_trigger": "1"})
+    store.apply(ROWS, AT)
+    store.flush()  # the file that is one too many
+    later = Position({"sums": 8})
+    writer = Thread(target=store.apply, args=([Change("sums", b"key", b"1")], later))
+    writer.start()
+    writer.join(0.3)
+    assert writer.is_alive()
+    assert store.position() == AT
+    database.set_options({"level0_stop_writes_trigger": "36"})
+    writer.join(20)
+    assert store.position().changelogs == {"sums": 8}
+    assert store.get("sums", b"key") == b"1"
+    store.close()
+
+
+def test_a_store_that_is_loading_is_the_same_store(path):
+    store = open_store(path)
+    store.set_loading(True)
+    for first in range(0, len(ROWS), 100):
+        store.apply(ROWS[first : first + 100], AT)
+    store.apply([Change("sums", ROWS[0].key, None)], Position({"sums": 8}))
+    assert store.get("sums", ROWS[0].key) is None
+    assert store.get("sums", ROWS[1].key) == ROWS[1].value
+    store.set_loading(False)
+    assert list(store.scan("sums", b"", None)) == [(change.key, change.value) for change in ROWS[1:]]
+    assert store.position().changelogs == {"sums": 8}
+    store.close()
 
 
 def test_content_and_position_survive_a_clean_end(path):
@@ -66,6 +105,40 @@ def test_content_and_position_survive_a_clean_end(path):
     assert list(store.scan("sums", b"", None)) == [(change.key, change.value) for change in ROWS]
     assert store.position() == AT
     store.close()
+
+
+@pytest.mark.slow
+@examples(60)
+@given(st.integers(0, 2**32), st.sampled_from(["flip", "truncate", "zero"]))
+def test_damage_anywhere_is_named_or_harmless(seed, kind):
+    """Whatever file is damaged, and where: the content is the same or that of an earlier commit, or it is refused."""
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory(dir=FAST_DISK) as directory:
+        path = Path(directory) / "task"
+        store = open_store(path)
+        for first in range(0, len(ROWS), 250):
+            store.apply(ROWS[first : first + 250], Position({"sums": first + 250}))
+            store.flush()
+        store.close()
+        files = sorted(file for file in path.iterdir() if file.stat().st_size and file.name not in ("LOCK", "LOG"))
+        damaged = chance.choice(files)
+        content = bytearray(damaged.read_bytes())
+        at = chance.randrange(len(content))
+        if kind == "flip":
+            content[at] ^= 1 << chance.randrange(8)
+        elif kind == "truncate":
+            del content[at:]
+        else:
+            content[at : at + 16] = bytes(len(content[at : at + 16]))
+        damaged.write_bytes(content)
+        try:
+            store = open_store(path)
+            found = [Change("sums", key, value) for key, value in store.scan("sums", b"", None)]
+            count = store.position().changelogs.get("sums", 0)
+            store.close()
+        except (CorruptStore, Unusable):
+            return
+        assert found == ROWS[:count]
 
 
 def test_nothing_is_written_to_a_log(path):
@@ -144,7 +217,9 @@ def put_meta(path, key, value):
 
 def test_a_newer_format_is_refused(path):
     put_meta(filled(path), b"about", b'{"format":%d,"application":"app","task":"0_1"}' % (FORMAT + 1))
-    with pytest.raises(NewerFormat, match=f"has format {FORMAT + 1}, this Tidemill knows formats up to {FORMAT}"):
+    with pytest.raises(
+        NewerFormat, match=f"has format {FORMAT + 1}, but this version of Tidemill reads formats up to {FORMAT}"
+    ):
         open_store(path)
 
 
@@ -155,7 +230,7 @@ def test_a_newer_format_is_refused(path):
 def test_illegible_meta_is_corrupt(path, key, value):
     put_meta(filled(path), key, value)
     for _ in range(2):
-        with pytest.raises(Corrupt, match=str(path)):
+        with pytest.raises(CorruptStore, match=str(path)):
             open_store(path)
 
 
@@ -185,7 +260,7 @@ def lose_manifest(path):
 def test_a_damaged_database_is_corrupt(path, damage):
     filled(path)
     damage(path)
-    with pytest.raises(Corrupt, match=str(path)):
+    with pytest.raises(CorruptStore, match=str(path)):
         open_store(path)
 
 
@@ -197,9 +272,9 @@ def test_damage_inside_a_table_is_found_when_it_is_read(path):
     content[middle : middle + 400] = b"\xff" * 400
     table.write_bytes(content)
     store = open_store(path)
-    with pytest.raises(Corrupt, match="cannot be read"):
+    with pytest.raises(CorruptStore, match="cannot be read"):
         list(store.scan("sums", b"", None))
-    with pytest.raises(Corrupt, match="cannot be read"):
+    with pytest.raises(CorruptStore, match="cannot be read"):
         store.get_many("sums", [change.key for change in ROWS])
     store.close()
 
@@ -218,7 +293,8 @@ def test_a_store_that_is_open_already_is_in_use(path):
     store.close()
 
 
-def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
+@pytest.mark.slow
+def test_a_full_disk_is_reported_and_leaves_an_earlier_commit(path):
     """A limit on the size of files stands for the full disk."""
     program = f"""
         import resource, signal, sys
@@ -255,7 +331,7 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        # as RocksDB says it
+        # the messages of RocksDB
         (
             "IO error: No space left on device: While appending to file: /x/000020.sst: No space left on device",
             Unusable,
@@ -265,13 +341,19 @@ def test_a_disk_that_takes_no_more_is_said_and_leaves_an_earlier_commit(path):
         ("IO error: While lock file: {path}/LOCK: Resource temporarily unavailable", InUse),
         ("IO error: While open a file for random read: {path}/000007.sst: Too many open files", Unusable),
         ("IO error: While appending to file: /LOCKED/Corruption/000008.sst: File too large", Unusable),
-        ("Corruption: block checksum mismatch: stored(context removed) = 222875789, computed = 1302998794", Corrupt),
-        ("IO error: No such file or directory: While opening a file for sequentially reading: /x/MANIFEST-9", Corrupt),
-        ("Invalid argument: rocksdict: does not match existing comparator leveldb.BytewiseComparator", Corrupt),
+        (
+            "Corruption: block checksum mismatch: stored(context removed) = 222875789, computed = 1302998794",
+            CorruptStore,
+        ),
+        (
+            "IO error: No such file or directory: While opening a file for sequentially reading: /x/MANIFEST-9",
+            CorruptStore,
+        ),
+        ("Invalid argument: rocksdict: does not match existing comparator leveldb.BytewiseComparator", CorruptStore),
     ],
 )
-def test_what_rocksdb_says_becomes_an_error_by_what_to_do(path, monkeypatch, text, kind):
-    def refuse(*_):
+def test_errors_of_rocksdb_are_classified_by_the_remedy(path, monkeypatch, text, kind):
+    def refuse(*_, **__):
         raise Exception(text.format(path=path))  # rocksdict does this
 
     monkeypatch.setattr("tidemill.state.rocks.Rdict", refuse)

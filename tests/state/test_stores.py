@@ -1,4 +1,4 @@
-"""Both kinds of store are the same store: they do what a plain dict does, whatever comes in whatever order."""
+"""Tests of both kinds of store against a plain dict, with any sequence of operations."""
 
 import shutil
 import tempfile
@@ -6,10 +6,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tests.support.examples import examples
 from tidemill.state.memory import MemoryStore
 from tidemill.state.rocks import RocksMemory, RocksStore
 from tidemill.state.store import Change, Position
@@ -83,7 +83,7 @@ class StoresMachine(RuleBasedStateMachine):
 
     @rule(store=STORES, lo=KEYS, hi=KEYS | st.none(), reverse=st.booleans(), begin=st.integers(0, 2))
     def begin_scan(self, store, lo, hi, reverse, begin):
-        """What a scan shows is what was there when it was asked for, whatever is written meanwhile."""
+        """A scan returns the entries at its start, whatever is written during it."""
         rows = self.expected(store, lo, hi, reverse)
         for both in self.both:
             scan = both.scan(store, lo, hi, reverse)
@@ -99,6 +99,11 @@ class StoresMachine(RuleBasedStateMachine):
     @rule()
     def flush(self):
         self.rocks.flush()
+
+    @rule(loading=st.booleans())
+    def load(self, loading: bool):
+        self.scans = []
+        self.rocks.set_loading(loading)
 
     @rule()
     def reopen(self):
@@ -121,7 +126,7 @@ class StoresMachine(RuleBasedStateMachine):
             shutil.rmtree(self.path)
 
 
-StoresMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+StoresMachine.TestCase.settings = examples(40, stateful_step_count=30)
 test_stores_are_the_same = StoresMachine.TestCase
 
 
@@ -143,7 +148,7 @@ def test_many_entries_in_both_directions(store):
     assert store.size() > 0
 
 
-def test_a_store_nobody_wrote_to_is_empty(store):
+def test_a_store_without_writes_is_empty(store):
     assert store.get("sums", b"a") is None
     assert store.get_many("sums", [b"a", b"b"]) == [None, None]
     assert list(store.scan("sums", b"", None)) == []
@@ -151,7 +156,7 @@ def test_a_store_nobody_wrote_to_is_empty(store):
     assert store.position() == Position()
 
 
-def test_clearing_forgets_the_changelog_offset_and_nothing_else(store):
+def test_clearing_removes_the_changelog_offset_and_nothing_else(store):
     store.apply([Change("a", b"k", b"1"), Change("b", b"k", b"2")], Position({"a": 5, "b": 6}, {"views:0": 7}))
     store.clear("a")
     assert store.get("a", b"k") is None

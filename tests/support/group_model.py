@@ -1,8 +1,8 @@
-"""A group of processes in memory, to drive the assignor and the ownership rules through any history.
+"""An in-memory consumer group that drives the assignor and the ownership rules through any history.
 
-It does what Kafka's group coordinator does (generations, members that are thrown out, plans that do not reach everyone)
-and what a process does with its plans (commit, release, open), one step at a time. Dead processes leave transactions
-open. `rebalance` checks, each time, what must hold in every generation.
+It models Kafka's group coordinator (generations, members that are removed, plans that do not reach every member) and
+what a process does with its plans (commit, release, open), one step at a time. Dead processes leave transactions
+open. Each `rebalance` checks the invariants of a generation.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tidemill.engine.assignment.assignment import FORGOTTEN, Member, Memory, Plan, Policy, Version, assign
+from tidemill.engine.assignment.assignment import (
+    FORGOTTEN,
+    AssignmentPolicy,
+    MemberAssignment,
+    MemberState,
+    SharedState,
+    SubTopologyVersion,
+    assign,
+    coarse,
+)
 from tidemill.engine.assignment.ownership import Ownership
 from tidemill.engine.ids import TaskId
 
@@ -20,15 +29,15 @@ FAR_BEHIND = 1_000_000
 
 @dataclass
 class Process:
-    """A process and what it knows; `member` is its id in the group, "" outside of it."""
+    """A process and its local state; `member` is its id in the group, "" while it is not a member."""
 
     name: str
     member: str
-    knows: dict[int, Version]
+    knows: dict[int, SubTopologyVersion]
     node: str = ""
     rack: str = ""
     own: Ownership = field(default_factory=lambda: Ownership("0" * 32))
-    memory: Memory = field(default_factory=Memory)
+    memory: SharedState = field(default_factory=SharedState)
     copies: dict[TaskId, int] = field(default_factory=dict)
     """Lag of each local copy."""
     running: set[TaskId] = field(default_factory=set)
@@ -42,7 +51,7 @@ class Process:
 class Group:
     """The group, and the processes that have died."""
 
-    def __init__(self, policy: Policy, seed: int = 0) -> None:
+    def __init__(self, policy: AssignmentPolicy, seed: int = 0) -> None:
         self.policy = policy
         self.processes: dict[str, Process] = {}
         self.generation = 0
@@ -54,10 +63,10 @@ class Group:
         self._random = random.Random(seed)
         self._names = 0
 
-    # What happens to processes
+    # Events that happen to processes
 
     def start(
-        self, knows: Mapping[int, Version], node: str = "", rack: str = "", copies: Iterable[TaskId] = ()
+        self, knows: Mapping[int, SubTopologyVersion], node: str = "", rack: str = "", copies: Iterable[TaskId] = ()
     ) -> Process:
         self._names += 1
         name = f"{self._names:032x}"
@@ -68,16 +77,16 @@ class Group:
         return process
 
     def kill(self, process: Process) -> None:
-        """It dies with a transaction open on every task it had begun to run."""
+        """Kill a process, which leaves a transaction open on every task that it had begun to run."""
         self.left_open(process)
         del self.processes[process.name]
 
     def leave(self, process: Process) -> None:
-        """It commits and goes."""
+        """Commit all tasks of a process, and let it leave the group."""
         del self.processes[process.name]
 
     def throw_out(self, process: Process) -> None:
-        """The group takes it for dead; it lives, finds out and comes back as another incarnation."""
+        """Remove a live process from the group: it notices, and rejoins with a new epoch."""
         self.left_open(process)
         process.own.lose()
         process.running.clear()
@@ -93,10 +102,10 @@ class Group:
         version = process.knows.get(task.subtopology)
         return [task, *((name, task.partition) for name in sorted(version.holds if version else ()))]
 
-    # What processes do
+    # Actions of processes
 
     def release_all(self) -> None:
-        """Everybody commits and releases what its plan no longer gives."""
+        """Let every process commit and release the tasks that are no longer in its plan."""
         for process in self.processes.values():
             self.release(process)
 
@@ -112,29 +121,29 @@ class Group:
             self.finish_opening(process)
 
     def finish_opening(self, process: Process) -> None:
-        """Fences, opens, begins to run. Whatever the dead left open on these tasks must be fenced by this."""
+        """Fence, open and start the tasks. All open transactions of dead processes on them must be fenced."""
         for task, chain in sorted(process.own.opening.items()):
             if task not in process.own.plan.active:
                 continue
             left = set().union(*(self.open.pop(what, set()) for what in self.concerned(process, task)))
-            assert FORGOTTEN in chain or left <= set(chain), f"{task}: {left} left something open, only {chain} fenced"
+            assert FORGOTTEN in chain or left <= set(chain), f"{task}: {left} left open transactions, fenced {chain}"
             process.own.opened([task])
             process.running.add(task)
             process.copies[task] = 0
 
     def warm_all(self) -> None:
-        """Copies are kept of standby tasks alone, and catch up."""
+        """Keep copies of standby tasks only, and let them catch up."""
         for process in self.processes.values():
             kept = process.own.plan.standby | process.own.owned
             process.copies = dict.fromkeys(kept, 0)
 
     # A rebalance
 
-    def member(self, process: Process) -> Member:
+    def member(self, process: Process) -> MemberState:
         own = process.own
         mine = process.own.owned
         own.described()
-        return Member(
+        return MemberState(
             id=process.member,
             process=own.process,
             node=process.node,
@@ -152,13 +161,13 @@ class Group:
             memory=process.memory,
         )
 
-    def rebalance(self, unreached: Iterable[Process] = ()) -> dict[str, Plan]:
-        """One generation; its plan does not reach the processes in `unreached`."""
+    def rebalance(self, unreached: Iterable[Process] = ()) -> dict[str, MemberAssignment]:
+        """Run one rebalance, whose plan does not reach the processes in `unreached`."""
         self.generation += 1
         members = [self.member(process) for process in self.processes.values()]
         plans = assign(members, self.generation, self.policy)
         self._random.shuffle(members)
-        assert assign(members, self.generation, self.policy) == plans, "the order of members matters"
+        assert assign(members, self.generation, self.policy) == plans, "the assignment depends on the order of members"
         self.check(members, plans)
         lost = {process.name for process in unreached}
         for process in self.processes.values():
@@ -168,11 +177,11 @@ class Group:
                 process.memory = plan.memory
         return plans
 
-    def check(self, members: list[Member], plans: Mapping[str, Plan]) -> None:
-        """What holds in every generation."""
+    def check(self, members: list[MemberState], plans: Mapping[str, MemberAssignment]) -> None:
+        """Check the invariants of a generation."""
         assert set(plans) == {member.id for member in members}
         living = {member.process for member in members}
-        claims: dict[TaskId, list[Member]] = {}
+        claims: dict[TaskId, list[MemberState]] = {}
         for member in members:
             for task in member.owned:
                 claims.setdefault(task, []).append(member)
@@ -184,27 +193,28 @@ class Group:
                 rivals = [m.id for m in claims.get(task, []) if m.id != name]
                 newest = max((m.generation for m in claims.get(task, [])), default=-1)
                 assert not rivals or any(m.id == name and m.generation == newest for m in claims[task]), (
-                    f"{task} is given to {name} while {rivals} claim it"
+                    f"{task} is assigned to {name} while {rivals} claim it"
                 )
-            assert not plan.active & plan.standby, "a task beside its own copy"
+            assert not plan.active & plan.standby, "a task is on the same member as its own standby"
             assert plan.warming <= plan.standby
             for chain in plan.fence.values():
-                assert not living & set(chain), "a living process would be fenced"
+                assert not living & set(chain), "a live process would be fenced"
         for member in members:
             for task in plans[member.id].active:
                 version = member.knows.get(task.subtopology)
                 assert version is not None
                 assert task.partition < version.partitions
         self.check_partitions(members, plans)
+        self.check_warming(members, plans)
         running = next((plan.memory.running for plan in plans.values()), {})
         tasks = {t for t in self.tasks() if any(self._runs(p, t, running) for p in self.processes.values())}
         orphans = next((plan.orphans for plan in plans.values()), frozenset())
         waiting = {t for t in tasks if t in claims}
-        assert tasks <= given.keys() | waiting | orphans, "a task is forgotten"
+        assert tasks <= given.keys() | waiting | orphans, "a task is not assigned"
 
     @staticmethod
-    def check_partitions(members: list[Member], plans: Mapping[str, Plan]) -> None:
-        """What is held (a partition that is read, a changelog that is written) is held by one task."""
+    def check_partitions(members: list[MemberState], plans: Mapping[str, MemberAssignment]) -> None:
+        """Check that each partition that is read or written exclusively belongs to one task."""
         holders: dict[tuple[str, int], TaskId] = {}
         for member in members:
             for task in sorted(plans[member.id].active | member.owned):
@@ -213,12 +223,29 @@ class Group:
                     other = holders.setdefault((name, task.partition), task)
                     assert other == task, f"partition {task.partition} of {name} is held by {task} and by {other}"
 
+    def check_warming(self, members: list[MemberState], plans: Mapping[str, MemberAssignment]) -> None:
+        """Check that no member warms up more than the limit, by the sizes that the members reported or remembered.
+
+        A task of unknown size may be of any size, so it has to warm up alone.
+        """
+        sizes = dict(
+            max((m.memory for m in members), key=lambda memory: memory.generation, default=SharedState()).sizes
+        )
+        for member in members:
+            sizes |= {task: coarse(size) for task, size in member.sizes.items()}
+        for name, plan in plans.items():
+            if len(plan.warming) > 1:
+                unknown = sorted(plan.warming - sizes.keys())
+                assert not unknown, f"{name} warms up {unknown} of unknown size with {sorted(plan.warming)}"
+                total, limit = sum(sizes[task] for task in plan.warming), self.policy.warming_bytes
+                assert total <= limit, f"{name} warms up {sorted(plan.warming)}: {total} bytes, the limit is {limit}"
+
     def tasks(self) -> set[TaskId]:
-        """All tasks that somebody can run."""
+        """Return all tasks that some member can run."""
         return {
-            TaskId(part, number)
+            TaskId(subtopology, number)
             for process in self.processes.values()
-            for part, version in process.knows.items()
+            for subtopology, version in process.knows.items()
             for number in range(version.partitions)
         }
 
@@ -232,7 +259,7 @@ class Group:
         )
 
     def settle(self, most: int = 4) -> int:
-        """Quiet steps until nothing changes; fails when that takes more than `most`. Returns how many it took."""
+        """Rebalance without faults until nothing changes, and return the number of steps; fail after `most`."""
         for step in range(most + 1):
             before = self.picture()
             self.release_all()
@@ -241,7 +268,7 @@ class Group:
             self.rebalance()
             if step and self.picture() == before:
                 return step
-        raise AssertionError(f"still moving after {most} quiet steps")
+        raise AssertionError(f"tasks still move after {most} steps without faults")
 
     def picture(self) -> dict[str, tuple[object, ...]]:
         return {

@@ -1,7 +1,8 @@
-"""Processes in memory that share the tasks of a program, in any interleaving: what a backlog gives, whoever reads it.
+"""In-memory processes that share the tasks of a program, in any interleaving.
 
-The tasks are the engine's own. Around them stand logs that show what is committed, one clock, and processes that fetch,
-process, commit all their tasks together, and die. A seed says who does what next.
+Checks that the results of a backlog do not depend on which process reads it. The tasks are the real ones of the engine.
+Simulated are the logs, which show only what is committed, one clock, and the processes, which fetch, process, commit
+all their tasks together, and die. A seed selects each next step.
 """
 
 from __future__ import annotations
@@ -11,36 +12,36 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tidemill as tm
+from tidemill.engine.calls.async_calls import AsyncCallExecutor
 from tidemill.engine.clock import ManualClock
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.plan.plan import Plan, partition, plan
-from tidemill.engine.runtime.async_calls import EventLoopCalls
-from tidemill.engine.runtime.scheduler import Pace
+from tidemill.engine.runtime.scheduler import Scheduler
 from tidemill.engine.tasks.task import Task
 from tidemill.engine.watermarks.records import is_mark
-from tidemill.engine.watermarks.watermarks import Seen, seen_in
+from tidemill.engine.watermarks.watermarks import InputProgress, seen_in
 from tidemill.operators.record import Batch, Outgoing, Record, Row
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Position
+from tidemill.state.topic_partition import TopicPartition
 
 __all__ = ["Crew"]
 
-Key = tuple[str, int]
 IDLE = 10_000
 
 
 class Process:
-    """Tasks that commit together."""
+    """A process: tasks that commit together."""
 
     def __init__(self, crew: Crew, tasks: Iterable[TaskId]) -> None:
         self.crew = crew
         self.tasks = {task: crew.opened(task) for task in tasks}
-        self.pace = Pace(crew.clock, IDLE)
+        self.pace = Scheduler(crew.clock, IDLE)
         self.written: list[Outgoing] = []
 
     def fetch(self, most: int) -> None:
-        """Reads a little of one partition; ends are met when there is nothing more."""
+        """Read a few records of one partition, and report its end when there are no more."""
         keys = [key for task in self.tasks.values() for key in task.inputs]
         key = self.crew.random.choice(keys)
         task = next(task for task in self.tasks.values() if key in task.inputs)
@@ -55,10 +56,10 @@ class Process:
             task.caught_up(key, True, len(log))
 
     def work(self, limit: int) -> bool:
-        """A run of each task that may go on."""
+        """Run each task that is not waiting for input."""
         moved = False
-        for task, until in self.pace.next_up(self.tasks.values()):
-            outgoing = task.advance(self.crew.clock.now(), limit, self.pace.must_wait(task), until)
+        for task, until in self.pace.runnable(self.tasks.values()):
+            outgoing = task.advance(self.crew.clock.now(), limit, self.pace.waits_for_input(task), until)
             if outgoing is not None:
                 moved = True
                 self.written += outgoing
@@ -70,50 +71,55 @@ class Process:
 
     def commit(self) -> None:
         for task in self.tasks.values():
-            sealed = task.seal()
+            self.written += task.before_commit(self.crew.clock.now())
+            sealed = task.prepare_commit()
             for key, offset in sealed.offsets.items():
                 self.crew.offsets[key] = offset, sealed.metadata(key)
-            task.settle(Position())
+            task.complete_commit(Position())
         for out in self.written:
             self.crew.write(out)
         self.written = []
 
 
 class Crew:
-    """Processes and what they read and write."""
+    """The processes of a group, and the logs that they read and write."""
 
     def __init__(self, app: Any, partitions: int | Mapping[str, int], processes: int, seed: int) -> None:
         topology = app.topology()
         names = [topic for source in topology.sources for topic in source.topics]
         counts = dict.fromkeys(names, partitions) if isinstance(partitions, int) else dict(partitions)
         self.plan: Plan = plan(partition(topology), app.app_id, counts)
-        self.nodes = {topic: node for part in self.plan.parts for topic, node in part.inputs}
-        self.counts = {topic: n for part in self.plan.parts for topic, n in part.topic_partitions.items()}
-        self.logs: dict[Key, list[Row]] = {(t, n): [] for t, count in self.counts.items() for n in range(count)}
+        self.nodes = {topic: node for subtopology in self.plan.subtopologies for topic, node in subtopology.inputs}
+        self.counts = {
+            topic: n for subtopology in self.plan.subtopologies for topic, n in subtopology.topic_partitions.items()
+        }
+        self.logs: dict[TopicPartition, list[Row]] = {
+            (t, n): [] for t, count in self.counts.items() for n in range(count)
+        }
         self.outputs: dict[str, list[Row]] = {}
-        self.offsets: dict[Key, tuple[int, str]] = {}
+        self.offsets: dict[TopicPartition, tuple[int, str]] = {}
         self.stores: dict[TaskId, dict[str, MemoryStore]] = {}
         self.random = random.Random(seed)
         self.clock = ManualClock(1_000_000)
-        self.calls = EventLoopCalls()
+        self.calls = AsyncCallExecutor()
         self.dropped: dict[tuple[str, str], int] = {}
         tasks = list(self.plan.tasks())
         self.random.shuffle(tasks)
         self.processes = [Process(self, tasks[number::processes]) for number in range(processes)]
 
     def opened(self, task: TaskId) -> Task:
-        """A task as it is committed."""
-        part = self.plan.part(task)
+        """Open a task from its committed state."""
+        subtopology = self.plan.subtopology(task)
         stores = self.stores.setdefault(task, {kind: MemoryStore() for kind in ("rocksdb", "memory")})
-        keys = part.task_inputs(task.partition)
+        keys = subtopology.task_inputs(task.partition)
         committed = {key: self.offsets.get(key, (0, "")) for key in keys}
-        seen: dict[Key, Seen] = {key: seen_in(metadata) for key, (_, metadata) in committed.items()}
+        seen: dict[TopicPartition, InputProgress] = {key: seen_in(metadata) for key, (_, metadata) in committed.items()}
         times = [int(text[2:].partition(";")[0]) for _, text in committed.values() if text.startswith("t=")]
         offsets = {key: offset for key, (offset, _) in committed.items()}
-        return Task(task, part, stores, offsets, stream_time=max(times, default=-1), calls=self.calls, seen=seen)
+        return Task(task, subtopology, stores, offsets, stream_time=max(times, default=-1), calls=self.calls, seen=seen)
 
     def send(self, topic: str, records: Iterable[Record[Any, Any]], number: int | None = None) -> None:
-        """Puts records into a topic that the program reads."""
+        """Append records to an input topic of the program."""
         node = self.nodes[topic]
         for record in records:
             key, value = node.key.encode(record.key), node.value.encode(record.value)  # type: ignore[union-attr]
@@ -133,7 +139,7 @@ class Crew:
                 self.outputs.setdefault(out.topic, []).append(row)
 
     def step(self, kills: float) -> None:
-        """Somebody does something."""
+        """Run one random step of one random process."""
         draw = self.random
         process = draw.choice(self.processes)
         for _ in range(draw.randrange(1, 12)):
@@ -150,7 +156,7 @@ class Crew:
             self.kill(process)
 
     def kill(self, process: Process) -> None:
-        """What is not committed is gone; others take the tasks, or a new process does."""
+        """Kill a process: uncommitted work is lost, and other processes or a new one take over the tasks."""
         tasks = list(process.tasks)
         self.close(process)
         self.processes.remove(process)
@@ -161,11 +167,11 @@ class Crew:
             self.processes.append(Process(self, tasks))
 
     def drained(self) -> bool:
-        """Whether all is read and committed."""
+        """Return whether all input is read and committed."""
         return all(self.offsets.get(key, (0, ""))[0] == len(log) for key, log in self.logs.items())
 
     def settle(self, steps: int = 20_000) -> None:
-        """Goes on until all is read."""
+        """Run until all input is read."""
         for _ in range(steps):
             if self.drained():
                 return
@@ -173,7 +179,7 @@ class Crew:
         raise AssertionError({key: (self.offsets.get(key), len(log)) for key, log in self.logs.items()})
 
     def wait(self, ms: int, at_a_time: int) -> None:
-        """Lets time pass without new input."""
+        """Advance the clock without new input."""
         for _ in range(0, ms, at_a_time):
             self.clock.advance(at_a_time)
             for process in self.processes:
@@ -189,7 +195,7 @@ class Crew:
         for task in process.tasks.values():
             for place, count in task.drops().items():
                 self.dropped[place] = self.dropped.get(place, 0) + count
-            task.give_stores()
+            task.release_stores()
             task.close()
 
     def finish(self) -> None:
@@ -204,7 +210,7 @@ class Crew:
         ]
 
 
-def batch(key: Key, rows: list[Row], begin: int) -> Batch:
+def batch(key: TopicPartition, rows: list[Row], begin: int) -> Batch:
     headers = [tuple(row[3]) if row[3] else () for row in rows] if any(row[3] for row in rows) else None
     return Batch(
         *key,

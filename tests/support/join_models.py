@@ -1,4 +1,4 @@
-"""Joins as one would write them with lists: what `StreamJoin` and `StreamTableJoin` are compared with."""
+"""List-based models of joins, which `StreamJoin` and `StreamTableJoin` are compared with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Result = tuple[Any, Any, int]
 
 
 class Waiting(NamedTuple):
-    """An unmatched record; the left comes after the right."""
+    """An unmatched record. Records of the right side sort before those of the left."""
 
     timestamp: int
     left: bool
@@ -18,7 +18,7 @@ class Waiting(NamedTuple):
 
 
 class StreamJoinModel:
-    """Kafka Streams' join of two streams, every list kept whole."""
+    """A model of Kafka Streams' stream-stream join that never deletes a record."""
 
     def __init__(self, before: int, after: int, grace: int, how: str) -> None:
         self.before, self.after, self.grace = before, after, grace
@@ -30,7 +30,7 @@ class StreamJoinModel:
         self.number = 0
 
     def add(self, side: str, key: Any, value: Any, timestamp: int) -> list[Result]:
-        """What a record causes."""
+        """Add a record, and return the results."""
         self.number += 1
         self.time = max(self.time, timestamp)
         other = "right" if side == "left" else "left"
@@ -62,7 +62,7 @@ class StreamJoinModel:
         return found
 
     def given_up(self) -> list[Result]:
-        """Records whose window has closed, and what Kafka Streams remembers of the others."""
+        """Return unmatched records whose window has closed, by the same bookkeeping as in Kafka Streams."""
         found: list[Result] = []
         open_sides: set[bool] = set()
         kept: list[Waiting] = []

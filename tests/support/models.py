@@ -1,4 +1,4 @@
-"""Data classes that tests write in Tidemill's own encoding; in a module, so that they can be found again."""
+"""Data classes that tests serialize by reference, so they must be importable from a module."""
 
 from __future__ import annotations
 

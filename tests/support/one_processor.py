@@ -1,4 +1,4 @@
-"""A driver with one processor, and what its tests do with it."""
+"""A driver of a program with one processor, and helpers for its tests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read(running: Any) -> list[Any]:
 
 
 def rebuild(running: Any) -> None:
-    """As after a restart: everything that is not in a store is gone."""
+    """Rebuild the operators as after a restart: only the stores keep their contents."""
     for task in running._tasks.values():
         for key in task.discard():
             task.caught_up(key, True)

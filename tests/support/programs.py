@@ -1,7 +1,7 @@
-"""One small program for each operator: what is in this table is tested for all rules that every operator must keep.
+"""A table with one small program per operator: each is tested against all rules that operators must keep.
 
 All read the topic "a" (some "b" too) with text keys and JSON values, and write topics whose names begin with "out". The
-functions fail for a value of 13, wherever in the program it comes to them.
+functions fail for a value of 13, at any point of the program.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support.functions import added, appended, checked, columns, stream
 
 
 class Remembering(tm.Processor[str, Any, Any]):
-    """Uses every kind of state, and fails after it has written to all of them."""
+    """Use every kind of state, and fail after writing to all of them."""
 
     total = tm.ValueState(int, default=0)
     longest = tm.ValueState(list)
@@ -51,7 +51,7 @@ class Remembering(tm.Processor[str, Any, Any]):
 
 
 class Ticking(tm.Processor[str, Any, Any]):
-    """Uses timers and state that is forgotten, and fails in both methods."""
+    """Use timers and state with a time to live, and fail in both methods."""
 
     recent = tm.MapState(int, int, ttl=12)
     last = tm.ListState(int, ttl=7)

@@ -10,14 +10,14 @@ from tests.support.functions import stream
 
 
 def sparse(app: tm.App, topic: str) -> tm.Stream[str, Any]:
-    """The same stream with a thousand times as much time between its records; re-keyed, by the key it has."""
+    """Return the stream with a thousand times the time between its records, repartitioned by its own key."""
     return stream(app, topic).map_record(lambda r: tm.Record(r.key, r.value, r.timestamp * 1_000))
 
 
 def both(left: Any, right: Any) -> list[Any]:
-    """The pair; fails for two values of which one is 13, and for a lone 7."""
+    """Return the pair; fail for two values of which one is 13, and for an unmatched 7."""
     if 13 in (left, right) or (None in (left, right) and 7 in (left, right)):
-        raise ValueError("13 or a lone 7")
+        raise ValueError("13 or an unmatched 7")
     return [left, right]
 
 
@@ -37,7 +37,7 @@ def two_sparse_streams(how: Any) -> Callable[[tm.App], object]:
 
 
 def rekeyed(app: tm.App) -> None:
-    """Both sides through a repartition; on the left some have no key then."""
+    """Join two repartitioned streams; some records of the left side have no key then."""
     left = stream(app).with_key(lambda v: None if v is None or v % 5 == 0 else str(v % 3))
     right = stream(app, "b").with_key(lambda v: str((v or 0) % 3), key=tm.utf8)
     left.join(right, both, within=10, grace=60, how="left").named("j").to("out", key=tm.json)
@@ -52,7 +52,7 @@ def self_join(how: Any) -> Callable[[tm.App], object]:
 
 
 def of_one_source(app: tm.App) -> None:
-    """Both sides come from one topic by different ways, and what comes out is joined again."""
+    """Join two streams derived from one topic, and join the result again."""
     a = stream(app)
     doubled = a.filter(lambda v: v is not None and v % 2 == 0).map(lambda v: v * 2)
     joined = a.join(doubled, both, within=8, how="outer").named("first")
@@ -77,7 +77,7 @@ def stream_table(how: Any) -> Callable[[tm.App], object]:
 
 
 def table_of_the_stream(app: tm.App) -> None:
-    """A record of the stream changes the table that it is joined with."""
+    """Join a stream with a table that the same record changes."""
     a = stream(app)
     totals = a.group_by_key().reduce(lambda x, y: None if (x + y) % 5 == 0 else x + y).named("totals")
     a.join(totals, both, how="left").named("own").to("out")

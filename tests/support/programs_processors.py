@@ -14,7 +14,7 @@ def source(app: tm.App) -> tm.Stream[str, Any]:
 
 
 class Recurring(tm.Processor[str, Any, Any]):
-    """Methods that are called every so often, timers and all kinds of state; methods and timers fail at times."""
+    """Use recurring methods, timers and all kinds of state; methods and timers fail for some values."""
 
     total = tm.ValueState(int, default=0)
     seen = tm.MapState(int, int)
@@ -56,7 +56,7 @@ class Recurring(tm.Processor[str, Any, Any]):
 
 
 class Fetching(tm.Processor[str, Any, Any]):
-    """Keeps values by time, and fails after it has."""
+    """Store values by time, and fail after that."""
 
     last = tm.WindowState(int, retention=20)
 

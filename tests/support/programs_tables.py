@@ -1,4 +1,4 @@
-"""Small programs for the operators of tables: joins, groups of rows, cogroups."""
+"""Small programs for the operators of tables: joins, grouped tables, cogroups."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.support.functions import added, appended, checked, stream, table
 
 
 def paired(left: Any, right: Any) -> Any:
-    """Both values; fails for a left of 13, and gives None, which deletes, for equal ones."""
+    """Return both values, or None (a deletion) if they are equal; fail if the left is 13."""
     return None if checked(left) == right else [left, right]
 
 
 def removed(so_far: list[Any], value: Any) -> list[Any]:
-    """Takes a value out, in place, before it fails."""
+    """Remove a value in place, then fail for 13."""
     if value in so_far:
         so_far.remove(value)
     checked(value)
@@ -95,7 +95,7 @@ def table_and_itself_as_of(app: tm.App) -> None:
 
 
 class Versioned(tm.Processor[str, Any, Any]):
-    """Puts versions, now and then into the past, and fails after it."""
+    """Put versions, some of them into the past, and fail after that."""
 
     rows = tm.VersionedState(list, history=20)
 

@@ -1,4 +1,4 @@
-"""Programs whose time is told by watermarks, for the table in `programs.py`."""
+"""Programs whose time advances by watermarks, for the table in `programs.py`."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def history(app: tm.App) -> None:
 
 
 class Versioned(tm.Processor[str, Any, Any]):
-    """What was valid a moment ago."""
+    """Emit the version that was valid a moment ago."""
 
     values = tm.VersionedState(int, history=12)
 
@@ -73,7 +73,7 @@ class Versioned(tm.Processor[str, Any, Any]):
 
 
 class Timed(tm.Processor[str, Any, Any]):
-    """Timers, and state that is forgotten."""
+    """Use timers, and state with a time to live."""
 
     recent = tm.MapState(int, int, ttl=12)
 

@@ -1,4 +1,4 @@
-"""Small programs with windows: all kinds of them, sent in all ways. See `programs.py`."""
+"""Small programs with every kind of window and every emission policy. See `programs.py`."""
 
 from __future__ import annotations
 

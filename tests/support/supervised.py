@@ -1,4 +1,4 @@
-"""A supervisor and its workers as processes, without Kafka: the workers follow a command, and leave traces in files."""
+"""A supervisor and its workers as processes, without Kafka: the workers run a scripted command and log to files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from tidemill.engine.serve.server import serving
 from tidemill.engine.config.settings import Settings
 from tidemill.engine.clock import SYSTEM
-from tidemill.engine.serve.load import Sample
+from tidemill.engine.serve.load import LoadSample
 from tidemill.engine.serve.stats import Stats
 from tidemill.engine.signals import StopSignals
 from tidemill.engine.workers.worker import inherit
@@ -37,7 +37,8 @@ stats.assigned(6)
 stats.turn([], lambda key: 0, 1)
 command = sys.argv[2]
 if command == "loaded":
-    stats.samples = tuple(Sample(at * 1000, 100 * at, 0, 0.95 * at, 0.05 * at) for at in range(10))
+    stats.samples = tuple(LoadSample(at * 1000, 100 * at, 0, 0.95 * at, 0.05 * at) for at in range(10))
+    stats.lag = {("in", number): 10}  # it does not shrink
 if command == "starts":
     stats.restoring = 1
 with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1", inherited.web):
@@ -47,7 +48,7 @@ with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1"
         if command == "starts" and (here / "go").exists():
             stats.restoring = 0
         if command == "hangs" and number == 1 and life == 0 and (here / "go").exists():
-            re.match("(a+)+$", "a" * 64 + "b")  # takes for ever, and holds the interpreter
+            re.match("(a+)+$", "a" * 64 + "b")  # takes forever, and holds the interpreter lock
         if command == "fails" and number == 1:
             sys.exit(1)
         if command == "crashes" and number == 1 and life < 2:
@@ -65,7 +66,7 @@ with StopSignals() as stopping, serving(Settings(app_id="a"), stats, SYSTEM, "1"
 SUPERVISOR = """
 import logging, os, sys
 from pathlib import Path
-from tidemill.engine.workers.autoscale import Bounds
+from tidemill.engine.workers.autoscale import WorkerBounds
 from tidemill.engine.clock import SYSTEM
 from tidemill.engine.config.settings import Settings
 from tidemill.engine.signals import StopSignals, stop_with_parent
@@ -77,7 +78,7 @@ bounds = sys.argv.pop(1)
 settings = Settings(
     app_id="a", workers=2, web=0, stop_timeout=int(sys.argv[1]), state_dir=Path(sys.argv[3]) / "state",
     max_poll_interval=3_000,
-    autoscale=Bounds(*map(int, bounds.split(":"))) if bounds else None,
+    autoscale=WorkerBounds(*map(int, bounds.split(":"))) if bounds else None,
 )
 class Broken(Supervisor):
     def _look(self, now):
@@ -98,15 +99,15 @@ PATIENCE = 45.0
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Returns when the condition holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
+        assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
 
 
 class Running:
-    """A supervisor with two workers, as a process."""
+    """A supervisor process with two workers."""
 
     def __init__(self, directory: Path, command: str, stop_timeout: int, bounds: str, interpreter: Path | None) -> None:
         self.directory = directory
@@ -134,23 +135,23 @@ class Running:
         self.url = self.process.stdout.readline().strip()
 
     def pid(self, number: int, life: int = 0) -> int:
-        """The pid of a worker's nth life, once it runs."""
+        """Wait for the nth start of a worker, and return its pid."""
         file = self.directory / f"{number}-{life}"
         wait_for(lambda: file.exists() and file.read_text() != "")
         return json.loads(file.read_text())
 
     def both(self) -> list[int]:
-        """The pids of the first lives of both workers."""
+        """Return the pids of the first start of both workers."""
         return [self.pid(0), self.pid(1)]
 
     def close(self) -> None:
-        """Ends what is left, and the workers with it."""
+        """Kill the supervisor and the workers that still run."""
         self.process.kill()
         self.process.communicate()
         os.close(self._life)
 
     def end(self) -> tuple[int, str]:
-        """Exit code and log; no worker is left."""
+        """Return the exit code and the log, after checking that no worker is left."""
         _, log = self.process.communicate(timeout=PATIENCE)
         for file in self.directory.glob("[0-9]-*"):
             assert not Path(f"/proc/{json.loads(file.read_text())}").exists()
@@ -158,7 +159,7 @@ class Running:
 
 
 class Run(Protocol):
-    """Starts a supervisor whose workers follow a command."""
+    """Start a supervisor whose workers run a scripted command."""
 
     def __call__(
         self, command: str, stop_timeout: int = 30_000, bounds: str = "", interpreter: Path | None = None

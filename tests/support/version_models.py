@@ -1,4 +1,4 @@
-"""A model of versions: everything that was put, and what is valid when."""
+"""A model of versioned stores: everything that was put, and which version is valid when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Put(NamedTuple):
 
 
 class Versioned:
-    """Every version that was ever taken."""
+    """A versioned store that keeps every accepted version."""
 
     def __init__(self) -> None:
         self.newest = -1
@@ -31,7 +31,7 @@ class Versioned:
         later = [time for time in taken if time > put.time]
         replaced = taken.get(put.time) if newest == put.time else None
         if replaced is not None and put.value is None and self.ended[put.key] != put.time:
-            del taken[put.time]  # the tombstone leaves nothing
+            del taken[put.time]  # a tombstone adds no version
             return None
         if newest is not None and later == [newest]:
             self.ended[put.key] = newest  # a late version ends when the newest begins

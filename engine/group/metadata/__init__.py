@@ -1,1 +1,1 @@
-"""What members of the group send to each other through the group protocol: subscriptions, assignments, shared state."""
+"""Metadata that members exchange in the group protocol: subscriptions, plans, shared state."""

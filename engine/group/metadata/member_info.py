@@ -1,4 +1,4 @@
-"""Where members can be watched, and who watches whom."""
+"""Addresses of members for the liveness monitor, and which members each one watches."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-__all__ = ["MOST", "Seat", "neighbours"]
+__all__ = ["MOST", "MemberInfo", "neighbours"]
 
 MOST = 8
-"""A member watches at most this many others, the next ones in the order of their ids."""
+"""The maximum number of members that a member watches: the next ones in the order of their ids."""
 
 
-class Seat(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A living member: `peer` is where it can be asked whether it lives."""
+class MemberInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A living member; `peer` is the address at which its process can be watched."""
 
     member: str
     process: str
@@ -21,7 +21,10 @@ class Seat(msgspec.Struct, frozen=True, omit_defaults=True):
     static: bool = False
 
 
-def neighbours(ordered: Sequence[Seat], me: str) -> list[Seat]:
-    """The members that `me` watches: all others, or the next ones when there are many. They come by their ids."""
-    at = next((i for i, seat in enumerate(ordered) if seat.member == me), 0)
-    return [seat for seat in (*ordered[at + 1 : at + 1 + MOST], *ordered[:at]) if seat.member != me][:MOST]
+def neighbours(ordered: Sequence[MemberInfo], me: str) -> list[MemberInfo]:
+    """Return the members that `me` watches: all others, or the next ones if there are many.
+
+    `ordered` is sorted by member id.
+    """
+    at = next((i for i, info in enumerate(ordered) if info.member == me), 0)
+    return [info for info in (*ordered[at + 1 : at + 1 + MOST], *ordered[:at]) if info.member != me][:MOST]

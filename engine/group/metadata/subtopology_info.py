@@ -1,4 +1,4 @@
-"""The sub-topologies of a plan as the group hears of them."""
+"""The sub-topologies of a plan in the form that the group uses."""
 
 from __future__ import annotations
 
@@ -6,50 +6,52 @@ from collections.abc import Mapping
 
 from ...assignment import assignment
 from ...plan.plan import Plan, SubTopology
-from .user_data import Part
+from .member_metadata import SubTopologyInfo
 
-__all__ = ["parts_of", "what_waits"]
+__all__ = ["describe_waiting", "subtopology_infos"]
 
 
-def parts_of(plan: Plan, racks: Mapping[str, tuple[str, ...]] | None = None) -> tuple[Part, ...]:
-    """Every sub-topology with what its tasks read.
+def subtopology_infos(plan: Plan, racks: Mapping[str, tuple[str, ...]] | None = None) -> tuple[SubTopologyInfo, ...]:
+    """Return every sub-topology of a plan, with the topics that its tasks read.
 
-    `racks` are those of the partitions' leaders by topic, "" for unknown ones, where tasks are to run near them.
+    `racks` has the racks of the partitions' leaders by topic ("" if unknown), if tasks should run near them.
     """
     return tuple(
-        Part(
-            part.id,
-            part.name,
-            part.fingerprint,
-            part.topic_partitions,
-            bool(part.stores),
-            frozenset(part.changelogs.values()),
-            _near(part, racks or {}),
+        SubTopologyInfo(
+            subtopology.id,
+            subtopology.name,
+            subtopology.fingerprint,
+            subtopology.topic_partitions,
+            bool(subtopology.stores),
+            frozenset(subtopology.changelogs.values()),
+            _near(subtopology, racks or {}),
         )
-        for part in plan.parts
+        for subtopology in plan.subtopologies
     )
 
 
-def what_waits(assigned: assignment.Plan, plan: Plan) -> str:
-    """What this process does not run, and nobody else by its version of the program, for people; "" for nothing."""
-    found = [f"{assigned.note}: it waits for a process that has these partitions"] if assigned.note else []
-    names = ", ".join(repr(part.name) for part in plan.parts if part.id in assigned.waiting)
+def describe_waiting(assigned: assignment.MemberAssignment, plan: Plan) -> str:
+    """Describe the tasks and sub-topologies that wait, as far as this process knows; "" if none."""
+    found = [f"{assigned.note}: they wait for a process with these partitions"] if assigned.note else []
+    names = ", ".join(
+        repr(subtopology.name) for subtopology in plan.subtopologies if subtopology.id in assigned.waiting
+    )
     if names:
         found.append(
-            f"members with another version of the program run what reads {names}: this version begins when the last of "
-            "them has gone"
+            f"members with another version of the program run the sub-topologies that read {names}: this "
+            "version starts when the last of them has left"
         )
     return "; ".join(found)
 
 
-def _near(part: SubTopology, racks: Mapping[str, tuple[str, ...]]) -> dict[int, frozenset[str]]:
-    """The racks of the leaders of what each task reads; tasks of which none is known are left out."""
+def _near(subtopology: SubTopology, racks: Mapping[str, tuple[str, ...]]) -> dict[int, frozenset[str]]:
+    """Return the racks of the leaders of each task's partitions, for tasks with known leaders."""
     near = {
         number: frozenset(
             racks[topic][partition]
-            for topic, partition in part.task_inputs(number)
+            for topic, partition in subtopology.task_inputs(number)
             if partition < len(racks.get(topic, ())) and racks[topic][partition]
         )
-        for number in range(part.partitions)
+        for number in range(subtopology.partitions)
     }
     return {number: found for number, found in near.items() if found}

@@ -1,19 +1,28 @@
-"""The assignor against random groups and histories: what must hold always, and what must hold once things are quiet."""
+"""Tests of the assignor with random groups and histories: invariants, and convergence without further changes."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.group_model import Group, Process
-from tidemill.engine.assignment.assignment import FORGOTTEN, Member, Memory, Policy, Version, assign, coarse
+from tidemill.engine.assignment.assignment import (
+    FORGOTTEN,
+    AssignmentPolicy,
+    MemberState,
+    SharedState,
+    SubTopologyVersion,
+    assign,
+    coarse,
+)
 from tidemill.engine.ids import TaskId
 
 
-def versions(*partitions: int, stateful: bool = True) -> dict[int, Version]:
-    return {part: Version("v1", count, stateful) for part, count in enumerate(partitions)}
+def versions(*partitions: int, stateful: bool = True) -> dict[int, SubTopologyVersion]:
+    return {part: SubTopologyVersion("v1", count, stateful) for part, count in enumerate(partitions)}
 
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -22,8 +31,10 @@ STEPS += ("quiet", "quiet", "start")
 histories = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), max_size=40)
 
 
-def play(group: Group, knows: dict[int, Version], history: list[tuple[str, int]], spread: bool = False) -> None:
-    """Steps of a history; those that make no sense at their time are skipped."""
+def play(
+    group: Group, knows: dict[int, SubTopologyVersion], history: list[tuple[str, int]], spread: bool = False
+) -> None:
+    """Run the steps of a history; steps that are impossible at their time are skipped."""
     started = 0
     for step, number in history:
         there = list(group.processes.values())
@@ -35,10 +46,10 @@ def play(group: Group, knows: dict[int, Version], history: list[tuple[str, int]]
         elif step == "rebalance":
             group.rebalance()
         elif step == "cut":
-            # The plan reaches some only; those that it reaches may die before anybody else hears of it.
+            # The plan reaches only some members; these may die before any other member knows of it.
             group.rebalance(unreached=[p for i, p in enumerate(there) if (number >> i) & 1])
         elif step == "quiet":
-            # Everybody does all it has to, so that a history comes to what lies behind a settled group.
+            # All members carry out their plans, so that histories also cover events after the group has settled.
             group.release_all()
             group.open_all()
             group.warm_all()
@@ -67,11 +78,11 @@ def play(group: Group, knows: dict[int, Version], history: list[tuple[str, int]]
 
 
 @given(shapes, histories, st.integers(0, 2), st.booleans())
-@settings(max_examples=500, deadline=None)
-def test_every_history_keeps_the_rules_and_comes_to_rest(
+@examples(500)
+def test_every_history_keeps_the_invariants_and_settles(
     shape: list[int], history: list[tuple[str, int]], standbys: int, stateful: bool
 ) -> None:
-    group = Group(Policy(standbys=standbys))
+    group = Group(AssignmentPolicy(standbys=standbys))
     knows = versions(*shape, stateful=stateful)
     play(group, knows, history, spread=True)
     if not group.processes:
@@ -92,7 +103,7 @@ def test_every_history_keeps_the_rules_and_comes_to_rest(
 
 
 def assert_even(group: Group, shape: list[int]) -> None:
-    """Tasks of equal weight: nobody has two more than another, in the whole or of any sub-topology."""
+    """Tasks of equal weight: no member has two more than another, in total or of any sub-topology."""
     totals = [len(process.tasks) for process in group.processes.values()]
     assert max(totals) - min(totals) <= 1, totals
     for part in range(len(shape)):
@@ -101,11 +112,11 @@ def assert_even(group: Group, shape: list[int]) -> None:
 
 
 @given(shapes, st.integers(1, 6), st.lists(st.integers(1, 500), min_size=36, max_size=36))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_weights_are_even_as_far_as_single_moves_can_make_them(
     shape: list[int], count: int, weights: list[int]
 ) -> None:
-    group = Group(Policy(least_gain=0.1))
+    group = Group(AssignmentPolicy(least_gain=0.1))
     knows = versions(*shape, stateful=False)
     tasks = [TaskId(part, number) for part, many in enumerate(shape) for number in range(many)]
     for _ in range(count):
@@ -131,9 +142,9 @@ def test_weights_are_even_as_far_as_single_moves_can_make_them(
 
 
 @given(shapes, st.integers(1, 6), st.booleans())
-@settings(max_examples=150, deadline=None)
-def test_a_join_and_a_leave_move_no_more_than_they_must(shape: list[int], count: int, stateful: bool) -> None:
-    group = Group(Policy())
+@examples(150)
+def test_a_join_and_a_leave_move_no_more_tasks_than_necessary(shape: list[int], count: int, stateful: bool) -> None:
+    group = Group(AssignmentPolicy())
     knows = versions(*shape, stateful=stateful)
     for _ in range(count):
         group.start(knows)
@@ -147,7 +158,7 @@ def test_a_join_and_a_leave_move_no_more_than_they_must(shape: list[int], count:
     moved = {task for task in before if before[task] != after[task]}
     to_others = {task for task in moved if after[task] != fresh.name}
     assert len(fresh.tasks) <= -(-len(before) // (count + 1))
-    # Evening out the parts may take an exchange between the others, never more than one a sub-topology.
+    # Balancing sub-topologies may take an exchange between the others, at most one per sub-topology.
     assert len(to_others) <= len(shape)
     gone = next(iter(group.processes.values()))
     its = gone.tasks
@@ -163,7 +174,7 @@ def owners(group: Group) -> dict[TaskId, str]:
 
 
 def test_the_group_keeps_a_task_where_it_is_until_its_copy_elsewhere_has_caught_up() -> None:
-    group = Group(Policy())
+    group = Group(AssignmentPolicy())
     knows = versions(2)
     first = group.start(knows)
     group.sizes = {TaskId(0, 0): 1 << 30, TaskId(0, 1): 1 << 30}
@@ -184,8 +195,8 @@ def test_the_group_keeps_a_task_where_it_is_until_its_copy_elsewhere_has_caught_
     assert len(first.tasks) == len(second.tasks) == 1
 
 
-def test_small_state_moves_without_warming_up() -> None:
-    group = Group(Policy())
+def test_tasks_with_small_state_move_without_a_warm_up() -> None:
+    group = Group(AssignmentPolicy())
     knows = versions(2)
     group.start(knows)
     group.rebalance()
@@ -195,12 +206,12 @@ def test_small_state_moves_without_warming_up() -> None:
     assert len(second.own.plan.promised) == 1
     group.release_all()
     group.rebalance()
-    assert len(second.tasks) == 1, "what was promised and released went back to who has its state"
+    assert len(second.tasks) == 1, "a task that was promised and released went back to the member that has its state"
 
 
-def test_a_plan_that_reached_only_members_who_died_is_suspected() -> None:
-    """Somebody may have run tasks of which the survivors never heard that they were given to it."""
-    group = Group(Policy())
+def test_a_plan_that_reached_only_dead_members_is_assumed_to_have_run() -> None:
+    """A dead member may have run tasks whose assignment to it the survivors do not know."""
+    group = Group(AssignmentPolicy())
     knows = versions(2)
     first = group.start(knows)
     group.rebalance()
@@ -219,8 +230,8 @@ def test_a_plan_that_reached_only_members_who_died_is_suspected() -> None:
 
 
 def test_fencing_is_a_chain() -> None:
-    """A task handed by a killed member to one that dies before it has opened it: the third fences both."""
-    group = Group(Policy())
+    """If a member dies before it has opened a task of a killed member, the third owner fences both."""
+    group = Group(AssignmentPolicy())
     knows = versions(1)
     first = group.start(knows)
     group.rebalance()
@@ -231,7 +242,7 @@ def test_fencing_is_a_chain() -> None:
     group.rebalance()
     heir = next(p for p in (second, third) if p.tasks)
     last = third if heir is second else second
-    group.rebalance()  # what the heir has to fence is not forgotten by another generation
+    group.rebalance()  # the next generation keeps what the new owner has to fence
     assert heir.own.plan.fence == {TaskId(0, 0): (first.own.process,)}
     group.kill(heir)
     group.rebalance()
@@ -241,27 +252,9 @@ def test_fencing_is_a_chain() -> None:
     assert not last.own.plan.fence
 
 
-def test_no_member_warms_up_more_than_its_budget_but_always_one_task() -> None:
-    group = Group(Policy(warming_bytes=300))
-    knows = versions(8)
-    group.policy = Policy(warming_bytes=300, small=10)
-    group.sizes = {TaskId(0, n): 100 for n in range(8)}
-    group.start(knows)
-    group.rebalance()
-    group.settle()
-    second = group.start(knows)
-    group.rebalance()
-    assert len(second.own.plan.warming) == 2
-    group.policy = Policy(warming_bytes=1, small=10)
-    group.rebalance()
-    assert len(second.own.plan.warming) == 1
-    group.settle(20)
-    assert len(second.tasks) == 4
-
-
 def test_tasks_stay_with_the_version_that_runs_them_until_its_last_member_leaves() -> None:
-    old, new = {0: Version("old", 6)}, {0: Version("new", 6)}
-    group = Group(Policy())
+    old, new = {0: SubTopologyVersion("old", 6)}, {0: SubTopologyVersion("new", 6)}
+    group = Group(AssignmentPolicy())
     veterans = [group.start(old) for _ in range(3)]
     group.rebalance()
     group.settle()
@@ -277,7 +270,7 @@ def test_tasks_stay_with_the_version_that_runs_them_until_its_last_member_leaves
     group.settle(5)
     assert {p.knows[0].hash for p in group.processes.values() if p.tasks} == {"new"}
     assert set(owners(group)) == group.tasks()
-    group.start(old)  # a step back in the middle of it changes nothing
+    group.start(old)  # a rollback in between changes nothing
     group.rebalance()
     group.settle(5)
     assert {p.knows[0].hash for p in group.processes.values() if p.tasks} == {"new"}
@@ -287,15 +280,15 @@ def test_tasks_stay_with_the_version_that_runs_them_until_its_last_member_leaves
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5)), min_size=2, max_size=5),
     st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 7)), max_size=25),
 )
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_mixed_versions_and_partition_counts_in_any_history(
     kinds: list[tuple[str, int]], history: list[tuple[str, int]]
 ) -> None:
-    group = Group(Policy())
+    group = Group(AssignmentPolicy())
     for number, (text, count) in enumerate(kinds):
-        knows = {0: Version(text, count), 1: Version("same", 3)}
+        knows = {0: SubTopologyVersion(text, count), 1: SubTopologyVersion("same", 3)}
         group.start({0: knows[0]} if number % 3 == 2 else knows)
-    play(group, {0: Version("a", 4), 1: Version("same", 3)}, history)
+    play(group, {0: SubTopologyVersion("a", 4), 1: SubTopologyVersion("same", 3)}, history)
     if not group.processes:
         return
     group.rebalance()
@@ -306,12 +299,12 @@ def test_mixed_versions_and_partition_counts_in_any_history(
     assert len(running) <= 1
 
 
-def test_a_member_without_a_partition_is_not_given_its_task() -> None:
-    group = Group(Policy())
-    group.start({0: Version("v", 2)})
+def test_a_member_that_does_not_know_a_partition_does_not_get_its_task() -> None:
+    group = Group(AssignmentPolicy())
+    group.start({0: SubTopologyVersion("v", 2)})
     group.rebalance()
     group.settle()
-    late = group.start({0: Version("v", 4)})
+    late = group.start({0: SubTopologyVersion("v", 4)})
     group.rebalance()
     group.settle()
     assert {TaskId(0, 2), TaskId(0, 3)} <= late.tasks
@@ -319,9 +312,9 @@ def test_a_member_without_a_partition_is_not_given_its_task() -> None:
 
 
 def test_the_newest_claim_wins() -> None:
-    def claiming(name: str, generation: int) -> Member:
+    def claiming(name: str, generation: int) -> MemberState:
         owned = frozenset({TaskId(0, 0)})
-        return Member(name, f"{name * 32}.1", generation=generation, owned=owned, knows=versions(1))
+        return MemberState(name, f"{name * 32}.1", generation=generation, owned=owned, knows=versions(1))
 
     plans = assign([claiming("a", 3), claiming("b", 5)], 6)
     assert plans["b"].active == {TaskId(0, 0)}
@@ -329,12 +322,14 @@ def test_the_newest_claim_wins() -> None:
     assert plans["a"].pending
 
 
-def test_an_owner_keeps_what_it_runs_though_others_know_another_version() -> None:
-    """As when the group has forgotten which version ran."""
+def test_an_owner_keeps_its_tasks_even_if_others_have_another_version() -> None:
+    """As when no member knows which version ran."""
     tasks = frozenset(TaskId(0, n) for n in range(6))
-    memory = Memory(4, dict.fromkeys(tasks, (f"{'a' * 32}.1",)), {0: "new"})
-    old = Member("a", f"{'a' * 32}.1", generation=4, owned=tasks, knows={0: Version("old", 6)}, memory=memory)
-    others = [Member(name, f"{name * 32}.1", knows={0: Version("new", 6)}) for name in "bc"]
+    memory = SharedState(4, dict.fromkeys(tasks, (f"{'a' * 32}.1",)), {0: "new"})
+    old = MemberState(
+        "a", f"{'a' * 32}.1", generation=4, owned=tasks, knows={0: SubTopologyVersion("old", 6)}, memory=memory
+    )
+    others = [MemberState(name, f"{name * 32}.1", knows={0: SubTopologyVersion("new", 6)}) for name in "bc"]
     plans = assign([old, *others], 5)
     assert {name: plan.active | plan.promised | plan.warming for name, plan in plans.items()} == {
         "a": tasks,
@@ -343,12 +338,12 @@ def test_an_owner_keeps_what_it_runs_though_others_know_another_version() -> Non
     }
 
 
-def test_tasks_that_nobody_can_run_though_they_know_the_step_are_named() -> None:
-    group = Group(Policy())
-    one = group.start({0: Version("a", 2)})
+def test_tasks_that_no_member_can_run_are_named() -> None:
+    group = Group(AssignmentPolicy())
+    one = group.start({0: SubTopologyVersion("a", 2)})
     group.rebalance()
     group.settle()
-    group.start({0: Version("a", 1)})
+    group.start({0: SubTopologyVersion("a", 1)})
     group.rebalance()
     group.kill(one)
     plans = group.rebalance()
@@ -356,15 +351,15 @@ def test_tasks_that_nobody_can_run_though_they_know_the_step_are_named() -> None
     assert "0_1" in next(iter(plans.values())).note
 
 
-def test_what_no_member_knows_any_more_is_named_once_and_forgotten() -> None:
-    """A step that was removed, or an upgrade that was taken back."""
-    group = Group(Policy())
-    one = group.start({0: Version("a", 1), 1: Version("b", 1)})
+def test_a_step_that_no_member_has_any_more_is_named_once_and_dropped() -> None:
+    """A step that was removed, or an upgrade that was rolled back."""
+    group = Group(AssignmentPolicy())
+    one = group.start({0: SubTopologyVersion("a", 1), 1: SubTopologyVersion("b", 1)})
     group.rebalance()
     group.settle()
     group.weights = group.sizes = {TaskId(1, 0): 5}
     group.rebalance()
-    other = group.start({0: Version("a", 1)})
+    other = group.start({0: SubTopologyVersion("a", 1)})
     group.rebalance()
     group.kill(one)
     [plan] = group.rebalance().values()
@@ -375,9 +370,11 @@ def test_what_no_member_knows_any_more_is_named_once_and_forgotten() -> None:
     memory = plan.memory
     assert {task.subtopology for task in (*memory.owners, *memory.weights, *memory.sizes)} == {0}
     assert set(memory.running) == {0}
-    again = group.start({0: Version("a", 1), 1: Version("b", 1)})
+    again = group.start({0: SubTopologyVersion("a", 1), 1: SubTopologyVersion("b", 1)})
     group.rebalance()
-    assert again.own.opening[TaskId(1, 0)] == (FORGOTTEN,), "whoever ran it last may have left something open"
+    assert again.own.opening[TaskId(1, 0)] == (FORGOTTEN,), (
+        "the last owner, which is unknown, may have left a transaction open"
+    )
     group.settle()
     assert other.tasks | again.tasks == group.tasks()
 

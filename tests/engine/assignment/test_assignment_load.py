@@ -1,4 +1,4 @@
-"""The assignor under load that differs between tasks and over time, and with very many tasks."""
+"""Tests of the assignor with different and changing loads of tasks, and with very many tasks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import random
 import time
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given
 from hypothesis import strategies as st
 
 from tests.engine.assignment.test_assignment import histories, owners, play, shapes, versions
+from tests.support.examples import examples
 from tests.support.group_model import Group, Process
-from tidemill.engine.assignment.assignment import Policy, coarse
+from tidemill.engine.assignment.assignment import AssignmentPolicy
 from tidemill.engine.assignment.weights import Weights
 from tidemill.engine.ids import TaskId
 
 MINUTE = 60_000
+
+
+def steps(names: str) -> list[tuple[str, int]]:
+    """Return a history for `play`: the named steps, each with number 0."""
+    return [(name, 0) for name in names.split()]
 
 
 def load_of(process: Process, loads: dict[TaskId, int]) -> int:
@@ -25,13 +31,13 @@ def load_of(process: Process, loads: dict[TaskId, int]) -> int:
 @given(
     st.integers(2, 5), st.lists(st.integers(0, 300), min_size=6, max_size=16), st.integers(0, 2**32 - 1), st.booleans()
 )
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@examples(40, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_a_skewed_load_moves_tasks_once_and_then_they_stay(
     count: int, busy: list[int], seed: int, stateful: bool
 ) -> None:
     """Each process measures its tasks as it does in earnest, with noise; the group reviews the load every five minutes
     for an hour and a half."""
-    group, noise = Group(Policy()), random.Random(seed)
+    group, noise = Group(AssignmentPolicy()), random.Random(seed)
     knows = versions(len(busy), stateful=stateful)
     for _ in range(count):
         group.start(knows)
@@ -56,9 +62,9 @@ def test_a_skewed_load_moves_tasks_once_and_then_they_stay(
     assert sum(moves[30:]) == 0, f"after half an hour of the same load tasks still move: {moves}"
 
 
-def test_what_is_heavy_is_spread() -> None:
-    """Two tasks keep a process busy half of the time each, six do nothing: the two are not left together."""
-    group = Group(Policy())
+def test_heavy_tasks_are_spread() -> None:
+    """Two tasks take half of the time of a process each, six are idle: the two are separated."""
+    group = Group(AssignmentPolicy())
     knows = versions(8)
     first, second = group.start(knows), group.start(knows)
     group.rebalance()
@@ -71,20 +77,24 @@ def test_what_is_heavy_is_spread() -> None:
     assert abs(load_of(first, group.weights) - load_of(second, group.weights)) <= 64
 
 
-@pytest.mark.timeout(600)  # some of its histories are long, and the machine may be busy with other tests
+@pytest.mark.timeout(600)  # some histories are long, and the machine may be busy
 @given(
     shapes,
     st.lists(st.tuples(histories, st.integers(0, 2**32 - 1)), min_size=1, max_size=3),
     st.integers(0, 1),
     st.integers(1, 400),
 )
-@settings(max_examples=200, deadline=None)
+@example([5], [(steps("start start rebalance start throw quiet"), 0)], 1, 102)  # sizes that no owner has reported
+@example([1, 2, 9], [(steps("start start rebalance start quiet"), 23), ([], 0)], 0, 128)  # new sizes, no new plan
+@examples(200)
 def test_weights_and_sizes_may_change_at_any_time(
     shape: list[int], chapters: list[tuple[list[tuple[str, int]], int]], standbys: int, budget: int
 ) -> None:
-    """The rules hold in every generation, and the group comes to rest after whatever has happened. Nobody ever copies
-    more than its budget at a time, but for one task."""
-    group = Group(Policy(standbys=standbys, small=50, warming_bytes=budget))
+    """The invariants hold in every generation, and the group settles after any history.
+
+    `Group.check` includes the rule for warm-ups: each plan stays within the budget by the sizes known to its leader.
+    """
+    group = Group(AssignmentPolicy(standbys=standbys, small=50, warming_bytes=budget))
     knows = versions(*shape)
     tasks = [TaskId(part, number) for part, many in enumerate(shape) for number in range(many)]
     for history, seed in chapters:
@@ -92,13 +102,10 @@ def test_weights_and_sizes_may_change_at_any_time(
         group.weights = {task: chance.choice([1, 10, 64, 300, 1000]) for task in tasks if chance.random() < 0.8}
         group.sizes = {task: chance.choice([0, 40, 60, 100, 300]) for task in tasks}
         play(group, knows, history, spread=True)
-        for process in group.processes.values():
-            warming = [coarse(group.sizes[task]) for task in process.own.plan.warming]
-            assert len(warming) <= 1 or sum(warming) <= budget
     if not group.processes:
         group.start(knows)
     group.rebalance()
-    group.settle(4 + 2 * len(tasks))  # with a small budget one task after the other moves
+    group.settle(4 + 2 * len(tasks))  # with a small budget tasks move one after the other
     assert set(owners(group)) == set(tasks)
     assert not group.open
     before = group.transfers
@@ -108,6 +115,7 @@ def test_weights_and_sizes_may_change_at_any_time(
     assert group.transfers == before
 
 
+@pytest.mark.slow
 def test_the_work_of_an_assignment_grows_little_faster_than_the_tasks() -> None:
     """Forty members, four sub-topologies of 500 partitions, weights all over the scale: at the first assignment,
     when a member joins, and when one dies. A quarter of the tasks is the measure, in the same process, so that it does
@@ -120,8 +128,8 @@ def test_the_work_of_an_assignment_grows_little_faster_than_the_tasks() -> None:
 
 
 def assigned(partitions: int) -> tuple[float, Group]:
-    """The CPU seconds that the assignments take, and the group."""
-    group = Group(Policy(standbys=1))
+    """Return the CPU seconds of the assignments, and the group."""
+    group = Group(AssignmentPolicy(standbys=1))
     knows = versions(partitions, partitions, partitions, partitions)
     chance = random.Random(1)
     for number in range(40):

@@ -1,34 +1,37 @@
-"""The arithmetic of spreading: from any placement to an even one, by steps that are each worth it."""
+"""Tests of load balancing: from any placement to an even one, by moves that each lower the imbalance."""
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.assignment.balance import Board, Item
+from tests.support.examples import examples
+from tidemill.engine.assignment.balance import LoadDistribution, WeightedTask
 
 TINY = 1e-6
 
 
-def board(items: list[Item], members: int, places: list[int], least: float = TINY) -> Board:
-    made = Board(items, members, least)
+def board(items: list[WeightedTask], members: int, places: list[int], least: float = TINY) -> LoadDistribution:
+    made = LoadDistribution(items, members, least)
     for item, member in enumerate(places):
         made.put(item, member)
     return made
 
 
-def loads(items: list[Item], place: list[int], members: int, part: int | None = None) -> list[int]:
+def loads(items: list[WeightedTask], place: list[int], members: int, part: int | None = None) -> list[int]:
     return [
-        sum(item.weight for item, at in zip(items, place, strict=True) if at == m and part in (None, item.part))
+        sum(item.weight for item, at in zip(items, place, strict=True) if at == m and part in (None, item.subtopology))
         for m in range(members)
     ]
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 4))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_equal_items_become_even_from_any_placement(data: st.DataObject, members: int, parts: int) -> None:
     everyone = range(members)
-    items = [Item(data.draw(st.integers(0, parts - 1)), 1, everyone) for _ in range(data.draw(st.integers(0, 30)))]
+    items = [
+        WeightedTask(data.draw(st.integers(0, parts - 1)), 1, everyone) for _ in range(data.draw(st.integers(0, 30)))
+    ]
     places = [data.draw(st.integers(0, members - 1)) for _ in items]
     made = board(items, members, places)
     made.improve(1000)
@@ -40,11 +43,11 @@ def test_equal_items_become_even_from_any_placement(data: st.DataObject, members
 
 
 @given(st.data(), st.integers(2, 5))
-@settings(max_examples=200, deadline=None)
-def test_every_step_lowers_the_potential_and_rest_is_rest(data: st.DataObject, members: int) -> None:
+@examples(200)
+def test_every_move_lowers_the_potential_and_a_balanced_placement_is_stable(data: st.DataObject, members: int) -> None:
     everyone = range(members)
     items = [
-        Item(data.draw(st.integers(0, 2)), data.draw(st.sampled_from([1, 2, 3, 8, 24])), everyone)
+        WeightedTask(data.draw(st.integers(0, 2)), data.draw(st.sampled_from([1, 2, 3, 8, 24])), everyone)
         for _ in range(data.draw(st.integers(1, 20)))
     ]
     made = board(items, members, [data.draw(st.integers(0, members - 1)) for _ in items])
@@ -65,14 +68,19 @@ def test_every_step_lowers_the_potential_and_rest_is_rest(data: st.DataObject, m
 
 
 def test_parts_are_evened_out_by_an_exchange_where_no_single_move_helps() -> None:
-    items = [Item(0, 1, range(2)), Item(0, 1, range(2)), Item(1, 1, range(2)), Item(1, 1, range(2))]
+    items = [
+        WeightedTask(0, 1, range(2)),
+        WeightedTask(0, 1, range(2)),
+        WeightedTask(1, 1, range(2)),
+        WeightedTask(1, 1, range(2)),
+    ]
     made = board(items, 2, [0, 0, 1, 1])
     made.improve(10)
     assert loads(items, made.place, 2, 0) == loads(items, made.place, 2, 1) == [1, 1]
 
 
 def test_a_small_gain_moves_nothing() -> None:
-    items = [Item(0, 1, range(2)) for _ in range(202)]
+    items = [WeightedTask(0, 1, range(2)) for _ in range(202)]
     start = [0] * 103 + [1] * 99
     made = board(items, 2, start, least=0.1)
     made.improve(100)
@@ -82,37 +90,37 @@ def test_a_small_gain_moves_nothing() -> None:
     assert loads(items, made.place, 2) == [101, 101]
 
 
-def test_items_are_moved_to_where_they_are_liked() -> None:
-    items = [Item(0, 1, range(2), bias={item % 2: 10.0}) for item in range(8)]
+def test_items_are_moved_to_preferred_members() -> None:
+    items = [WeightedTask(0, 1, range(2), bias={item % 2: 10.0}) for item in range(8)]
     made = board(items, 2, [(item + 1) % 2 for item in range(8)])
     made.improve(100)
     assert made.place == [item % 2 for item in range(8)]
 
 
-def test_items_that_are_liked_where_the_other_is_are_exchanged() -> None:
+def test_items_that_prefer_each_others_member_are_exchanged() -> None:
     """Loads are even, so that no move and no swap of loads would do it."""
     likes = [{item % 3: 1.5} for item in range(12)]
-    items = [Item(0, 1, range(3), bias=like) for like in likes]
+    items = [WeightedTask(0, 1, range(3), bias=like) for like in likes]
     made = board(items, 3, [(item // 4) for item in range(12)])
     made.improve(100)
     assert made.place == [item % 3 for item in range(12)]
 
 
 @given(st.data(), st.integers(2, 5))
-@settings(max_examples=150, deadline=None)
-def test_likings_never_cost_more_evenness_than_they_are_worth(data: st.DataObject, members: int) -> None:
+@examples(150)
+def test_preferences_never_cost_more_balance_than_their_value(data: st.DataObject, members: int) -> None:
     """From any placement, with items of one weight that are each liked by some: it ends, and what is then liked better
     elsewhere could only go there for a load that outweighs it."""
     liking = 2.0
     items = [
-        Item(0, 1, range(members), bias=dict.fromkeys(data.draw(st.sets(st.integers(0, members - 1))), liking))
+        WeightedTask(0, 1, range(members), bias=dict.fromkeys(data.draw(st.sets(st.integers(0, members - 1))), liking))
         for _ in range(data.draw(st.integers(1, 16)))
     ]
     made = board(items, members, [data.draw(st.integers(0, members - 1)) for _ in items])
     made.improve(1000)
     place = list(made.place)
     made.improve(1000)
-    assert made.place == place, "it goes on"
+    assert made.place == place, "it does not terminate"
     spread = loads(items, place, members)
     for item, at in zip(items, place, strict=True):
         for better in item.bias:
@@ -121,14 +129,16 @@ def test_likings_never_cost_more_evenness_than_they_are_worth(data: st.DataObjec
 
 
 def test_of_equal_moves_the_nearest_is_made() -> None:
-    items = [Item(0, 1, range(3), near={2: 0} if item == 3 else {}) for item in range(6)]
+    items = [WeightedTask(0, 1, range(3), near={2: 0} if item == 3 else {}) for item in range(6)]
     made = board(items, 3, [0, 0, 0, 0, 1, 1])
     made.improve(1)
     assert made.place[3] == 2
 
 
 def test_pinned_items_count_and_stay() -> None:
-    items = [Item(0, 1, range(2), pinned=True) for _ in range(4)] + [Item(0, 1, range(2)) for _ in range(4)]
+    items = [WeightedTask(0, 1, range(2), pinned=True) for _ in range(4)] + [
+        WeightedTask(0, 1, range(2)) for _ in range(4)
+    ]
     made = board(items, 2, [0] * 8)
     made.improve(100)
     assert made.place[:4] == [0] * 4
@@ -136,7 +146,7 @@ def test_pinned_items_count_and_stay() -> None:
 
 
 def test_only_allowed_places_are_taken() -> None:
-    items = [Item(0, 1, (0, 1)) for _ in range(6)] + [Item(1, 1, (0, 1, 2)) for _ in range(3)]
+    items = [WeightedTask(0, 1, (0, 1)) for _ in range(6)] + [WeightedTask(1, 1, (0, 1, 2)) for _ in range(3)]
     made = board(items, 3, [0] * 9)
     made.improve(100)
     spread = loads(items, made.place, 3)

@@ -1,10 +1,10 @@
-"""The rules of ownership, one by one. In any history together with the assignor: test_assignment.py."""
+"""Tests of the ownership rules, one by one. test_assignment.py tests them in histories with the assignor."""
 
 from __future__ import annotations
 
 import pytest
 
-from tidemill.engine.assignment.assignment import Plan
+from tidemill.engine.assignment.assignment import MemberAssignment
 from tidemill.engine.assignment.ownership import Ownership
 from tidemill.engine.ids import TaskId, incarnation, process_of, transactional_id
 
@@ -12,11 +12,11 @@ BASE = "0123456789abcdef" * 2
 A, B, C = (TaskId(0, n) for n in range(3))
 
 
-def plan(*tasks: TaskId, **more: object) -> Plan:
-    return Plan(active=frozenset(tasks), **more)  # pyright: ignore[reportArgumentType]
+def plan(*tasks: TaskId, **more: object) -> MemberAssignment:
+    return MemberAssignment(active=frozenset(tasks), **more)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_plan_takes_nothing_away() -> None:
+def test_a_plan_revokes_no_running_task() -> None:
     own = Ownership(BASE)
     own.assigned(1, plan(A, B))
     own.assigned(2, plan(B, C))
@@ -34,17 +34,17 @@ def test_former_owners_are_kept_until_a_task_is_opened() -> None:
     assert own.opening == {A: ("p", "q"), B: ()}
     own.opened([A])
     own.assigned(2, plan(A, B, fence={A: ("r",)}))
-    assert own.opening == {B: ()}, "a task that is open has nobody left to fence"
+    assert own.opening == {B: ()}, "an open task has no former owner left to fence"
 
 
-def test_a_static_member_fences_its_former_self() -> None:
+def test_a_static_member_fences_its_former_process() -> None:
     own = Ownership(BASE)
     given = own.assigned(1, plan(A, owners={A: "former.1", B: "other.1"}, fence={A: ("older.3",)}))
     assert given.fence == {A: ("former.1", "older.3")}
     assert given.owners == {A: incarnation(BASE, 1), B: "other.1"}
 
 
-def test_what_was_released_while_a_plan_was_made_is_not_given_back_by_it() -> None:
+def test_a_plan_does_not_return_tasks_that_were_released_while_it_was_computed() -> None:
     own = Ownership(BASE)
     own.assigned(1, plan(A, B))
     own.described()
@@ -60,7 +60,7 @@ def test_losing_membership_ends_the_epoch_and_the_incarnation() -> None:
     own.assigned(4, plan(A))
     before = own.process
     assert own.lose() == 1
-    assert (own.epoch, own.generation, own.owned, own.opening, own.plan) == (2, -1, frozenset(), {}, Plan())
+    assert (own.epoch, own.generation, own.owned, own.opening, own.plan) == (2, -1, frozenset(), {}, MemberAssignment())
     assert own.process != before
 
 

@@ -1,13 +1,14 @@
-"""Weights of tasks: smoothed, coarse, and still where the load is still."""
+"""Tests of task weights: smoothed, coarse, and constant under a constant load."""
 
 from __future__ import annotations
 
 import random
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tidemill.engine.assignment.assignment import coarse
 from tidemill.engine.assignment.weights import IDLE, SETTLED_MS, Weights
 from tidemill.engine.ids import TaskId
@@ -33,13 +34,13 @@ def test_a_task_has_a_weight_once_it_was_watched_for_two_minutes() -> None:
     assert seen[-1] == {ONE: coarse(IDLE + 500), OTHER: coarse(IDLE)}
 
 
-def test_what_a_task_does_first_is_forgotten() -> None:
+def test_the_initial_load_of_a_task_is_ignored() -> None:
     weights = Weights()
     run(weights, 20, {ONE: 1000})
     assert run(weights, 600, {ONE: 100}, begin=20)[-1][ONE] <= 2 * (IDLE + 100)
 
 
-def test_a_task_that_has_gone_has_no_weight_and_begins_anew() -> None:
+def test_a_task_that_was_released_has_no_weight_and_is_measured_again() -> None:
     weights = Weights()
     run(weights, 150, {ONE: 900, OTHER: 10})
     assert set(weights.look(150 * SECOND, [OTHER])) == {OTHER}
@@ -47,9 +48,9 @@ def test_a_task_that_has_gone_has_no_weight_and_begins_anew() -> None:
 
 
 @given(st.integers(0, 900), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_noise_around_a_load_changes_nothing(load: int, seed: int) -> None:
-    """Each second anything between nothing and twice the load; and a mean that lies near an edge of the scale."""
+    """Per second anything between zero and twice the load, and a mean near a boundary of the scale."""
     weights, noise = Weights(), random.Random(seed)
     told: list[int] = []
     for second in range(1200):
@@ -62,7 +63,7 @@ def test_noise_around_a_load_changes_nothing(load: int, seed: int) -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_a_lasting_load_is_known_within_a_step_of_the_scale(first: int, then: int) -> None:
     weights = Weights()
     run(weights, 200, {ONE: first})

@@ -1,4 +1,4 @@
-"""How a worker ends with an error in the log that it shares with others."""
+"""Tests of the error message of a worker that shares its log with others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def settings(log_format: Literal["text", "json"]) -> Settings:
     return Settings(app_id="a", workers=2, worker=1, log_format=log_format)
 
 
-def test_each_line_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_line_has_the_number_of_the_worker(capsys: pytest.CaptureFixture[str]) -> None:
     assert last_words(Fatal("the brokers\nare gone"), settings("text"), debug=False) == EXIT_KAFKA
     assert capsys.readouterr().err == "[1] error: the brokers\n[1] error: are gone\n"
 
@@ -30,7 +30,7 @@ def test_a_traceback_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(line.startswith("[1] ") for line in lines)
 
 
-def test_for_machines_it_is_one_event(capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_json_it_is_one_event(capsys: pytest.CaptureFixture[str]) -> None:
     setup(settings("json"), 1)
     try:
         assert last_words(Fatal("the brokers are gone"), settings("json"), debug=False) == EXIT_KAFKA

@@ -1,4 +1,4 @@
-"""The command: options, output, last words and exit codes, in this process and as a process of its own."""
+"""Tests of the command line: options, output, exit messages and exit codes, in-process and as a process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,11 @@ from tidemill.engine.cli import exit_message, local_state, main, run
 from tidemill.engine.config.settings import SETTINGS, Settings
 from tidemill.engine.config.sources import load
 from tidemill.engine.errors import ConfigError, Fatal, RecordError, Retryable, StateUnusable
+from tidemill.engine.offline.parts import declared_store
 from tidemill.operators.record import Record
 from tidemill.state.directory import StateDirectory
 from tidemill.state.rocks import RocksMemory, RocksStore
-from tidemill.state.store import VERSION, Change, Position, StoreSpec
+from tidemill.state.store import VERSION, Change, Position
 
 VIEWS = """
 import tidemill as tm
@@ -53,7 +52,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Ran:
-    """What a command did."""
+    """The result of a command."""
 
     def __init__(self, *arguments: str, command: click.Command = main.cli) -> None:
         out, err = io.StringIO(), io.StringIO()
@@ -148,14 +147,14 @@ def test_topology() -> None:
     "arguments",
     [["topology", "views.py", "--stage", "physical"], ["status", "views"], ["reset", "views.py", "--yes"]],
 )
-def test_a_broker_that_is_not_there_is_exit_code_3(arguments: list[str]) -> None:
+def test_an_unavailable_broker_is_exit_code_3(arguments: list[str]) -> None:
     ran = Ran(*arguments, "--broker", "127.0.0.1:1", "--connect-timeout", "300ms")
     assert ran.code == 3
     assert ran.err.startswith("error: cannot reach Kafka at 127.0.0.1:1: ")
     assert "Check the address (--broker)" in ran.err
 
 
-# Last words
+# Exit messages
 
 
 def words(error: BaseException, **more: Any) -> tuple[int, str]:
@@ -164,7 +163,7 @@ def words(error: BaseException, **more: Any) -> tuple[int, str]:
     return code, stream.getvalue()
 
 
-def test_last_words_by_the_kind_of_error() -> None:
+def test_exit_message_by_the_kind_of_error() -> None:
     assert words(ConfigError("a\nb")) == (2, "error: a\nerror: b\n")
     assert words(Retryable("no broker")) == (3, "error: no broker\n")
     assert words(Fatal("no rights")) == (3, "error: no rights\n")
@@ -177,7 +176,8 @@ def test_last_words_by_the_kind_of_error() -> None:
     assert words(ConfigError("a"), colour=True)[1] == "\x1b[1;31merror:\x1b[0m a\n"
 
 
-def test_a_reader_that_has_enough_is_no_failure(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_closed_output_pipe_is_not_a_failure(tmp_path: Path) -> None:
     """`tidemill ... | head -1`."""
     (tmp_path / "talk.py").write_text(
         "import sys\nimport click\nfrom tidemill.engine.cli.run import PipedGroup, execute\n"
@@ -198,7 +198,7 @@ def test_a_connection_that_is_closed_is_not_the_output() -> None:
     assert run.execute(talk, [], "talk") != 0
 
 
-def test_generated_code_is_no_place_to_look_at() -> None:
+def test_generated_code_is_left_out_of_tracebacks() -> None:
     namespace: dict[str, Any] = {"ConfigError": ConfigError}
     exec(compile("def f():\n    raise ConfigError('a')\n", "<string>", "exec"), namespace)
     with pytest.raises(ConfigError) as caught:
@@ -208,7 +208,9 @@ def test_generated_code_is_no_place_to_look_at() -> None:
     assert "test_main.py, line" in text, "the innermost place in a file"
 
 
-def test_in_a_notebook_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_notebook_the_message_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     with pytest.raises(SystemExit) as left:
         tm.App("views").main()
@@ -254,8 +256,7 @@ def test_a_record_that_cannot_be_decoded_has_no_traceback() -> None:
 
 
 def fill(settings: Settings, app: Any) -> None:
-    declared = local_state.state_of(app.topology(), "per-user")
-    codec = declared.codec
+    codec = declared_store(app.topology(), "per-user").state.codec
     with StateDirectory(settings.worker_dir, settings.app_id) as directory:
         for number in range(2):
             store = RocksStore(directory.task(f"1_{number}"), settings.app_id, f"1_{number}", RocksMemory(8 << 20))
@@ -284,18 +285,6 @@ def test_dump_and_get() -> None:
     assert "the store 'per-user' has no key 'u9' in tidemill-state/views" in missing.err
 
 
-def test_a_store_in_memory_has_nothing_on_disk() -> None:
-    namespace: dict[str, Any] = {"__name__": "views"}
-    exec(VIEWS, namespace)
-    nodes = namespace["app"].topology().nodes
-    in_memory = [
-        replace(node, stores=tuple(replace(it, spec=StoreSpec(it.spec.name, "memory")) for it in node.stores))
-        for node in nodes
-    ]
-    with pytest.raises(ConfigError, match="the store 'per-user' is in memory only"):
-        local_state.state_of(tm.Topology(tuple(in_memory)), "per-user")
-
-
 def test_state_in_use_is_refused_with_the_pid() -> None:
     settings = load("views", {}, environ={})
     with StateDirectory(settings.worker_dir, "views"):
@@ -321,48 +310,6 @@ def test_state_of_another_program_is_not_decoded() -> None:
 
 
 # As a process
-
-
-def ran(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("how", [["views.py"], ["-m", "tidemill", "run", "views.py:app"]])
-def test_no_broker(how: list[str]) -> None:
-    found = ran(*how, "--broker", "127.0.0.1:1", "--connect-timeout", "200ms")
-    assert found.returncode == 3, found.stderr
-    assert "error: cannot reach Kafka at 127.0.0.1:1" in found.stderr
-    assert "Traceback" not in found.stderr
-    assert found.stdout == ""
-
-
-@pytest.mark.slow
-def test_no_broker_for_any_worker() -> None:
-    found = ran("views.py", "--workers", "2", "--broker", "127.0.0.1:1", TIDEMILL_CONNECT_TIMEOUT="200ms")
-    assert found.returncode == 3, found.stderr
-    assert "ended with exit code 3: Kafka cannot be reached or refuses; stopping all workers" in found.stderr
-
-
-@pytest.mark.slow
-def test_a_stop_while_waiting_for_kafka_is_clean() -> None:
-    with subprocess.Popen(
-        [sys.executable, "views.py", "--broker", "127.0.0.1:1"], stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "waiting for Kafka" in line:
-                break
-        process.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        assert process.wait(60) == 0, process.stderr.read()
-        assert time.monotonic() - began < 15, "well before connect_timeout"
 
 
 @pytest.mark.slow

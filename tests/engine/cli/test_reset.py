@@ -1,11 +1,11 @@
-"""What a reset removes: the application's own internal topics, and nobody else's."""
+"""Tests of `tidemill reset`: it removes the internal topics of the application, and no others."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import tidemill as tm
-from tidemill.engine.cli.reset import Removal, by_form, by_program, described, one_topic
+from tidemill.engine.cli.reset import ResetPlan, by_name, by_program, describe_removal, one_topic
 from tidemill.engine.plan.plan import partition, plan
 from tidemill.engine.tasks.topic_ids import TopicIds, id_in, lost_store
 
@@ -21,7 +21,7 @@ TOPICS = [
 
 
 def test_by_the_form_of_names() -> None:
-    assert by_form("shop", TOPICS, []).topics == (
+    assert by_name("shop", TOPICS, []).topics == (
         "shop-a-changelog",
         "shop-by-user-repartition",
         "shop-eu-a-changelog",
@@ -29,7 +29,7 @@ def test_by_the_form_of_names() -> None:
 
 
 def test_what_may_be_of_a_longer_name_is_left() -> None:
-    removal = by_form("shop", TOPICS, ["shop", "shop-eu", "shop-", "other"])
+    removal = by_name("shop", TOPICS, ["shop", "shop-eu", "shop-", "other"])
     assert removal.left == ("shop-eu-a-changelog",)
     assert removal.topics == ("shop-a-changelog", "shop-by-user-repartition")
 
@@ -41,22 +41,22 @@ def test_by_the_program_it_is_what_the_program_makes() -> None:
     topology = app.topology()
     made = [topic.name for topic in plan(partition(topology), "shop", {"views": 3}).internal]
     assert made
-    assert by_program("shop", topology, [*made, *TOPICS]) == Removal(tuple(sorted(made)))
-    assert by_program("shop", topology, TOPICS) == Removal(())
+    assert by_program("shop", topology, [*made, *TOPICS]) == ResetPlan(tuple(sorted(made)))
+    assert by_program("shop", topology, TOPICS) == ResetPlan(())
 
 
-def test_all_of_it_is_said_first() -> None:
-    removal = Removal(("shop-a-changelog",), ("shop-eu-a-changelog",))
-    assert described("shop", 8, removal, [Path("s/shop/worker-0")]) == [
+def test_everything_to_be_removed_is_listed_first() -> None:
+    removal = ResetPlan(("shop-a-changelog",), ("shop-eu-a-changelog",))
+    assert describe_removal("shop", 8, removal, [Path("s/shop/worker-0")]) == [
         "delete the group 'shop' with 8 committed offsets",
         "delete the topic shop-a-changelog",
         "remove the directory s/shop/worker-0",
         "leave the topic shop-eu-a-changelog: it may belong to another application",
     ]
-    assert described("shop", 0, Removal(()), []) == []
+    assert describe_removal("shop", 0, ResetPlan(()), []) == []
 
 
-def test_one_input_is_read_from_its_beginning_and_the_rest_stays() -> None:
+def test_one_input_is_read_from_its_start_and_the_rest_stays() -> None:
     old = TopicIds({"views": "old", "shop-n-changelog": "log"}, {"n": "shop-n-changelog"})
     committed = {
         ("views", 0): (20, "t=7;n=7;a=1" + old.metadata("views")),
@@ -67,7 +67,7 @@ def test_one_input_is_read_from_its_beginning_and_the_rest_stays() -> None:
     offsets = one_topic("shop", "views", committed, begins, "new")
     assert {key: offset for key, (offset, _) in offsets.items()} == begins
     assert {id_in(metadata) for _, metadata in offsets.values()} == {"new"}
-    assert offsets["views", 0][1].startswith("t=7;c="), "the time of the task goes on, as its state does"
+    assert offsets["views", 0][1].startswith("t=7;c="), "the watermark of the task is kept, like its state"
     assert one_topic("shop", "other", committed, {("other", 0): 0}, "new") == {}
 
 

@@ -1,4 +1,4 @@
-"""Finding the program that a command is about."""
+"""Tests of finding the program that a command refers to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ number = 3
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A working directory with programs in it, and an interpreter that forgets them afterwards."""
+    """A working directory with programs, whose modules are unloaded afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     before = set(sys.modules)
@@ -72,7 +72,7 @@ def test_found(target: str, app_id: str) -> None:
     ("target", "message"),
     [
         ("target_views:ap", "there is no 'ap' in target_views; did you mean 'app'?"),
-        ("target_views:number", "'number' in target_views is no tm.App but int"),
+        ("target_views:number", "'number' in target_views is not a tm.App but of type int"),
         ("target_views:", "write MODULE:APP, such as views:app or views.py:app"),
         (":app", "write MODULE:APP"),
         ("target_views:a.b", "write MODULE:APP"),
@@ -81,7 +81,7 @@ def test_found(target: str, app_id: str) -> None:
         ("no_such_file.py", "there is no file no_such_file.py"),
         ("no_such_module:app", "there is no module 'no_such_module' in "),
         ("shop.lost:app", "there is no module 'shop.lost' in "),
-        ("elsewhere/program:app", "'elsewhere/program' is no module's name"),
+        ("elsewhere/program:app", "'elsewhere/program' is not a module name"),
         ("a-b:app", "or a file: views.py:app"),
     ],
 )
@@ -109,6 +109,6 @@ def test_a_module_that_fails_is_not_a_module_that_is_missing(target: str, messag
 
 
 @pytest.mark.parametrize("target", ["target_topology", "target_topology.py"])
-def test_what_is_wrong_with_the_program_is_said_as_it_is(target: str) -> None:
+def test_an_error_of_the_program_is_reported_unchanged(target: str) -> None:
     with pytest.raises((tm.TopologyError, tm.ConfigError), match="not a name"):
         find(target, tm.App)

@@ -1,4 +1,4 @@
-"""Sizes: right forms, wrong ones with their advice, there and back."""
+"""Tests of sizes: valid forms, invalid ones with advice, and round trips."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "size"), RIGHT.items())
-def test_right_forms(text: str, size: int) -> None:
+def test_valid_forms(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize(("text", "advice"), WRONG.items())
-def test_wrong_forms_are_refused_with_the_nearest_right_one(text: str, advice: str) -> None:
+def test_invalid_forms_are_refused_with_the_nearest_valid_one(text: str, advice: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_size(text, "cache_bytes")
     assert str(caught.value).startswith(f"cache_bytes: {text!r} is not a ")
@@ -42,9 +42,9 @@ def test_other_types_and_bounds() -> None:
     for value in (True, 1.5, None):
         with pytest.raises(ConfigError, match="is not a size"):
             parse_size(value)
-    with pytest.raises(ConfigError, match="less than the least, '1KiB'"):
+    with pytest.raises(ConfigError, match="less than the minimum, '1KiB'"):
         parse_size("1023B", at_least=1024)
-    with pytest.raises(ConfigError, match="less than the least"):
+    with pytest.raises(ConfigError, match="less than the minimum"):
         parse_size(-1)
 
 

@@ -1,4 +1,4 @@
-"""Where settings come from: which source wins, and what is said about what is wrong in each."""
+"""Tests of the sources of settings: precedence, and error messages for each source."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_wrong_value_is_reported_even_where_a_stronger_source_overrides_it() -
     assert message == "App(commit_interval=...): '1 s' is not a duration; write '1s'"
 
 
-def test_everything_that_is_wrong_is_reported_at_once_with_its_source() -> None:
+def test_all_errors_are_reported_at_once_with_their_source() -> None:
     message = refused(
         arguments={"comit_interval": "1s", "broker": "localhost"},
         toml="[state]\nmemry = '1GiB'\n",
@@ -157,7 +157,11 @@ def test_numbers_as_text_where_there_is_only_text() -> None:
     ("name", "value", "message"),
     [
         ("workers", "0", "--workers: 0 is out of range: it must be at least 1 and at most 1024"),
-        ("autoscale", "4", "--autoscale: '4' is not the least and the most number of processes; write '1:4'"),
+        (
+            "autoscale",
+            "4",
+            "--autoscale: '4' is not a minimum and a maximum number of processes; write for example '1:4'",
+        ),
         (
             "autoscale",
             "4:1",
@@ -167,7 +171,7 @@ def test_numbers_as_text_where_there_is_only_text() -> None:
         ("web", "70000", "--web: 70000 is out of range: it must be at least 0 and at most 65535"),
         ("replication_factor", "0", "--replication-factor: 0 is out of range"),
         ("commit_interval", "0s", "--commit-interval: '0s' must be at least '1ms'"),
-        ("state_memory", "1MiB", "--state-memory: '1MiB' is less than the least, '8MiB'"),
+        ("state_memory", "1MiB", "--state-memory: '1MiB' is less than the minimum, '8MiB'"),
         ("state_memory", "64M", "--state-memory: '64M' is not a size; write '64MiB'"),
         ("app_id", "my views", "--app-id: 'my views' is not usable as a name"),
         ("app_id", "..", "--app-id: '..' is not usable as a name"),
@@ -189,7 +193,7 @@ def test_right_brokers(broker: str) -> None:
 
 
 def test_variables_that_are_no_settings() -> None:
-    """Those of Tidemill's own, and those that Kubernetes and Docker make for a service called tidemill."""
+    """Variables of Tidemill itself, and those that Kubernetes and Docker set for a service named tidemill."""
     loaded(
         environ={
             "TIDEMILL_FAILPOINT": "",
@@ -244,12 +248,17 @@ def test_every_setting_can_be_given_in_every_source() -> None:
         "app_id": "a",
         "broker": "a:1",
         "guarantee": "at_least_once",
+        "batch": "true",
         "workers": "2",
         "autoscale": "1:4",
         "worker": "3",
         "state_dir": "s",
         "state_memory": "1GiB",
         "cache_bytes": "1GiB",
+        "durability": "snapshot",
+        "snapshots": "file:///s",
+        "snapshot_bandwidth": "1MiB",
+        "snapshots_keep": "3",
         "max_batch": "5",
         "max_buffer_bytes": "1GiB",
         "instance_id": "i",
@@ -273,7 +282,7 @@ def test_every_setting_can_be_given_in_every_source() -> None:
     by_options = loaded(options=values)
     by_environment = loaded(environ={f"TIDEMILL_{name.upper()}": value for name, value in values.items()})
     typed = {name: int(value) if value.isdecimal() else value for name, value in values.items()}
-    typed |= {"near_leaders": True, "least_gain": 0.1}
+    typed |= {"batch": True, "near_leaders": True, "least_gain": 0.1}
     in_toml = {name: "true" if value is True else repr(value) for name, value in typed.items()}
     by_file = loaded(toml="\n".join(f"{SETTINGS[name].in_file} = {value}" for name, value in in_toml.items()))
     Path("tidemill.toml").unlink()

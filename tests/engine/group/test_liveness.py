@@ -1,4 +1,4 @@
-"""Who is taken for dead, and who never is. No Kafka: real sockets on this machine."""
+"""Tests of the liveness monitor: which members are considered dead. No Kafka: real sockets on this machine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.brokers import ports
 from tests.brokers.proxy import Proxy
 from tidemill.engine.group import liveness
-from tidemill.engine.group.liveness import Peers
-from tidemill.engine.group.metadata.member_info import MOST, Seat, neighbours
+from tidemill.engine.group.liveness import LivenessMonitor
+from tidemill.engine.group.metadata.member_info import MOST, MemberInfo, neighbours
 
 ME, OTHER = "a" * 32, "b" * 32
 
@@ -27,29 +27,29 @@ def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 20))
 
 
-async def watching(address: str, process: str = f"{OTHER}.1") -> tuple[Peers, asyncio.Event]:
+async def watching(address: str, process: str = f"{OTHER}.1") -> tuple[LivenessMonitor, asyncio.Event]:
     wake = asyncio.Event()
-    watcher = Peers(ME, wake, asyncio.ensure_future)
-    watcher.watch([Seat("other", process, peer=address)])
+    watcher = LivenessMonitor(ME, wake, asyncio.ensure_future)
+    watcher.watch([MemberInfo("other", process, peer=address)])
     return watcher, wake
 
 
-async def silent(watcher: Peers, seconds: float = 0.7) -> None:
-    """Nobody is taken for dead for a while."""
+async def silent(watcher: LivenessMonitor, seconds: float = 0.7) -> None:
+    """Check that no member is considered dead for a while."""
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(watcher.noticed.wait(), seconds)
     assert watcher.take() == []
 
 
-def test_a_process_that_dies_is_noticed() -> None:
+def test_a_process_that_dies_is_detected() -> None:
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
+        other = LivenessMonitor(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, wake = await watching(other.address)
         await silent(watcher, 0.3)
         await other.close()
         await asyncio.wait_for(watcher.noticed.wait(), 1)
-        assert [seat.member for seat in watcher.take()] == ["other"]
+        assert [info.member for info in watcher.take()] == ["other"]
         assert not watcher.noticed.is_set()
         assert wake.is_set()
         await watcher.close()
@@ -59,7 +59,7 @@ def test_a_process_that_dies_is_noticed() -> None:
 
 def test_a_process_of_a_later_epoch_is_the_same_process() -> None:
     async def test() -> None:
-        other = Peers(f"{OTHER}.1", asyncio.Event(), asyncio.ensure_future)
+        other = LivenessMonitor(f"{OTHER}.1", asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, _ = await watching(other.address, f"{OTHER}.7")
         await silent(watcher, 0.3)
@@ -70,13 +70,14 @@ def test_a_process_of_a_later_epoch_is_the_same_process() -> None:
     run(test())
 
 
-def test_a_member_that_says_goodbye_is_not_dead() -> None:
+@pytest.mark.slow
+def test_a_member_that_announces_its_leave_is_not_dead() -> None:
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
+        other = LivenessMonitor(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         watcher, wake = await watching(other.address)
         await asyncio.sleep(0.2)
-        other.farewell()
+        other.announce_leave()
         await other.close()
         await asyncio.wait_for(wake.wait(), 1)
         await silent(watcher)
@@ -85,8 +86,9 @@ def test_a_member_that_says_goodbye_is_not_dead() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_an_address_that_never_answered_proves_nothing() -> None:
-    """It may be the wrong one: told from behind a router, or by a container."""
+    """It may be wrong: an address behind a router, or inside a container."""
 
     async def test() -> None:
         watcher, _ = await watching("127.0.0.1:1")
@@ -126,7 +128,7 @@ class Stranger:
         self.server.close()
 
 
-def with_stranger(test: Callable[[Stranger, Peers, asyncio.Event], Awaitable[None]]) -> None:
+def with_stranger(test: Callable[[Stranger, LivenessMonitor, asyncio.Event], Awaitable[None]]) -> None:
     async def whole() -> None:
         stranger = Stranger(b"tidemill " + OTHER.encode() + b"\n")
         watcher, wake = await watching(await stranger.start())
@@ -140,8 +142,9 @@ def with_stranger(test: Callable[[Stranger, Peers, asyncio.Event], Awaitable[Non
     run(whole())
 
 
+@pytest.mark.slow
 def test_connections_that_break_again_and_again_prove_nothing() -> None:
-    async def test(stranger: Stranger, watcher: Peers, wake: asyncio.Event) -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, wake: asyncio.Event) -> None:
         for _ in range(5):
             stranger.drop()
             await silent(watcher, 0.15)
@@ -151,11 +154,12 @@ def test_connections_that_break_again_and_again_prove_nothing() -> None:
     with_stranger(test)
 
 
+@pytest.mark.slow
 def test_a_slow_connection_proves_nothing() -> None:
-    """Each byte takes longer than an answer may, and the connection is reset again and again."""
+    """Each byte takes longer than the response timeout, and the connection is reset repeatedly."""
 
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
+        other = LivenessMonitor(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         proxy = Proxy(("127.0.0.1", int(other.address.rpartition(":")[2])), ports.reserve())
         try:
@@ -174,10 +178,11 @@ def test_a_slow_connection_proves_nothing() -> None:
     run(test())
 
 
+@pytest.mark.slow
 def test_silence_after_a_broken_connection_proves_nothing() -> None:
-    """As with a stopped process: its kernel accepts, nobody answers."""
+    """As with a paused process: its kernel accepts connections, but there is no response."""
 
-    async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, _: asyncio.Event) -> None:
         stranger.answering = False
         stranger.drop()
         await silent(watcher, 1.2)
@@ -185,8 +190,9 @@ def test_silence_after_a_broken_connection_proves_nothing() -> None:
     with_stranger(test)
 
 
+@pytest.mark.slow
 def test_nonsense_proves_nothing() -> None:
-    async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, _: asyncio.Event) -> None:
         stranger.hello = b"HTTP/1.1 400 Bad Request\r\n"
         stranger.drop()
         await silent(watcher)
@@ -195,17 +201,18 @@ def test_nonsense_proves_nothing() -> None:
 
 
 def test_another_process_on_the_same_port_means_that_the_first_has_died() -> None:
-    async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, _: asyncio.Event) -> None:
         stranger.hello = b"tidemill " + b"c" * 32 + b"\n"
         stranger.drop()
         await asyncio.wait_for(watcher.noticed.wait(), 1)
-        assert [seat.member for seat in watcher.take()] == ["other"]
+        assert [info.member for info in watcher.take()] == ["other"]
 
     with_stranger(test)
 
 
-def test_members_that_are_gone_from_the_group_are_not_watched_any_more() -> None:
-    async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
+@pytest.mark.slow
+def test_members_that_have_left_the_group_are_no_longer_monitored() -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, _: asyncio.Event) -> None:
         watcher.watch([])
         await stranger.close()
         await silent(watcher)
@@ -213,31 +220,33 @@ def test_members_that_are_gone_from_the_group_are_not_watched_any_more() -> None
     with_stranger(test)
 
 
-def test_a_dead_member_is_told_once() -> None:
-    async def test(stranger: Stranger, watcher: Peers, _: asyncio.Event) -> None:
+@pytest.mark.slow
+def test_a_dead_member_is_reported_once() -> None:
+    async def test(stranger: Stranger, watcher: LivenessMonitor, _: asyncio.Event) -> None:
         await stranger.close()
         await asyncio.wait_for(watcher.noticed.wait(), 1)
         assert len(watcher.take()) == 1
-        watcher.watch([Seat("other", f"{OTHER}.1", peer="127.0.0.1:1")])
+        watcher.watch([MemberInfo("other", f"{OTHER}.1", peer="127.0.0.1:1")])
         await silent(watcher)
 
     with_stranger(test)
 
 
-def test_everybody_watches_the_next_few_in_a_large_group() -> None:
-    seats = [Seat(f"m{n:03}", f"p{n}", peer=f"h:{n}") for n in range(40)]
-    watchers = {seat.member: [s.member for s in neighbours(seats, seat.member)] for seat in seats}
+def test_each_member_monitors_the_next_few_in_a_large_group() -> None:
+    seats = [MemberInfo(f"m{n:03}", f"p{n}", peer=f"h:{n}") for n in range(40)]
+    watchers = {info.member: [s.member for s in neighbours(seats, info.member)] for info in seats}
     assert watchers["m038"][:3] == ["m039", "m000", "m001"]
     assert all(len(watched) == MOST and member not in watched for member, watched in watchers.items())
-    assert [seat.member for seat in neighbours(seats[:3], "m001")] == ["m002", "m000"]
-    assert all(sum(seat.member in watched for watched in watchers.values()) == MOST for seat in seats)
+    assert [info.member for info in neighbours(seats[:3], "m001")] == ["m002", "m000"]
+    assert all(sum(info.member in watched for watched in watchers.values()) == MOST for info in seats)
 
 
-def test_connections_of_others_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_the_number_of_incoming_connections_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "MOST_ACCEPTED", 2)
 
     async def test() -> None:
-        other = Peers(OTHER, asyncio.Event(), asyncio.ensure_future)
+        other = LivenessMonitor(OTHER, asyncio.Event(), asyncio.ensure_future)
         await other.listen("127.0.0.1")
         host, _, port = other.address.rpartition(":")
         held = [await asyncio.open_connection(host, int(port)) for _ in range(2)]

@@ -1,5 +1,5 @@
-"""Whatever the Kafka client says to whatever call: the engine gets one of its own errors, and never one that says "try
-again" for what has had an effect."""
+"""Tests of the errors of all Kafka client calls: each is translated to an error of the engine, which is never
+`Retryable` if the call may have taken effect."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.engine.errors import Fatal, Fenced, Refused, Retryable, TidemillError, Unsettled
+from tests.support.examples import examples
+from tidemill.engine.errors import CommitOutcomeUnknown, Fatal, Fenced, RecordRejected, Retryable, TidemillError
 from tidemill.engine.kafka import producer
 from tidemill.engine.kafka.errors import TopicMissing, TransactionAborted
 from tidemill.engine.kafka.producer import KafkaProducer, PlainProducer, TransactionalProducer
@@ -23,7 +24,7 @@ CODES = sorted({code for name in dir(KafkaError) if type(code := getattr(KafkaEr
 
 
 class Client:
-    """A client whose calls fail where they are told to, and whose deliveries do."""
+    """A client with injected failures of calls and deliveries."""
 
     def __init__(self, failing: str, failure: Exception, undelivered: KafkaError | None = None) -> None:
         self.failing = failing
@@ -125,8 +126,8 @@ def made(client: Client, kind: type[KafkaProducer], reports: bool = True) -> Any
     st.lists(st.sampled_from([*NOT_REPEATABLE, *REPEATABLE]), min_size=1, max_size=4),
     st.booleans(),
 )
-@settings(max_examples=150, deadline=None)
-def test_no_call_with_an_effect_says_that_it_may_be_made_again(
+@examples(150)
+def test_no_call_that_may_have_taken_effect_is_retryable(
     kind: type[KafkaProducer], failing: str, failure: Exception, undelivered: Any, steps: list[str], reports: bool
 ) -> None:
     one = made(Client(failing, failure, undelivered), kind, reports)
@@ -152,15 +153,15 @@ def raised(client: Client, kind: type[KafkaProducer], step: Callable[[Any], obje
 @pytest.mark.parametrize(
     ("code", "meaning"),
     [
-        (KafkaError.INVALID_TIMESTAMP, Refused),
-        (KafkaError.INVALID_RECORD, Refused),
-        (KafkaError.POLICY_VIOLATION, Refused),
-        (KafkaError.MSG_SIZE_TOO_LARGE, Refused),
-        (KafkaError._UNKNOWN_PARTITION, Refused),
-        (KafkaError.TOPIC_EXCEPTION, Refused),
+        (KafkaError.INVALID_TIMESTAMP, RecordRejected),
+        (KafkaError.INVALID_RECORD, RecordRejected),
+        (KafkaError.POLICY_VIOLATION, RecordRejected),
+        (KafkaError.MSG_SIZE_TOO_LARGE, RecordRejected),
+        (KafkaError._UNKNOWN_PARTITION, RecordRejected),
+        (KafkaError.TOPIC_EXCEPTION, RecordRejected),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, TopicMissing),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, Fatal),
-        (KafkaError.NOT_ENOUGH_REPLICAS, Unsettled),
+        (KafkaError.NOT_ENOUGH_REPLICAS, CommitOutcomeUnknown),
     ],
 )
 def test_a_record_that_is_not_delivered_is_named_with_its_topic(
@@ -169,31 +170,31 @@ def test_a_record_that_is_not_delivered_is_named_with_its_topic(
     told = raised(Client("", ValueError(), KafkaError(code)), kind, lambda one: one.produce(ROWS))
     assert type(told) is meaning
     assert "topic 'out'" in str(told)
-    if isinstance(told, Refused):
+    if isinstance(told, RecordRejected):
         assert told.topic == "out"
         single = raised(Client("", ValueError(), KafkaError(code)), kind, NOT_REPEATABLE["one by one"])
-        assert isinstance(single, Refused)
+        assert isinstance(single, RecordRejected)
         assert single.row == (ROWS[0], 0)
 
 
 @pytest.mark.parametrize("failure", [TypeError("a float"), OverflowError("int too big"), ValueError("no such thing")])
-def test_what_the_client_does_not_take_is_given_back_and_the_rest_is_written(failure: Exception) -> None:
+def test_a_record_that_the_client_refuses_is_returned_and_the_rest_is_written(failure: Exception) -> None:
     one = made(Client("produce", failure), PlainProducer)
     assert [refused.row for refused in one.produce(ROWS)] == [(ROWS[0], 0), (ROWS[0], 1)]
 
 
 @pytest.mark.parametrize("kind", [PlainProducer, TransactionalProducer])
 @pytest.mark.parametrize("failure", [KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)), ValueError("no such")])
-def test_state_that_the_client_does_not_take_is_named_with_its_changelog(
+def test_state_that_the_client_refuses_is_named_with_its_changelog(
     kind: type[KafkaProducer], failure: Exception
 ) -> None:
     told = raised(Client("produce", failure), kind, NOT_REPEATABLE["changelog"])
-    assert isinstance(told, Refused)
+    assert isinstance(told, RecordRejected)
     assert told.topic == "log"
     assert "topic 'log'" in str(told)
 
 
-def test_a_transaction_that_was_open_for_too_long_was_not_fenced_by_anybody() -> None:
+def test_a_transaction_that_timed_out_is_not_reported_as_fenced() -> None:
     fenced = KafkaException(KafkaError(KafkaError._FENCED, "fenced by a newer instance", True))
     client = Client("commit_transaction", fenced)
     one = made(client, TransactionalProducer)
@@ -201,10 +202,10 @@ def test_a_transaction_that_was_open_for_too_long_was_not_fenced_by_anybody() ->
     with pytest.raises(Fenced):
         one.commit(1)
     one._now = lambda: one._began + 61
-    with pytest.raises(Unsettled, match=r"open for 61 s.*transaction_timeout \(60 s\)"):
+    with pytest.raises(CommitOutcomeUnknown, match=r"open for 61 s.*transaction_timeout \(60 s\)"):
         one.commit(1)
 
 
-def test_a_transaction_that_failed_in_the_background_is_undone() -> None:
+def test_a_transaction_that_failed_in_the_background_is_aborted() -> None:
     client = Client("produce", KafkaException(KafkaError(KafkaError._STATE)))
     assert isinstance(raised(client, TransactionalProducer, NOT_REPEATABLE["produce"]), TransactionAborted)

@@ -1,4 +1,4 @@
-"""What errors of the Kafka client mean: what passes is tried again, what was taken over is given up."""
+"""Tests of the classification of Kafka client errors: transient, fenced, or fatal."""
 
 from __future__ import annotations
 

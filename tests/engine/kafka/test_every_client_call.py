@@ -1,8 +1,8 @@
-"""Every call of the Kafka client is made where its errors are translated, by whether it may be made again.
+"""Test that every call of the Kafka client is made where its errors are translated.
 
-Read from the syntax trees. A call is translated by `with asking(...)` or `with acting(...)`, by a `try` or `suppress`
-of what the client raises, or by being handed to `_ask`. Most calls of an admin client give futures: there the waiting
-for them counts. A private method that makes calls may leave that to its callers; all of them must do it then.
+The check uses syntax trees. A call is translated by `with asking(...)` or `with acting(...)`, by a `try` or `suppress`
+of the client's errors, or by being passed to `_ask`. Most calls of an admin client return futures: there, waiting for
+the result counts. A private method that makes calls may leave the translation to its callers, all of which must do it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The user's options for the Kafka client: known ones pass, others are named."""
+"""Tests of the checks of Kafka client options: known options pass, unknown ones are named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LIVES_ELSEWHERE = {"log_cb", "opaque"}
 
 
 def known(name: str) -> bool:
-    """Whether the client has an option: it takes no such value of any kind, but says something else of it then."""
+    """Return whether the client has an option: invalid values and unknown options have different errors."""
     try:
         check_own_options({name: "\x01"})
     except ConfigError as error:
@@ -43,7 +43,7 @@ def test_wrong_ones_are_named(options: dict[str, str], message: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES, *REFUSED} - LIVES_ELSEWHERE))
-def test_the_names_we_speak_of_exist(name: str) -> None:
+def test_the_options_in_messages_exist(name: str) -> None:
     assert known(name)
 
 

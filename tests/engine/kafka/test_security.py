@@ -1,4 +1,4 @@
-"""Options by librdkafka's names, read for the membership's connections. Real handshakes are in tests/integration."""
+"""Tests of security options for the connections of the membership. tests/integration has real handshakes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_addresses_that_are_none(text: str) -> None:
         connection({"bootstrap.servers": text})
 
 
-def test_plain_text_is_the_default_and_other_options_are_not_looked_at() -> None:
+def test_plain_text_is_the_default_and_other_options_are_ignored() -> None:
     read = connection(given(linger_ms="5", client_id="me"))
     assert (read.protocol, read.tls, read.mechanism, read.client_id) == ("PLAINTEXT", None, None, "me")
 
@@ -51,7 +51,7 @@ def test_passwords_are_not_shown() -> None:
     assert "sesame" not in repr(connection(options))
 
 
-def test_tls_verifies_unless_told_otherwise() -> None:
+def test_tls_verifies_by_default() -> None:
     context = connection(given(security_protocol="ssl")).tls
     assert context is not None
     assert context.check_hostname
@@ -85,6 +85,6 @@ def test_the_default_mechanism_is_librdkafkas() -> None:
         ({"security.protocol": "ssl", "ssl.cipher.suites": "no such suite"}, "TLS options"),
     ],
 )
-def test_what_cannot_be_carried_over_is_refused(options: dict[str, str], words: str) -> None:
+def test_unsupported_options_are_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         connection(given() | options)

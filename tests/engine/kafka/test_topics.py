@@ -1,4 +1,4 @@
-"""What the engine makes of the answers of the admin client."""
+"""Tests of how the engine interprets responses of the admin client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Told(NamedTuple):
 
 
 class Admin:
-    """An admin client with one answer for every partition."""
+    """An admin client with one response for every partition."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -45,7 +45,7 @@ def test_an_answer_is_an_offset() -> None:
 
 
 def test_an_answer_without_an_offset_is_none() -> None:
-    """As an end it would say that the changelog has lost everything, and a good store would be wiped."""
+    """As an end offset it would mean that the changelog has lost everything, and a valid store would be wiped."""
     made, admin = topics(OFFSET_INVALID)
     with pytest.raises(Retryable, match="topic 'log', partition 0 did not answer"):
         made.ends([("log", 0)], committed=False)

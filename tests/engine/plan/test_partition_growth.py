@@ -1,15 +1,16 @@
-"""What becomes of a program whose topics have another number of partitions than before."""
+"""Tests of programs whose topics have a different number of partitions than before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.plan.test_plan import Draft
-from tidemill.engine.group.metadata.subtopology_info import parts_of
+from tests.support.examples import examples
+from tidemill.engine.group.metadata.subtopology_info import subtopology_infos
 from tidemill.engine.plan.partition_growth import built_before, built_now, matches_of, refuse_misfits, replanned
 from tidemill.engine.plan.plan import Partitioned, Plan, partition, plan
 from tidemill.operators.errors import TopologyError
@@ -21,19 +22,19 @@ def cut(draft: Draft) -> Partitioned:
 
 
 def begun(draft: Draft, counts: Mapping[str, int]) -> tuple[Partitioned, Plan, dict[str, int]]:
-    """A program that runs, and all topics there are then."""
+    """A running program, and all its topics."""
     partitioned = cut(draft)
     running = plan(partitioned, "app", counts, matches_of(partitioned, "app", counts))
     return partitioned, running, {**counts, **{topic.name: topic.partitions for topic in running.internal}}
 
 
 def looked(partitioned: Partitioned, running: Plan, counts: Mapping[str, int]) -> Plan:
-    """What a look at the topics in mid-run leads to."""
+    """Return the result of a check of the topics during the run."""
     return replanned(partitioned, running, counts, matches_of(partitioned, "app", counts))
 
 
 def started(partitioned: Partitioned, counts: Mapping[str, int]) -> Plan:
-    """What a start leads to."""
+    """Return the result of a start."""
     matches = matches_of(partitioned, "app", counts)
     refuse_misfits(built_before(partitioned, "app", counts, matches), counts)
     return plan(partitioned, "app", counts, matches)
@@ -63,17 +64,19 @@ def test_tasks_without_state_become_more() -> None:
     assert len(grown.tasks()) == 5
     assert set(running.tasks()) < set(grown.tasks())
     assert all(running.inputs(task) == grown.inputs(task) for task in running.tasks()), "those that run do not notice"
-    assert [part.hash for part in parts_of(running)] == [part.hash for part in parts_of(grown)]
+    assert [subtopology.hash for subtopology in subtopology_infos(running)] == [
+        subtopology.hash for subtopology in subtopology_infos(grown)
+    ]
 
 
-def test_nothing_new_is_the_same_plan() -> None:
+def test_without_changes_the_plan_is_the_same() -> None:
     for draft in (stateless(), stateful(), regrouped()):
         partitioned, running, there = begun(draft, {"in": 3})
         assert looked(partitioned, running, there) is running
         assert looked(partitioned, running, {}) is running, "a topic that is not seen for once is as it was"
 
 
-def test_state_that_reads_the_topic_itself_is_refused_in_mid_run_and_at_the_start() -> None:
+def test_state_that_reads_the_topic_itself_is_refused_during_the_run_and_at_the_start() -> None:
     partitioned, running, there = begun(stateful(), {"in": 4})
     for attempt in (
         lambda: looked(partitioned, running, {**there, "in": 6}),
@@ -91,7 +94,7 @@ def test_behind_a_repartition_nothing_has_to_change() -> None:
     """Its topic keeps the number that state was built with; only what is before it has more tasks."""
     partitioned, running, there = begun(regrouped(), {"in": 4})
     for grown in (looked(partitioned, running, {**there, "in": 9}), started(partitioned, {**there, "in": 9})):
-        assert [part.partitions for part in grown.parts] == [9, 4]
+        assert [subtopology.partitions for subtopology in grown.subtopologies] == [9, 4]
         assert grown.internal == running.internal
 
 
@@ -107,7 +110,7 @@ def test_a_repartition_topic_that_would_have_to_match_a_grown_topic_is_refused()
     draft = Draft()
     draft.step("join", draft.source("table"), draft.again("by", draft.source("in")), store=True)
     partitioned, running, there = begun(draft, {"table": 4, "in": 3})
-    assert {part.partitions for part in running.parts} == {3, 4}
+    assert {subtopology.partitions for subtopology in running.subtopologies} == {3, 4}
     assert len(looked(partitioned, running, {**there, "in": 7}).tasks()) == 11
     for attempt in (
         lambda: looked(partitioned, running, {**there, "table": 6}),
@@ -145,12 +148,16 @@ def test_topics_that_begin_to_match_a_pattern_are_read() -> None:
     draft = Draft()
     draft.sink("out", draft.step("filter", draft.source(pattern="log-.*")))
     partitioned, running, there = begun(draft, {"log-m": 2, "other": 7})
-    names = [part.name for part in parts_of(running)]
+    names = [subtopology.name for subtopology in subtopology_infos(running)]
     grown = looked(partitioned, running, {**there, "log-a": 3, "log-m": 2, "-log-": 9, "__log-x": 1})
     assert grown.inputs(running.tasks()[0]) == (("log-a", 0), ("log-m", 0))
     assert grown.inputs(grown.tasks()[2]) == (("log-a", 2),)
-    assert [part.name for part in parts_of(grown)] == names, "to the group it is the same sub-topology"
-    assert [part.hash for part in parts_of(grown)] == [part.hash for part in parts_of(running)]
+    assert [subtopology.name for subtopology in subtopology_infos(grown)] == names, (
+        "to the group it is the same sub-topology"
+    )
+    assert [subtopology.hash for subtopology in subtopology_infos(grown)] == [
+        subtopology.hash for subtopology in subtopology_infos(running)
+    ]
     assert looked(partitioned, grown, {**there, "log-m": 2}) is grown, "a topic that is not seen for once is as it was"
 
 
@@ -161,7 +168,7 @@ def test_a_pattern_that_matches_nothing_at_first() -> None:
     assert running.tasks() == ()
     assert running.internal == (), "there is no number of partitions to make it with yet"
     grown = looked(partitioned, running, {**there, "log-a": 3})
-    assert [part.partitions for part in grown.parts] == [3, 3]
+    assert [subtopology.partitions for subtopology in grown.subtopologies] == [3, 3]
     assert {topic.name: topic.partitions for topic in grown.internal} == {
         "app-by-repartition": 3,
         "app-count-changelog": 3,
@@ -179,7 +186,7 @@ def test_a_new_topic_of_a_pattern_before_state_must_have_the_number_of_the_state
 
 
 @given(st.data(), st.integers(1, 6), st.integers(1, 6), st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 3))))
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_whatever_grows_state_keeps_its_number_of_partitions(
     data: st.DataObject, a: int, b: int, growth: list[tuple[str, int]]
 ) -> None:
@@ -194,7 +201,9 @@ def test_whatever_grows_state_keeps_its_number_of_partitions(
     if data.draw(st.booleans()):
         draft.step("total", draft.again("again", last), store=True)
     partitioned, running, there = begun(draft, {"a": a, "b": b})
-    stateful_before = {part.id: part.partitions for part in running.parts if part.stores}
+    stateful_before = {
+        subtopology.id: subtopology.partitions for subtopology in running.subtopologies if subtopology.stores
+    }
     for topic, more in growth:
         there[topic] += more
         try:
@@ -204,7 +213,9 @@ def test_whatever_grows_state_keeps_its_number_of_partitions(
                 started(partitioned, there)
             return
         assert started(partitioned, there) == grown
-        assert {part.id: part.partitions for part in grown.parts if part.stores} == stateful_before
+        assert {
+            subtopology.id: subtopology.partitions for subtopology in grown.subtopologies if subtopology.stores
+        } == stateful_before
         assert all(grown.inputs(task)[: len(running.inputs(task))] == running.inputs(task) for task in running.tasks())
         assert built_now(partitioned, grown, {}) == built_now(partitioned, running, {})
         running = grown

@@ -1,4 +1,4 @@
-"""What is wrong with the settings of topics that a broker has."""
+"""Tests of the checks of topic settings on the broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GOOD = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1
 
 
 @pytest.mark.parametrize("topic", [REPARTITION, CHANGELOG, AT_LEAST_ONCE])
-def test_what_tidemill_creates_is_right(topic: InternalTopic) -> None:
+def test_topics_that_tidemill_creates_are_valid(topic: InternalTopic) -> None:
     assert misfits(topic, topic.config) is None
 
 

@@ -1,5 +1,6 @@
-"""Changelogs that are written at least once: what a lost commit or a process that stood still has written to them never
-counts, not for the next owner, not for a copy, and not for who restores it much later.
+"""Tests of changelogs with at-least-once: writes of lost commits and of zombies are ignored by every restore.
+
+This holds for the next owner, for a standby, and for a process that restores the changelog much later.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from tidemill.engine.clock import ManualClock
 from tidemill.engine.kafka.consumer import Polled
 from tidemill.engine.plan.plan import partition, plan
 from tidemill.engine.restore.opening import Opening
-from tidemill.engine.restore.replay import Feeding, StartAgain
-from tidemill.engine.runtime.checkpoint import Unsettled, check_alone
-from tidemill.engine.tasks.task import Sealed, Task
+from tidemill.engine.restore.replay import Replay, ReplayRestart
+from tidemill.engine.runtime.checkpoint import CommitOutcomeUnknown, check_alone
+from tidemill.engine.tasks.task import PreparedCommit, Task
 from tidemill.operators.record import Batch
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import TOMBSTONES_KEPT_MS, Position
+from tidemill.state.topic_partition import TopicPartition
 
-Key = tuple[str, int]
 Rows = dict[bytes, bytes]
 
 
@@ -35,12 +36,12 @@ def planned() -> Any:
 
 PLAN = planned()
 TASK = PLAN.tasks()[0]
-PART = PLAN.part(TASK)
-TOPIC: Key = (PART.changelogs["s"], 0)
+PART = PLAN.subtopology(TASK)
+TOPIC: TopicPartition = (PART.changelogs["s"], 0)
 
 
 class Changelog:
-    """The topic, and a reader of it."""
+    """The topic, and its reader."""
 
     def __init__(self) -> None:
         self.rows: list[tuple[int, bytes, bytes | None, Any]] = []
@@ -52,26 +53,26 @@ class Changelog:
     def end(self) -> int:
         return self.rows[-1][0] + 1 if self.rows else 0
 
-    def write(self, sealed: Sealed) -> Position:
-        """What a commit of this work writes; where the changelog ends then."""
-        writer = sealed.authorship.writers["s"]
+    def write(self, sealed: PreparedCommit) -> Position:
+        """Write a commit of this work, and return the end of the changelog."""
+        writer = sealed.changelog_ownership.writers["s"]
         for row in encode(sealed.changes, sealed.inputs(), writer):
             self.rows.append((self.end, *row))
         return Position({"s": self.end} if sealed.changes else {})
 
-    def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
+    def begins(self, keys: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(keys, 0)
 
-    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
+    def ends(self, keys: Iterable[TopicPartition], *, committed: bool) -> dict[TopicPartition, int]:
         return dict.fromkeys(keys, self.end)
 
     def deletions_kept(self, names: list[str]) -> dict[str, int]:
         return dict.fromkeys(names, TOMBSTONES_KEPT_MS)
 
-    def assign(self, offsets: Mapping[Key, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.at = offsets.get(TOPIC, self.at)
 
-    def unassign(self, keys: Iterable[Key]) -> None:
+    def unassign(self, keys: Iterable[TopicPartition]) -> None:
         pass
 
     def poll(self, limit: int, timeout: float) -> Polled:
@@ -92,17 +93,20 @@ class Owner:
         self.store = store or MemoryStore()
         parts: tuple[Any, Any] = (log, log)
         opening = Opening(TASK, PART, stores={"memory": self.store}, offsets={("in", 0): committed})
-        feeding = Feeding(*parts, ManualClock(0), at_least_once=True)
-        feeding.add([opening], generation)
-        while not all(feed.done for feed in opening.feeds):
-            feeding.step(0)
-        opening.authorship.unsure = {feed.store: feed.unsure for feed in opening.feeds}
+        replay = Replay(*parts, ManualClock(0), at_least_once=True)
+        opening.generation = generation
+        replay.add([opening])
+        while not all(cursor.done for cursor in opening.cursors):
+            replay.step(0)
+        opening.changelog_ownership.unsure = {cursor.store: cursor.unsure for cursor in opening.cursors}
         calls: Any = None
-        self.task = Task(TASK, PART, opening.stores, opening.offsets, calls=calls, authorship=opening.authorship)
+        self.task = Task(
+            TASK, PART, opening.stores, opening.offsets, calls=calls, changelog_ownership=opening.changelog_ownership
+        )
         self.next = committed
 
     def process(self, *times: int) -> None:
-        """Takes records of one key with these times."""
+        """Process records of one key with these timestamps."""
         offsets = list(range(self.next, self.next + len(times)))
         self.next += len(times)
         values = [b"1"] * len(times)
@@ -111,13 +115,13 @@ class Owner:
             pass
 
     def commit(self) -> None:
-        sealed = self.task.seal()
+        sealed = self.task.prepare_commit()
         position = self.log.write(sealed)
         check_alone(sealed, position)
-        self.task.settle(position)
+        self.task.complete_commit(position)
 
     def dies_before_its_offsets_are_committed(self) -> None:
-        self.log.write(self.task.seal())
+        self.log.write(self.task.prepare_commit())
 
     @property
     def rows(self) -> Rows:
@@ -133,8 +137,8 @@ def log() -> Changelog:
     return Changelog()
 
 
-def test_what_a_lost_commit_wrote_does_not_come_back(log: Changelog) -> None:
-    """The work is done again in a larger batch, in which an entry is made and gone: that alone would write nothing."""
+def test_writes_of_a_lost_commit_are_ignored(log: Changelog) -> None:
+    """The work is repeated in a larger batch, in which an entry is added and deleted, which alone writes nothing."""
     first = Owner(log, 0)
     first.process(0)
     first.dies_before_its_offsets_are_committed()
@@ -143,7 +147,7 @@ def test_what_a_lost_commit_wrote_does_not_come_back(log: Changelog) -> None:
     second.process(0, 50, 5_000)  # the first session grows, and is closed
     second.commit()
     assert restored(log, second.next) == second.rows
-    assert restored(log, 0) == {}, "who restores from older offsets knows nothing of it either"
+    assert restored(log, 0) == {}, "a restore from older offsets ignores it too"
 
 
 def test_what_was_lost_is_written_again_only_once(log: Changelog) -> None:
@@ -153,7 +157,7 @@ def test_what_was_lost_is_written_again_only_once(log: Changelog) -> None:
     second = Owner(log, 0, 2)
     second.process(0, 50, 5_000)
     second.commit()
-    assert second.task.seal().changes == ()
+    assert not second.task.prepare_commit().changes
 
 
 @pytest.mark.parametrize("lost", [1, 3])
@@ -168,8 +172,8 @@ def test_a_commit_that_is_lost_again_and_again(log: Changelog, lost: int) -> Non
     assert restored(log, owner.next) == owner.rows
 
 
-def overtaken(log: Changelog) -> tuple[Owner, Owner]:
-    """A process stands still with work that it has sealed, and another one has taken the task over meanwhile."""
+def superseded(log: Changelog) -> tuple[Owner, Owner]:
+    """Pause a process with a prepared commit, and let another process take over the task."""
     frozen = Owner(log, 0)
     frozen.process(0)
     frozen.commit()
@@ -178,8 +182,8 @@ def overtaken(log: Changelog) -> tuple[Owner, Owner]:
     return frozen, later
 
 
-def test_a_process_that_stood_still_does_not_put_old_over_new(log: Changelog) -> None:
-    frozen, later = overtaken(log)
+def test_a_zombie_does_not_replace_new_values_by_old_ones(log: Changelog) -> None:
+    frozen, later = superseded(log)
     later.process(10, 20)
     later.commit()
     right = later.rows
@@ -189,14 +193,14 @@ def test_a_process_that_stood_still_does_not_put_old_over_new(log: Changelog) ->
     assert again.rows == right
 
 
-def test_what_it_wrote_is_noticed_and_written_over(log: Changelog) -> None:
-    """So that nothing of it is left when the changelog is compacted."""
-    frozen, later = overtaken(log)
+def test_writes_of_a_zombie_are_detected_and_overwritten(log: Changelog) -> None:
+    """So that none of them remain when the changelog is compacted."""
+    frozen, later = superseded(log)
     later.process(10, 20)
     later.commit()
     frozen.dies_before_its_offsets_are_committed()
     later.process(30)
-    with pytest.raises(Unsettled, match=r"'s' ends at .* another process, or an earlier life of this one"):
+    with pytest.raises(CommitOutcomeUnknown, match=r"'s' ends at .* another process, or an earlier life of this one"):
         later.commit()
     again = Owner(log, later.next, 3, later.store)
     again.process(40)
@@ -205,18 +209,18 @@ def test_what_it_wrote_is_noticed_and_written_over(log: Changelog) -> None:
     assert {key: value for key, value in last.items() if value is not None} == again.rows
 
 
-def test_what_it_wrote_before_the_new_owner_wrote_anything(log: Changelog) -> None:
-    """Its records count until a later one says whose time it was: then the store is begun again."""
-    frozen, later = overtaken(log)
+def test_writes_of_a_zombie_before_the_new_owner_has_written(log: Changelog) -> None:
+    """Its records count until a later record shows who the owner was: then the store is restored again."""
+    frozen, later = superseded(log)
     right = later.rows
     frozen.process(11, 12)
     frozen.dies_before_its_offsets_are_committed()
     later.process(10)
-    sealed = later.task.seal()
+    sealed = later.task.prepare_commit()
     log.write(sealed)  # and its offsets are committed, when it dies
     log.most = 1
     store = MemoryStore()
-    with pytest.raises(StartAgain, match="when another one had taken the task over"):
+    with pytest.raises(ReplayRestart, match="when another one had taken the task over"):
         Owner(log, 4, 3, store)
     assert dict(store.scan("s", b"", None)) == {}
     assert Owner(log, 4, 3, store).rows == {
@@ -224,8 +228,8 @@ def test_what_it_wrote_before_the_new_owner_wrote_anything(log: Changelog) -> No
     } | {key: value for key, value in right.items() if key not in {change.key for change in sealed.changes}}
 
 
-def test_generations_that_begin_again_do_not_make_owners_old(log: Changelog) -> None:
-    """Those of a group that Kafka has forgotten."""
+def test_generations_that_restart_do_not_make_owners_outdated(log: Changelog) -> None:
+    """The generations of a group that Kafka has deleted."""
     first = Owner(log, 0, 50)
     first.process(0)
     first.commit()
@@ -256,16 +260,16 @@ class Copy:
         self.store = MemoryStore()
         parts: tuple[Any, Any] = (log, log)
         self.opening = Opening(TASK, PART, standby=True, stores={"memory": self.store}, covered={"in:0": committed})
-        self.feeding = Feeding(*parts, ManualClock(0), at_least_once=True)
-        self.feeding.add([self.opening])
+        self.replay = Replay(*parts, ManualClock(0), at_least_once=True)
+        self.replay.add([self.opening])
 
     def step(self) -> Rows:
-        self.feeding.step(0)
+        self.replay.step(0)
         return dict(self.store.scan("s", b"", None))
 
     def committed(self, offset: int) -> Rows:
         self.opening.covered = {"in:0": offset}
-        self.feeding.committed(self.opening)
+        self.replay.committed(self.opening)
         return self.step()
 
 
@@ -275,19 +279,19 @@ def test_a_copy_has_what_was_committed_and_no_more(log: Changelog, most: int) ->
     owner = Owner(log, 0)
     copy = Copy(log, 0)
     owner.process(0)
-    sealed = owner.task.seal()
+    sealed = owner.task.prepare_commit()
     position = log.write(sealed)
     for _ in range(5):
         assert copy.step() == {}
-    assert copy.feeding.waiting() == [TASK]
-    owner.task.settle(position)
+    assert copy.replay.waiting() == [TASK]
+    owner.task.complete_commit(position)
     copy.committed(1)
     for _ in range(5):
         copy.step()
     assert copy.step() == owner.rows
-    assert copy.feeding.waiting() == []
+    assert copy.replay.waiting() == []
     owner.process(5_000)
-    log.write(owner.task.seal())
+    log.write(owner.task.prepare_commit())
     before = copy.step()
     for _ in range(5):
         assert copy.step() == before
@@ -296,14 +300,14 @@ def test_a_copy_has_what_was_committed_and_no_more(log: Changelog, most: int) ->
 
 
 def test_a_copy_keeps_little_in_memory(log: Changelog, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is too much is read again."""
+    """What does not fit is read again."""
     monkeypatch.setattr("tidemill.engine.restore.replay.MOST_HELD", 3)
     owner, copy = Owner(log, 0), Copy(log, 0)
     for number in range(8):
         owner.process(number * 500)
         owner.commit()
         copy.step()
-        assert sum(len(batch.offsets) for feed in copy.opening.feeds for batch in feed.held) <= 3
+        assert sum(len(batch.offsets) for cursor in copy.opening.cursors for batch in cursor.held) <= 3
     copy.committed(3)
     copy.committed(8)
     for _ in range(5):

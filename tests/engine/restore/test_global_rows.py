@@ -1,4 +1,4 @@
-"""The rows of a global table in one process: stored as the topic has them, decoded for those who look."""
+"""Tests of the rows of a global table in a process: stored as in the topic, decoded at lookups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tidemill as tm
 from tidemill.engine.restore.global_rows import GlobalRows, place
 from tidemill.operators.record import Batch
 from tidemill.state.memory import MemoryStore
-from tidemill.state.store import Corrupt, StateError, Store
+from tidemill.state.store import CorruptStore, StateError, Store
 
 
 def rows(store: Store | None = None, policy: tm.ErrorPolicy = tm.fail, memory: int = 1 << 20) -> GlobalRows:
@@ -33,8 +33,8 @@ updates = st.lists(st.tuples(st.sampled_from("klmnop"), st.none() | st.integers(
 
 
 @given(st.lists(st.tuples(updates, st.lists(st.sampled_from("klmnop")))), st.sampled_from([0, 700, 1 << 20]))
-def test_who_looks_sees_the_newest(turns: list[tuple[Any, list[str]]], memory: int) -> None:
-    """However little is kept decoded."""
+def test_a_lookup_returns_the_newest_row(turns: list[tuple[Any, list[str]]], memory: int) -> None:
+    """Whatever the number of decoded rows in the cache."""
     table = rows(memory=memory)
     model: dict[str, Any] = {}
     offset = 0
@@ -68,7 +68,7 @@ def test_a_record_that_cannot_be_read_is_dealt_with_by_the_policy() -> None:
     assert table.store.position().changelogs == {"g:2": 10}
 
 
-def test_what_is_emptied_is_no_longer_seen() -> None:
+def test_rows_of_an_emptied_table_are_no_longer_visible() -> None:
     table = rows()
     table.apply(batch(0, 0, ("k", 1)))
     assert table["k"] == (5, 1)
@@ -86,7 +86,7 @@ class Interrupted(MemoryStore):
         super().clear(store)
 
 
-def test_what_is_emptied_by_half_does_not_say_it_is_whole() -> None:
+def test_a_partly_emptied_table_is_not_reported_as_complete() -> None:
     table = rows(Interrupted())
     table.apply(batch(0, 0, ("k", 1)))
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +98,7 @@ class Broken(MemoryStore):
     """Cannot be read."""
 
     def get(self, store: str, key: bytes) -> bytes | None:
-        raise Corrupt("a block is not what was written")
+        raise CorruptStore("a block is not what was written")
 
 
 def test_a_store_that_cannot_be_read_is_rebuilt_by_the_next_start() -> None:
@@ -107,7 +107,7 @@ def test_a_store_that_cannot_be_read_is_rebuilt_by_the_next_start() -> None:
     table.apply(batch(0, 0, ("k", 1)))
     with pytest.raises(StateError, match="global table 'rates' cannot be read: a block") as caught:
         table["k"]
-    assert not isinstance(caught.value, Corrupt)
+    assert not isinstance(caught.value, CorruptStore)
     assert table.store.position().changelogs == {}
 
 

@@ -1,6 +1,4 @@
-"""Where the reading of a global table begins, and when it begins anew: against topics and a client that are told what
-to say.
-"""
+"""Tests of the loading of global tables, with scripted topics and client: start offsets, and reloads."""
 
 from __future__ import annotations
 
@@ -20,8 +18,7 @@ from tidemill.engine.serve.stats import Stats
 from tidemill.operators.record import Batch
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import TOMBSTONES_KEPT_MS
-
-Key = tuple[str, int]
+from tidemill.state.topic_partition import TopicPartition
 
 
 class Topics:
@@ -32,16 +29,16 @@ class Topics:
         self.begin: dict[int, int] = {0: 0, 1: 0}
         self.end: dict[int, int] = {0: 2, 1: 0}
         self.stable = 1_000
-        """No partition can be read beyond this by readers of committed records."""
+        """The last stable offset of all partitions."""
         self.kept = TOMBSTONES_KEPT_MS
 
     def identities(self, names: list[str]) -> dict[str, tuple[str, int]]:
         return {} if self.identity is None else {"g": (self.identity, len(self.end))}
 
-    def begins(self, keys: Iterable[Key]) -> dict[Key, int]:
+    def begins(self, keys: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {key: self.begin[key[1]] for key in keys}
 
-    def ends(self, keys: Iterable[Key], *, committed: bool) -> dict[Key, int]:
+    def ends(self, keys: Iterable[TopicPartition], *, committed: bool) -> dict[TopicPartition, int]:
         return {key: min(self.end[key[1]], self.stable if committed else self.end[key[1]]) for key in keys}
 
     def deletions_kept(self, names: list[str]) -> dict[str, int]:
@@ -49,16 +46,16 @@ class Topics:
 
 
 class Reader:
-    """Delivers what it is given."""
+    """Delivers the given records."""
 
     def __init__(self) -> None:
-        self.offsets: dict[Key, int] = {}
+        self.offsets: dict[TopicPartition, int] = {}
         self.deliveries: list[Batch | Exception] = []
 
-    def assign(self, offsets: Mapping[Key, int]) -> None:
+    def assign(self, offsets: Mapping[TopicPartition, int]) -> None:
         self.offsets.update(offsets)
 
-    def unassign(self, keys: Iterable[Key]) -> None:
+    def unassign(self, keys: Iterable[TopicPartition]) -> None:
         for key in keys:
             del self.offsets[key]
 
@@ -71,7 +68,7 @@ class Reader:
             case found:
                 return Polled([found], {})
 
-    def end(self, key: Key) -> int:
+    def end(self, key: TopicPartition) -> int:
         return -1
 
     def close(self) -> None:
@@ -79,7 +76,7 @@ class Reader:
 
 
 class World:
-    """A process with one global table, restarted at will."""
+    """A process with one global table, which tests can restart."""
 
     def __init__(self) -> None:
         self.topics = Topics()
@@ -118,7 +115,7 @@ def test_nothing_is_ready_before_all_is_read() -> None:
     assert world.ready()
 
 
-def test_a_restart_goes_on() -> None:
+def test_a_restart_continues_at_the_last_position() -> None:
     world = World()
     world.read_all()
     world.topics.end[0] = 7
@@ -131,12 +128,12 @@ def test_a_restart_goes_on() -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "age"),
     [
-        (0, 1, 0),  # the topic is shorter than what was read of it
-        (3, 9, 0),  # it begins after that
-        (0, 9, 25 * 3_600_000),  # deletions may be gone
+        (0, 1, 0),  # the topic is shorter than the position
+        (3, 9, 0),  # it starts after the position
+        (0, 9, 25 * 3_600_000),  # tombstones may have expired
     ],
 )
-def test_a_store_that_cannot_stand_for_its_topic_is_emptied(begin: int, end: int, age: int) -> None:
+def test_a_store_that_may_differ_from_its_topic_is_emptied(begin: int, end: int, age: int) -> None:
     world = World()
     world.read_all()
     world.topics.begin[0], world.topics.end[0] = begin, end
@@ -169,7 +166,7 @@ def test_a_table_to_which_nothing_was_written_is_not_old() -> None:
 
 
 @pytest.mark.parametrize("suspended", [1_000, 25 * 3_600_000])
-def test_a_table_whose_process_stood_still_is_read_again(suspended: int) -> None:
+def test_a_table_whose_process_was_paused_is_read_again(suspended: int) -> None:
     world = World()
     world.read_all()
     world.clock.advance(suspended)
@@ -190,7 +187,7 @@ def test_a_table_that_is_read_all_the_time_is_never_old() -> None:
         assert world.ready()
 
 
-def test_what_strangers_have_not_committed_is_not_waited_for_and_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_open_transactions_of_other_producers_are_not_awaited_but_reported(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
     world.topics.end[0], world.topics.stable = 7, 2
     world.read_all()
@@ -231,7 +228,7 @@ def test_new_partitions_are_read_from_their_beginning_while_the_table_is_in_use(
 
 
 @pytest.mark.parametrize("what", ["another topic", "an offset that is gone", "a topic that was gone for a moment"])
-def test_a_table_is_read_anew_in_mid_run(what: str) -> None:
+def test_a_table_is_reloaded_during_the_run(what: str) -> None:
     world = World()
     world.read_all()
     world.topics.end[0] = 1
@@ -264,11 +261,11 @@ def test_a_topic_that_does_not_come_back_ends_the_program() -> None:
         with pytest.raises(Retryable, match="the topic 'g' of a global table does not exist"):
             world.tables.step(0)
     world.clock.advance(5_001)
-    with pytest.raises(Fatal, match="'g' of a global table does not exist any more: create it again"):
+    with pytest.raises(Fatal, match="'g' of a global table no longer exists: create it again"):
         world.tables.step(0)
 
 
-def test_what_may_not_be_read_ends_the_program() -> None:
+def test_a_topic_without_read_permission_ends_the_program() -> None:
     world = World()
     world.read_all()
     world.reader.deliveries.append(Fatal("it may not be read"))
@@ -284,7 +281,7 @@ def test_a_program_without_global_tables_is_ready() -> None:
     tables.close()
 
 
-def test_what_fails_in_the_thread_is_raised_in_the_loop() -> None:
+def test_an_error_in_the_thread_is_raised_in_the_main_thread() -> None:
     world = World()
     bad = batch(0, 0, ("k", 1), ("l", 2))
     bad.values[0] = b"{"

@@ -1,4 +1,4 @@
-"""What a replay leaves out of a changelog that was written at least once, and when it must not leave out anything."""
+"""Tests of replays of changelogs with at-least-once: which records are skipped, and when none may be."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tidemill.engine.kafka.consumer import Polled
 from tidemill.engine.kafka.topics import Topics
 from tidemill.engine.plan.plan import SubTopology
 from tidemill.engine.restore.opening import Opening
-from tidemill.engine.restore.replay import Feeding
+from tidemill.engine.restore.replay import Replay
 from tidemill.operators.record import Batch
 from tidemill.state.changelog import encode
 from tidemill.state.memory import MemoryStore
@@ -26,7 +26,7 @@ LOG = ("app-seen-changelog", 0)
 
 
 class Log:
-    """A changelog partition: a reader of it, and what the broker says of its ends."""
+    """A changelog partition: its reader, and its offsets on the broker."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[int, bytes, bytes | None, list[tuple[str, bytes]] | None]] = []
@@ -81,22 +81,22 @@ def replayed(
     topic_id: str = "",
     ids: Mapping[str, str] | None = None,
 ) -> tuple[dict[bytes, bytes], int]:
-    """The content of a store that was replayed at least once, and how many records were said to be."""
+    """Return the contents of a store after an at-least-once replay, and the reported number of records."""
     store = store or MemoryStore()
-    part = SimpleNamespace(
+    subtopology = SimpleNamespace(
         changelogs={"seen": LOG[0]}, stores=[SimpleNamespace(spec=SimpleNamespace(name="seen", kind="memory"))]
     )
     opening = Opening(
         TASK,
-        cast("SubTopology", part),
+        cast("SubTopology", subtopology),
         stores={"memory": store},
         offsets={("in", 0): committed},
         topic_ids={LOG[0]: topic_id, **(ids or {})},
     )
-    feeding = Feeding(cast("ChangelogReader", log), cast("Topics", log), ManualClock(0), at_least_once=True)
-    feeding.add([opening])
-    records = feeding.step(0)[TASK]
-    assert all(feed.done for feed in opening.feeds)
+    replay = Replay(cast("ChangelogReader", log), cast("Topics", log), ManualClock(0), at_least_once=True)
+    replay.add([opening])
+    records = replay.step(0)[TASK]
+    assert all(cursor.done for cursor in opening.cursors)
     return dict(store.scan("seen", b"", None)), records
 
 
@@ -155,7 +155,7 @@ def test_offsets_of_an_input_that_was_created_again_say_nothing_of_the_old_one(l
 
 
 def test_a_change_that_was_left_out_counts_later_when_its_inputs_are_committed(log: Log) -> None:
-    """As by the owner, while a process that had stood still restored from offsets that were old by then."""
+    """As by the owner, while a process that had been paused restored from outdated offsets."""
     store = MemoryStore()
     restored(log, committed=1, store=store)
     log.write(b"c", b"1", 4)

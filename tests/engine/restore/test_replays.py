@@ -1,4 +1,4 @@
-"""Replays that go wrong on the way: they take too long, or the store turns out to be damaged."""
+"""Tests of replays that fail: they take too long, or the store is damaged."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ def test_a_copy_that_nothing_was_written_to_is_not_decided_again(
 def test_a_restore_that_takes_longer_than_deletions_are_kept_begins_again(
     process: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It has read "a", which is deleted and forgotten before it comes so far."""
+    """It has read "a", which is deleted, and whose tombstone expires before the replay reaches it."""
     shutil.rmtree(process.path)
     process.begin()
-    whole, poll = process.kafka.poll, process.recovery._feeding._reader.poll
+    whole, poll = process.kafka.poll, process.recovery._replay._reader.poll
     process.kafka.put(b"c", b"1")
 
-    def part(limit: int, timeout: float) -> Polled:
+    def subtopology(limit: int, timeout: float) -> Polled:
         rows, process.kafka.rows = process.kafka.rows, process.kafka.rows[:1]
         found = whole(limit, timeout)
         process.kafka.rows = rows
         process.kafka.at = dict.fromkeys(process.kafka.at, 1)
         return Polled(found.batches, {})
 
-    process.recovery._feeding._reader.poll = part
-    process.recovery.open([TASK])
+    process.recovery._replay._reader.poll = subtopology
+    process.recovery.open({TASK: 1})
     process.recovery.standby([])
     process.recovery._step()
     assert not process.recovery.finished()
-    process.recovery._feeding._reader.poll = poll
+    process.recovery._replay._reader.poll = poll
     deleted_meanwhile(process, 25 * HOUR)
     for _ in range(6):
         process.recovery._step()

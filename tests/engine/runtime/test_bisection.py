@@ -1,4 +1,4 @@
-"""The search for a record that Kafka refuses: smaller and smaller cuts, a name, and no more of it than that."""
+"""Tests of the bisection that finds a record that Kafka refuses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.engine.errors import Refused
-from tidemill.engine.runtime.bisection import WIDEST, Inquiry, of_row
+from tests.support.examples import examples
+from tidemill.engine.errors import Fatal, RecordRejected
+from tidemill.engine.runtime.bisection import WIDEST, RejectedRecordSearch, of_row
+from tidemill.operators.graph.history import PackedRows
+from tidemill.operators.history.packed_rows import packed_row
 from tidemill.operators.record import Outgoing
 
 
@@ -22,7 +25,7 @@ def driver(on_error: Any, build: Callable[[tm.Stream[str, int]], Any], **options
 
 
 class Broker:
-    """Commits what it is given, unless there is a row in it that it does not take; never says which."""
+    """Commits the given rows, unless one of them is refused, without naming it."""
 
     def __init__(self, bad: set[int]) -> None:
         self.bad = bad
@@ -34,27 +37,27 @@ class Broker:
         wrong = [(out, place) for out, place, time in rows if time in self.bad]
         if wrong:
             self.refusals += 1
-            raise Refused("no", "out", wrong[0] if one_by_one else None)
+            raise RecordRejected("no", "out", wrong[0] if one_by_one else None)
         self.taken += [time for _, _, time in rows]
 
 
 @given(st.integers(1, 300), st.sets(st.integers(0, 299), max_size=6))
-@settings(max_examples=40, deadline=None)
-def test_all_but_what_is_refused_gets_through_in_order(count: int, bad: set[int]) -> None:
-    broker, inquiry, at = Broker(bad), Inquiry(), 0
+@examples(40)
+def test_all_records_but_the_refused_ones_are_committed_in_order(count: int, bad: set[int]) -> None:
+    broker, search, at = Broker(bad), RejectedRecordSearch(), 0
     with driver(tm.skip, lambda stream: stream.to("out", value=tm.int64)) as running:
         [task] = running._tasks.values()
         while at < count:
-            end = min(count, at + inquiry.limit(256))
+            end = min(count, at + search.limit(256))
             records = [tm.Record("k", 1, time, offset=time) for time in range(at, end)]
             rows: Any = [(b"k", b"v", record.timestamp, None, -1) for record in records]
-            outgoing = inquiry.without([Outgoing("out", rows, records, "to-out")])
+            outgoing = search.without([Outgoing("out", rows, records, "to-out")])
             try:
-                broker.commit(outgoing, inquiry.one_by_one)
-            except Refused as failure:
-                inquiry.refused(failure, task)
+                broker.commit(outgoing, search.one_by_one)
+            except RecordRejected as failure:
+                search.refused(failure, task)
                 continue
-            inquiry.committed()
+            search.committed()
             at = end
         there = bad & set(range(count))
         assert broker.taken == [time for time in range(count) if time not in bad]
@@ -68,47 +71,54 @@ def test_the_error_names_the_step_the_topic_and_the_input() -> None:
         [task] = running._tasks.values()
         out = Outgoing("out", [(b"k", b"1", 5, None, -1)], [tm.Record("k", 1, 5, offset=41)], "to-out")
         with pytest.raises(tm.RecordError) as caught:
-            Inquiry().refused(Refused("topic 'out' does not take a record", "out", (out, 0)), task)
+            RejectedRecordSearch().refused(RecordRejected("topic 'out' does not take a record", "out", (out, 0)), task)
     assert str(caught.value).startswith(
         "step 'to-out' of task 0_0 could not write a record: topic 'out' does not take a record "
         "(the record: topic 'in', partition 0, offset 41"
     )
 
 
-def test_state_that_is_refused_is_the_fault_of_the_record_that_led_to_it() -> None:
-    refused = Refused("too large", "test-n-changelog")
+def test_refused_state_is_attributed_to_the_record_that_caused_it() -> None:
+    refused = RecordRejected("too large", "test-n-changelog")
     for policy in (tm.skip, tm.fail):
         with driver(policy, lambda stream: stream.to("out", value=tm.int64)) as running:
             running.send("in", "k", "v", 5)
             [task] = running._tasks.values()
-            inquiry = Inquiry()
+            search = RejectedRecordSearch()
             for _ in range(3):
-                inquiry.refused(refused, task)
+                search.refused(refused, task)
             if policy is tm.fail:
                 with pytest.raises(tm.RecordError, match="step 'n' of task 0_0 could not keep the state of a record"):
-                    inquiry.refused(refused, task)
+                    search.refused(refused, task)
                 continue
-            inquiry.refused(refused, task)
-            assert inquiry.left_out == {("in", 0, 0)}
+            search.refused(refused, task)
+            assert search.left_out == {("in", 0, 0)}
             assert running.dropped == {("n", "error"): 1}
 
 
-def test_what_cannot_be_traced_to_a_record_ends_the_program_as_it_is() -> None:
-    refused, inquiry = Refused("no", "elsewhere"), Inquiry()
+def test_a_commit_without_results_that_wait_leaves_the_origin_of_the_last_records() -> None:
+    with driver(tm.fail, lambda stream: stream.to("out", value=tm.int64)) as running:
+        running.send("in", "k", "v", 5)
+        [task] = running._tasks.values()
+        assert task.origin.topic == "in"
+
+
+def test_an_error_that_cannot_be_attributed_to_a_record_ends_the_program() -> None:
+    refused, search = RecordRejected("no", "elsewhere"), RejectedRecordSearch()
     for _ in range(3):
-        inquiry.refused(refused, None)
-    assert inquiry.limit(1000) == 1
-    with pytest.raises(Refused):
-        inquiry.refused(refused, None)
+        search.refused(refused, None)
+    assert search.limit(1000) == 1
+    with pytest.raises(RecordRejected):
+        search.refused(refused, None)
 
 
-def test_it_is_over_when_enough_has_got_through() -> None:
-    inquiry = Inquiry()
-    inquiry.refused(Refused("no"), None)
-    assert inquiry.limit(1000) == WIDEST
-    inquiry.committed()
-    assert not inquiry.open
-    assert inquiry.limit(1000) == 1000
+def test_the_bisection_ends_when_enough_records_are_committed() -> None:
+    search = RejectedRecordSearch()
+    search.refused(RecordRejected("no"), None)
+    assert search.limit(1000) == WIDEST
+    search.committed()
+    assert not search.open
+    assert search.limit(1000) == 1000
 
 
 @pytest.mark.parametrize(
@@ -124,7 +134,7 @@ def test_the_driver_refuses_what_kafka_would(value: str, partition: int, reason:
 
     with build(tm.fail) as running, pytest.raises(tm.RecordError, match=reason) as caught:
         running.send("in", "key-of-it", value, 1)
-    assert isinstance(caught.value.__cause__, Refused)
+    assert isinstance(caught.value.__cause__, RecordRejected)
     with build(tm.skip) as running:
         running.send_all("in", [tm.Record("k", text, 1) for text in ("good", value, "good")])
         assert [record.value for record in running.read("out")] == ["good", "good"]
@@ -134,4 +144,11 @@ def test_the_driver_refuses_what_kafka_would(value: str, partition: int, reason:
 def test_the_record_of_a_row_is_the_one_that_it_was_made_of() -> None:
     records = [tm.Record("a", 1, 1), tm.Record("b", 2, 2)]
     out = Outgoing("out", [(b"a", b"1", 1, None, -1), (b"b", b"2", 2, None, -1)], records, "s")
-    assert of_row(Refused("no", "out", (out, 1))).record is records[1]
+    assert of_row(RecordRejected("no", "out", (out, 1))).record is records[1]
+
+
+def test_a_record_with_many_rows_of_a_history_is_not_dropped() -> None:
+    packed = PackedRows(0, 2, 5, b"rows")
+    out = Outgoing("topic", [packed_row(packed)], [tm.Record(None, None, 5)], "views-history")
+    with pytest.raises(Fatal, match=r"too large. It has many rows of a history: .*max.message.bytes"):
+        of_row(RecordRejected("too large", "topic", (out, 0)))

@@ -1,4 +1,4 @@
-"""The one place that commits: its order, and what each failure means."""
+"""Tests of the commit: its order, and the meaning of each failure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from typing import Any
 
 import pytest
 
-from tidemill.engine.errors import Fatal, Fenced, Retryable, Unsettled
+from tidemill.engine.errors import CommitOutcomeUnknown, Fatal, Fenced, Retryable
 from tidemill.engine.ids import TaskId
 from tidemill.engine.kafka.errors import TransactionAborted
 from tidemill.engine.runtime.checkpoint import AtLeastOnce, Checkpointer, ExactlyOnce
-from tidemill.engine.tasks.task import Sealed
+from tidemill.engine.tasks.task import PreparedCommit
 from tidemill.state.changelog import ChangelogRecord
+from tidemill.state.changes import Changes
 from tidemill.state.store import Change, Position
 
 T0, T1 = TaskId(0, 0), TaskId(0, 1)
 WORK = [
-    Sealed(T0, {("in", 0): 7}, (Change("s", b"a", b"\1x"), Change("s", b"b", None), Change("m", b"c", b"\1y")), 99),
-    Sealed(T1, {("in", 1): 4}, (), 50),
+    PreparedCommit(
+        T0,
+        {("in", 0): 7},
+        Changes.of([Change("s", b"a", b"\1x"), Change("s", b"b", None), Change("m", b"c", b"\1y")]),
+        99,
+    ),
+    PreparedCommit(T1, {("in", 1): 4}, Changes(), 50),
 ]
 
 
 class Fake:
-    """Producer and group in one; keeps a journal and fails where it is told to."""
+    """A producer and group with a journal of calls and injected failures."""
 
     def __init__(self, fails: Mapping[str, Exception] | None = None) -> None:
         self.journal: list[Any] = []
@@ -117,26 +123,26 @@ def test_at_least_once_delivers_everything_before_it_commits_offsets() -> None:
 
 def test_a_transaction_without_offsets_would_not_be_fenced_and_is_not_committed() -> None:
     fake = Fake()
-    with pytest.raises(Unsettled, match="no offsets"):
-        exactly_once(fake).commit([Sealed(T0, {}, (Change("s", b"a", b"\1"),), 0)])
+    with pytest.raises(CommitOutcomeUnknown, match="no offsets"):
+        exactly_once(fake).commit([PreparedCommit(T0, {}, Changes.of([Change("s", b"a", b"\1")]), 0)])
     assert ("commit",) not in fake.journal
 
 
 @pytest.mark.parametrize("step", ["begin", "changelog", "offsets", "commit"])
-def test_what_is_not_known_is_never_guessed(step: str) -> None:
-    with pytest.raises(Unsettled):
+def test_an_unknown_outcome_is_never_guessed(step: str) -> None:
+    with pytest.raises(CommitOutcomeUnknown):
         exactly_once(Fake({step: Retryable("no answer")})).commit(WORK)
 
 
 @pytest.mark.parametrize("step", ["confirm", "changelog", "flush", "group offsets"])
 def test_at_least_once_too(step: str) -> None:
-    with pytest.raises(Unsettled):
+    with pytest.raises(CommitOutcomeUnknown):
         at_least_once(Fake({step: Retryable("no answer")})).commit(WORK)
 
 
 @pytest.mark.parametrize("failure", [Fenced("zombie"), TransactionAborted("abort me"), Fatal("no")])
 @pytest.mark.parametrize("step", ["begin", "changelog", "gate", "offsets", "commit"])
-def test_other_failures_pass_as_they_are_and_nothing_follows_them(step: str, failure: Exception) -> None:
+def test_other_failures_are_raised_unchanged_and_no_call_follows(step: str, failure: Exception) -> None:
     fake = Fake({step: failure})
     with pytest.raises(type(failure)):
         exactly_once(fake).commit(WORK)

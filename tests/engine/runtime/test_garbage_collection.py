@@ -1,4 +1,4 @@
-"""The cyclic garbage collector runs between commits, finds what there is, and is given back as it was."""
+"""Tests of the cyclic garbage collector: it runs after commits, and its settings are restored at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tidemill.engine.clock import ManualClock
-from tidemill.engine.runtime.garbage_collection import ALL_MS, YOUNG_MS, Collecting, collected_rarely
+from tidemill.engine.runtime.garbage_collection import ALL_MS, YOUNG_MS, GarbageCollector, deferred_collection
+
+pytestmark = pytest.mark.slow  # the objects of all tests are collected
 
 
 class Node:
@@ -27,10 +29,10 @@ def as_python_has_it() -> Iterator[None]:
     gc.enable()
 
 
-def test_cycles_go_after_a_commit_now_and_then() -> None:
+def test_cycles_are_collected_after_some_commits() -> None:
     clock = ManualClock()
-    with collected_rarely():
-        collecting = Collecting(clock)
+    with deferred_collection():
+        collecting = GarbageCollector(clock)
         left = weakref.ref(Node())
         for _ in range(5_000):
             Node()
@@ -43,10 +45,10 @@ def test_cycles_go_after_a_commit_now_and_then() -> None:
         assert left() is None
 
 
-def test_old_cycles_go_too() -> None:
+def test_old_cycles_are_collected_too() -> None:
     clock = ManualClock()
-    with collected_rarely():
-        collecting = Collecting(clock)
+    with deferred_collection():
+        collecting = GarbageCollector(clock)
         node = Node()
         left = weakref.ref(node)
         for _ in range(3):
@@ -60,22 +62,26 @@ def test_old_cycles_go_too() -> None:
         assert left() is None
 
 
-def test_it_is_given_back_as_it_was() -> None:
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    with collected_rarely():
-        assert gc.get_threshold()[0] > before[0]
-    assert gc.get_threshold() == before
-    assert gc.get_freeze_count() == frozen
+def test_its_settings_are_restored() -> None:
+    before = gc.get_threshold()
+    gc.unfreeze()  # of the other tests
+    for frozen in (False, True):
+        if frozen:
+            gc.freeze()
+        with deferred_collection():
+            assert gc.get_threshold()[0] > before[0]
+        assert gc.get_threshold() == before
+        assert bool(gc.get_freeze_count()) == frozen, "what a program has frozen stays frozen, and nothing else"
 
 
 def test_a_program_that_has_set_it_up_keeps_it() -> None:
     clock = ManualClock()
     gc.set_threshold(50_000, 5, 5)
-    with collected_rarely():
+    with deferred_collection():
         assert gc.get_threshold() == (50_000, 5, 5)
         gc.disable()
         left = weakref.ref(Node())
         clock.advance(ALL_MS)
-        Collecting(clock).turn()
+        GarbageCollector(clock).turn()
         assert left() is not None
     assert gc.get_threshold() == (50_000, 5, 5)

@@ -1,4 +1,4 @@
-"""Every store is written to disk now and then, however many tasks there are."""
+"""Tests that every store is flushed regularly, however many tasks there are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tidemill.engine.clock import ManualClock
 from tidemill.engine.ids import TaskId
-from tidemill.engine.runtime.housekeeping import Flushing
+from tidemill.engine.runtime.housekeeping import StoreFlusher
 from tidemill.engine.tasks.flow_control import FLUSH_MS
 
 
@@ -26,10 +26,10 @@ class BusyTask:
 
 @pytest.mark.parametrize("count", [1, 100])
 @pytest.mark.parametrize("interval", [100, 1000])
-def test_all_have_their_turn(count: int, interval: int) -> None:
+def test_all_stores_are_flushed_in_turn(count: int, interval: int) -> None:
     clock = ManualClock(0)
     tasks = [BusyTask(clock, number) for number in range(count)]
-    flushing = Flushing(clock)
+    flushing = StoreFlusher(clock)
     for _ in range(5 * max(FLUSH_MS, count * interval) // interval):
         clock.sleep(interval)
         for task in tasks:
@@ -42,10 +42,10 @@ def test_all_have_their_turn(count: int, interval: int) -> None:
         assert min(waits) >= FLUSH_MS
 
 
-def test_quiet_tasks_are_left_alone() -> None:
+def test_idle_tasks_are_not_flushed() -> None:
     clock = ManualClock(0)
     quiet, busy = BusyTask(clock, 0), BusyTask(clock, 1)
-    flushing = Flushing(clock)
+    flushing = StoreFlusher(clock)
     for _ in range(200):
         clock.sleep(100)
         busy.unflushed += 1

@@ -1,9 +1,7 @@
-"""A living process ends what it has left open itself, whether or not it has a task: nobody else does."""
+"""Tests that a live process ends its own open transaction, with or without tasks, since no other process does."""
 
 from __future__ import annotations
 
-from inspect import signature
-from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -11,16 +9,20 @@ import pytest
 import tidemill as tm
 from tidemill.engine.clock import SystemClock
 from tidemill.engine.config.settings import Settings
-from tidemill.engine.errors import Unsettled
+from tidemill.engine.errors import CommitOutcomeUnknown
 from tidemill.engine.kafka import producer
 from tidemill.engine.kafka.producer import TransactionalProducer
 from tidemill.engine.plan.plan import partition, plan
-from tidemill.engine.runtime.loop import Loop
-from tidemill.engine.runtime.writer import Writer
+from tidemill.engine.runtime.kafka_io import KafkaIO
+from tidemill.engine.runtime.loop import ProcessingLoop
+from tidemill.engine.runtime.running_tasks import RunningTasks
+from tidemill.engine.runtime.streams_producer import StreamsProducer
+from tidemill.engine.runtime.task_manager import TaskManager
+from tidemill.engine.savepoints.hold import Hold
 
 
 class Stand:
-    """A loop without tasks, and the producers that it has made."""
+    """A task executor without tasks, and the producers that it has created."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(producer, "Producer", lambda _options: MagicMock())
@@ -28,12 +30,15 @@ class Stand:
         app.stream("in", key=tm.utf8, value=tm.int64).to("out")
         made = plan(partition(app.topology()), "app", {"in": 1, "out": 1}, {})
         self.made: list[str] = []
-        self.writer = Writer(self._new, MagicMock(), lambda _task, _store: None, 1.0)
-        stubs: dict[str, Any] = {name: MagicMock() for name in signature(Loop).parameters}
-        stubs |= {"plan": made, "settings": Settings(app_id="app"), "clock": SystemClock(), "watch": None}
-        stubs["membership"].events.return_value = stubs["recovery"].finished.return_value = []
-        self.intake = stubs["intake"]
-        self.loop = Loop(**{**stubs, "writer": self.writer})
+        self.writer = StreamsProducer(self._new, MagicMock(), lambda _task, _store: None, 1.0)
+        membership, recovery, self.intake = MagicMock(), MagicMock(), MagicMock()
+        membership.events.return_value = recovery.finished.return_value = []
+        kafka = KafkaIO(self.intake, self.writer, membership)
+        running = RunningTasks(self.intake, MagicMock(), MagicMock(), MagicMock())
+        manager = TaskManager(made, kafka, recovery, running, MagicMock(), MagicMock(), MagicMock())
+        executor, housekeeping, tables, clock = MagicMock(), MagicMock(), MagicMock(), SystemClock()
+        parts = (kafka, manager, running, executor, housekeeping, tables, Hold(clock))
+        self.loop = ProcessingLoop(Settings(app_id="app"), clock, MagicMock(), *parts)
         self.writer.begin_epoch(1, "p.1")
 
     def _new(self, process: str) -> TransactionalProducer:
@@ -41,7 +46,7 @@ class Stand:
         return TransactionalProducer({}, process)
 
     def open(self) -> None:
-        """A transaction is under way."""
+        """Begin a transaction."""
         self.writer.ensure()
         made = self.writer._producer
         assert isinstance(made, TransactionalProducer)
@@ -58,13 +63,13 @@ def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
     return Stand(monkeypatch)
 
 
-def test_a_transaction_of_unknown_fate_is_ended_though_there_is_no_task(stand: Stand) -> None:
+def test_a_transaction_of_unknown_outcome_is_ended_even_without_tasks(stand: Stand) -> None:
     stand.open()
-    stand.turn(Unsettled("whether it was committed is not known"))
+    stand.turn(CommitOutcomeUnknown("whether it was committed is not known"))
     assert stand.made == ["p.1"]
     stand.turn()
     assert stand.made == ["p.1", "p.1"]
-    assert not stand.writer.owes
+    assert not stand.writer.orphaned
     stand.turn()
     assert len(stand.made) == 2
 
@@ -72,9 +77,9 @@ def test_a_transaction_of_unknown_fate_is_ended_though_there_is_no_task(stand: S
 def test_nothing_is_registered_for_an_epoch_that_has_ended(stand: Stand) -> None:
     stand.open()
     stand.writer.discard(abort=False)
-    assert stand.writer.owes
+    assert stand.writer.orphaned
     stand.writer.discard(abort=True)
-    assert not stand.writer.owes
+    assert not stand.writer.orphaned
     stand.open()
     stand.writer.begin_epoch(2, "p.2")
     stand.turn()

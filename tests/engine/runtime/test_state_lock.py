@@ -1,4 +1,4 @@
-"""A state directory whose holder is stopping is waited for; any other holder is refused at once."""
+"""Tests of the lock of a state directory: wait if its owner is stopping, otherwise refuse at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tidemill.engine.clock import ManualClock
 from tidemill.engine.config.settings import Settings
 from tidemill.engine.errors import StateUnusable
 from tidemill.engine.restore.stores import TaskStores
-from tidemill.engine.runtime.state_lock import claimed
-from tidemill.engine.topics.startup import Stopped
+from tidemill.engine.runtime.state_lock import claim_with_retry
+from tidemill.engine.topics.startup import StopRequested
 
 
 class Holder(ManualClock):
-    """Holds the directory, and lets go of it at a time of this clock."""
+    """Hold the lock of the directory, and release it at a time of this clock."""
 
     def __init__(self, directory: Path, gone_at: int) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class Holder(ManualClock):
             self.stores.__exit__(None, None, None)
 
     def claim(self, stop_timeout: int = 25_000, stop_after: int = 1_000_000) -> TaskStores:
-        return claimed(lambda: TaskStores(self.settings), stop_timeout, self, lambda: self.slept > stop_after)
+        return claim_with_retry(lambda: TaskStores(self.settings), stop_timeout, self, lambda: self.slept > stop_after)
 
 
-def test_one_that_stops_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_owner_that_is_stopping_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     holder = Holder(tmp_path, 20_000)
     holder.stores.stopping()
     with caplog.at_level(logging.INFO, "tidemill"):
@@ -45,14 +45,14 @@ def test_one_that_stops_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureF
     assert len(caplog.records) == 1
 
 
-def test_one_that_runs_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_running_owner_leads_to_a_refusal_at_once(tmp_path: Path) -> None:
     holder = Holder(tmp_path, 20_000)
     with pytest.raises(StateUnusable, match="is in use by process"):
         holder.claim()
     assert holder.slept == 0
 
 
-def test_one_that_does_not_stop_in_time_is_refused(tmp_path: Path) -> None:
+def test_an_owner_that_does_not_stop_in_time_leads_to_a_refusal(tmp_path: Path) -> None:
     holder = Holder(tmp_path, 1_000_000)
     holder.stores.stopping()
     with pytest.raises(StateUnusable, match="is in use by process"):
@@ -63,11 +63,11 @@ def test_one_that_does_not_stop_in_time_is_refused(tmp_path: Path) -> None:
 def test_a_stop_ends_the_wait(tmp_path: Path) -> None:
     holder = Holder(tmp_path, 1_000_000)
     holder.stores.stopping()
-    with pytest.raises(Stopped):
+    with pytest.raises(StopRequested):
         holder.claim(stop_after=2_000)
 
 
-def test_the_next_holder_is_not_taken_for_one_that_stops(tmp_path: Path) -> None:
+def test_the_next_owner_is_not_considered_stopping(tmp_path: Path) -> None:
     holder = Holder(tmp_path, 100)
     holder.stores.stopping()
     second = holder.claim()

@@ -1,4 +1,4 @@
-"""A turn is bounded by time, whatever the tasks of a process do in it, and each task has its turn."""
+"""Tests of the task executor: the time of a turn is bounded, and each task gets its turn."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from tidemill.engine.clock import ManualClock
 from tidemill.engine.ids import TaskId
-from tidemill.engine.runtime.bisection import Inquiry
-from tidemill.engine.runtime.reports import Reports
-from tidemill.engine.runtime.task_executor import Work
+from tidemill.engine.runtime.bisection import RejectedRecordSearch
+from tidemill.engine.runtime.reports import GroupReporter
+from tidemill.engine.runtime.task_executor import TaskExecutor
 from tidemill.engine.tasks.flow_control import turn_ends
 from tidemill.engine.tasks.task import Task
 
@@ -21,9 +21,9 @@ MOST = 1000
 
 
 class SlowTask:
-    """Takes so many ms for each record, answer and tick; has as many records and answers as anybody could want."""
+    """A task that takes this many ms per record, result and tick, with an unlimited number of them."""
 
-    part = cast("Any", type("Part", (), {"alignment": None}))
+    subtopology = cast("Any", type("Part", (), {"alignment": None}))
 
     def __init__(self, clock: ManualClock, number: int, each: int, tick: int = 0, answer: int | None = None) -> None:
         self._clock = clock
@@ -56,13 +56,13 @@ class SlowTask:
 
 
 class Office:
-    """Turns one after the other, with a commit after each one for which it is due."""
+    """Run turns, with a commit after each turn in which it is due."""
 
     def __init__(self, count: int, **costs: int) -> None:
         self.clock = ManualClock(1_000_000)
         self.tasks = {one.id: one for one in (SlowTask(self.clock, number, **costs) for number in range(count))}
         nobody = cast("Any", type("Nobody", (), {"lags": lambda _: {}}))
-        self.work = Work(self.clock, Reports(nobody, nobody, nobody, self.clock), 0, MOST)
+        self.work = TaskExecutor(self.clock, GroupReporter(nobody, nobody, nobody, self.clock), 0, MOST, has_calls=True)
         self.last_commit = self.clock.monotonic()
         self.longest_turn = self.longest_silence = 0
 
@@ -71,7 +71,7 @@ class Office:
         while self.clock.monotonic() < end:
             began = heard = self.clock.monotonic()
             until = turn_ends(began, self.last_commit, INTERVAL)
-            for _ in self.work.turn(cast("Mapping[TaskId, Task]", self.tasks), until, Inquiry()):
+            for _ in self.work.turn(cast("Mapping[TaskId, Task]", self.tasks), until, RejectedRecordSearch()):
                 self.longest_silence = max(self.longest_silence, self.clock.monotonic() - heard)
                 heard = self.clock.monotonic()
             self.longest_turn = max(self.longest_turn, self.clock.monotonic() - began)
@@ -80,7 +80,7 @@ class Office:
 
 
 def shares(counts: list[int]) -> float:
-    """The smallest part of what it would be if all had the same."""
+    """Return the smallest share, relative to equal shares."""
     return min(counts) * len(counts) / sum(counts)
 
 
@@ -100,7 +100,7 @@ def test_a_hundred_tasks_of_a_tenth_of_a_second_a_record() -> None:
 
 
 @pytest.mark.parametrize("costs", [{"tick": 1000}, {"answer": 500}, {"tick": 300, "answer": 300}])
-def test_whatever_is_slow_nothing_stops_for_it(costs: dict[str, int]) -> None:
+def test_a_slow_task_stops_no_other(costs: dict[str, int]) -> None:
     office = Office(20, each=200, **costs)
     office.turns(200)
     assert office.longest_silence <= 1000
@@ -112,14 +112,16 @@ def test_whatever_is_slow_nothing_stops_for_it(costs: dict[str, int]) -> None:
 def test_fast_tasks_have_long_runs_and_all_of_them_a_round() -> None:
     office = Office(50, each=0)
     seen: Counter[int] = Counter()
-    for _ in office.work.turn(cast("Mapping[TaskId, Task]", office.tasks), office.clock.monotonic() + 20, Inquiry()):
+    for _ in office.work.turn(
+        cast("Mapping[TaskId, Task]", office.tasks), office.clock.monotonic() + 20, RejectedRecordSearch()
+    ):
         seen.update(one.id.partition for one in office.tasks.values() if one.records_in)
         if len(seen) == 50:
             break
     assert len(seen) == 50
 
 
-def test_a_task_that_comes_back_is_as_slow_as_it_was() -> None:
+def test_a_task_that_is_opened_again_keeps_its_measured_cost() -> None:
     office = Office(2, each=1000)
     office.turns(20)
     task = office.tasks[TaskId(0, 1)]
@@ -129,3 +131,12 @@ def test_a_task_that_comes_back_is_as_slow_as_it_was() -> None:
     office.turns(10)
     assert task.records_in > before
     assert office.longest_silence <= 1000
+
+
+def test_a_program_without_async_calls_is_not_polled_for_results() -> None:
+    office = Office(3, each=1)
+    office.work = TaskExecutor(office.clock, office.work._reports, 0, MOST, has_calls=False)
+    for task in office.tasks.values():
+        del task.calling
+    office.turns(1)
+    assert all(task.records_in for task in office.tasks.values())

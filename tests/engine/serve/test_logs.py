@@ -1,4 +1,4 @@
-"""The log: one line a message, in each of its forms, and nobody else's log touched."""
+"""Tests of the log: one line per message, in each format, without changing other loggers."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_colours_on_a_terminal_unless_they_are_not_wanted() -> None:
     assert "\x1b" in logged(io.StringIO(), {"FORCE_COLOR": "1"})
 
 
-def test_what_the_client_says_again_and_again_is_said_now_and_then() -> None:
+def test_repeated_messages_of_the_client_are_logged_occasionally() -> None:
     now = 0.0
     stream = io.StringIO()
     logs.setup(Settings(app_id="views"), None, stream, {})
     client = logging.getLogger("tidemill.kafka")
-    client.filters[:] = [logs.Repeats(10.0, lambda: now)]
+    client.filters[:] = [logs.RepeatFilter(10.0, lambda: now)]
     for turn in range(601):
         now = turn / 20
         client.error("FAIL [%s]: connection refused (after %dms)", "reader", turn)
@@ -110,13 +110,13 @@ def test_json() -> None:
     }
 
 
-def test_one_of_several_workers_says_which() -> None:
+def test_one_of_several_workers_logs_its_number() -> None:
     assert " info    [2] joined" in logged(io.StringIO(), worker=2)
     assert json.loads(logged(io.StringIO(), worker=2, log_format="json"))["worker"] == 2
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_exceptions_come_with_their_traceback(form: Any) -> None:
+def test_exceptions_are_logged_with_their_traceback(form: Any) -> None:
     stream = io.StringIO()
     logs.setup(Settings(app_id="views", log_format=form), None, stream, {})
     try:
@@ -149,7 +149,7 @@ def test_the_default_is_standard_error(capsys: pytest.CaptureFixture[str]) -> No
     assert logs.coloured(sys.stdin, {"FORCE_COLOR": "1"})
 
 
-def test_the_summary_says_rates_since_the_last_one() -> None:
+def test_the_summary_has_rates_since_the_last_one() -> None:
     stats = Stats(records_in={"0_0": 100}, records_out=10)
     before = stats.totals()
     stats.records_in = {"0_0": 3_000, "0_1": 2_100}
@@ -172,7 +172,7 @@ def test_the_summary_says_rates_since_the_last_one() -> None:
     )
 
 
-def test_the_summary_comes_by_itself_and_ends() -> None:
+def test_the_summary_is_logged_periodically_until_the_end() -> None:
     stream = io.StringIO()
     logs.setup(Settings(app_id="views"), None, stream, {})
     summary = logs.Summary(Stats().totals, 10)

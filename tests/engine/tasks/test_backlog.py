@@ -1,4 +1,4 @@
-"""A backlog gives what live would have given: any number of processes, any interleaving, any of them killed."""
+"""Property tests of backlogs: results are those of a live run, with any number of processes, order and kills."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import random
 import pytest
 
 import tidemill as tm
-from tests.backlogs import HOUR, MINUTE, START, events, expected
 from tests.integration.programs.backlog import program
+from tests.support.backlogs import HOUR, MINUTE, START, events, expected
 
 from ...support.in_memory_group import Crew
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_any_processes_and_any_interleaving_give_what_a_batch_gives(seed: int) -> None:
     draw = random.Random(seed)
@@ -43,7 +44,7 @@ def test_any_processes_and_any_interleaving_give_what_a_batch_gives(seed: int) -
 
 def look_ups(as_of: bool) -> tm.App:
     """Orders find the price of their item; prices come under another key, through a repartition."""
-    app = tm.App("look-ups")
+    app = tm.App("lookups")
     prices = app.stream("prices", key=tm.utf8, value=tm.json).with_key(lambda price: price["item"], key=tm.utf8)
     table = prices.to_table(history="10h" if as_of else None).named("prices-by-item")
     orders = app.stream("orders", key=tm.utf8, value=tm.json)
@@ -60,7 +61,7 @@ def test_a_stream_finds_the_row_of_its_time(as_of: bool, seed: int) -> None:
     crew = Crew(look_ups(as_of), 4, draw.choice((1, 2, 4)), seed)
     items = [f"i{number}" for number in range(12)]
     changes = {item: sorted(draw.sample(range(START, START + 8 * HOUR), 15)) for item in items}
-    for number, item in enumerate(items):  # some producers have far more to read than others
+    for number, item in enumerate(items):  # some tasks upstream have a much longer backlog than others
         for _ in range(15 if number % 4 == 0 else 1):
             crew.send("prices", [tm.Record(item, {"item": "other", "at": 0}, START)], number % 4)
     for time, number in sorted((time, number) for number, item in enumerate(items) for time in changes[item]):

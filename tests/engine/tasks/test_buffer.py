@@ -1,4 +1,4 @@
-"""The input buffer: the order of runs does not depend on how the inputs were cut into batches."""
+"""Tests of the input buffer: the order of processing does not depend on how inputs are cut into batches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tidemill import Record
 from tidemill.engine.tasks.buffer import InputBuffer
+from tidemill.engine.tasks.ordered_buffer import OrderedBuffer
+from tidemill.engine.watermarks.records import ReceivedMarks
 
 A, B, C = ("a", 0), ("b", 0), ("c", 0)
 times = st.lists(st.integers(0, 20), max_size=12)
@@ -70,7 +72,7 @@ def test_an_input_that_may_have_older_records_is_waited_for() -> None:
     assert len(run.records) == 2
 
 
-def test_it_is_not_waited_for_when_told_so() -> None:
+def test_it_is_not_waited_for_if_disabled() -> None:
     buffer = InputBuffer([A, B])
     buffer.offer(A, records([5]), 1, 10)
     assert buffer.next_run(wait=False) is not None
@@ -96,7 +98,7 @@ def test_a_batch_without_usable_records_still_moves_the_offset() -> None:
     assert run.next_offset == 7
 
 
-def test_what_the_broker_keeps_for_itself_is_processed_with_the_records_before_it() -> None:
+def test_offsets_of_transaction_markers_are_processed_with_the_records_before_them() -> None:
     buffer = InputBuffer([A])
     assert buffer.reached(A, 5), "nothing waits"
     buffer.offer(A, records([1, 2]), 2, 10)
@@ -108,10 +110,26 @@ def test_what_the_broker_keeps_for_itself_is_processed_with_the_records_before_i
     assert (first.next_offset, second.next_offset) == (1, 4)
 
 
-def test_clear_forgets_everything() -> None:
+def test_clear_drops_everything() -> None:
     buffer = InputBuffer([A])
     buffer.offer(A, records([1, 2]), 2, 30)
     buffer.clear()
     assert buffer.empty()
     assert buffer.sizes() == {A: 0}
     assert buffer.next_run() is None
+
+
+def test_an_input_whose_records_come_late_is_waited_for_in_any_case() -> None:
+    """Its records have been read and cannot be decoded yet: later ones of other inputs do not overtake them."""
+    told: dict[tuple[str, int], ReceivedMarks] = {}
+    for buffer in (InputBuffer((A, B)), OrderedBuffer((A, B), told)):
+        buffer.caught_up(A, True)
+        buffer.await_input(A, True)
+        buffer.offer(B, records([5]), 1, 10)
+        assert buffer.next_run(wait=False) is None
+        buffer.offer(A, records([3]), 1, 10)
+        buffer.await_input(A, False)
+        for topic in ("a", "b"):
+            run = buffer.next_run(wait=False)
+            assert run is not None
+            assert run.topic == topic

@@ -1,4 +1,4 @@
-"""What the buffer counts is what Python holds, whatever the records are like."""
+"""Tests that the memory counted by the input buffer is that used by Python."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_what_is_counted_is_what_is_taken(serde: Any, value: Any, batches: int, 
                 if headers is None
                 else [tuple((n[:3] + n[3:], bytes(bytearray(c))) for n, c in headers) for _ in offsets]
             )
-            payload = sum(len(part or b"") for part in [*keys, *values])
+            payload = sum(len(subtopology or b"") for subtopology in [*keys, *values])
             payload += 0 if headers is None else size * sum(len(n) + len(c) for n, c in headers)
             times = [n * 1_000_000 for n in offsets]
             batch = Batch(*KEY, keys, values, times, offsets, carried, payload)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A store that was something else in an earlier version of the program is refused at the start."""
+"""Tests that a store with a different type in an earlier version of the program is refused at the start."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ import tidemill as tm
 from tidemill.engine.plan.plan import partition, plan
 from tidemill.engine.tasks.store_schemas import check_shapes, shapes_metadata
 from tidemill.operators.graph.topology import OperatorState
-from tidemill.operators.stores.expiring import Journal, Shelf
+from tidemill.operators.stores.expiring import ExpiringStore, UndoLog
 from tidemill.state.cache import StateCache
 from tidemill.state.memory import MemoryStore
 
@@ -39,7 +39,7 @@ def stores(build: Callable[[tm.App], object]) -> tuple[OperatorState, ...]:
     topology = app.topology()
     names = [topic for source in topology.sources for topic in source.topics]
     found = plan(partition(topology), "k", dict.fromkeys(names, 1), {})
-    return tuple(state for part in found.parts for state in part.stores)
+    return tuple(state for subtopology in found.subtopologies for state in subtopology.stores)
 
 
 def grouped(build, key=tm.utf8):
@@ -101,17 +101,17 @@ def moved(grouped_by):
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_a_store_that_moves_behind_another_topic_is_known(swap):
-    """The topic that is read in both versions tells, though the store is another sub-topology's in one of them."""
+    """It is recognized by the topic that both versions read, although its sub-topology differs."""
     versions = [moved(lambda s: s.group_by_key()), moved(lambda s: s.group_by(len, key=tm.int64))]
     before, after = reversed(versions) if swap else versions
-    [reading] = [part for part in before.parts if part.name == "in"]
+    [reading] = [subtopology for subtopology in before.subtopologies if subtopology.name == "in"]
     metadata = "t=5" + shapes_metadata(reading.program_stores)
-    [reading] = [part for part in after.parts if part.name == "in"]
+    [reading] = [subtopology for subtopology in after.subtopologies if subtopology.name == "in"]
     with pytest.raises(tm.TopologyError, match="store 'totals' of task 0_0 holds"):
         check_shapes("0_0", reading.program_stores, metadata)
 
 
-def test_what_an_earlier_version_wrote_says_nothing():
+def test_metadata_of_an_earlier_version_has_no_schemas():
     for metadata in ("", "t=5", "t=5;n=1;a=2;i=abc"):
         check_shapes("0_0", stores(COUNT), metadata)
 
@@ -160,12 +160,12 @@ STORES = {
     "table join": lambda s, o: s.to_table().join(o.to_table(), max),
     "foreign key": lambda s, o: s.to_table().join(o.to_table(), on=str, function=max),
     "batch": lambda s, o: s.map_batch(list, max_wait="1s"),
-    "cogroup": lambda s, o: s.group_by_key().cogroup(max).aggregate(int, value=s.flow.value),
+    "cogroup": lambda s, o: s.group_by_key().cogroup(max).aggregate(int, value=s.reference.value),
 }
 
 
 @pytest.mark.parametrize("step", STORES)
-def test_every_store_says_what_it_is(step):
+def test_every_store_has_a_schema(step):
     before, after = (stores(keyed_by(STORES[step], value)) for value in (tm.json, tm.msgpack))
     assert all(state.shape for state in before)
     metadata = "t=5" + shapes_metadata(before)
@@ -188,7 +188,7 @@ def test_a_value_of_another_type_is_refused_when_it_is_read(before, after, metho
     codec = before.codec(tm.utf8)
     cache = StateCache(MemoryStore(), "s", codec)
     first, second = (
-        state.bind(Shelf(cache, Journal(), at_hand, tm.utf8.encode, None, {}), watermarked=False)  # type: ignore[arg-type]
+        state.bind(ExpiringStore(cache, UndoLog(), at_hand, tm.utf8.encode, None, {}), watermarked=False)  # type: ignore[arg-type]
         for state in (before, after)
     )
     if isinstance(before, tm.ValueState):

@@ -1,18 +1,18 @@
-"""What the metadata of an offset says of topics, in its old forms too."""
+"""Tests of topic ids in the metadata of offsets, including old formats."""
 
 from __future__ import annotations
 
 import pytest
 
 from tidemill.engine.tasks.topic_ids import MOST_STORES, TopicIds, id_in, lost_store
-from tidemill.engine.watermarks.watermarks import Seen, seen_in
+from tidemill.engine.watermarks.watermarks import InputProgress, seen_in
 
 
 def test_ids_go_beside_what_was_there() -> None:
     ids = TopicIds({"in": "Wq-1_w", "log": "abc"}, {"n": "log"})
-    metadata = f"t=12;{Seen(5, 9)}" + ids.metadata("in")
+    metadata = f"t=12;{InputProgress(5, 9)}" + ids.metadata("in")
     assert id_in(metadata) == "Wq-1_w"
-    assert seen_in(metadata) == Seen(5, 9)
+    assert seen_in(metadata) == InputProgress(5, 9)
     assert lost_store(metadata, {"n": "log"}, {"log": "abc"}) is None
     assert lost_store(metadata, {"n": "log"}, {"log": "abd"}) == "n"
     assert lost_store(metadata, {"new": "log2"}, {"log2": "x"}) is None, "a step that was added has a new changelog"

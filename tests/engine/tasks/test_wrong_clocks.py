@@ -1,4 +1,4 @@
-"""Programs whose records come with wrong clocks, or get their times in mid-stream, from end to end."""
+"""End-to-end tests of records with wrong timestamps, and of timestamps that are set within a program."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_one_record_of_the_future_closes_no_window() -> None:
 
 
 def test_without_it_all_is_late() -> None:
-    """What the bound is for."""
+    """The purpose of the bound."""
     app = tm.App("test")
     source = app.stream("in", key=tm.utf8, value=tm.json, watermark=tm.bounded("5s"))
     source.group_by_key().window(tm.tumbling("1m")).emit("close").aggregate(all=tm.collect()).named("w").to("out")
@@ -65,7 +65,7 @@ def test_the_clock_that_counts_is_the_drivers() -> None:
     app = tm.App("test")
     minutes(app, tm.fail)
     with tm.testing.TopologyDriver(app) as driver:
-        driver.send("in", "k", 1)  # without a time it has the clock's
+        driver.send("in", "k", 1)  # without a timestamp it gets the time of the clock
         with pytest.raises(tm.RecordError, match="1970-01-01T00:00:00Z"):
             driver.send("in", "k", 1, NOW)
     with tm.testing.TopologyDriver(app, now=NOW - 3_700_000) as driver:
@@ -74,7 +74,7 @@ def test_the_clock_that_counts_is_the_drivers() -> None:
 
 
 def test_a_record_that_is_read_again_is_judged_by_the_clock_then() -> None:
-    """It was refused, the refusal was not committed, and meanwhile its time has come."""
+    """It was refused, this was not committed, and meanwhile its time is no longer in the future."""
     app = tm.App("test")
     minutes(app, tm.skip)
     with tm.testing.TopologyDriver(app, now=NOW) as driver:
@@ -95,7 +95,7 @@ def test_a_record_that_is_read_again_is_judged_by_the_clock_then() -> None:
         assert task.committed() == {("in", 0): 2}
 
 
-def test_seconds_are_told_of_once_a_source(caplog: pytest.LogCaptureFixture) -> None:
+def test_timestamps_in_seconds_are_reported_once_per_source(caplog: pytest.LogCaptureFixture) -> None:
     app = tm.App("test")
     for topic in "ab":
         app.stream(topic, key=tm.utf8, value=tm.json, timestamp=lambda value: value["at"]).to("out")
@@ -127,7 +127,7 @@ def test_a_time_from_headers_in_a_table_with_a_history() -> None:
         assert [record.value for record in driver.read("out")] == [[1, "old"], [2, "new"]]
 
 
-# in mid-stream
+# within the program
 
 
 def timed(app: tm.App, **source: Any) -> tm.Stream[str, Any]:
@@ -140,7 +140,7 @@ def test_with_timestamp_keeps_the_key_and_moves_stream_time() -> None:
     stream.group_by_key().window(tm.tumbling(10)).emit("close").count().named("w").to("out")
     stream.to("records", value=tm.json)
     with tm.testing.TopologyDriver(app, partitions=3) as driver:
-        assert len(driver.plan.parts) == 1  # no repartition
+        assert len(driver.plan.subtopologies) == 1  # no repartition
         for at in (3, 5, None, 25, 4):
             driver.send("in", "k", {"at": at}, 1_000)
         assert [(record.key.start, record.value, record.timestamp) for record in driver.read("out")] == [(0, 2, 5)]

@@ -1,9 +1,11 @@
-"""A year of history with one partition that has far more to read: what waits for it stays small."""
+"""Tests of a year of history with one much longer partition: buffered records stay few."""
 
 from __future__ import annotations
 
+import pytest
+
 import tidemill as tm
-from tests.backlogs import HOUR, START
+from tests.support.backlogs import HOUR, START
 
 from ...support.in_memory_group import Crew
 
@@ -11,6 +13,7 @@ HOURS = 365 * 24
 KEYS = 4
 
 
+@pytest.mark.slow
 def test_windows_and_buffers_of_a_year_stay_as_small_as_those_of_hours() -> None:
     app = tm.App("year")
     source = app.stream("in", key=tm.utf8, value=tm.int64, watermark=tm.bounded("5m", idle="5s"))

@@ -1,4 +1,4 @@
-"""What a look at the topics of a running program means."""
+"""Tests of the changes of topics that a running program detects."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_only_the_topic_of_a_pattern_may_be_gone(topic: str) -> None:
 
 
 @pytest.mark.parametrize("topic", KINDS)
-def test_what_is_remembered_of_a_topic_is_of_that_topic(topic: str) -> None:
+def test_what_is_stored_of_a_topic_belongs_to_its_id(topic: str) -> None:
     before = dict.fromkeys(KINDS, "old")
     assert refuse_others(running(), before, before) == frozenset()
     assert refuse_others(running(), {}, before) == frozenset()

@@ -1,4 +1,4 @@
-"""Topics that meet in a step and place keys in different ways are found by where their records lie."""
+"""Tests of the partitioner check: joined topics with different key partitioning are detected by their records."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 import tidemill as tm
 from tidemill.engine.kafka.murmur2 import murmur2_partition
+from tidemill.engine.kafka.partitioners import PARTITIONERS
 from tidemill.engine.plan.plan import Plan, partition, plan
-from tidemill.engine.topics.partitioner_check import FIRST, WAYS, Placement, meetings
+from tidemill.engine.topics.partitioner_check import FIRST, PartitionerCheck, meetings
 from tidemill.operators.record import Batch
 
 N = 4
@@ -53,26 +54,28 @@ def moved(app: tm.App) -> None:
 
 
 def found(running: Plan, *topics: tuple[str, Place], keys: list[bytes] = KEYS, size: int = 10) -> list[str]:
-    """What is said when records of these topics come, placed in these ways."""
-    placement = Placement()
+    """Return the error for records of these topics with these partitioners."""
+    placement = PartitionerCheck()
     said: list[str] = []
     for topic, way in topics:
-        part = next(part for part in running.parts if topic in part.topic_partitions)
+        subtopology = next(
+            subtopology for subtopology in running.subtopologies if topic in subtopology.topic_partitions
+        )
         for number in range(N):
             mine = [key for key in keys if way(key, N) == number]
             for begin in range(0, len(mine), size):
                 some: list[bytes | None] = [*mine[begin : begin + size]]
                 none = [None] * len(some)
                 batch = Batch(topic, number, some, none, [0] * len(some), list(range(len(some))), None, 0)  # type: ignore[arg-type]
-                text = placement.look(part, batch)
+                text = placement.look(subtopology, batch)
                 said += [text] if text is not None else []
     return said
 
 
-CRC = WAYS["CRC32"]
+CRC = PARTITIONERS["CRC32"]
 
 
-def test_what_is_given_another_key_may_lie_anywhere() -> None:
+def test_rekeyed_records_may_be_in_any_partition() -> None:
     assert found(planned(rekeyed, "users", "clicks"), ("clicks", CRC), ("users", murmur2_partition)) == []
 
 
@@ -90,7 +93,7 @@ def test_beside_a_repartition_keys_lie_by_murmur2(build: Callable[[tm.App], Any]
     [said] = found(running, ("users", way))
     assert "in topic 'users' the key b'user-" in said
     assert "in topic 'shop-" in said
-    assert "-repartition' it lies in partition" in said
+    assert "-repartition' it is in partition" in said
     assert "partitioner=murmur2_random" in said
     assert ".repartition()" in said
 
@@ -117,29 +120,31 @@ def test_input_topics_need_only_place_keys_alike(left: Place, right: Place, fine
 def test_a_table_that_is_repartitioned_may_come_from_anywhere() -> None:
     running = planned(moved, "users", "clicks")
     assert found(running, ("users", CRC), ("clicks", by_first_byte)) == []
-    [joined] = [part for part in running.parts if meetings(part)]
+    [joined] = [subtopology for subtopology in running.subtopologies if meetings(subtopology)]
     assert all(topic.endswith("-repartition") for topic in meetings(joined)["join"])
 
 
 def test_keys_that_go_anywhere_say_nothing() -> None:
     running = planned(rekeyed, "users", "clicks")
-    part = next(part for part in running.parts if "users" in part.topic_partitions)
+    subtopology = next(subtopology for subtopology in running.subtopologies if "users" in subtopology.topic_partitions)
     batch = Batch("users", 3, [None, b""], [b"x", b"y"], [0, 0], [0, 1], None, 2)
-    assert Placement().look(part, batch) is None
+    assert PartitionerCheck().look(subtopology, batch) is None
 
 
 def test_a_producer_that_comes_later_is_found_by_one_record_a_batch() -> None:
     running = planned(rekeyed, "users", "clicks")
-    part = next(part for part in running.parts if "users" in part.topic_partitions)
-    placement = Placement()
+    subtopology = next(subtopology for subtopology in running.subtopologies if "users" in subtopology.topic_partitions)
+    placement = PartitionerCheck()
     right = next(key for key in KEYS if murmur2_partition(key, N) == 0)
     wrong = next(key for key in KEYS if murmur2_partition(key, N) == 1)
 
     def come(*keys: bytes) -> str | None:
         count = len(keys)
-        return placement.look(part, Batch("users", 0, [*keys], [None] * count, [0] * count, [*range(count)], None, 0))
+        return placement.look(
+            subtopology, Batch("users", 0, [*keys], [None] * count, [0] * count, [*range(count)], None, 0)
+        )
 
     assert come(*[right] * FIRST) is None
     assert come(right, wrong) is None, "not every record is looked at"
     assert come(wrong, right) is not None
-    assert come(wrong, right) is None, "it is said once"
+    assert come(wrong, right) is None, "it is reported once"

@@ -1,7 +1,8 @@
-"""The time of a task from its inputs, against a model that looks at every record."""
+"""Tests of the watermark of a task against a model that inspects every record."""
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.engine.watermarks.watermarks import NOTHING, Seen, Watermarks, seen_in
+from tidemill.engine.watermarks.watermarks import NOTHING, InputProgress, Watermarks, seen_in
 from tidemill.operators.time.watermark import Watermark, together
 
 A, B = ("a", 0), ("b", 0)
@@ -24,7 +25,7 @@ runs = st.lists(st.tuples(st.sampled_from([A, B]), st.lists(st.integers(0, 200),
 
 @given(runs, st.integers(0, 40), st.integers(0, 80), st.booleans())
 def test_time_is_that_of_the_input_that_is_furthest_behind(runs: Any, bound: int, other: int, again: bool) -> None:
-    """Cut as they may be, runs are told the same times after the same records, restarts included."""
+    """However inputs are cut, watermarks are the same after the same records, including restarts."""
     inputs = {A: Watermark(bound), B: Watermark(other)}
     grain = min(mark.grain for mark in inputs.values())
     newest = {A: -1, B: -1}
@@ -51,12 +52,28 @@ def test_time_is_that_of_the_input_that_is_furthest_behind(runs: Any, bound: int
     assert told == expected
 
 
-def test_an_input_that_is_quiet_is_not_waited_for() -> None:
+@given(runs, st.randoms(use_true_random=False))
+def test_settled_time_does_not_depend_on_the_order_of_inputs(runs: Any, random: Random) -> None:
+    inputs = {A: Watermark(160), B: Watermark(160)}
+    found: list[int] = []
+    for order in (runs, random.sample(runs, len(runs))):
+        marks = Watermarks(inputs, {})
+        for key, times in order:
+            for _ in marks.cut(key, [record(timestamp) for timestamp in times], 7):
+                pass
+        before, settled = marks.time, marks.settled()
+        assert settled is None or settled > before
+        assert marks.settled() is None
+        found.append(marks.time)
+    assert found[0] == found[1]
+
+
+def test_an_idle_input_is_not_waited_for() -> None:
     marks = Watermarks({A: Watermark(10, 100), B: Watermark(10, 100)}, {})
     assert [time for _, time in marks.cut(A, [record(500)], 1_000)] == [None]
     assert marks.quiet(1_000, lambda key: True) is None  # from now on b is waited for
     assert marks.quiet(1_099, lambda key: True) is None
-    assert marks.quiet(1_200, lambda key: key == A) is None  # b has more, which is not here yet
+    assert marks.quiet(1_200, lambda key: key == A) is None  # b has more, which is not read yet
     [*_] = marks.cut(A, [record(600)], 1_150)
     assert marks.quiet(1_200, lambda key: True) == 590
     assert [time for _, time in marks.cut(B, [record(300)], 1_210)] == [None]  # time does not go back
@@ -64,7 +81,7 @@ def test_an_input_that_is_quiet_is_not_waited_for() -> None:
     assert [time for _, time in marks.cut(B, [record(650)], 1_230)] == [640]
 
 
-def test_when_all_is_quiet_time_goes_on_by_the_wall_clock() -> None:
+def test_when_all_inputs_are_idle_time_advances_by_the_wall_clock() -> None:
     marks = Watermarks({A: Watermark(16, 100), B: Watermark(0, 50)}, {})
     [*_] = marks.cut(A, [record(500)], 1_000)
     [*_] = marks.cut(B, [record(400)], 1_010)
@@ -77,7 +94,7 @@ def test_when_all_is_quiet_time_goes_on_by_the_wall_clock() -> None:
     assert again.quiet(1_400, lambda key: True) == 500 - 16 + 390
 
 
-def test_a_restart_goes_on_with_what_was_told_in_a_pause() -> None:
+def test_a_restart_continues_with_the_watermark_of_an_idle_time() -> None:
     marks = Watermarks({A: Watermark(0, 100)}, {})
     [*_] = marks.cut(A, [record(500)], 1_000)
     assert marks.quiet(1_200, lambda key: True) == 700
@@ -90,8 +107,8 @@ def test_a_restart_goes_on_with_what_was_told_in_a_pause() -> None:
     assert (older.time, older.resumed) == (600, -1)  # by a version that did not write it
 
 
-def test_without_an_idle_time_silence_holds_time_up() -> None:
-    marks = Watermarks({A: Watermark(10, 100), B: Watermark(10)}, {A: Seen(500, 0), B: Seen(300, 0)})
+def test_without_an_idle_timeout_an_idle_input_blocks_the_watermark() -> None:
+    marks = Watermarks({A: Watermark(10, 100), B: Watermark(10)}, {A: InputProgress(500, 0), B: InputProgress(300, 0)})
     assert marks.time == 290
     assert marks.quiet(10**9, lambda key: True) is None
     fresh = Watermarks({A: Watermark(10, 100)}, {})

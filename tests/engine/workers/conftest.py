@@ -1,4 +1,4 @@
-"""Supervisors with workers, ended with the test."""
+"""Fixtures: supervisors with workers, which end with the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changing the number of workers of a running supervisor, by `tidemill scale` and by their load."""
+"""Tests of scaling the workers of a running supervisor, by `tidemill scale` and by their load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidemill.engine.cli.scale import scale
 from tidemill.engine.config.settings import Settings
 from tidemill.engine.errors import ConfigError, Fatal, StateUnusable
 from tidemill.engine.workers import control
-from tidemill.engine.workers.control import Answer, Place, Request, ask
+from tidemill.engine.workers.control import ControlRequest, ControlResponse, WorkerStatus, ask
 
 
 def command(running: Running | Path, *arguments: str) -> Result:
@@ -26,10 +26,11 @@ def command(running: Running | Path, *arguments: str) -> Result:
     return CliRunner().invoke(scale, ["a", "--state-dir", str(directory), *arguments])
 
 
-def numbers(answer: Answer) -> list[int]:
+def numbers(answer: ControlResponse) -> list[int]:
     return [place.number for place in answer.places]
 
 
+@pytest.mark.slow
 def test_more_workers_and_fewer(run: Run, tmp_path: Path) -> None:
     running = run("runs")
     running.both()
@@ -39,7 +40,7 @@ def test_more_workers_and_fewer(run: Run, tmp_path: Path) -> None:
     pids = [running.pid(number) for number in range(4)]
     result = command(running, "--workers", "1")
     assert result.stdout == "a: 1 worker wanted: 1 ready\n", result.output
-    answer = ask(running.settings, Request())
+    answer = ask(running.settings, ControlRequest())
     assert [(place.number, place.pid) for place in answer.places] == [(0, pids[0])], "the highest numbers went"
     assert all((tmp_path / f"stopping-{number}").exists() for number in (1, 2, 3)), "cleanly"
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids[1:])
@@ -49,11 +50,12 @@ def test_more_workers_and_fewer(run: Run, tmp_path: Path) -> None:
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 0
-    assert "1 worker in place of 4, as asked for" in log
-    assert "starting it again" not in log, "a stop that was asked for is no death"
+    assert "1 worker instead of 4, as requested" in log
+    assert "restarting it" not in log, "a requested stop is not a death"
     assert not (tmp_path / "state" / "a" / "supervisor.json").exists()
 
 
+@pytest.mark.slow
 def test_it_waits_until_they_are_at_work(run: Run, tmp_path: Path) -> None:
     running = run("starts")
     running.both()
@@ -64,6 +66,7 @@ def test_it_waits_until_they_are_at_work(run: Run, tmp_path: Path) -> None:
     assert command(running, "--workers", "3").stdout == "a: 3 workers wanted: 3 ready\n"
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_wanted_again_before_it_has_stopped(run: Run) -> None:
     running = run("slow")
     first = running.both()
@@ -72,18 +75,20 @@ def test_a_worker_that_is_wanted_again_before_it_has_stopped(run: Run) -> None:
     assert running.pid(1, life=1) != first[1]
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_not_stop_is_killed(run: Run) -> None:
     running = run("lingers", stop_timeout=1_000)
     running.both()
     assert command(running, "--workers", "1").exit_code == 0
     running.process.send_signal(signal.SIGTERM)
-    assert "worker 1 was killed by SIGKILL while it stopped\n" in running.end()[1]
+    assert "worker 1 was killed by SIGKILL while stopping\n" in running.end()[1]
 
 
+@pytest.mark.slow
 def test_more_workers_than_tasks_are_refused(run: Run) -> None:
     running = run("runs")
     running.both()
-    wait_for(lambda: ask(running.settings, Request()).settled)
+    wait_for(lambda: ask(running.settings, ControlRequest()).reached)
     result = command(running, "--workers", "8")
     assert isinstance(result.exception, ConfigError)
     assert "8 workers would be more than can have work: it has 6 tasks, and this machine gives it 4 proces" in str(
@@ -93,6 +98,7 @@ def test_more_workers_than_tasks_are_refused(run: Run) -> None:
     assert command(running, "--workers", "auto").stdout == "a: 4 workers wanted: 4 ready\n", "of 4 processors"
 
 
+@pytest.mark.slow
 def test_with_autoscale_the_bounds_are_what_can_be_set(run: Run) -> None:
     running = run("runs", bounds="2:3")
     running.both()
@@ -102,29 +108,29 @@ def test_with_autoscale_the_bounds_are_what_can_be_set(run: Run) -> None:
     assert command(running, "--autoscale", "3:6").stdout == "a: 3 workers wanted: 3 ready; autoscale 3:6\n"
     both = command(running, "--autoscale", "off", "--workers", "1")
     assert both.stdout == "a: 1 worker wanted: 1 ready\n", both.output
-    assert "--workers and --autoscale MIN:MAX are at odds" in str(
+    assert "--workers and --autoscale MIN:MAX exclude each other" in str(
         command(running, "--autoscale", "1:2", "--workers", "2").exception
     )
 
 
 @pytest.mark.slow
 def test_workers_are_added_while_those_there_are_overloaded(run: Run) -> None:
-    """Each asks for 1.2 of its kind for ever, so they grow to the bound, which is that of the processors."""
+    """Each needs 1.2 workers of its kind forever, so they grow to the limit, the number of processors."""
     running = run("loaded", bounds="2:16")
     running.both()
-    wait_for(lambda: numbers(ask(running.settings, Request())) == [0, 1, 2])
-    wait_for(lambda: numbers(ask(running.settings, Request())) == [0, 1, 2, 3])
+    wait_for(lambda: numbers(ask(running.settings, ControlRequest())) == [0, 1, 2])
+    wait_for(lambda: numbers(ask(running.settings, ControlRequest())) == [0, 1, 2, 3])
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 0
-    assert "autoscale 2:16: no more than 4 are of use here (4 processors, 6 tasks)" in log
-    assert "autoscale 2:16: 3 workers in place of 2 (the work asks for 2.4)" in log
+    assert "autoscale 2:16: no more than 4 are useful here (4 processors, 6 tasks)" in log
+    assert "autoscale 2:16: 3 workers instead of 2 (the work requires 2.4)" in log
 
 
 def test_wrong_numbers(tmp_path: Path) -> None:
     assert "--workers: 0 is out of range" in str(command(tmp_path, "--workers", "0").exception)
     assert "--workers: 'many' is not a number" in str(command(tmp_path, "--workers", "many").exception)
-    assert "--autoscale: '3' is not the least" in str(command(tmp_path, "--autoscale", "3").exception)
+    assert "--autoscale: '3' is not a minimum and a maximum" in str(command(tmp_path, "--autoscale", "3").exception)
 
 
 def whereabouts(directory: Path, host: str, socket: str) -> None:
@@ -147,6 +153,7 @@ def test_nothing_that_runs(tmp_path: Path) -> None:
     assert "runs on another machine, 'elsewhere' (process 1)" in str(command(tmp_path).exception)
 
 
+@pytest.mark.slow
 def test_one_that_was_killed(run: Run, tmp_path: Path) -> None:
     running = run("runs")
     running.both()
@@ -202,7 +209,7 @@ def test_no_place_for_temporary_files(
         assert "`tidemill scale` cannot reach this supervisor" in caplog.text
         assert there.requests() == []
         with pytest.raises(ConfigError, match="found no directory for its socket"):
-            ask(settings, Request())
+            ask(settings, ControlRequest())
     finally:
         there.close()
 
@@ -210,19 +217,19 @@ def test_no_place_for_temporary_files(
 def test_what_is_asked_and_what_is_answered(tmp_path: Path) -> None:
     """The request reaches the supervisor's queue, wakes it, and its answer comes back."""
     settings = Settings(app_id="a", state_dir=tmp_path)
-    answer = Answer(7, 2, [Place(0, 8, "ready", 1)], (1, 2), 6, 4)
+    answer = ControlResponse(7, 2, [WorkerStatus(0, 8, "ready", 1)], (1, 2), 6, 4)
     woken: list[int] = []
 
     def wake() -> None:
         woken.append(1)
         [waiting] = there.requests()
-        assert waiting.request == Request(2)
+        assert waiting.request == ControlRequest(2)
         waiting.answer.set_result(answer)
 
     there = control.Control(settings, wake)
     try:
-        assert ask(settings, Request(2)) == answer
+        assert ask(settings, ControlRequest(2)) == answer
     finally:
         there.close()
     assert woken == [1]
-    assert not answer.settled
+    assert not answer.reached

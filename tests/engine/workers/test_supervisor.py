@@ -1,4 +1,4 @@
-"""The supervisor: which deaths are mended, what workers inherit, and how the whole stops."""
+"""Tests of the supervisor: which workers are restarted, what they inherit, and how all of them stop."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.support.supervised import Run, Running, wait_for
 from tidemill.engine.clock import SYSTEM
 from tidemill.engine.config.settings import Settings
 from tidemill.engine.errors import ConfigError
-from tidemill.engine.workers.control import Request, ask
+from tidemill.engine.workers.control import ControlRequest, ask
 from tidemill.engine.workers.supervisor import Supervisor
-from tidemill.engine.workers.worker import GiveUp, Restart, Worker, describe, verdict
+from tidemill.engine.workers.worker import GiveUp, Restart, Worker, decide_restart, describe
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 4])
-def test_what_would_happen_again_is_not_started_again(code: int) -> None:
-    decided = verdict(code, 1)
+def test_a_worker_with_a_permanent_error_is_not_restarted(code: int) -> None:
+    decided = decide_restart(code, 1)
     assert isinstance(decided, GiveUp)
     assert decided.code == code
 
 
 def test_the_first_restart_is_at_once_and_later_ones_are_not() -> None:
-    delays = [verdict(-9, deaths) for deaths in range(1, 8)]
+    delays = [decide_restart(-9, deaths) for deaths in range(1, 8)]
     assert delays == [Restart(ms) for ms in (0, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000)]
-    assert verdict(70, 8) == GiveUp(70, "it died 8 times in a row soon after its start")
-    assert verdict(-9, 8) == GiveUp(137, "it died 8 times in a row soon after its start"), "as a shell has it"
+    assert decide_restart(70, 8) == GiveUp(70, "it died 8 times in a row soon after its start")
+    assert decide_restart(-9, 8) == GiveUp(137, "it died 8 times in a row soon after its start"), "as a shell has it"
 
 
 def test_silence_is_a_hang_only_after_an_answer_and_some_looks() -> None:
@@ -47,7 +47,7 @@ def test_silence_is_a_hang_only_after_an_answer_and_some_looks() -> None:
         assert not worker.hangs(1_000, 100_000), "it may import for long"
         worker.looked(True, 100_000)
         worker.looked(False, 200_000)
-        assert not worker.hangs(1_000, 200_000), "the supervisor itself may have stood still"
+        assert not worker.hangs(1_000, 200_000), "the supervisor itself may have been paused"
         worker.looked(False, 202_000)
         worker.looked(False, 204_000)
         assert worker.hangs(1_000, 204_000)
@@ -65,7 +65,7 @@ def test_silence_is_a_hang_only_after_an_answer_and_some_looks() -> None:
 def test_a_worker_whose_interpreter_hangs_is_ended_with_its_stacks(run: Run, tmp_path: Path) -> None:
     running = run("hangs")
     running.both()
-    wait_for(lambda: ask(running.settings, Request()).settled)  # it has given an answer
+    wait_for(lambda: ask(running.settings, ControlRequest()).reached)  # it has responded
     (tmp_path / "go").touch()
     wait_for(lambda: "worker 1: it does not answer" in alive(running))
     running.pid(1, life=1)
@@ -73,20 +73,21 @@ def test_a_worker_whose_interpreter_hangs_is_ended_with_its_stacks(run: Run, tmp
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 0
-    assert "worker 1 hangs: no answer for " in log
-    assert "worker 1 was killed by SIGABRT; starting it again now" in log
+    assert "worker 1 hangs: no response for " in log
+    assert "worker 1 was killed by SIGABRT; restarting it now" in log
     assert re.search(r'File ".*worker\.py", line \d+ in <module>', log), "where it hung"
 
 
 def alive(running: Running) -> str:
-    """What the supervisor says of the health of its workers; none of these processes anything."""
+    """Return the health of the workers as reported by the supervisor; these workers process nothing."""
     with pytest.raises(urllib.error.HTTPError) as answer:
         urllib.request.urlopen(f"{running.url}/health/live", timeout=20)
     with answer.value as unwell:
         return unwell.read().decode()
 
 
-def test_an_interpreter_that_is_gone_for_a_while_is_waited_for(run: Run, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_an_interpreter_that_is_missing_for_a_while_is_waited_for(run: Run, tmp_path: Path) -> None:
     """A deployment may replace the environment in place while a worker dies."""
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (tmp_path / "python").chmod(0o755)
@@ -104,6 +105,7 @@ def test_an_interpreter_that_is_gone_for_a_while_is_waited_for(run: Run, tmp_pat
     assert "worker 0 was killed" not in log
 
 
+@pytest.mark.slow
 def test_an_error_in_the_supervisor_stops_workers_cleanly(run: Run, tmp_path: Path) -> None:
     running = run("bug")
     running.both()
@@ -116,7 +118,7 @@ def test_an_error_in_the_supervisor_stops_workers_cleanly(run: Run, tmp_path: Pa
 
 @given(st.integers(-64, 255), st.integers(0, 100))
 def test_every_death_has_a_verdict(code: int, deaths: int) -> None:
-    match verdict(code, deaths):
+    match decide_restart(code, deaths):
         case Restart(delay):
             assert 0 <= delay <= 30_000
         case GiveUp(ends_with, why):
@@ -135,6 +137,7 @@ def test_the_number_of_a_worker_is_not_for_the_user_to_set() -> None:
         Supervisor(Settings(app_id="views", workers=2, worker=1), [], SYSTEM, {}, 2)
 
 
+@pytest.mark.slow
 def test_a_stop_is_passed_on_and_a_clean_one_is_clean(run: Run) -> None:
     running = run("runs")
     running.both()
@@ -146,19 +149,20 @@ def test_a_stop_is_passed_on_and_a_clean_one_is_clean(run: Run) -> None:
     assert running.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_stop_of_workers_that_have_not_begun_is_clean(run: Run) -> None:
-    """They cannot hear of it yet: the signal itself ends them, before they have done anything."""
+    """They cannot handle it yet: the signal itself ends them, before they have done anything."""
     running = run("imports")
     running.both()
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 0, log
-    assert "while it stopped" not in log
+    assert "while stopping" not in log
 
 
 @pytest.mark.slow
 def test_a_key_on_the_terminal_is_one_signal_for_the_workers(run: Run) -> None:
-    """Ctrl-C goes to the whole foreground group; the workers hear of it from the supervisor alone."""
+    """Ctrl-C goes to the whole foreground group; the workers are signalled by the supervisor only."""
     running = run("slow")
     running.both()
     os.killpg(running.process.pid, signal.SIGINT)
@@ -172,11 +176,12 @@ def test_a_worker_that_dies_is_started_again(run: Run, tmp_path: Path) -> None:
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 0
-    assert "worker 1 was killed by SIGABRT; starting it again now" in log
-    assert "worker 1 was killed by SIGABRT; starting it again in 1s" in log
+    assert "worker 1 was killed by SIGABRT; restarting it now" in log
+    assert "worker 1 was killed by SIGABRT; restarting it in 1s" in log
     assert not (tmp_path / "0-1").exists(), "the other one was left alone"
 
 
+@pytest.mark.slow
 def test_a_worker_that_fails_for_good_stops_all(run: Run) -> None:
     code, log = run("fails").end()
     assert code == 1
@@ -190,7 +195,7 @@ def test_an_error_while_stopping_is_the_exit_code(run: Run) -> None:
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 70
-    assert "ended with exit code 70 while it stopped" in log
+    assert "ended with exit code 70 while stopping" in log
 
 
 @pytest.mark.slow
@@ -213,10 +218,11 @@ def test_workers_that_do_not_stop_are_killed(run: Run) -> None:
     running.process.send_signal(signal.SIGTERM)
     code, log = running.end()
     assert code == 130
-    assert "was killed by SIGKILL while it stopped" in log
+    assert "was killed by SIGKILL while stopping" in log
     assert time.monotonic() - began > 2.5
 
 
+@pytest.mark.slow
 def test_workers_stop_when_the_supervisor_is_killed(run: Run) -> None:
     running = run("runs")
     pids = running.both()

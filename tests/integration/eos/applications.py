@@ -1,6 +1,6 @@
-"""The applications on trial: which program, which topics, and what their results must be.
+"""The applications under test: their programs, topics and expected results.
 
-Everything is recomputed from the input as it lies on the broker, up to the offsets the group committed.
+Expected results are computed from the input topics, up to the offsets that the group committed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INPUT = "data"
 
 
 class Application(Protocol):
-    """A program in `programs/` and the judgement of its results."""
+    """A program in `programs/` and the verification of its results."""
 
     @property
     def module(self) -> str: ...
@@ -29,15 +29,15 @@ class Application(Protocol):
     def tasks(self) -> int: ...
 
     def exactly_once(self, stage: Stage, group: str, done: list[Row], /) -> list[str]:
-        """What is wrong with the outputs for the committed input `done`, if every input had its effect once."""
+        """Return the violations of exactly-once in the outputs, for the committed input `done`."""
         ...
 
     def at_least_once(self, stage: Stage, group: str, done: list[Row], /) -> tuple[list[str], int]:
-        """The same if outputs may repeat; and how many did."""
+        """Return the violations of at-least-once, and the number of repeated outputs."""
         ...
 
     def stores(self, stage: Stage, done: list[Row], *, repeats: bool) -> Mapping[str, Mapping[str, int]]:
-        """What each store must hold; with `repeats`, some of the outputs may be repetitions."""
+        """Return the expected contents of each store; with `repeats`, some of the outputs may be repeated."""
         ...
 
 
@@ -46,7 +46,7 @@ def output(stage: Stage, topic: str) -> list[Row]:
 
 
 class EchoMinSum:
-    """Echo, minimum and sum by key: all in the task of the input's partition."""
+    """Echo, minimum and sum per key: all in the task of the input partition."""
 
     module = "echo_min_sum.py"
     outputs = ("echo", "min", "sum")
@@ -73,7 +73,7 @@ class EchoMinSum:
 
 
 class MaxCount:
-    """Maximum and count by a new key: behind a repartition topic."""
+    """Maximum and count per new key, downstream of a repartition topic."""
 
     module = "max_count.py"
     outputs = ("max", "count", "last")
@@ -81,7 +81,7 @@ class MaxCount:
     folds: Mapping[str, Fold] = {"max": check.largest, "count": check.number, "last": check.newest}
 
     def exactly_once(self, stage: Stage, group: str, done: list[Row]) -> list[str]:
-        """The output `last` says in which order the values came; all else must follow from that."""
+        """The output `last` shows the order in which values arrived; all other results must follow from it."""
         arrived = output(stage, "last")
         findings = check.through_repartition("last", self._rekeyed(done), arrived, self._waiting(stage, group))
         for name in ("max", "count"):
@@ -107,7 +107,7 @@ class MaxCount:
         return findings, len(arrived) - len({row.value for row in arrived})
 
     def stores(self, stage: Stage, done: list[Row], *, repeats: bool) -> Mapping[str, Mapping[str, int]]:
-        if repeats:  # which outputs are repetitions cannot be told from outside; the last of each key is no repetition
+        if repeats:  # repeated outputs cannot be recognized from outside; the last one per key is not a repetition
             return {name: check.final(output(stage, name), check.newest) for name in self.folds}
         arrived = output(stage, "last")
         return {name: check.final(arrived, fold) for name, fold in self.folds.items()}
@@ -118,7 +118,7 @@ class MaxCount:
 
     @staticmethod
     def _waiting(stage: Stage, group: str) -> list[Row]:
-        """What is in the repartition topic and not processed."""
+        """Return the records of the repartition topic that are not processed yet."""
         offsets = client.committed(stage.broker, group)
         [topic] = [name for name in client.topics(stage.broker) if name.startswith(group) and "-repartition" in name]
         begin = read.by_partition(offsets, topic)

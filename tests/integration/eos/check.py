@@ -1,8 +1,8 @@
-"""The verifier: what an application wrote, held against a recomputation from its input.
+"""The verifier: compares the output of an application with results recomputed from its input.
 
-Pure and on its own: it imports nothing of Tidemill and nothing that talks to a broker. Each function returns what it
-found wrong, in words; an empty list is a proof. Under *exactly once* the output of a partition must be the recomputed
-sequence, record for record; under *at least once* it may go back and repeat, but never skip.
+Pure and independent: it imports neither Tidemill nor a Kafka client. Each function returns descriptions of the
+violations; an empty list means none. With exactly-once the output of a partition must be the recomputed sequence,
+record for record; with at-least-once it may go back and repeat, but never skip.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 SHOWN = 3
-"""How many examples a finding shows."""
+"""The maximum number of examples in a description."""
 
 
 class Row(NamedTuple):
-    """A record as it lies in a topic, decoded."""
+    """A decoded record of a topic."""
 
     partition: int
     offset: int
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 Fold = Callable[[Any, Any], Any]
-"""The running value after one more value; the running value before the first is None."""
+"""Returns the aggregate after one more value; the aggregate before the first value is None."""
 
 
 def smallest(so_far: Any, value: Any) -> Any:
@@ -50,12 +50,12 @@ def newest(_so_far: Any, value: Any) -> Any:
 
 
 def up_to(rows: Iterable[Row], committed: Mapping[int, int]) -> list[Row]:
-    """The rows before the committed offset of their partition."""
+    """Return the rows before the committed offset of their partition."""
     return [row for row in rows if row.offset < committed.get(row.partition, 0)]
 
 
 def running(rows: Iterable[Row], fold: Fold) -> list[Row]:
-    """Each row with the running value of its key in place of its value."""
+    """Return each row with the aggregate of its key so far in place of its value."""
     state: dict[Any, Any] = {}
     result: list[Row] = []
     for row in rows:
@@ -65,7 +65,7 @@ def running(rows: Iterable[Row], fold: Fold) -> list[Row]:
 
 
 def final(rows: Iterable[Row], fold: Fold) -> dict[Any, Any]:
-    """The last running value of each key: what a store must hold."""
+    """Return the final aggregate per key: the expected contents of a store."""
     state: dict[Any, Any] = {}
     for row in rows:
         state[row.key] = fold(state.get(row.key), row.value)
@@ -73,7 +73,7 @@ def final(rows: Iterable[Row], fold: Fold) -> dict[Any, Any]:
 
 
 def partitions(rows: Iterable[Row]) -> dict[int, list[tuple[Any, Any]]]:
-    """Keys and values by partition, in order."""
+    """Return keys and values by partition, in order."""
     result: dict[int, list[tuple[Any, Any]]] = defaultdict(list)
     for row in rows:
         result[row.partition].append((row.key, row.value))
@@ -81,7 +81,7 @@ def partitions(rows: Iterable[Row]) -> dict[int, list[tuple[Any, Any]]]:
 
 
 def exactly_once(name: str, expected: Sequence[Row], actual: Sequence[Row]) -> list[str]:
-    """One output an input, in order in each partition, each with the expected value."""
+    """Check for one output per input, in order in each partition, with the expected value."""
     findings: list[str] = []
     want, got = partitions(expected), partitions(actual)
     for partition in sorted(want.keys() | got.keys()):
@@ -92,7 +92,7 @@ def exactly_once(name: str, expected: Sequence[Row], actual: Sequence[Row]) -> l
 
 
 def difference(want: Sequence[Hashable], got: Sequence[Hashable]) -> str:
-    """How two sequences differ: lost, doubled, foreign, or only out of order."""
+    """Describe how two sequences differ: lost, duplicated, unexpected, or only reordered records."""
     wanted, found = Counter(want), Counter(got)
     parts = [f"{len(want)} records expected, {len(got)} found"]
     lost = list((wanted - found).elements())
@@ -112,9 +112,9 @@ def difference(want: Sequence[Hashable], got: Sequence[Hashable]) -> str:
 
 
 def at_least_once(name: str, expected: Sequence[Row], actual: Sequence[Row]) -> tuple[list[str], int]:
-    """The expected records of each partition in order, where the output may go back any number of times, never ahead.
+    """Check for the expected records of each partition in order; the output may go back any number of times, not skip.
 
-    Every expected pair of key and value must be unique in its partition. Also gives how many records were repeated.
+    Every expected pair of key and value must be unique in its partition. Also returns the number of repeated records.
     """
     findings: list[str] = []
     repeated = 0
@@ -123,7 +123,9 @@ def at_least_once(name: str, expected: Sequence[Row], actual: Sequence[Row]) -> 
         mine, theirs = want.get(partition, []), got.get(partition, [])
         place = {item: at for at, item in enumerate(mine)}
         if len(place) != len(mine):
-            raise ValueError(f"{name}, partition {partition}: expected records repeat, so their order says nothing")
+            raise ValueError(
+                f"{name}, partition {partition}: expected records are not unique, so their order cannot be checked"
+            )
         reached = 0
         last = -1
         for index, item in enumerate(theirs):
@@ -152,15 +154,15 @@ def at_least_once(name: str, expected: Sequence[Row], actual: Sequence[Row]) -> 
 def through_repartition(
     name: str, expected: Sequence[Row], actual: Sequence[Row], waiting: Sequence[Row] = ()
 ) -> list[str]:
-    """Records that went through a repartition: all there, once, and those of one partition of the input in order.
+    """Check records after a repartition: each occurs once, and those of one input partition are in order.
 
-    `expected` are the input's rows with the keys that the application gives them; `actual` (in order within each
-    partition) and `waiting`, those not yet processed, carry the input's values, which must be unique.
+    `expected` are the input rows with the keys that the application assigns; `actual` (in order within each partition)
+    and `waiting`, those not processed yet, have the values of the input, which must be unique.
     """
     findings: list[str] = []
     origin = {row.value: row for row in expected}
     if len(origin) != len(expected):
-        raise ValueError(f"{name}: values of the input repeat, so their origin is not known")
+        raise ValueError(f"{name}: values of the input are not unique, so their origin is unknown")
     seen = Counter(row.value for row in (*actual, *waiting))
     lost = [value for value in origin if value not in seen]
     doubled = [value for value, count in seen.items() if count > 1]
@@ -191,7 +193,7 @@ def through_repartition(
 
 
 def same_content(name: str, expected: Mapping[Any, Any], actual: Mapping[Any, Any]) -> list[str]:
-    """A store or a compacted topic holds exactly the expected entries."""
+    """Check that a store or a compacted topic has exactly the expected entries."""
     findings: list[str] = []
     missing = [key for key in expected if key not in actual]
     foreign = [key for key in actual if key not in expected]
@@ -208,7 +210,7 @@ def same_content(name: str, expected: Mapping[Any, Any], actual: Mapping[Any, An
 
 
 class Span(NamedTuple):
-    """How far a partition can be read: its last stable offset, and its end."""
+    """The last stable offset and the end offset of a partition."""
 
     topic: str
     partition: int
@@ -217,7 +219,7 @@ class Span(NamedTuple):
 
 
 def no_open_transaction(spans: Iterable[Span]) -> list[str]:
-    """Readers of committed records get to the end of every partition."""
+    """Check that a read_committed consumer can read every partition to its end."""
     return [
         f"{span.topic}, partition {span.partition}: a transaction is open, readers stop at offset {span.stable} "
         f"of {span.end}"
@@ -227,23 +229,23 @@ def no_open_transaction(spans: Iterable[Span]) -> list[str]:
 
 
 class Replay(NamedTuple):
-    """What one start read of the changelogs of one task."""
+    """The replay of the changelogs of one task by one start of the process."""
 
     life: int
     task: str
     replayed: int
     """Records applied."""
     length: int
-    """Offsets there were, from the first to the last."""
+    """The number of offsets, from the first to the last."""
     lasted: float = math.inf
-    """Seconds from when the task was ready to the start of the next life."""
+    """Seconds from the time when the task was ready to the next start."""
 
 
 def tails_only(replays: Iterable[Replay], lives: int = 3, lasting: float = 2.0) -> list[str]:
-    """A start replays no more of a task than its last few lives wrote, however long the changelogs are.
+    """Check that a start replays only what the last few lives of the process wrote, however long the changelogs are.
 
-    `replays` in the order of lives. A life that got a task ready has all before it on disk some moments later: those
-    that ended within `lasting` seconds, which a busy machine may need for it, do not count as one of the few.
+    `replays` are in the order of lives. A life that opened a task soon has everything before it on disk; a life that
+    ended within `lasting` seconds, which a busy machine may need for it, does not count as one of the last few.
     """
     findings: list[str] = []
     lengths: dict[str, list[int]] = defaultdict(list)
@@ -261,5 +263,5 @@ def tails_only(replays: Iterable[Replay], lives: int = 3, lasting: float = 2.0) 
 
 
 def replayed_share(replays: Sequence[Replay]) -> float:
-    """What was replayed, as a share of what replaying every changelog from its beginning would have been."""
+    """Return what was replayed, as a share of a replay of every changelog from its start."""
     return sum(replay.replayed for replay in replays) / max(1, sum(replay.length for replay in replays))

@@ -1,7 +1,7 @@
-"""Killing a program again and again while it works: at named places of its commit, and at random.
+"""Kill a program repeatedly while it runs: at failpoints of its commit, and at random times.
 
-A death is planned from a seed, so a run can be repeated. A program that ends by itself, or that lives on past the place
-where it should have died, fails the test; so does a place that no life reached.
+Deaths are planned from a seed, so a run can be repeated. The test fails if a program ends by itself, survives the
+failpoint at which it should have died, or does not reach a failpoint.
 """
 
 from __future__ import annotations
@@ -26,15 +26,32 @@ PLACES = (
     "during-restore",
     "inside-rebalance",
 )
-ONCE_A_LIFE = ("during-restore", "inside-rebalance")
-"""Places that a life passes at its start, so that its first passage is the one to die at."""
-LEAVES_A_TAIL = "after-commit-before-settle"
-"""A place that leaves stores behind their changelogs for certain."""
+SNAPSHOT_PLACES = (
+    "after-local-write",
+    "during-snapshot",
+    "during-upload",
+    "before-manifest",
+    "after-manifest",
+    "before-produce",
+    "after-send-offsets",
+    "during-commit-before",
+    "during-commit-after",
+    "after-commit-before-settle",
+    "during-settle",
+    "during-download",
+    "inside-rebalance",
+)
+"""The failpoints of an application without changelogs."""
+ONCE_A_LIFE = ("during-restore", "during-download", "inside-rebalance")
+"""Failpoints that are passed at the start, so that the process must die at the first passage."""
+LEADS_TO = {"after-commit-before-settle": "during-restore", "after-manifest": "during-download"}
+"""Failpoints after which the next start certainly restores: the first leaves stores behind their changelogs, the other
+ahead of the committed offsets."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """How a life ends: at the nth passage of a place, or so many seconds after it began or began to work."""
+    """How a life ends: at the nth passage of a failpoint, or a number of seconds after it started (to process)."""
 
     place: str | None = None
     nth: int = 1
@@ -48,38 +65,38 @@ class Death:
 
 
 def plan(chance: random.Random, *, rounds: int, at_random: int, places: Sequence[str] = PLACES) -> list[Death]:
-    """Each place `rounds` times and `at_random` deaths at any moment, shuffled.
+    """Plan `rounds` deaths at each failpoint and `at_random` deaths at random times, shuffled.
 
-    A death in a restore comes after one that leaves something to restore. The first commit of a life may be small; it
-    is the place to die now and then.
+    A death in a restore follows one that leaves something to restore. The first commit of a life may be small; some
+    deaths are in it.
     """
     deaths = [
-        Death(
-            place, nth=1 if place in ONCE_A_LIFE else chance.choice((3, 4) if place == LEAVES_A_TAIL else (1, 2, 3, 4))
-        )
+        Death(place, nth=1 if place in ONCE_A_LIFE else chance.choice((3, 4) if place in LEADS_TO else (1, 2, 3, 4)))
         for place in places
         for _ in range(rounds)
     ]
     for number in range(at_random):
         working = number % 4 != 0
         deaths.append(Death(working=working, after=chance.uniform(0.0, 1.2 if working else 1.5)))
-    last = [death for death in deaths if death.place == LEAVES_A_TAIL]
-    pairs = [[last.pop(), death] for death in deaths if death.place == "during-restore"]
-    alone = [[death] for death in deaths if death.place not in (LEAVES_A_TAIL, "during-restore")]
-    groups = pairs + alone
+    groups = [[death] for death in deaths]
+    for lead, place in LEADS_TO.items():
+        later = [group for group in groups if group[0].place == place]
+        for group, first in zip(later, [group for group in groups if group[0].place == lead], strict=False):
+            groups.remove(first)
+            group.insert(0, first[0])
     chance.shuffle(groups)
     return [death for group in groups for death in group]
 
 
 @dataclass
 class Ordeal:
-    """A program that is to die many times, and what became of it."""
+    """A program that is killed many times, and its lives."""
 
     program: Program
     works: str
-    """A pattern: the log line that says the program has begun to process."""
-    longest: float = 30.0
-    """Seconds a life may take to reach its end."""
+    """A pattern of the log line that shows that the program has started to process."""
+    longest: float = 90.0
+    """The maximum duration of a life, in seconds."""
     died: Counter[str] = field(default_factory=Counter)
     lived: list[float] = field(default_factory=list)
 
@@ -88,7 +105,7 @@ class Ordeal:
             self.live(death)
 
     def live(self, death: Death) -> None:
-        """One life, to its planned end."""
+        """Run one life to its planned end."""
         begin = time.monotonic()
         if death.place is None:
             life = self.program.start()
@@ -100,7 +117,7 @@ class Ordeal:
                 code = life.exit(self.longest)
             except TimeoutError as error:
                 life.kill()
-                raise AssertionError(f"life {life.number} did not come to {death}: {error}") from None
+                raise AssertionError(f"life {life.number} did not reach {death}: {error}") from None
             self._was_killed(life, code)
             self.died[death.place] += 1
         self.lived.append(time.monotonic() - begin)
@@ -120,7 +137,7 @@ class Ordeal:
             )
 
     def figures(self) -> str:
-        """How many deaths, where, and how long a life was."""
+        """Return the number of deaths, their failpoints, and the duration of lives."""
         where = ", ".join(f"{place} {count}" for place, count in sorted(self.died.items()))
         mean = sum(self.lived) / max(1, len(self.lived))
         return f"{sum(self.died.values())} deaths ({where}); {mean:.1f} s a life"

@@ -1,7 +1,7 @@
-"""The content of a store on disk, read from RocksDB's files alone.
+"""Read the contents of a store on disk directly from the files of RocksDB.
 
-The layout is written down here a second time on purpose: a directory holds a RocksDB for each task; in it each store
-has a number, told by the entry `stores`; an entry's key is that number in two bytes and the key; its value is a version
+The layout is implemented here a second time on purpose: a directory has one RocksDB per task; in it each store has a
+number, given by the entry `stores`; the key of an entry is that number in two bytes and the key; its value is a version
 byte, eight bytes of event time and the value.
 """
 
@@ -21,12 +21,12 @@ VERSION = 1
 
 
 def key(raw: bytes) -> str:
-    """A text key of a store."""
+    """Decode a text key of a store."""
     return raw.decode()
 
 
 def value(raw: bytes) -> Any:
-    """An integer in a store: after version and event time eight bytes, or msgpack, which never has eight for one."""
+    """Decode an integer in a store: after version and event time eight bytes, or msgpack, which never takes eight."""
     if raw[0] != VERSION:
         raise ValueError(f"a stored value begins with {raw[0]}")
     inner = raw[9:]
@@ -34,12 +34,12 @@ def value(raw: bytes) -> Any:
 
 
 def databases(root: Path) -> list[Path]:
-    """The RocksDB directories below a directory."""
+    """Return the RocksDB directories below a directory."""
     return sorted(path.parent for path in root.rglob("CURRENT"))
 
 
 def content(root: Path, store: str) -> dict[str, Any]:
-    """All entries of a store, of all tasks below a directory together."""
+    """Return all entries of a store, of all tasks below a directory."""
     found: dict[str, Any] = {}
     for path in databases(root):
         database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())

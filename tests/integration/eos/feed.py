@@ -1,7 +1,7 @@
-"""Random input that goes in without pause: a bare producer on a thread of its own.
+"""Write random input continuously, with a plain producer in a separate thread.
 
-Keys repeat, values are random and each is used once, so that any record can be told from any other wherever it turns
-up. Partitions are chosen as the engine chooses them (murmur2 of the key), so that results lie beside their causes.
+Keys repeat; values are random and unique, so that each record can be identified in any output. Partitions are chosen as
+by the engine (murmur2 of the key), so that results are in the partition of their input.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Protocol
 from confluent_kafka import Producer
 
 LATEST = 1 << 20
-"""How many values one feed can tell apart."""
+"""The number of unique values of a feed."""
 RESOLUTION_SECONDS = 0.01
-"""Of the moments at which records were delivered."""
+"""The resolution of delivery times."""
 
 
 def encode(value: int) -> bytes:
-    """The eight bytes of a signed integer, as Kafka's own long serialiser writes them."""
+    """Encode a signed integer in eight bytes, as Kafka's LongSerializer does."""
     return struct.pack(">q", value)
 
 
@@ -31,18 +31,18 @@ def decode(raw: bytes) -> int:
 
 
 class Records(Protocol):
-    """What a feed writes."""
+    """The interface of generated records."""
 
     made: int
-    """How many there were so far."""
+    """The number of records so far."""
 
     def record(self) -> tuple[bytes, bytes]:
-        """Key and value of the next one."""
+        """Return key and value of the next record."""
         ...
 
 
 class Inputs:
-    """The records themselves: the same seed gives the same ones."""
+    """Random records, which are determined by the seed."""
 
     def __init__(self, seed: int, keys: int) -> None:
         self._random = random.Random(seed)
@@ -50,7 +50,7 @@ class Inputs:
         self.made = 0
 
     def next(self) -> tuple[bytes, int]:
-        """A random key and a random value that was not used before."""
+        """Return a random key and a random unused value."""
         if self.made == LATEST:
             raise RuntimeError(f"the feed has given all its {LATEST} values; lower its rate")
         value = self._random.getrandbits(24) << 20 | self.made
@@ -58,7 +58,7 @@ class Inputs:
         return self._random.choice(self._keys), value
 
     def record(self) -> tuple[bytes, bytes]:
-        """The next one as it is written."""
+        """Return the next record, encoded."""
         key, value = self.next()
         return key, encode(value)
 
@@ -69,13 +69,13 @@ class Feed:
     def __init__(
         self, broker: str, topic: str, *, rate: int, seed: int = 0, keys: int = 1, records: Records | None = None
     ) -> None:
-        """Random inputs of a seed over so many keys, or the `records` given."""
+        """Write random inputs with this number of keys from a seed, or the given `records`."""
         self.topic = topic
         self._inputs: Records = records or Inputs(seed, keys)
         self._rate = rate
         self._failed: list[str] = []
         self._deliveries: dict[int, list[float]] = {}
-        """When Kafka took something, by partition."""
+        """The times at which Kafka accepted records, by partition."""
         self._stopping = threading.Event()
         self._producer = Producer(
             {
@@ -101,8 +101,8 @@ class Feed:
         return self._inputs.made
 
     def silences(self, partitions: int, begin: float, end: float) -> list[float]:
-        """The longest time for which Kafka took no record of each partition, between two moments of the monotonic
-        clock, in seconds. No application can be quicker than that."""
+        """Return the longest time, in seconds, in which Kafka accepted no record of each partition, between two
+        monotonic times. No application can have shorter gaps than these."""
         found: list[float] = []
         for number in range(partitions):
             within = [at for at in self._deliveries.get(number, []) if begin < at < end]
@@ -110,7 +110,7 @@ class Feed:
         return found
 
     def stop(self) -> None:
-        """Ends the input; everything that was written is on the broker when this returns."""
+        """Stop the input, and wait until all records are acknowledged."""
         self._stopping.set()
         self._thread.join(30)
         left = self._producer.flush(60)
@@ -130,7 +130,7 @@ class Feed:
         while True:
             try:
                 self._producer.produce(self.topic, value, key, on_delivery=self._delivered)
-            except BufferError:  # the broker is away: wait for it
+            except BufferError:  # the broker is unavailable: wait for it
                 self._producer.poll(0.1)
             else:
                 return

@@ -1,6 +1,6 @@
-"""What an application left on the broker, as the verifier wants it: decoded rows, open transactions.
+"""Read the results of an application for the verifier: decoded rows, and open transactions.
 
-Bare clients only (`tests/brokers/client.py`). What the bytes mean and what they ought to be is the caller's business.
+Uses plain clients only (`tests/brokers/client.py`). The caller passes the decoders, and knows the expected results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def rows(
     *,
     start: Mapping[int, int] | None = None,
 ) -> list[Row]:
-    """All committed records of a topic, in order within each partition; None stays None."""
+    """Return all committed records of a topic, in order within each partition; None stays None."""
     return [
         Row(
             row.partition,
@@ -35,15 +35,14 @@ def rows(
 
 
 def by_partition(offsets: Mapping[tuple[str, int], client.Offset], topic: str) -> dict[int, int]:
-    """The committed offsets of one topic, by partition."""
+    """Return the committed offsets of a topic, by partition."""
     return {number: place.offset for (name, number), place in offsets.items() if name == topic}
 
 
 def open_spans(broker: str, topics: Iterable[str], timeout: float = 5.0) -> list[Span]:
-    """The partitions whose committed records end before the partition does.
+    """Return the partitions whose last stable offset is before their end.
 
-    Waits a little for markers that are on their way; far less than the time after which a broker ends a transaction by
-    itself.
+    Waits a little for transaction markers in flight, but much less than the transaction timeout.
     """
     deadline = time.monotonic() + timeout
     found: list[Span] = []

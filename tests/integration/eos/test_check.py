@@ -1,4 +1,4 @@
-"""The verifier itself: it must accept what is right and find each planted fault. Needs no broker."""
+"""Test the verifier: it must accept correct results and detect each injected fault. Needs no broker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .check import Replay, Row, Span
 
 
 def rows(count: int = 200, partitions: int = 3, seed: int = 1) -> list[Row]:
-    """An input: unique values, few keys, each key in one partition."""
+    """Return an input with unique values and few keys, each key in one partition."""
     inputs = feed.Inputs(seed, keys=12)
     ends = [0] * partitions
     result: list[Row] = []
@@ -24,7 +24,7 @@ def rows(count: int = 200, partitions: int = 3, seed: int = 1) -> list[Row]:
 
 
 def renumbered(result: list[Row]) -> list[Row]:
-    """The same rows as a topic would number them."""
+    """Return the rows with the offsets that they have in a topic."""
     ends: dict[int, int] = {}
     fresh: list[Row] = []
     for row in result:
@@ -34,7 +34,7 @@ def renumbered(result: list[Row]) -> list[Row]:
 
 
 def neighbours(expected: list[Row]) -> tuple[int, int]:
-    """Places of two rows that follow each other in partition 0."""
+    """Return the indices of two consecutive rows of partition 0."""
     mine = [at for at, row in enumerate(expected) if row.partition == 0]
     return mine[20], mine[21]
 
@@ -44,7 +44,7 @@ def rekeyed(result: list[Row]) -> list[Row]:
 
 
 def repartitioned(result: list[Row]) -> list[Row]:
-    """What a repartition topic of two partitions holds: input partitions interleaved at random, each in order."""
+    """Return a repartition topic of two partitions: input partitions randomly interleaved, each in order."""
     chance = random.Random(5)
     queues = [[row for row in result if row.partition == number] for number in range(3)]
     output: list[Row] = []
@@ -55,7 +55,7 @@ def repartitioned(result: list[Row]) -> list[Row]:
 
 
 @pytest.mark.parametrize("fold", [check.smallest, check.largest, check.total, check.number, check.newest])
-def test_right_output_is_accepted(fold: check.Fold) -> None:
+def test_correct_output_is_accepted(fold: check.Fold) -> None:
     expected = check.running(rows(), fold)
     assert check.exactly_once("out", expected, renumbered(expected)) == []
 
@@ -96,7 +96,7 @@ def test_a_lost_end_is_found() -> None:
     assert "1 lost" in check.exactly_once("echo", expected, expected[:-1])[0]
 
 
-def test_a_doubled_record_is_found() -> None:
+def test_a_duplicated_record_is_found() -> None:
     expected = check.running(rows(), check.total)
     at, _ = neighbours(expected)
     [finding] = check.exactly_once("sum", expected, expected[: at + 1] + expected[at:])
@@ -140,7 +140,7 @@ def test_an_input_that_was_processed_twice_shows_in_the_sum() -> None:
     assert check.exactly_once("sum", expected, twice)
 
 
-def test_repeats_are_legal_under_at_least_once() -> None:
+def test_repeats_are_accepted_with_at_least_once() -> None:
     expected = rows()
     mine = [row for row in expected if row.partition == 0]
     others = [row for row in expected if row.partition != 0]
@@ -150,7 +150,7 @@ def test_repeats_are_legal_under_at_least_once() -> None:
     assert repeated == 20 + 15
 
 
-def test_a_skip_is_found_under_at_least_once() -> None:
+def test_a_skip_is_found_with_at_least_once() -> None:
     expected = rows()
     mine = [row for row in expected if row.partition == 0]
     others = [row for row in expected if row.partition != 0]
@@ -159,15 +159,15 @@ def test_a_skip_is_found_under_at_least_once() -> None:
         assert "lost" in finding
 
 
-def test_a_foreign_value_is_found_under_at_least_once() -> None:
+def test_an_unexpected_value_is_found_with_at_least_once() -> None:
     expected = rows()
     actual = [expected[0]._replace(value=-1), *expected]
     [finding] = check.at_least_once("echo", expected, actual)[0]
     assert "never to be expected" in finding
 
 
-def test_repeating_values_are_refused_under_at_least_once() -> None:
-    with pytest.raises(ValueError, match="repeat"):
+def test_values_that_are_not_unique_are_refused_with_at_least_once() -> None:
+    with pytest.raises(ValueError, match="are not unique"):
         check.at_least_once("min", [Row(0, 0, b"a", 1), Row(0, 1, b"a", 1)], [])
 
 
@@ -178,7 +178,7 @@ def test_records_through_a_repartition_are_accepted_in_any_interleaving() -> Non
     assert check.through_repartition("last", expected, arrived[:-9], arrived[-9:]) == []
 
 
-def test_faults_behind_a_repartition_are_found() -> None:
+def test_faults_after_a_repartition_are_found() -> None:
     expected = rekeyed(rows())
     arrived = repartitioned(expected)
     assert "1 lost" in check.through_repartition("last", expected, arrived[:50] + arrived[51:])[0]
@@ -192,7 +192,7 @@ def test_faults_behind_a_repartition_are_found() -> None:
     assert any("has key" in finding for finding in check.through_repartition("last", expected, renamed))
 
 
-def test_a_wrong_order_behind_a_repartition_is_found() -> None:
+def test_a_wrong_order_after_a_repartition_is_found() -> None:
     expected = rekeyed(rows())
     arrived = repartitioned(expected)
     origin = {row.value: row for row in expected}
@@ -239,7 +239,7 @@ def test_lives_that_end_at_once_have_nothing_on_disk_yet() -> None:
     assert check.tails_only([*lives, Replay(8, "0_0", 801, 800)]) != []
 
 
-def test_inputs_are_random_and_tell_themselves_apart() -> None:
+def test_inputs_are_random_and_unique() -> None:
     inputs = feed.Inputs(7, keys=50)
     made = [inputs.next() for _ in range(5000)]
     assert len({value for _, value in made}) == len(made)

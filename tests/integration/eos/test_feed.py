@@ -1,4 +1,4 @@
-"""The feed and the reader against a real broker: what was made is there, and an open transaction is not overlooked."""
+"""Test the feed and the reader on a real broker: all records are read, and open transactions are detected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.brokers.kafka import Kafka
 from . import check, feed, read
 
 
-def test_a_feed_is_read_as_it_was_made(kafka: Kafka, topic: Callable[..., str]) -> None:
+def test_a_feed_is_read_as_it_was_written(kafka: Kafka, topic: Callable[..., str]) -> None:
     name = topic("data", partitions=3)
     with feed.Feed(kafka.bootstrap, name, rate=20_000, seed=3, keys=100) as source:
         deadline = time.monotonic() + 20

@@ -1,4 +1,4 @@
-"""Orders joined with their customers by foreign key, and counted by city."""
+"""Join orders with their customers by foreign key, and count them per city."""
 
 import os
 from typing import Any

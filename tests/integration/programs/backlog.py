@@ -1,4 +1,4 @@
-"""Orders that are paid or not, by country and hour, by customer and visit: joins, look-ups, windows, timers."""
+"""Aggregate orders by payment, country and hour, customer and visit: joins, lookups, windows, timers."""
 
 import os
 from typing import Any
@@ -9,7 +9,7 @@ HOUR = 3_600_000
 
 
 class Hours(tm.Processor[str, Any, Any]):
-    """Tells at the end of each hour how many orders a customer has placed in it."""
+    """Emit at the end of each hour how many orders a customer has placed in it."""
 
     orders = tm.MapState(str, int)
 

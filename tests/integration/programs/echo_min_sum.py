@@ -1,4 +1,4 @@
-"""Echo, minimum and sum by key: one output of each kind for each input."""
+"""Echo, minimum and sum per key: one output of each kind per input."""
 
 import os
 

@@ -1,7 +1,7 @@
-"""Every step that keeps something, on the records of one topic.
+"""Every stateful operator, on the records of one topic.
 
-All results of a record come about in the task of its partition, so they can be recomputed partition by partition. They
-go to one topic, each with the name of its step, under the record's key.
+All results of a record are computed in the task of its partition, so they can be recomputed per partition. They are
+written to one topic, each with the name of its step, with the key of the record.
 """
 
 import os
@@ -18,7 +18,7 @@ steps: list[str] = []
 
 
 class Remembering(tm.Processor[str, int, Any]):
-    """All kinds of state, and timers."""
+    """Use all kinds of state, and timers."""
 
     total = tm.ValueState(int, default=0)
     by_digit = tm.MapState(int, int, ttl="2s")
@@ -43,7 +43,7 @@ class Remembering(tm.Processor[str, int, Any]):
 
 
 class Reporting(tm.Processor[str, int, Any]):
-    """A method for the whole task every so often, in event time."""
+    """Use a recurring method of the task, in event time."""
 
     number = tm.ValueState(int, default=0)
 
@@ -60,7 +60,7 @@ class Reporting(tm.Processor[str, int, Any]):
 
 
 def shown(step: str, record: tm.Record[Any, Any]) -> tm.Record[str, Any]:
-    """A result as it is written: which step, which window, what."""
+    """Return a result as it is written: step, window and value."""
     if isinstance(record.key, tm.Windowed):
         window = record.key
         return tm.Record(window.key, [step, window.start, window.end, record.value], record.timestamp)
@@ -106,6 +106,8 @@ row = by_key.aggregate(
     best=tm.top(3, by=lambda value: value),
 ).named("row")
 write("row", row.to_stream())
+write("count-update", count.to_stream())
+write("count-commit", by_key.emit("commit").count().named("count-commit").to_stream())
 
 for name, windows in {
     "tumbling": tm.tumbling("400ms", grace="100ms"),
@@ -116,6 +118,8 @@ for name, windows in {
     updated = by_key.window(windows).count().named(f"{name}-update")
     write(f"{name}-update", updated.to_stream())
     write(f"{name}-suppress", updated.suppress(until="close").named(f"{name}-suppress").to_stream())
+    committed = by_key.window(windows).emit("commit").count().named(f"{name}-commit")
+    write(f"{name}-commit", committed.to_stream())
     closed = by_key.window(windows).emit("close").reduce(lambda a, b: a + b).named(f"{name}-close")
     write(f"{name}-close", closed.to_stream())
 

@@ -1,4 +1,4 @@
-"""Copies values, counts them by value behind a repartition, and reads all topics of a pattern; begins at the latest."""
+"""Copy values, count them by value after a repartition, and read all topics of a pattern; start at the latest."""
 
 import os
 

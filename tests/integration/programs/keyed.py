@@ -1,4 +1,4 @@
-"""Counts by key; the state is as large as the input has keys. STORE=memory keeps it in memory."""
+"""Count per key; the state grows with the number of keys. STORE=memory keeps it in memory."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Maximum and count by a new key, so through a repartition topic; `last` tells in which order the values arrived."""
+"""Maximum and count per new key, with a repartition topic; `last` shows the order in which values arrived."""
 
 import os
 

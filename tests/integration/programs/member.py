@@ -1,8 +1,8 @@
-"""A member of a group in a process of its own: opens and releases tasks, prints losses, runs until it is killed.
+"""A group member in a separate process: opens and releases tasks, prints losses, runs until it is killed.
 
 Usage: member.py BOOTSTRAP GROUP [SESSION_MS [STALL]]
 
-With STALL, a leader of that many members or more never hands out its plan: it dies in mid-rebalance when it is killed.
+With STALL, a leader of at least that many members never sends the assignment, so that a kill hits it in a rebalance.
 """
 
 from __future__ import annotations

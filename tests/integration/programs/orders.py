@@ -1,4 +1,4 @@
-"""Orders, enriched and counted by key: a small program with a function that can do what users' functions do."""
+"""Enrich orders and count them per key: a small program whose function can raise, hang, or be slow."""
 
 import os
 import time

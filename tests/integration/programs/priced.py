@@ -1,4 +1,4 @@
-"""Orders with the price of their item, which every process has whole."""
+"""Join orders with the price of their item from a global table."""
 
 import os
 

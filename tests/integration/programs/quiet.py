@@ -1,4 +1,4 @@
-"""Counts by word in windows that are sent when they close, with a watermark; two inputs."""
+"""Count per word in windows that are emitted when they close, with watermarks and two inputs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A function that takes 0.1 s for each record of a topic."""
+"""A program with a function that takes 0.1 s per record."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Echo, minimum and sum as in `echo_min_sum.py`, by a process that fences nobody: what would be without fencing."""
+"""Echo, minimum and sum as in `echo_min_sum.py`, by a process without fencing, to show its effect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tidemill.engine.group import membership, orphans, session
 
 
 async def nobody(*_: Any) -> None:
-    """Leaves what the dead have left open."""
+    """Leave the open transactions of dead processes."""
 
 
 membership.fence = session.fence = orphans.fence_exactly = nobody

@@ -1,11 +1,11 @@
-"""Echo, on a machine where members cannot see each other's deaths, as where no port between them is open."""
+"""Echo, with members that cannot detect each other's death, as if all ports between them were blocked."""
 
 import os
 
 import tidemill as tm
-from tidemill.engine.group.liveness import Peers
+from tidemill.engine.group.liveness import LivenessMonitor
 
-Peers.watch = lambda self, seats: None  # the only way a death is seen is that somebody says so
+LivenessMonitor.watch = lambda self, members: None  # a death is detected only if it is reported by another process
 
 topics = os.environ["TOPICS"]
 app = tm.App("unwatched")

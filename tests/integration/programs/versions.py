@@ -1,4 +1,4 @@
-"""A program in three versions: the second reads one more topic, the third filters before it counts."""
+"""A program with three versions: the second reads one more topic, the third filters before it counts."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Names, serdes and the graph that the handles write; and mistakes, each found while the program is built."""
+"""Tests of the stream builder: names, serdes, the resulting graph, and errors at build time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 import tidemill as tm
+from tests.support.untyped import untyped
 from tidemill.operators.graph.topology import Node, Repartition, Sink, Source
 from tidemill.operators.serdes.auto import auto, auto_key
 from tidemill.operators.serdes.inference import result_serde
@@ -79,7 +80,7 @@ def test_stateful_names_do_not_depend_on_what_else_there_is() -> None:
     assert [n.name for n in app.topology().nodes if isinstance(n, Repartition)] == ["views-aggregate"]
 
 
-def test_a_lineage_begins_anew_at_a_step_with_a_store() -> None:
+def test_a_lineage_starts_again_at_a_step_with_a_store() -> None:
     app, views = app_with_views()
     views.group_by_key().count().named("totals").to_stream().filter(bool).group_by_key().count()
     assert stores(app) == ["totals", "totals-count"]
@@ -234,7 +235,7 @@ def annotated_rows(value: Any) -> list[Row]:
         ("Unknown", None),
     ],
 )
-def test_a_return_annotation_tells_the_serde(annotation: Any, name: str | None) -> None:
+def test_a_return_annotation_determines_the_serde(annotation: Any, name: str | None) -> None:
     def function(value: Any) -> Any: ...
 
     function.__annotations__["return"] = annotation
@@ -288,22 +289,22 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: tm.pattern("views-("), r"tm\.pattern\('views-\('\) is not a regular expression: missing \)"),
     (lambda: tm.App("test").stream([]), "a source needs at least one topic"),
     (lambda: stream().named("ä"), "step name 'ä' is not usable"),
-    (lambda: stream().filter("x"), r"\.filter\(\) takes a function, not 'x'"),  # pyright: ignore[reportArgumentType]
-    (lambda: stream().map(5), r"\.map\(\) takes a function, not 5"),  # pyright: ignore[reportArgumentType]
-    (lambda: stream().map(str, value=int), r"\.map\(value=\): int is not a serde"),  # pyright: ignore[reportArgumentType]
+    (lambda: stream().filter(untyped("x")), r"\.filter\(\) takes a function, not 'x'"),
+    (lambda: stream().map(untyped(5)), r"\.map\(\) takes a function, not 5"),
+    (lambda: stream().map(str, value=untyped(int)), r"\.map\(value=\): int is not a serde"),
     (lambda: stream().split(), "needs at least one name=predicate"),
     (lambda: stream().split(a=bool, default="a"), "'a' is a predicate's name already"),
-    (lambda: stream().split(a=5), r"\.split\(a=\) takes a function"),  # pyright: ignore[reportArgumentType]
+    (lambda: stream().split(a=untyped(5)), r"\.split\(a=\) takes a function"),
     (lambda: stream().repartition(0), "a topic cannot have 0 partitions"),
-    (lambda: stream().to(5), r"\.to\(\) takes a topic or a function"),  # pyright: ignore[reportArgumentType]
+    (lambda: stream().to(untyped(5)), r"\.to\(\) takes a topic or a function"),
     (lambda: stream().to("a/b"), "topic name 'a/b' is not usable"),
-    (lambda: stream().to("out", partition=5), r"\.to\('out', partition=\) takes a function"),  # pyright: ignore[reportArgumentType]
-    (lambda: stream().to("out", value=str), "str is not a serde"),  # pyright: ignore[reportArgumentType]
+    (lambda: stream().to("out", partition=untyped(5)), r"\.to\('out', partition=\) takes a function"),
+    (lambda: stream().to("out", value=untyped(str)), "str is not a serde"),
     (lambda: grouped().aggregate(), "takes columns such as"),
     (lambda: grouped().aggregate(0), "or an initial value and a function, not both"),  # pyright: ignore[reportCallIssue]
     (lambda: grouped().aggregate(0, len, n=tm.count()), "not both"),  # pyright: ignore[reportCallIssue]
-    (lambda: grouped().aggregate(0, 5), r"\.aggregate\(\) takes a function, not 5"),  # pyright: ignore[reportCallIssue, reportArgumentType]
-    (lambda: grouped().window(tm.tumbling(5)).emit("sometimes"), r"or tm\.every.* not 'sometimes'"),  # pyright: ignore[reportArgumentType]
+    (lambda: grouped().aggregate(0, untyped(5)), r"\.aggregate\(\) takes a function, not 5"),
+    (lambda: grouped().window(tm.tumbling(5)).emit(untyped("sometimes")), r"or tm\.every.* not 'sometimes'"),
     (lambda: counted().to_stream().group_by_key().window(tm.tumbling(5)).count(), "the keys are windows already"),
 ]
 
@@ -328,7 +329,7 @@ def test_a_program_that_reads_nothing() -> None:
 
 
 def test_steps_of_two_programs_cannot_be_mixed() -> None:
-    with pytest.raises(tm.TopologyError, match="another program"):
+    with pytest.raises(tm.TopologyError, match="another app"):
         stream().merge(stream())
 
 

@@ -1,4 +1,4 @@
-"""What a type checker makes of a program: types go through the whole chain without annotations."""
+"""Tests of static typing: a type checker infers the types of a whole program without annotations."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import tidemill
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pyright")]  # one run of pyright serves all
 
 PROGRAM = """
 from collections.abc import Iterator
@@ -128,7 +130,7 @@ MISTAKES = {
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str]]:
-    """What pyright says of the program with the mistakes after it, by line."""
+    """The errors of pyright for the program and the mistakes after it, by line."""
     folder = tmp_path_factory.mktemp("typing")
     (folder / "program.py").write_text(PROGRAM + "\n".join(MISTAKES) + "\n")
     (folder / "site").mkdir()

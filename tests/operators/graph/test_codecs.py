@@ -1,4 +1,4 @@
-"""Where bytes become records and records bytes."""
+"""Tests of the codecs that decode records from bytes and encode them."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_what_a_repartition_writes_it_reads() -> None:
 )
 def test_a_key_that_can_be_changed_in_place_is_refused_with_advice(step: Any) -> None:
     class Mutable:
-        """Reads what has no hash, which nobody can tell before."""
+        """Return an unhashable key, which cannot be detected before."""
 
         def encode(self, value: bytearray, /) -> bytes:
             return bytes(value)

@@ -1,4 +1,4 @@
-"""What a function does to the value it is given reaches what is downstream of it, and nothing else."""
+"""Tests that in-place changes of a value by a function are visible downstream only."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Data:
 
 
 def ruined(value: Any) -> Any:
-    """Changes what it can reach."""
+    """Change a value in place."""
     match value:
         case dict():
             for part in list(value.values()):

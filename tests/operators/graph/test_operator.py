@@ -1,4 +1,4 @@
-"""What the graph of a task asks of an operator: by default nothing but to process records."""
+"""Tests of the `Operator` interface: by default an operator only processes records."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 import tidemill as tm
+from tests.support.programs import PROGRAMS
 from tidemill.operators.graph.operator import Operator, OptionalCall
 from tidemill.operators.stateless.async_map import AsyncMap
 from tidemill.operators.stateless.stateless import Merge
@@ -87,3 +88,16 @@ def test_operators_are_not_asked_for_attributes_they_may_lack() -> None:
     for path in (ROOT / "engine" / "tasks").glob("*.py"):
         names = {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)}
         assert not names & {"getattr", "hasattr"}, path
+
+
+def test_a_node_shows_whether_its_operator_makes_async_calls() -> None:
+    asynchronous: set[str] = set()
+    for build in PROGRAMS.values():
+        app = tm.App("test")
+        build(app)
+        with tm.testing.TopologyDriver(app) as driver:
+            steps = [step for task in driver._tasks.values() for step in task._graph._steps]
+        assert app.topology().has_asynchronous_calls == any(step.operator.handles("collect") for step in steps)
+        asynchronous.update(step.node.kind for step in steps if step.node.asynchronous)
+        assert all(step.node.asynchronous == step.operator.handles("collect") for step in steps)
+    assert asynchronous == {"map_async"}

@@ -1,4 +1,4 @@
-"""What a user's functions give beside values: it is legal in Kafka, or that record's error, in tests as on a broker."""
+"""Tests of timestamps, headers, partitions and topics from user functions: valid in Kafka, or a record error."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.errors import poison
+from tests.support.examples import examples
+from tests.support.untyped import untyped
+from tidemill.operators.errors import raise_record_error
 from tidemill.operators.time.event_time import LATEST
 
 Stream = tm.Stream[str, Any]
@@ -25,7 +27,7 @@ def driver(build: Callable[[Stream], object], **options: Any) -> tm.testing.Topo
 
 
 class Giving(tm.Processor[str, Any, Any]):
-    """Gives, from a method that is called every so often, what it was told to."""
+    """Emit the configured output from a recurring method."""
 
     def __init__(self, timestamp: Any, headers: Any) -> None:
         self.given = timestamp, headers
@@ -54,7 +56,7 @@ partitions: st.SearchStrategy[Any] = st.sampled_from([0, 2, -1, None, 1.0, "1", 
 topics: st.SearchStrategy[Any] = st.sampled_from(["good", "b a d", "", None, 5, ".", "x" * 250, "ünter", b"good"])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(times, headers, partitions, topics, st.sampled_from(["map_record", "flat_map_record", "every", "to"]))
 def test_what_is_written_is_legal(timestamp: Any, header: Any, partition: Any, topic: Any, way: str) -> None:
     """Each way gives one odd thing or several; what is refused is one error of one step."""
@@ -71,7 +73,7 @@ def test_what_is_written_is_legal(timestamp: Any, header: Any, partition: Any, t
 
     with driver(build, on_error=tm.skip) as running:
         running.send("a", "k", 1, 5)
-        written = [(name, row) for name, rows in running._written.items() for row in rows]
+        written = [(name, row) for name, rows in running._topics.written.items() for row in rows]
         assert len(written) + sum(running.dropped.values()) == 1
         for name, (_, _, time, head, number) in written:
             assert re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name)
@@ -123,7 +125,7 @@ class Asking:
         lambda s, f: s.to_table().join(s.to_table(), f),
     ],
 )
-def test_a_coroutine_function_is_refused_where_nobody_awaits_it(step: Any, function: Any) -> None:
+def test_a_coroutine_function_is_refused_where_it_is_not_awaited(step: Any, function: Any) -> None:
     stream = tm.App("test").stream("a", key=tm.utf8, value=tm.json)
     with pytest.raises(tm.TopologyError, match="coroutine function"):
         step(stream, function)
@@ -135,7 +137,7 @@ def test_a_processor_with_a_coroutine_function_is_refused() -> None:
             pass
 
     with pytest.raises(tm.TopologyError, match=r"Asynchronous\.process\(\) is a coroutine function"):
-        tm.App("test").stream("a").process(Asynchronous)  # type: ignore[arg-type]
+        tm.App("test").stream("a").process(untyped(Asynchronous))
 
 
 class Yielding(tm.Processor[str, Any, Any]):
@@ -149,7 +151,7 @@ class Yielding(tm.Processor[str, Any, Any]):
         (lambda s: s.process(Yielding).to("out"), "process() yields values, not records"),
         (lambda s: s.flat_map(lambda v: "abc").to("out"), "'abc' is one"),
         (lambda s: s.with_key(lambda v: v).to("out", key=tm.utf8), "utf8 writes text, not 1, which is of type int"),
-        (lambda s: s.map_record(lambda r: tm.Record("k", 1, None)), "a record with timestamp None"),  # type: ignore[arg-type]
+        (lambda s: s.map_record(lambda r: tm.Record("k", 1, untyped(None))), "a record with timestamp None"),
         (lambda s: s.to("out", headers=lambda r: {"retry": 3}), "that of 'retry' is 3, of type int"),
         (lambda s: s.to("out", partition=lambda r: -1), "the partition function gave -1"),
         (lambda s: s.to(lambda r: "bad topic!"), "gave 'bad topic!', not the name of a topic"),
@@ -209,7 +211,7 @@ def test_watermarks_may_be_beyond_the_last_calendar() -> None:
     ],
 )
 def test_an_accumulator_that_is_changed_is_to_be_returned(step: Any, good: bool) -> None:
-    """`list.append` gives None, which would delete what there is; None deletes where nothing was changed."""
+    """`list.append` returns None, which would delete the value; None deletes only if nothing was changed."""
     with driver(lambda s: step(s.group_by_key()).named("step").to("out"), on_error=tm.skip) as running:
         for value in (1, 2, 3):
             running.send("a", "k", value, 7)
@@ -247,26 +249,26 @@ def test_a_failure_before_the_first_record_is_no_records() -> None:
         try:
             raise RuntimeError("the store")
         except Exception as error:
-            raise poison("s", [], rest, []) from error
+            raise_record_error(error, "s", [], [], rest)
 
     with pytest.raises(RuntimeError, match="the store"):
         step()
 
 
-def test_the_driver_says_what_is_wrong_with_what_it_is_given() -> None:
+def test_the_driver_reports_invalid_input() -> None:
     app = tm.App("test")
     app.stream("a", key=tm.utf8, value=tm.json).group_by_key().count().named("counted")
     with tm.testing.TopologyDriver(app) as running:
         with pytest.raises(TypeError, match=r"topic 'a': the key 5 is not one for its serde, utf8: utf8 writes text"):
             running.send("a", 5, 1)
         with pytest.raises(TypeError, match=r"topic 'a': the timestamp 1\.5 is not an int of milliseconds"):
-            running.send("a", "k", 1, 1.5)  # type: ignore[arg-type]
+            running.send("a", "k", 1, untyped(1.5))
         with pytest.raises(KeyError) as caught:
             running.store("nope")
         assert str(caught.value).count("counted") == 1
 
 
 def test_a_setting_that_there_is_not_is_refused_by_the_driver() -> None:
-    app = tm.App("test", comit_interval="1s")  # type: ignore[call-arg]
+    app = tm.App("test", **untyped({"comit_interval": "1s"}))
     with pytest.raises(tm.ConfigError, match="there is no such setting; did you mean 'commit_interval'"):
         tm.testing.TopologyDriver(app)

@@ -1,16 +1,17 @@
-"""What a function makes and a store cannot keep is that record's error, in every kind of step that keeps something."""
+"""Tests that a value that a store cannot keep is a record error, in every stateful step."""
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 
 
 class Thing:
-    """Nothing that a serde knows."""
+    """A class that no serde supports."""
 
     def __init__(self, inner: Any = None) -> None:
         self.inner = inner
@@ -129,8 +130,8 @@ SENT = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, len(ODD) - 1)), 
 
 @pytest.mark.parametrize("step", STEPS)
 @given(sent=SENT)
-@settings(max_examples=12, deadline=None)
-def test_what_cannot_be_kept_is_its_records_error(step, sent):
+@examples(12)
+def test_a_value_that_cannot_be_stored_is_a_record_error(step, sent):
     sent = [*sent, ("c", 0)]
     right = results(step, sent, batch=False, rebuilt=False)
     assert any("c" in str(key) or "1" in value for key, _, value in right), "a good record of another key is lost"

@@ -8,11 +8,18 @@ from random import Random
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.joins.foreign_key import CLEAR, LOUD, Response, Subscription
+from tests.support.examples import examples
+from tests.support.untyped import untyped
+from tidemill.operators.joins.foreign_key import (
+    DELETE_KEY_AND_PROPAGATE,
+    PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE,
+    Subscription,
+    SubscriptionResponse,
+)
 from tidemill.operators.joins.foreign_key_steps import ResponseSerde, SubscriptionSerde
 
 
@@ -23,7 +30,7 @@ class Change(NamedTuple):
 
 
 class Interleaved:
-    """A driver whose tasks advance one record at a time, in random order, and whose topics deliver when they like."""
+    """A driver whose tasks advance one record at a time, in random order, and whose topics deliver at random times."""
 
     def __init__(self, app: tm.App, partitions: dict[str, int], random: Random) -> None:
         self.driver = tm.testing.TopologyDriver(app, partitions=partitions)
@@ -53,7 +60,7 @@ class Interleaved:
                     if topic in self.driver._readers:
                         self.held.setdefault(topic, []).extend(rows)
                     else:
-                        self.driver._written.setdefault(topic, []).extend(rows)
+                        self.driver._topics.write(topic, rows)
                 return True
         if self.held:
             self._deliver()
@@ -89,7 +96,7 @@ def program(app: tm.App) -> None:
     def paired(left: Any, right: Any) -> Any:
         return [left["n"], right]
 
-    inner = a.join(b, lambda row: row["customer"], paired).named("inner")
+    inner = a.join(b, paired, on=lambda row: row["customer"]).named("inner")
     inner.to("inner")
     a.left_join(b, paired, on=lambda row: row["customer"]).named("left").to("left")
     inner.group_by(lambda pair: str(pair[1]), key=tm.utf8).count().named("groups").to("groups")
@@ -105,7 +112,7 @@ def joined(changes: list[Change]) -> tuple[dict[str, Any], dict[str, Any]]:
     return {k: pair for k, pair in every.items() if pair[1] is not None}, every
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(changes, st.integers(1, 3), st.integers(1, 3), seeds)
 def test_the_end_is_a_join_of_the_rows_at_the_end(changes: list[Change], a: int, b: int, random: Random) -> None:
     app = tm.App("test")
@@ -120,7 +127,7 @@ def test_the_end_is_a_join_of_the_rows_at_the_end(changes: list[Change], a: int,
     assert {g: n for g, n in run.end("groups").items() if n} == {g: groups.count(g) for g in groups}
 
 
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(changes, st.sets(st.integers(0, 14)))
 def test_rebuilding_changes_nothing_and_cuts_change_what_is_overtaken_only(
     changes: list[Change], cuts: set[int]
@@ -161,7 +168,7 @@ def test_a_row_whose_foreign_key_fails_takes_no_part() -> None:
         assert sum(driver.dropped.values()) == 2
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(changes, seeds)
 def test_answers_find_rows_that_are_not_where_their_keys_say(changes: list[Change], random: Random) -> None:
     app = tm.App("test")
@@ -171,12 +178,12 @@ def test_answers_find_rows_that_are_not_where_their_keys_say(changes: list[Chang
     assert (run.end("inner"), run.end("left")) == joined(changes)
 
 
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(st.lists(st.tuples(st.sampled_from("klm"), st.none() | st.sampled_from("klm")), max_size=15), seeds)
 def test_a_table_refers_to_itself(sent: list[tuple[str, str | None]], random: Random) -> None:
     app = tm.App("test")
     people = app.table("a", key=tm.utf8, value=tm.json)
-    people.join(people, lambda boss: boss, lambda boss, bosses_boss: bosses_boss).named("bosses").to("out")
+    people.join(people, lambda boss, bosses_boss: bosses_boss, on=lambda boss: boss).named("bosses").to("out")
     run = Interleaved(app, {"a": 2}, random)
     run.run([Change("a", key, value) for key, value in sent])
     bosses = {key: value for key, value in sent if value is not None}
@@ -193,7 +200,7 @@ def test_tables_that_come_of_groups_are_joined() -> None:
     a, b = (app.stream(topic, key=tm.utf8, value=tm.json) for topic in "ab")
     left = a.group_by(lambda v: v["k"], key=tm.utf8).reduce(lambda _x, y: y).named("left")
     right = b.group_by(lambda v: v["k"], key=tm.utf8).window(tm.tumbling(10)).count().named("right")
-    left.join(right, lambda v: tm.Windowed(v["shop"], v["day"], v["day"] + 10), lambda v, n: [v["k"], n]).to("out")
+    left.join(right, lambda v, n: [v["k"], n], on=lambda v: tm.Windowed(v["shop"], v["day"], v["day"] + 10)).to("out")
     with tm.testing.TopologyDriver(app, partitions={"a": 3, "b": 2}) as driver:
         for number in range(8):
             driver.send("a", "?", {"k": f"k{number}", "shop": f"s{number % 3}", "day": 10 * (number % 2)}, 0)
@@ -204,41 +211,44 @@ def test_tables_that_come_of_groups_are_joined() -> None:
         assert found == {f"k{n}": [f"k{n}", 1 if n % 2 else 2] for n in range(8)}
 
 
-def test_its_parts_are_called_after_it() -> None:
+@pytest.mark.parametrize("stored", [True, False])
+def test_its_parts_are_called_after_it(stored: bool) -> None:
+    """The right rows are stored again if they are not those in the store of their table."""
     app = tm.App("test")
     a, b = (app.table(topic, key=tm.utf8, value=tm.json) for topic in "ab")
-    a.join(b, lambda row: row, max).in_memory()
+    a.join(b if stored else b.filter(lambda row: True), max, on=lambda row: row).in_memory()
+    again = [] if stored else ["a-b-join-subscribers-rows"]
     with tm.testing.TopologyDriver(app) as driver:
         assert sorted(topic.name for topic in driver.plan.internal) == [
             "test-a-b-join-changelog",
             "test-a-b-join-responses-repartition",
             "test-a-b-join-subscribers-changelog",
-            "test-a-b-join-subscribers-rows-changelog",
+            *(f"test-{store}-changelog" for store in again),
             "test-a-b-join-subscriptions-repartition",
             "test-a-changelog",
             "test-b-changelog",
         ]
-        kinds = {state.spec.name: state.spec.kind for part in driver.plan.parts for state in part.stores}
+        kinds = {state.spec.name: state.spec.kind for part in driver.plan.subtopologies for state in part.stores}
         assert {name for name, kind in kinds.items() if kind == "memory"} == {
             "a-b-join",
             "a-b-join-subscribers",
-            "a-b-join-subscribers-rows",
+            *again,
         }
 
 
 def test_what_is_no_join_is_refused() -> None:
     app = tm.App("test")
     a, b = (app.table(topic, key=tm.utf8, value=tm.json) for topic in "ab")
-    with pytest.raises(tm.TopologyError, match="a function of both rows"):
-        a.join(b, max, max, max)  # pyright: ignore[reportCallIssue]
-    with pytest.raises(tm.TopologyError, match="a function of both rows"):
-        a.join(b)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(TypeError, match="positional"):
+        untyped(a).join(b, lambda row: row, max)
+    with pytest.raises(TypeError, match="'function'"):
+        untyped(a).join(b)
 
 
 @given(st.none() | st.binary(min_size=16, max_size=16), st.text(), st.booleans(), st.none() | st.integers())
 def test_messages_come_back_from_their_bytes(version: bytes | None, key: str, quiet: bool, row: int | None) -> None:
-    asked = Subscription(LOUD if quiet else CLEAR, 7, version, key)
+    asked = Subscription(PROPAGATE_NULL_IF_NO_FK_VAL_AVAILABLE if quiet else DELETE_KEY_AND_PROPAGATE, 7, version, key)
     serde = SubscriptionSerde(tm.utf8)
     assert serde.decode(serde.encode(asked)) == asked
-    answered = Response(quiet, version, row)
+    answered = SubscriptionResponse(quiet, version, row)
     assert ResponseSerde(tm.json).decode(ResponseSerde(tm.json).encode(answered)) == answered

@@ -1,4 +1,4 @@
-"""Joins against models, and what is particular to them."""
+"""Tests of joins against models, and of special cases."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 from tests.support.join_models import StreamJoinModel
+from tests.support.untyped import untyped
 from tidemill import testing
 
 Sent = tuple[str, str | None, int | None, int]
@@ -22,7 +24,7 @@ lateness = st.sampled_from([*[0] * 20, *range(1, 21)])
 
 
 def in_time(items: list[tuple[str, str | None, int | None, int, int]]) -> list[Sent]:
-    """Time goes on by steps; some records are late."""
+    """Time advances by steps; some records are late."""
     ends = accumulate(step for *_, step, _ in items)
     return [
         (topic, key, value, max(0, end - late)) for (topic, key, value, _, late), end in zip(items, ends, strict=True)
@@ -47,7 +49,7 @@ def results(driver: testing.TopologyDriver, topic: str = "out") -> list[tuple[An
     return [(record.key, record.value, record.timestamp) for record in driver.read(topic)]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     sent=records,
     how=hows,
@@ -74,14 +76,14 @@ def test_two_streams(sent: list[Sent], how: Any, before: int, after: int, grace:
         )
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     sent=records,
     before=st.sampled_from([0, 0, 1, 10]),
     after=st.sampled_from([0, 0, 1, 10]),
     grace=st.sampled_from([0, 0, 1, 12]),
 )
-def test_who_is_in_time_finds_all_and_nothing_else_is_kept(
+def test_records_in_time_find_all_matches_and_nothing_else_is_kept(
     sent: list[Sent], before: int, after: int, grace: int
 ) -> None:
     """Against a nested loop: who is not older than the newest record of the other side, and who is late by less than
@@ -111,7 +113,7 @@ def test_who_is_in_time_finds_all_and_nothing_else_is_kept(
             assert all(at >= oldest for _, chunk in driver.store(name).items() for at, _ in chunk)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sent=records, how=hows, bad=st.sets(st.integers(0, 9), max_size=3))
 def test_a_match_that_fails_costs_that_result_alone(sent: list[Sent], how: Any, bad: set[int]) -> None:
     """Each such match is counted; all other results are those of a function that never fails."""
@@ -209,7 +211,7 @@ def test_a_left_record_without_a_key_survives_the_repartition() -> None:
 
 
 @pytest.mark.parametrize("how", ["inner", "left"])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sent=records)
 def test_a_stream_and_a_table(how: Any, sent: list[Sent]) -> None:
     app = tm.App("test")
@@ -238,7 +240,7 @@ def test_a_table_of_the_stream_itself() -> None:
 
 
 @pytest.mark.parametrize("how", ["inner", "left"])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(sent=records)
 def test_a_stream_and_a_global_table(how: Any, sent: list[Sent]) -> None:
     """The key comes from the value; the partitions of the table are its own."""
@@ -327,16 +329,16 @@ def test_global_tables_alone_are_no_program() -> None:
     with pytest.raises(tm.TopologyError, match="the program reads nothing"):
         app.topology()
     with pytest.raises(tm.TopologyError, match=r"app\.global_table\(\) reads one topic, not \['a', 'b'\]"):
-        app.global_table(["a", "b"])  # pyright: ignore[reportArgumentType]
+        app.global_table(untyped(["a", "b"]))
     stream(app, "g").to("out")
     with pytest.raises(tm.TopologyError, match="topic 'g' is read by two sources"):
         testing.TopologyDriver(app)
 
 
 def test_a_join_with_another_program() -> None:
-    with pytest.raises(tm.TopologyError, match="one of its inputs is of another program"):
+    with pytest.raises(tm.TopologyError, match="its inputs belong to different apps"):
         stream(tm.App("one"), "a").join(tm.App("two").global_table("g"), pair)
-    with pytest.raises(tm.TopologyError, match="one of its inputs is of another program"):
+    with pytest.raises(tm.TopologyError, match="its inputs belong to different apps"):
         stream(tm.App("one"), "a").join(stream(tm.App("two"), "b"), pair, within=5)
 
 

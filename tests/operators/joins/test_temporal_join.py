@@ -1,14 +1,16 @@
-"""Joins with a table as it was, against a model that knows all versions; and mistakes."""
+"""Tests of joins with a table as of a time, against a model with all versions; and of errors."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
+from tests.support.untyped import untyped
 from tests.support.version_models import HISTORY, Put, Versioned
 
 
@@ -55,7 +57,7 @@ def expected(sent: list[Sent], left: bool, grace: int) -> list[Any]:
     return found
 
 
-@settings(deadline=None, max_examples=80)
+@examples(80)
 @given(inputs, st.sampled_from(["inner", "left"]), st.sampled_from([0, 1, 12, HISTORY]))
 def test_records_meet_the_rows_of_their_time(sent: list[Sent], how: Literal["inner", "left"], grace: int) -> None:
     app = tm.App("test")
@@ -72,7 +74,7 @@ def test_records_meet_the_rows_of_their_time(sent: list[Sent], how: Literal["inn
         assert [(r.key, r.value, r.timestamp) for r in driver.read("out")] == expected(sent, how == "left", grace)
 
 
-def test_records_wait_with_their_headers_and_a_failed_one_holds_nobody_up() -> None:
+def test_records_wait_with_their_headers_and_a_failed_one_blocks_no_other() -> None:
     app = tm.App("test", on_error=tm.skip)
     rates = app.table("rates", key=tm.utf8, value=tm.int64, history=60)
     orders = app.stream("orders", key=tm.utf8, value=tm.int64)
@@ -103,7 +105,7 @@ def test_a_stream_without_keys_is_joined_with_nothing_on_the_left() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"history": None}, "needs a table that remembers"),
+        ({"history": None}, "needs a table with a history"),
         ({"history": 10, "grace": 11}, "at least as long as the grace"),
         ({"history": 10, "how": "outer"}, "'inner', 'left' here"),
         ({"history": 10, "within": 5}, "takes no within="),
@@ -122,4 +124,4 @@ def test_what_is_made_of_a_table_has_no_history() -> None:
     app = tm.App("test")
     table = app.table("t", key=tm.utf8, value=tm.json, history="1h")
     with pytest.raises(tm.TopologyError, match="has no history"):
-        app.stream("s").join(table.filter(bool), max, as_of=True)  # pyright: ignore[reportArgumentType]
+        app.stream("s").join(untyped(table.filter(bool)), max, as_of=untyped(True))

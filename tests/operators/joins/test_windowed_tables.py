@@ -1,14 +1,15 @@
-"""Tables by window joined with tables of the same windows: each window ends as a join of its rows, and is forgotten."""
+"""Tests of joins of windowed tables: each window ends as a join of its rows, and expires."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 
 
 class Sent(NamedTuple):
@@ -39,7 +40,7 @@ def ends(records: list[tm.Record[Any, Any]]) -> dict[Any, Any]:
 
 @pytest.mark.parametrize("windows", WINDOWS, ids=str)
 @pytest.mark.parametrize("when", ["update", "close"])
-@settings(deadline=None, max_examples=25)
+@examples(25)
 @given(inputs)
 def test_a_window_ends_as_a_join_of_its_rows(windows: Any, when: str, sent: list[Sent]) -> None:
     app = tm.App("test")
@@ -56,11 +57,11 @@ def test_a_window_ends_as_a_join_of_its_rows(windows: Any, when: str, sent: list
         assert ends(driver.read("outer")) == outer
         assert ends(driver.read("inner")) == {key: pair for key, pair in outer.items() if None not in pair}
         assert not driver.dropped.get(("inner", "late"))
-        if when == "update":  # on close, nothing has come yet that says that the old windows are over
+        if when == "update":  # on close, no record has closed the old windows yet
             assert all(key.start >= 1_900 for key, _ in driver.store("outer").items())
 
 
-def test_a_table_that_stands_still_is_not_waited_for_for_ever() -> None:
+def test_an_idle_table_is_not_waited_for_forever() -> None:
     app = tm.App("test")
     a, b = tables(app, tm.tumbling(10), "update")
     a.left_join(b, lambda x, y: [x, y]).named("j").to("out")

@@ -1,4 +1,4 @@
-"""Processors: state acts like the Python thing it is named after, and after a failure as if nothing had happened."""
+"""Tests of processors: states behave like the Python types they are named after, and failures change nothing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Script = list[tuple[str, Callable[[Any], Any]]]
 
 
 class Scripted(tm.Processor[str, list[Any], Any]):
-    """Does with its states what each record says, and gives what came of it."""
+    """Perform the operations of each record on the states, and emit the results."""
 
     value = tm.ValueState(list)
     mapping = tm.MapState(object, object)
@@ -82,7 +82,7 @@ ACTIONS: dict[str, Callable[..., Any]] = {
 
 
 class Plain:
-    """The same with the Python things themselves."""
+    """Perform the same with the Python types themselves."""
 
     def __init__(self) -> None:
         self.mapping: dict[Any, Any] = {}
@@ -139,7 +139,7 @@ def test_states_act_like_what_they_are_named_after(script: list[tuple[str, Any]]
 
 
 def contents(driver: Any) -> dict[str, Any]:
-    """The three stores of the scripted processor as people see them."""
+    """Return the readable contents of the three stores of the scripted processor."""
     lists: dict[Any, list[Any]] = {}
     for (key, _), item in driver.store("a-process-items").items():
         lists.setdefault(key, []).append(item)
@@ -173,7 +173,7 @@ def test_the_one_in_the_guide() -> None:
         assert driver.dropped == {("alerts", "null key"): 1}
 
 
-def test_a_side_output_that_nobody_reads_is_counted() -> None:
+def test_records_to_an_unused_side_output_are_counted() -> None:
     app = tm.App("test")
     app.stream("views", key=tm.utf8, value=tm.json(View)).process(Alert, 1).named("alerts").to("alerts")
     with tm.testing.TopologyDriver(app) as driver:
@@ -189,7 +189,7 @@ class Timed(tm.Processor[str, Any, Any]):
         return [[ctx.key, ctx.timestamp, ctx.stream_time, ctx.now, ctx.offset, [list(h) for h in ctx.headers]]]
 
 
-def test_what_the_context_tells() -> None:
+def test_the_attributes_of_the_context() -> None:
     app = tm.App("test")
     app.stream("a", key=tm.utf8, value=tm.json).process(Timed).to("out")
     with tm.testing.TopologyDriver(app, now=77) as driver:

@@ -1,4 +1,4 @@
-"""Methods of a processor that are called every so often: when, with what at hand, and that all of it lasts."""
+"""Tests of recurring methods of processors: when they are called, with which state, and durability."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.one_processor import driver, read, rebuild
 
 
 class Clocks(tm.Processor[str, int, Any]):
-    """Tells when it is called; counts by key."""
+    """Emit the times of its calls; count per key."""
 
     count = tm.ValueState(int, default=0, name="counts")
 
@@ -77,7 +77,7 @@ def test_it_sees_all_keys_of_the_task() -> None:
 
 
 class Failing(tm.Processor[str, int, Any]):
-    """Fails when the time says so, after it has written."""
+    """Fail at certain times, after writing."""
 
     calls = tm.ValueState(int, default=0)
 
@@ -108,7 +108,7 @@ class Failing(tm.Processor[str, int, Any]):
         return self.mark(ctx, "fourth")
 
 
-def test_one_that_fails_has_changed_nothing_and_the_others_go_on() -> None:
+def test_a_method_that_fails_has_no_effect_and_the_others_are_still_called() -> None:
     with driver(Failing, on_error=tm.skip) as running:
         running.send("a", "k", 1, 30)  # both fail
         running.send("a", "k", 5, 60)
@@ -127,7 +127,7 @@ def test_one_that_fails_stops_the_program_by_default() -> None:
 
 
 class Careless(tm.Processor[str, int, Any]):
-    """Does what it cannot."""
+    """Use operations that are not allowed."""
 
     total = tm.ValueState(int, default=0)
 
@@ -153,13 +153,13 @@ class Careless(tm.Processor[str, int, Any]):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ("use", "here the key is given"),
-        ("state", r"no key is at hand.*ctx\.use\(key\)"),
-        ("timer", r"timer 't': no key is at hand"),
+        ("use", "here the key is that of the record"),
+        ("state", r"there is no current key.*ctx\.use\(key\)"),
+        ("timer", r"timer 't': there is no current key"),
         ("value", r"it yields tm\.Record\(key, value, timestamp\), not 1"),
     ],
 )
-def test_mistakes_say_what_to_do(mistake: str, message: str) -> None:
+def test_errors_have_a_remedy(mistake: str, message: str) -> None:
     app = tm.App("test")
     app.stream("a", key=tm.utf8, value=tm.json).process(Careless, mistake).named("p").to("out")
     with tm.testing.TopologyDriver(app) as running, pytest.raises(tm.RecordError) as caught:

@@ -1,4 +1,4 @@
-"""Timers: what fires when, and that they outlive the process."""
+"""Tests of timers: which of them fire when, and that they survive restarts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tidemill.operators.processors.processing import Processing, Timing
 
 
 class Scripted(tm.Processor[str, list[Any], Any]):
-    """Sets and cancels timers as each record says; tells when they fire."""
+    """Set and cancel timers as given by each record, and emit when they fire."""
 
     fired = tm.ValueState(int, default=0)
 
@@ -121,7 +121,7 @@ def test_a_timer_that_fails_is_named(clock: str) -> None:
             running.send("a", "k", [], 10) if clock == "event" else running.advance_wall_clock(5)
 
 
-def test_a_timer_that_fails_changes_nothing_and_holds_nobody_up() -> None:
+def test_a_timer_that_fails_changes_nothing_and_blocks_no_other() -> None:
     with driver(Scripted, on_error=tm.skip) as running:
         running.send("a", "k", [["a", 5, "event"], ["bad", 6, "event"], ["c", 7, "event"]], 0)
         running.send_all("a", [tm.Record("k", [["d", 1, "event"]], 10), tm.Record("l", [], 12)])
@@ -198,7 +198,7 @@ def test_a_state_cannot_be_called_like_the_store_of_timers() -> None:
         driver(CalledTimers)
 
 
-def test_only_a_processor_with_timers_is_told_the_time() -> None:
+def test_only_a_processor_with_timers_receives_the_time() -> None:
     assert Timing.tick is not Operator.tick
     assert Processing.tick is Operator.tick
 

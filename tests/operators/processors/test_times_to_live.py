@@ -1,4 +1,4 @@
-"""Times to live: what is forgotten when, and what timers and watermarks have to do with it."""
+"""Tests of times to live: when state expires, with timers and watermarks."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_times_to_live_against_a_model(script: list[Any], rebuilding: bool) -> N
 
 
 class Reminder(tm.Processor[str, Any, Any]):
-    """Remembers its values for a while, and tells later what it still knows; wakes up again now and then."""
+    """Store values with a time to live, and emit later which of them remain; set timers now and then."""
 
     value = tm.ValueState(int, default=-1, ttl=20)
     seen = tm.MapState(int, int, ttl=9)
@@ -109,7 +109,7 @@ class Reminder(tm.Processor[str, Any, Any]):
 def test_a_timer_sees_what_it_would_see_on_time(
     moves: list[tuple[int, int]], noise: set[int], rebuilding: bool
 ) -> None:
-    """Whether other keys keep time going, or it jumps from one record to the next, makes no difference."""
+    """The result is the same whether other keys advance the time, or it jumps from one record to the next."""
 
     def told(others: set[int]) -> list[Any]:
         app = tm.App("test", on_error=tm.skip)
@@ -187,7 +187,7 @@ def test_methods_wait_for_the_first_watermark() -> None:
     with tm.testing.TopologyDriver(app) as running:
         running.send("a", "k", 1, start)
         running.advance_wall_clock("2s")
-        assert running.read("out") == [], "nothing has come of b: what time it is nobody knows"
+        assert running.read("out") == [], "b has had no records: the time is unknown"
         running.send("b", "l", 2, start)
         assert [(record.timestamp - start, record.value) for record in running.read("out")] == [(-30_000, [7, 2])]
 

@@ -1,4 +1,4 @@
-"""`WindowState` against a dict: what is kept, what is seen, and that what is not seen is deleted in the end."""
+"""Tests of `WindowState` against a dict: what is visible, and that invisible entries are deleted."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def test_it_is_a_dict_of_what_is_not_too_old(calls: list[tuple[str, Any]]) -> No
         assert running.read("out")[0].value == [[key, time, value] for (key, time), value in sorted(alive.items())]
 
 
+@pytest.mark.slow
 def test_what_has_expired_is_deleted_as_time_goes_on() -> None:
     with driver() as running:
         for time in range(2_000):

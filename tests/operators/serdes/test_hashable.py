@@ -1,4 +1,4 @@
-"""Keys that serdes read as lists, dicts and sets can be those of stores."""
+"""Tests that keys which serdes decode as lists, dicts and sets can be keys of stores."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_key_cannot_be_changed() -> None:
     assert isinstance(key[1], HashableDict)
 
 
-def test_exact_serdes_are_left_alone() -> None:
+def test_exact_serdes_are_unchanged() -> None:
     serdes: list[Any] = [tm.utf8, tm.raw, tm.int64, tm.float64, tm.uuid]
     for serde in serdes:
         assert check_key_serde(serde, "") is serde

@@ -1,4 +1,4 @@
-"""What is written can be read, and is tried while the record is known: else it is that record's error."""
+"""Tests that stored values can be decoded: checked when they are written, else it is a record error."""
 
 import math
 import uuid
@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
-from tidemill.operators.joins.temporal_join import Waiting, waiting_codec
+from tests.support.untyped import untyped
+from tidemill.operators.joins.temporal_join import BufferedKey, buffered_codec
 from tidemill.operators.serdes.auto import auto, auto_key
 from tidemill.operators.serdes.base import raw
 from tidemill.operators.serdes.classes import _forms
 from tidemill.operators.serdes.value_copies import Encoded, Keeper, fresh
 from tidemill.operators.stateless.pending import pending_codec
-from tidemill.operators.stores.expiring import CLOCK
-from tidemill.operators.tables.suppress import Held, suppress_codec
+from tidemill.operators.stores.expiring import STREAM_TIME
+from tidemill.operators.tables.suppress import SuppressedRow, suppress_codec
 
 
 @dataclass
@@ -72,7 +73,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("rebuilt", [False, True])
-def test_what_a_serde_refuses_is_the_records_error(name, rebuilt):
+def test_a_value_that_a_serde_refuses_is_a_record_error(name, rebuilt):
     build, good = PROGRAMS[name]
     values = [1, 0.5, 2, 3] if name in ("annotated", "typed") else [1, 2, 3]
     app = tm.App("k", on_error=tm.skip)
@@ -109,7 +110,7 @@ def test_json_refuses_what_it_does_not_have():
     for values in (["a\nb", {"a\n": [1]}], [msgspec.Raw(b"[1,\n2]"), 3], [msgspec.Raw(b"1\n"), msgspec.Raw(b"2")]):
         assert tm.json.encode_many(values) == list(map(tm.json.encode, values))
     with pytest.raises(TypeError, match="uuid writes UUIDs, not str"):
-        tm.uuid.encode(str(uuid.uuid4()))  # type: ignore[arg-type]
+        tm.uuid.encode(untyped(str(uuid.uuid4())))
 
 
 HEADERS = st.lists(st.tuples(st.sampled_from(["", "trace", "é"]), st.none() | st.binary(max_size=3)), max_size=4).map(
@@ -123,13 +124,13 @@ def test_records_that_wait_are_read_as_they_were_written(headers, key, value, ti
     record = tm.Record(key, value, time, headers, offset)
     codec = pending_codec(raw, raw)
     assert codec.decode_value(codec.encode_value(record)) == record
-    held = Held(time, time, 3, headers, value, key)
+    held = SuppressedRow(time, time, 3, headers, value, key)
     codec = suppress_codec(raw, raw)
     assert codec.decode_value(codec.encode_value(held)) == held
-    codec = waiting_codec(auto_key, auto)
+    codec = buffered_codec(auto_key, auto)
     assert codec.decode_value(codec.encode_value((value, headers))) == (value, headers)
-    assert codec.decode_key(codec.encode_key(Waiting(time, key, 1))) == Waiting(time, key, 1)
-    assert codec.decode_key(codec.encode_key(CLOCK)) is CLOCK
+    assert codec.decode_key(codec.encode_key(BufferedKey(time, key, 1))) == BufferedKey(time, key, 1)
+    assert codec.decode_key(codec.encode_key(STREAM_TIME)) is STREAM_TIME
 
 
 def test_a_null_header_waits_over_a_restart():

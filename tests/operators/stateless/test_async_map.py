@@ -1,4 +1,4 @@
-"""`map_async` step by step: with answers that come when the test says so."""
+"""Tests of `map_async`, step by step, with results that the test triggers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tidemill as tm
 from tidemill.operators.errors import RecordError, TopologyError
-from tidemill.operators.graph.calls import Answer, Call, CallOptions
+from tidemill.operators.graph.calls import AsyncCall, AsyncCallOptions, CallResult
 from tidemill.operators.serdes.auto import auto
 from tidemill.operators.stateless.async_map import AsyncMap
 from tidemill.operators.stateless.pending import pending_codec
@@ -20,26 +20,27 @@ from tidemill.state.cache import StateCache
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Position
 
-OPTIONS = CallOptions(timeout=1000, retries=0, backoff=0)
+OPTIONS = AsyncCallOptions(timeout=1000, retries=0, backoff=0)
 
 
 class Line:
-    """Calls that end when they are told to."""
+    """Calls that end when the test triggers them."""
 
     def __init__(self) -> None:
-        self.under_way: list[Call] = []
+        self.prefix = "line"
+        self.under_way: list[AsyncCall] = []
         self.most = 0
-        self.ended: list[Answer] = []
+        self.ended: list[CallResult] = []
         self.closed = False
 
-    def line(self, function: Callable[[Any], Any], options: CallOptions) -> Line:
+    def line(self, step: str, function: Callable[..., Any], options: AsyncCallOptions) -> Line:
         return self
 
-    def start(self, calls: Iterable[Call]) -> None:
+    def start(self, calls: Iterable[AsyncCall]) -> None:
         self.under_way += calls
         self.most = max(self.most, len(self.under_way))
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[CallResult]:
         found, self.ended = self.ended, []
         return found
 
@@ -48,7 +49,7 @@ class Line:
 
     def end(self, place: int, error: BaseException | None = None) -> None:
         call = self.under_way.pop(place % len(self.under_way))
-        self.ended.append(Answer(call.number, None if error else call.value * 10, error))
+        self.ended.append(CallResult(call.number, None if error else call.value * 10, error))
 
 
 class Bench:
@@ -69,7 +70,7 @@ class Bench:
         """How many entries were written."""
         changes = self.cache.drain()
         self.store.apply(changes, Position())
-        self.cache.settle()
+        self.cache.complete_commit()
         return len(changes)
 
     def crash(self) -> None:
@@ -162,7 +163,7 @@ def test_results_without_order_come_as_they_are_there() -> None:
     assert values(bench.step.collect(0)) == [30, 10]
 
 
-def test_a_call_that_fails_is_told_in_its_turn_and_the_others_go_on() -> None:
+def test_a_call_that_fails_is_reported_in_order_and_the_others_continue() -> None:
     bench = Bench()
     bench.step.process(records(1, 2, 3), 0)
     bench.line.end(1, ValueError("2"))
@@ -202,13 +203,13 @@ async def nothing(_value: Any) -> None: ...
         ({"backoff": -1}, "backoff"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], complaint: str) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], complaint: str) -> None:
     function = options.pop("function", nothing)
     with pytest.raises(TopologyError, match=complaint):
         tm.App("t").stream("a").map_async(function, **options)
 
 
-def test_the_driver_waits_for_what_is_under_way() -> None:
+def test_the_driver_waits_for_running_calls() -> None:
     async def shout(value: str) -> str:
         return value.upper()
 

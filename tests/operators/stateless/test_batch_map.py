@@ -1,4 +1,4 @@
-"""`map_batch`: how big batches are, who is to blame when one fails, and how long they wait."""
+"""Tests of `map_batch`: the size of batches, which record is the cause of a failure, and how long batches wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tidemill.state.memory import MemoryStore
 
 
 class Model:
-    """Remembers what it was called with; fails for lists with a poisonous value."""
+    """Record the arguments of calls; fail for lists with an invalid value."""
 
     def __init__(self, *poison: int) -> None:
         self.poison = set(poison)
@@ -39,7 +39,7 @@ def values(results: list[Any]) -> list[int]:
 
 
 @given(st.integers(0, 40), st.integers(1, 10), st.sets(st.integers(0, 39)))
-def test_each_value_has_its_result_and_each_poison_is_found(size: int, most: int, poison: set[int]) -> None:
+def test_each_value_has_its_result_and_each_invalid_one_is_found(size: int, most: int, poison: set[int]) -> None:
     step = BatchMap("s", Model(*poison), most)
     rest, got, failed = records(*range(size)), [], []
     while True:
@@ -60,7 +60,7 @@ def test_batches_are_as_big_as_they_may_be() -> None:
     assert model.calls == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-def test_one_poison_among_many_costs_few_calls() -> None:
+def test_one_invalid_value_among_many_costs_few_calls() -> None:
     model = Model(700)
     results, error = results_of("s", model, list(range(1024)))
     assert (len(results), str(error)) == (700, "poison")
@@ -83,7 +83,7 @@ def test_an_array_is_a_list_of_its_plain_values() -> None:
     assert results_of("s", lambda _values: Array(), [1, 2]) == ([0.5, 1.5], None)
 
 
-def test_a_batch_waits_to_fill_up_but_not_for_ever() -> None:
+def test_a_batch_waits_to_fill_up_but_not_forever() -> None:
     model = Model()
     app = tm.App("t")
     app.stream("a", value=tm.json).map_batch(model, max_size=3, max_wait="1s").named("model").to("out")
@@ -156,7 +156,7 @@ async def coroutine(values: list[int]) -> list[int]:
         ({"max_wait": "soon"}, "max_wait"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(options: dict[str, Any], complaint: str) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], complaint: str) -> None:
     function = options.pop("function", list)
     with pytest.raises(TopologyError, match=complaint):
         tm.App("t").stream("a").map_batch(function, **options)

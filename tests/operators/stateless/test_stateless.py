@@ -1,4 +1,4 @@
-"""Steps without state: lists of records in, lists of records out, and what is left of a list when a function fails."""
+"""Tests of stateless steps: their results, and the remaining records after a failure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def failing(value: Any) -> Any:
 
 
 def partly(value: Any) -> Iterator[Any]:
-    """Fails after it has given something."""
+    """Fail after yielding a value."""
     yield value
     yield failing(value)
 
@@ -59,15 +59,15 @@ def test_map_record_keeps_the_offset_of_the_cause() -> None:
 
 
 def test_map_record_must_give_records() -> None:
-    with pytest.raises(tm.RecordError, match=r"must give a tidemill.Record, not 'v'"):
+    with pytest.raises(tm.RecordError, match=r"must return a tidemill.Record, not 'v'"):
         ops.MapRecord("s", lambda r: r.value).process(records("v"), 0)
 
 
 def test_peek_and_sinks_see_each_record_once() -> None:
     seen: list[Any] = []
-    assert ops.Each("s", seen.append).process(records(1, 2), 0) == records(1, 2)
-    assert ops.Call("s", seen.append).process(records(3), 0) == []
-    assert ops.CallRecord("s", lambda r: seen.append(r.key)).process(records(4), 0) == []
+    assert ops.Peek("s", seen.append).process(records(1, 2), 0) == records(1, 2)
+    assert ops.ForEach("s", seen.append).process(records(3), 0) == []
+    assert ops.ForEachRecord("s", lambda r: seen.append(r.key)).process(records(4), 0) == []
     assert seen == [1, 2, 3, "k0"]
 
 
@@ -87,9 +87,9 @@ def test_split_sends_to_the_first_that_holds() -> None:
         ops.WithKey("s", failing),
         ops.MapRecord("s", lambda r: tm.Record(r.key, failing(r.value), r.timestamp)),
         ops.FlatMapRecord("s", lambda r: (tm.Record(1, x, 1) for x in partly(r.value))),
-        ops.Each("s", failing),
-        ops.Call("s", failing),
-        ops.CallRecord("s", lambda r: failing(r.value)),
+        ops.Peek("s", failing),
+        ops.ForEach("s", failing),
+        ops.ForEachRecord("s", lambda r: failing(r.value)),
         ops.Split("s", [failing], rest=True),
     ],
     ids=lambda step: type(step).__name__,
@@ -121,10 +121,10 @@ def updates(*pairs: tuple[Any, Any]) -> Records:
 
 
 def test_a_tables_rows_as_a_stream() -> None:
-    assert values(ops.NewValues().process(updates((1, 2), (2, None)), 0)) == [2, None]
+    assert values(ops.TableToStream().process(updates((1, 2), (2, None)), 0)) == [2, None]
 
 
-def test_a_tables_filter_says_nothing_of_rows_that_never_passed() -> None:
+def test_a_tables_filter_emits_no_deletion_of_rows_that_never_passed() -> None:
     pairs = updates((None, 1), (1, 7), (7, 8), (8, 2), (2, None), (9, None), (None, None))
     found = ops.TableFilter("s", lambda n: n > 5, updates=False).process(pairs, 0)
     assert [(r.key, r.value) for r in found] == [("k1", 7), ("k2", 8), ("k3", None), ("k5", None)]

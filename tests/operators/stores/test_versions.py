@@ -1,4 +1,4 @@
-"""Versions against a plain list of all that was put: what is found as of a time, until when, and what is forgotten."""
+"""Tests of versioned stores against a plain list: versions as of a time, their validity, and expiry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
@@ -32,14 +32,13 @@ class Kept:
 
     def commit(self) -> None:
         self.store.apply(self.cache.drain(), Position())
-        self.cache.settle()
+        self.cache.complete_commit()
         self.cache.discard()
 
     def slots(self) -> Iterator[Any]:
         return (slot for slot, _ in self.cache.scan(b"\x01", b"\x02") if isinstance(slot, tuple))
 
 
-@settings(deadline=None)
 @given(puts, st.sets(st.integers(0, 40)))
 def test_versions_are_what_was_put(sent: list[Put], commits: set[int]) -> None:
     model, kept = Versioned(), Kept()
@@ -55,9 +54,8 @@ def test_versions_are_what_was_put(sent: list[Put], commits: set[int]) -> None:
                 assert kept.versions.as_of(key, time) == model.as_of(key, time)
 
 
-@settings(deadline=None)
 @given(puts)
-def test_what_nobody_can_find_is_forgotten(sent: list[Put]) -> None:
+def test_versions_that_can_no_longer_be_found_are_deleted(sent: list[Put]) -> None:
     kept = Kept()
     for put in sent:
         kept.versions.put(put.key, put.value, put.time)
@@ -69,7 +67,7 @@ def test_what_nobody_can_find_is_forgotten(sent: list[Put]) -> None:
     assert list(kept.cache.scan(b"\x02", None)) == []
 
 
-def test_a_table_tells_what_it_was() -> None:
+def test_a_table_returns_its_former_rows() -> None:
     app = tm.App("test")
     prices = app.table("prices", key=tm.utf8, value=tm.int64, history=60)
     prices.to("changes")
@@ -86,7 +84,7 @@ def test_a_table_tells_what_it_was() -> None:
         assert driver.store("more").get("lamp", as_of=5) == 1
 
 
-def test_a_store_without_a_history_says_so() -> None:
+def test_a_store_without_a_history_raises_an_error() -> None:
     app = tm.App("test")
     app.table("prices", key=tm.utf8, value=tm.int64)
     with tm.testing.TopologyDriver(app) as driver, pytest.raises(TypeError, match="has no history"):

@@ -1,4 +1,4 @@
-"""Bad rows under `tm.skip`: each costs that row, until there is a good one; what was made of the others is right."""
+"""Tests of invalid rows with `tm.skip`: each removes only its row until there is a valid one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 from tests.support.functions import checked, table
 
 BAD: Final = 13
@@ -40,7 +41,7 @@ def totals(so_far: list[Any], value: Any) -> list[Any]:
 
 
 def without(so_far: list[Any], value: Any) -> list[Any]:
-    """Does not fail for a bad value, which it was never asked to take up."""
+    """Do not fail for an invalid value, which was never added."""
     rest = list(so_far)
     rest.remove(value)
     return rest
@@ -107,7 +108,7 @@ changes = st.lists(
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(sent=changes, partitions=st.integers(1, 2))
 def test_the_rows_at_the_end_are_those_of_the_good_rows_that_there_are(
     name: str, sent: list[Change], partitions: int

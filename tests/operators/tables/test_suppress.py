@@ -1,14 +1,15 @@
-"""Rows held back, against a slow model; the recorded cases are in tests/oracle."""
+"""Tests of `suppress` against a slow model; recorded cases are in tests/oracle."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
 
 rows = st.lists(st.tuples(st.sampled_from("klmn"), st.none() | st.integers(0, 5), st.integers(0, 60)), max_size=25)
 
@@ -32,7 +33,6 @@ class Model:
         return sent
 
 
-@settings(deadline=None)
 @given(rows, st.integers(0, 20), st.integers(1, 4))
 def test_rows_wait_for_a_time(given_rows: list[tuple[str, Any, int]], limit: int, most: int) -> None:
     app = tm.App("test")
@@ -70,7 +70,7 @@ WINDOWS = [tm.tumbling(10, grace=3), tm.hopping(10, every=4), tm.sliding(6, grac
 
 
 @pytest.mark.parametrize("windows", WINDOWS, ids=str)
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(st.lists(st.tuples(st.sampled_from("kl"), st.integers(0, 60)), max_size=25))
 def test_the_last_result_of_each_window(windows: Any, given_events: list[tuple[str, int]]) -> None:
     """Once a window: what was sent of it last when every update was."""
@@ -91,8 +91,8 @@ def test_the_last_result_of_each_window(windows: Any, given_events: list[tuple[s
     assert sent == {key: value for key, value in newest.items() if value is not None and key.key != "end"}
 
 
-def test_watermarks_tell_the_time() -> None:
-    """With a bound rows wait until no older record is expected; a source that is quiet does not hold them up."""
+def test_time_follows_watermarks() -> None:
+    """With a bound, rows wait until no older record is expected; an idle source does not delay them."""
     app = tm.App("test")
     source = app.stream("a", key=tm.utf8, value=tm.json, watermark=tm.bounded(16, idle="5s"))
     source.group_by_key().window(tm.tumbling(10)).count().suppress(until="close").to("out")
@@ -115,7 +115,7 @@ def test_mistakes() -> None:
     with pytest.raises(tm.TopologyError, match="takes a number of at least 1, not 0"):
         table.suppress(until="10s", max_records=0)
     windowed = app.stream("b").group_by_key().window(tm.tumbling(10)).count()
-    with pytest.raises(tm.TopologyError, match="is not a window's last result"):
+    with pytest.raises(tm.TopologyError, match="is not the final result"):
         windowed.suppress(until="close", max_records=5)
     with pytest.raises(tm.TopologyError, match=r"suppress\(until=\): 'soon' is not a duration"):
         table.suppress(until="soon")

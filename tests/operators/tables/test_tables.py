@@ -1,4 +1,4 @@
-"""Joins of tables, groups of rows and cogroups against plain Python over the rows that there are; and mistakes."""
+"""Tests of table joins, grouped tables and cogroups against plain Python over the current rows; and of errors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.examples import examples
+from tests.support.untyped import untyped
 from tidemill.operators.record import Update
 from tidemill.operators.serdes.updates import UpdateSerde
 from tidemill.operators.tables.table_group import undoable_columns
@@ -34,7 +36,7 @@ def table(app: tm.App, topic: str = "a") -> tm.Table[str, Any]:
 
 
 def replayed(app: tm.App, sent: list[Change], partitions: int) -> dict[str, dict[Any, Any]]:
-    """What each topic "out..." says at the end, as a table; and each table as it is."""
+    """Return the final rows of each topic "out..." as a table, and each table."""
     ends: dict[str, dict[Any, Any]] = {"a": {}, "b": {}}
     with tm.testing.TopologyDriver(app, partitions=partitions) as driver:
         for time, (topic, key, value) in enumerate(sent):
@@ -45,7 +47,7 @@ def replayed(app: tm.App, sent: list[Change], partitions: int) -> dict[str, dict
     return {topic: {key: v for key, v in end.items() if v is not None} for topic, end in ends.items()}
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(sent=changes, partitions=st.integers(1, 3), width=st.none() | st.integers(1, 3))
 def test_a_table_is_the_same_behind_an_internal_topic(sent: list[Change], partitions: int, width: int | None) -> None:
     app = tm.App("test")
@@ -57,7 +59,7 @@ def test_a_table_is_the_same_behind_an_internal_topic(sent: list[Change], partit
     assert ends["both"] == {key: [x, ends["b"][key]] for key, x in ends["a"].items() if key in ends["b"]}
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(sent=changes, partitions=st.integers(1, 3))
 def test_joins_give_what_a_join_of_the_rows_gives(sent: list[Change], partitions: int) -> None:
     app = tm.App("test")
@@ -73,7 +75,7 @@ def test_joins_give_what_a_join_of_the_rows_gives(sent: list[Change], partitions
     assert ends["inner"] == {key: pair for key, pair in expected.items() if key in left and key in right}
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(sent=rows, partitions=st.integers(1, 3))
 def test_groups_have_what_their_rows_add_up_to(sent: list[Change], partitions: int) -> None:
     app = tm.App("test")
@@ -156,18 +158,18 @@ def test_what_is_no_update_is_refused(data: bytes) -> None:
 
 
 MISTAKES: dict[str, tuple[Callable[[tm.App], object], str]] = {
-    "a stream": (lambda app: table(app).join(app.stream("b"), max), "can be joined with a table"),  # pyright: ignore[reportArgumentType]
-    "no function": (lambda app: table(app).left_join(table(app, "b"), 3), "left_join.. takes a function"),  # pyright: ignore[reportArgumentType]
+    "a stream": (lambda app: table(app).join(untyped(app.stream("b")), max), "can be joined with a table"),
+    "no function": (lambda app: table(app).left_join(table(app, "b"), untyped(3)), "left_join.. takes a function"),
     "no subtractor": (
         lambda app: table(app).group_by(len).aggregate(0, lambda a, b: a),  # pyright: ignore[reportCallIssue]
         "an initial value, an adder and a subtractor",
     ),
     "nothing": (lambda app: table(app).group_by(len).aggregate(), "takes columns such as"),
-    "another program": (lambda app: table(app).join(table(tm.App("other")), max), "another program"),
+    "another program": (lambda app: table(app).join(table(tm.App("other")), max), "different apps"),
     "value without of": (lambda app: table(app).group_by(len, value=tm.json), "there is no of="),
-    "a pair": (lambda app: app.stream("a").group_by_key().cogroup(max, max), "pairs .grouped, function."),  # pyright: ignore[reportArgumentType]
+    "a pair": (lambda app: app.stream("a").group_by_key().cogroup(max, untyped(max)), "pairs .grouped, function."),
     "a stream in a cogroup": (
-        lambda app: app.stream("a").group_by_key().cogroup(max).cogroup(app.stream("b"), max),  # pyright: ignore[reportArgumentType]
+        lambda app: app.stream("a").group_by_key().cogroup(max).cogroup(untyped(app.stream("b")), max),
         "takes a grouped stream",
     ),
 }
@@ -181,8 +183,8 @@ def test_mistakes_are_found_while_the_program_is_built(mistake: str) -> None:
 
 
 @pytest.mark.parametrize("column", [tm.min("n"), tm.max("n"), tm.first("n"), tm.last("n"), tm.collect("n")])
-def test_columns_that_cannot_forget_a_value_are_refused(column: tm.Aggregator[Any]) -> None:
-    with pytest.raises(tm.TopologyError, match=f"a {column.kind} cannot forget the value"):
+def test_columns_that_cannot_remove_a_value_are_refused(column: tm.Aggregator[Any]) -> None:
+    with pytest.raises(tm.TopologyError, match=f"a {column.kind} cannot subtract the value"):
         undoable_columns({"column": column})
 
 

@@ -1,4 +1,4 @@
-"""Durations: every right form, every wrong one with its advice, and the way there and back."""
+"""Tests of durations: valid forms, invalid ones with advice, and round trips."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "ms"), RIGHT.items())
-def test_right_forms(text: str, ms: int) -> None:
+def test_valid_forms(text: str, ms: int) -> None:
     assert parse_duration(text) == ms
 
 
 @pytest.mark.parametrize(("text", "advice"), WRONG.items())
-def test_wrong_forms_are_refused_with_the_nearest_right_one(text: str, advice: str) -> None:
+def test_invalid_forms_are_refused_with_the_nearest_valid_one(text: str, advice: str) -> None:
     with pytest.raises(TopologyError) as caught:
         parse_duration(text, "grace")
     assert str(caught.value).startswith(f"grace: {text!r} is not a duration; ")

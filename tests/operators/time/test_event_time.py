@@ -1,4 +1,4 @@
-"""Event times: from the whole record, in mid-stream, and those that come from a clock or a unit that is wrong."""
+"""Tests of event times: from the record, set within a program, and from wrong clocks or units."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_no_timestamp_function_is_refused_at_once(make: str) -> None:
         app.stream("in").with_timestamp(None)
 
 
-# in mid-stream
+# within a program
 
 
 def test_with_timestamp_changes_nothing_but_the_time() -> None:
@@ -137,12 +137,12 @@ def test_where_the_partitions_time_is_given_it_is_given_for_clocks_ahead_too() -
 # units that are wrong
 
 
-def test_a_time_that_looks_like_seconds_is_doubted() -> None:
+def test_a_time_that_looks_like_seconds_is_reported() -> None:
     decoder = Decoder("s", tm.utf8, tm.json, lambda value: 1_750_000_000 + value)
     assert len(decoder.decode(batch(1, 2), NOW)) == 2
     assert decoder.doubt == (
-        "the timestamp function gave 1750000000, which is 1970-01-21T06:06:40Z in milliseconds, as Tidemill takes it, "
-        "and 2025-06-15T15:06:40Z in seconds. If it is seconds, multiply by 1,000"
+        "the timestamp function gave 1750000000, which is 1970-01-21T06:06:40Z in milliseconds, the unit of event "
+        "time, and 2025-06-15T15:06:40Z in seconds. If it is seconds, multiply by 1,000"
     )
     decoder = Decoder("s", tm.utf8, tm.json)
     decoder.decode(batch(1_750_000_000), NOW)

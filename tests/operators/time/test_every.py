@@ -1,10 +1,11 @@
-"""`tm.every`: one value, used as a decorator of a processor's methods and as an argument."""
+"""Tests of `tm.every`, a value that is used as a decorator of methods and as an argument."""
 
 from __future__ import annotations
 
 import pytest
 
 import tidemill as tm
+from tests.support.untyped import untyped
 from tidemill.operators.time.every import scheduled
 
 
@@ -17,12 +18,12 @@ def test_it_is_a_value() -> None:
 @pytest.mark.parametrize("interval", ["", "5", 0, -1, 1.5, None])
 def test_what_is_no_interval_is_refused(interval: object) -> None:
     with pytest.raises(tm.TopologyError, match=r"tm\.every\(\)"):
-        tm.every(interval)  # type: ignore[arg-type]
+        tm.every(untyped(interval))
 
 
 def test_what_is_no_clock_is_refused() -> None:
     with pytest.raises(tm.TopologyError, match="'stream' or 'wall', not 'event'"):
-        tm.every("5s", clock="event")  # type: ignore[arg-type]
+        tm.every("5s", clock=untyped("event"))
 
 
 def test_it_marks_methods_and_leaves_them_as_they_are() -> None:
@@ -54,4 +55,4 @@ def test_a_method_has_one() -> None:
     with pytest.raises(tm.TopologyError, match="called every 6s of stream time already"):
         tm.every("5s")(tm.every("6s")(method))
     with pytest.raises(tm.TopologyError, match=r"decorates a method of a processor, not 'tick'"):
-        tm.every("5s")("tick")  # type: ignore[type-var]
+        tm.every("5s")(untyped("tick"))

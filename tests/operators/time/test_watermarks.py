@@ -1,4 +1,4 @@
-"""What watermarks mean for a program: windows, joins and timers go by them, and by the clock when nothing comes."""
+"""Tests of watermarks in programs: windows, joins and timers follow them, and the wall clock for idle inputs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import tidemill as tm
+from tests.support.untyped import untyped
 
 
 def source(app: tm.App, topic: str = "a", watermark: tm.Watermark | None = None) -> tm.Stream[str, Any]:
@@ -39,7 +40,7 @@ def test_records_out_of_order_by_the_bound_are_not_late() -> None:
         assert driver.dropped == {("w", "late"): 1}
 
 
-def test_windows_close_when_nothing_comes() -> None:
+def test_windows_close_when_inputs_are_idle() -> None:
     app = tm.App("test")
     windowed(source(app))
     with tm.testing.TopologyDriver(app, now=5_000_000) as driver:
@@ -62,13 +63,13 @@ def test_nothing_is_written_while_nothing_happens() -> None:
         driver.advance_wall_clock("1m")
         (task,) = driver._tasks.values()
         task.tick(driver.clock.now() + 500_000)  # forgets the window that was sent
-        task.seal()
-        task.settle(tm.testing.Position())
+        task.prepare_commit()
+        task.complete_commit(tm.testing.Position())
         task.tick(driver.clock.now() + 1_000_000)
         assert not task.dirty
 
 
-def test_a_partition_that_is_quiet_closes_behind_a_repartition_too() -> None:
+def test_windows_of_an_idle_partition_close_after_a_repartition_too() -> None:
     app = tm.App("test")
     grouped = source(app).group_by(lambda value: value)
     grouped.window(tm.tumbling(1_000)).emit("close").count().named("w").to("out", key=tm.utf8)
@@ -97,7 +98,7 @@ def test_a_task_waits_for_the_input_that_is_behind() -> None:
         assert driver.dropped == {}
 
 
-def test_a_join_gives_up_when_nothing_comes() -> None:
+def test_an_outer_join_emits_unmatched_records_when_inputs_are_idle() -> None:
     app = tm.App("test")
     joined = source(app).join(source(app, "b"), lambda a, b: [a, b], within="1s", how="left")
     joined.to("out")
@@ -123,7 +124,7 @@ def test_what_waits_for_a_version_is_joined_when_nothing_comes() -> None:
 
 
 class Silence(tm.Processor[str, Any, Any]):
-    """Tells when a key was quiet for a while."""
+    """Emit when a key has had no records for a while."""
 
     last = tm.ValueState(int, ttl="10s")
 
@@ -140,7 +141,7 @@ class Silence(tm.Processor[str, Any, Any]):
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
-def test_timers_fire_when_nothing_comes(rebuild: bool) -> None:
+def test_timers_fire_when_inputs_are_idle(rebuild: bool) -> None:
     app = tm.App("test")
     source(app).process(Silence).named("p").to("out")
     with tm.testing.TopologyDriver(app) as driver:
@@ -160,7 +161,7 @@ def test_timers_fire_when_nothing_comes(rebuild: bool) -> None:
 
 def test_what_is_no_watermark_is_refused() -> None:
     with pytest.raises(tm.TopologyError, match=r"watermark= takes tm\.bounded"):
-        tm.App("test").stream("a", watermark="5s")  # type: ignore[arg-type]
+        tm.App("test").stream("a", watermark=untyped("5s"))
     with pytest.raises(tm.TopologyError, match=r"tm\.bounded\(\): 'x' is not a duration"):
         tm.bounded("x")
     with pytest.raises(tm.TopologyError, match="idle"):
@@ -172,8 +173,8 @@ def test_tasks_before_a_repartition_may_be_apart_by_the_bound_and_the_grace() ->
     grouped = source(app, watermark=tm.bounded("5s")).group_by(lambda value: value)
     grouped.window(tm.tumbling("1m", grace="2s")).count().named("w").to("out")
     with tm.testing.TopologyDriver(app) as driver:
-        assert [part.alignment for part in driver.plan.parts] == [7_000, None]
-        assert [node.watermark for part in driver.plan.parts for _, node in part.inputs] == [
+        assert [part.alignment for part in driver.plan.subtopologies] == [7_000, None]
+        assert [node.watermark for part in driver.plan.subtopologies for _, node in part.inputs] == [
             tm.Watermark(5_000),
             tm.Watermark(5_000),
         ]

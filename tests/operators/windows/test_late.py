@@ -1,4 +1,4 @@
-"""Late records, `.late(to=topic)`: as they came, to a topic, if no window takes them."""
+"""Tests of `.late(to=topic)`: late records are sent to a topic unchanged, if all their windows are closed."""
 
 from __future__ import annotations
 

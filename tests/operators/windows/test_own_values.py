@@ -1,4 +1,4 @@
-"""Where one record counts in several windows or columns, each of them sees it as it came."""
+"""Tests that each of several windows or columns gets its own unchanged value of a record."""
 
 import pytest
 
@@ -8,7 +8,7 @@ WINDOWS = [tm.hopping(10, every=5), tm.sliding(10)]
 
 
 def greedy(so_far, value):
-    """Takes everything out of the value."""
+    """Remove everything from the value."""
     while value["n"]:
         so_far.append(value["n"].pop())
     return so_far
@@ -86,7 +86,7 @@ def test_a_function_that_finds_a_foreign_key_changes_no_row():
 
     app = tm.App("p")
     left, right = (app.table(topic, key=tm.utf8, value=tm.json) for topic in "ab")
-    left.join(right, key, lambda row, other: [row["n"], other]).named("w")
+    left.join(right, lambda row, other: [row["n"], other], on=key).named("w")
     with tm.testing.TopologyDriver(app) as driver:
         driver.send("b", "1", "one")
         for rows in ([2, 1], [3, 1]):

@@ -1,11 +1,11 @@
-"""Sessions, against a slow model: lists of records of each key, split where the gap is longer."""
+"""Tests of sessions against a slow model: lists of records per key, split at longer gaps."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
@@ -16,7 +16,7 @@ events = st.lists(st.tuples(st.sampled_from("kl"), st.integers(0, 60), st.intege
 
 
 class Model:
-    """The rules in so many words."""
+    """The rules in the simplest implementation."""
 
     def __init__(self, grace: int, *, on_close: bool) -> None:
         self.span, self.on_close = GAP + grace, on_close
@@ -57,7 +57,6 @@ class Model:
         return sent
 
 
-@settings(deadline=None)
 @given(events, st.integers(0, 9), st.booleans())
 def test_sessions(given_events: list[tuple[str, int, int]], grace: int, on_close: bool) -> None:
     app = tm.App("test")
@@ -78,7 +77,6 @@ def test_sessions(given_events: list[tuple[str, int, int]], grace: int, on_close
         assert dict(driver.store("s").items()) == model.sessions
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 9)), min_size=1, max_size=15))
 def test_columns_of_merged_sessions_are_those_of_all_records(records: list[tuple[int, int | None]]) -> None:
     def values(session: Any) -> list[int]:
@@ -119,14 +117,14 @@ def test_sessions_that_grow_leave_no_trace_in_the_changelog() -> None:
     with tm.testing.TopologyDriver(app) as driver:
         task = next(iter(driver._tasks.values()))
         changes: list[Any] = []
-        seal = task.seal
+        seal = task.prepare_commit
 
         def noting() -> Any:
             sealed = seal()
             changes.extend(sealed.changes)
             return sealed
 
-        task.seal = noting
+        task.prepare_commit = noting
         driver.send_all("a", [tm.Record("k", 1, time) for time in range(50)])
         assert len(changes) == 3  # the session, the key's list, the clock
         changes.clear()

@@ -1,10 +1,10 @@
-"""Sliding windows, against a slow model: a window for each set of a key's records within reach of each other."""
+"""Tests of sliding windows against a slow model: a window per set of a key's records within the time difference."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
@@ -23,7 +23,6 @@ def windows_of(records: list[tuple[int, int]]) -> dict[int, list[int]]:
     return {start: values for start, values in found.items() if values}
 
 
-@settings(deadline=None)
 @given(events)
 def test_there_is_a_window_for_each_set_of_records(given_events: list[tuple[str, int, int]]) -> None:
     """With grace for everything, the windows are those of the definition, whatever the order of the records."""
@@ -45,7 +44,6 @@ def test_there_is_a_window_for_each_set_of_records(given_events: list[tuple[str,
         assert driver.dropped == {}
 
 
-@settings(deadline=None)
 @given(events, st.integers(0, 8))
 def test_each_window_is_sent_once_when_it_closes(given_events: list[tuple[str, int, int]], grace: int) -> None:
     app = tm.App("test")

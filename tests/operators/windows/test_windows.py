@@ -1,4 +1,4 @@
-"""Arithmetic of windows, against counting; and folds in windows, against a slow model of the rules."""
+"""Tests of window arithmetic against counting, and of windowed folds against a slow model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tidemill as tm
+from tests.support.untyped import untyped
 from tidemill.operators.aggregates.fold import counting
-from tidemill.operators.stores.entries import CLOCK, windowed_codec
+from tidemill.operators.stores.entries import STREAM_TIME_KEY, windowed_codec
 from tidemill.operators.time.windows import Emit, TimeWindows
+from tidemill.operators.windows.window_operator import WindowConfig
 from tidemill.operators.windows.windowed import WindowedFold, windowed_loop
-from tidemill.operators.windows.windowing import Making
-from tidemill.state.cache import StateCache
 from tidemill.state.keys import split_window_key
 from tidemill.state.memory import MemoryStore
 from tidemill.state.store import Position
+from tidemill.state.window_cache import WindowCache
 
 
 @st.composite
@@ -64,11 +65,11 @@ def test_mistakes() -> None:
     with pytest.raises(tm.TopologyError, match="grace: -1 must not be negative"):
         tm.tumbling("1m", grace=-1)
     with pytest.raises(tm.TopologyError, match="takes windows such as"):
-        tm.App("x").stream("a").group_by_key().window("1m")  # pyright: ignore[reportArgumentType]
+        tm.App("x").stream("a").group_by_key().window(untyped("1m"))
 
 
 class Model:
-    """The rules in so many words: windows by key, a list of values each."""
+    """The rules in the simplest implementation: windows by key, with a list of values each."""
 
     def __init__(self, w: TimeWindows, emit: Emit) -> None:
         self.w, self.emit = w, emit
@@ -129,18 +130,17 @@ def test_folds_in_windows(w: TimeWindows, emit: Emit, given_events: Iterable[tup
 
 
 def test_expiry_reads_only_what_expires(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each scan begins where the last one ended, and there is none while no window ends."""
+    """Each range that is forgotten begins where the last one ended, and there is none while no window ends."""
     app = tm.App("test")
     app.stream("a", key=tm.utf8, value=tm.json).group_by_key().window(tm.tumbling(10, grace=20)).count().named("w")
     ranges: list[tuple[int, int]] = []
-    scan = StateCache[Any, Any].scan
+    forget = WindowCache.forget
 
-    def noting(self: StateCache[Any, Any], lo: bytes, hi: bytes | None, reverse: bool = False) -> Any:
-        assert hi is not None
-        ranges.append((split_window_key(lo)[0], split_window_key(hi)[0]))
-        return scan(self, lo, hi, reverse)
+    def noting(self: WindowCache, first: int, after: int) -> None:
+        ranges.append((first, after))
+        forget(self, first, after)
 
-    monkeypatch.setattr(StateCache, "scan", noting)
+    monkeypatch.setattr(WindowCache, "forget", noting)
     with tm.testing.TopologyDriver(app) as driver:
         for time in range(0, 1000, 2):
             driver.send("a", "k", 1, time)
@@ -148,18 +148,19 @@ def test_expiry_reads_only_what_expires(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_entries_of_windows_that_were_larger_once_are_forgotten_too() -> None:
-    """A program that is started again with less grace does not keep what the old grace kept."""
+    """A program that is restarted with less grace does not keep what the old grace kept."""
     store = MemoryStore()
 
     def counted(grace: int, times: list[int]) -> list[int]:
         w = TimeWindows(10, 10, grace)
         fold = counting(tm.auto)
-        cache = StateCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
-        loop = windowed_loop(fold, w, Emit(), updates=False, late=False, watermarked=False)
-        step = WindowedFold(Making("s", loop, fold.shown(), Emit(), updates=False, late=False), cache, w)
+        cache = WindowCache(store, "s", windowed_codec(tm.utf8, fold.keep, fold.restore))
+        loop = windowed_loop(fold, w, Emit(), updates=False, watermarked=False)
+        config = WindowConfig("s", fold.functions(), Emit(), updates=False, late=False, watermarked=False)
+        step = WindowedFold(config, cache, w, loop)
         step.process([tm.Record("k", 1, time) for time in times], 0)
         store.apply(cache.drain(), Position())
         return [split_window_key(key)[0] for key, _ in store.scan("s", b"", None)]
 
-    assert counted(100, [5, 15, 25, 35]) == [CLOCK[0], 0, 10, 20, 30]
-    assert counted(0, [45]) == [CLOCK[0], 40]
+    assert counted(100, [5, 15, 25, 35]) == [STREAM_TIME_KEY[0], 0, 10, 20, 30]
+    assert counted(0, [45]) == [STREAM_TIME_KEY[0], 40]

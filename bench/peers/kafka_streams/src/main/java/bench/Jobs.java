@@ -18,13 +18,18 @@ import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.kstream.SessionWindows;
+import org.apache.kafka.streams.kstream.SlidingWindows;
+import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.WindowedSerdes;
 import org.apache.kafka.streams.processor.StateRestoreListener;
 import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.SessionStore;
 import org.apache.kafka.streams.state.WindowStore;
 
 /** The jobs of the benchmark in Kafka Streams. Arguments are name=value; see bench/engines.py. */
@@ -68,9 +73,31 @@ public final class Jobs {
             total += e.amount;
             return this;
         }
+
+        Totals add(Totals other) {
+            count += other.count;
+            total += other.total;
+            return this;
+        }
     }
 
-    /** Totals and the newest note: about 100 bytes a key with the store's own overhead. */
+    public static final class Bought {
+        public String user;
+        public long viewed;
+        public long bought;
+        public double amount;
+
+        static Bought of(Event view, Event buy) {
+            Bought b = new Bought();
+            b.user = buy.user;
+            b.viewed = view.ts;
+            b.bought = buy.ts;
+            b.amount = buy.amount;
+            return b;
+        }
+    }
+
+    /** Totals and the newest note: about 100 bytes per key, including the overhead of the store. */
     public static final class Profile {
         public long count;
         public double total;
@@ -138,6 +165,35 @@ public final class Jobs {
                         .withKeySerde(Serdes.String()).withValueSerde(json(Totals.class)))
                 .toStream()
                 .to(output, produced);
+            case "J5" -> events
+                .groupByKey()
+                .windowedBy(SessionWindows.ofInactivityGapAndGrace(Duration.ofSeconds(20), Duration.ofSeconds(10)))
+                .aggregate(
+                    Totals::new,
+                    (user, e, totals) -> totals.add(e),
+                    (user, one, other) -> one.add(other),
+                    Materialized.<String, Totals, SessionStore<Bytes, byte[]>>as("totals")
+                        .withKeySerde(Serdes.String()).withValueSerde(json(Totals.class)))
+                .toStream()
+                .to(output, Produced.with(WindowedSerdes.sessionWindowedSerdeFrom(String.class), json(Totals.class)));
+            case "J6" -> events
+                .groupByKey()
+                .windowedBy(SlidingWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(10)))
+                .aggregate(
+                    Totals::new,
+                    (user, e, totals) -> new Totals().add(totals).add(e), // windows share what they begin with
+                    Materialized.<String, Totals, WindowStore<Bytes, byte[]>>as("totals")
+                        .withKeySerde(Serdes.String()).withValueSerde(json(Totals.class)))
+                .toStream()
+                .to(output, Produced.with(WindowedSerdes.timeWindowedSerdeFrom(String.class, 10_000L), json(Totals.class)));
+            case "J7" -> events
+                .filter((user, e) -> e.kind.equals("view"))
+                .join(
+                    events.filter((user, e) -> e.kind.equals("buy")),
+                    Bought::of,
+                    JoinWindows.ofTimeDifferenceAndGrace(Duration.ofSeconds(10), Duration.ofSeconds(10)),
+                    StreamJoined.with(Serdes.String(), json(Event.class), json(Event.class)).withStoreName("bought"))
+                .to(output, Produced.with(Serdes.String(), json(Bought.class)));
             case "profiles" -> events
                 .groupByKey()
                 .aggregate(
@@ -151,7 +207,7 @@ public final class Jobs {
         }
     }
 
-    /** Says on standard output, one line a store partition, how many records were replayed. */
+    /** Prints the number of replayed records to standard output, one line per store partition. */
     private static final class Restored implements StateRestoreListener {
         @Override
         public void onRestoreStart(TopicPartition partition, String store, long from, long to) {}
@@ -185,6 +241,11 @@ public final class Jobs {
             StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG,
             settings.get("outputs").equals("update") ? 0L : 10L * 1024 * 1024);
         properties.put(StreamsConfig.consumerPrefix("auto.offset.reset"), "earliest");
+        if (settings.containsKey("session_ms")) {
+            int session = Integer.parseInt(settings.get("session_ms"));
+            properties.put(StreamsConfig.mainConsumerPrefix("session.timeout.ms"), session);
+            properties.put(StreamsConfig.mainConsumerPrefix("heartbeat.interval.ms"), session / 6);
+        }
         settings.forEach((name, value) -> {
             if (name.startsWith("kafka.")) {
                 properties.put(name.substring("kafka.".length()), value);

@@ -1,0 +1,1 @@
+"""Applications in Faust, for `python -m bench.faust_worker`."""

@@ -1,0 +1,1 @@
+"""Calls of coroutine functions: retries, rate limits and circuit breakers."""

@@ -1,0 +1,1 @@
+"""The cut-over from an application to its shadow."""

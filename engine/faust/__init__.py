@@ -1,0 +1,1 @@
+"""Runs applications that are written for Faust on tasks of the engine."""

@@ -1,0 +1,1 @@
+"""Histories of streams: files that are read before a topic."""

@@ -1,0 +1,1 @@
+"""Files and tables of data lakes as targets: Parquet, Iceberg, Delta."""

@@ -1,0 +1,1 @@
+"""State that is read without a process: directories, snapshots, dumps."""

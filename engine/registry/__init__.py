@@ -1,0 +1,1 @@
+"""The schema registry: its client, the cache of schemas, and the serdes that use it."""

@@ -1,0 +1,1 @@
+"""Another number of partitions for the state of an application: `tidemill reshard`."""

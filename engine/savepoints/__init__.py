@@ -1,0 +1,1 @@
+"""Savepoints: consistent cuts through an application; restoring and forking from them."""

@@ -1,0 +1,1 @@
+"""Snapshots of tasks' stores in an object store or a file system."""

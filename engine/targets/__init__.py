@@ -1,0 +1,1 @@
+"""Writing to targets, and the targets that come with Tidemill."""

@@ -1,0 +1,1 @@
+"""Change data capture: the records of Debezium as changes and as rows."""

@@ -1,0 +1,1 @@
+"""CloudEvents: events with attributes that all programs understand."""

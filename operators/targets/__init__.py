@@ -1,0 +1,1 @@
+"""Sinks that write to targets: systems outside Kafka that keep their own position."""

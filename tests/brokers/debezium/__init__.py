@@ -1,0 +1,1 @@
+"""Real connectors of Debezium, in a process of their own, from Maven."""

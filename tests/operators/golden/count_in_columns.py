@@ -1,0 +1,39 @@
+"""Generated, for reading and checking; written by `make golden`."""
+# pyright: strict, reportUnusedVariable=false
+
+from __future__ import annotations
+
+from tests.operators.golden.names import Any, Iterator, Record, ResultColumns, StateCache
+
+
+def loop(
+    records: Iterator[Record[Any, Any]],
+    cache: StateCache[Any, Any],
+    drops: dict[str, int],
+    results: ResultColumns,
+) -> None:
+    touched = cache.mark
+    add_key, add_value, add_time, add_cause = results.adding
+    for record in records:
+        key = record.key
+        value = record.value
+        if key is None or value is None:
+            drops["null key" if key is None else "null value"] += 1
+            continue
+        timestamp = record.timestamp
+        before = entry = cache[key]
+        if entry is None:
+            state = 0
+            newest = timestamp
+        else:
+            newest, state = entry
+            if newest < timestamp:
+                newest = timestamp
+        state += 1
+        shown = state
+        cache[key] = (newest, state)
+        touched(key)
+        add_key(key)
+        add_value(shown)
+        add_time(newest)
+        add_cause(record)

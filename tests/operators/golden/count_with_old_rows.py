@@ -1,0 +1,35 @@
+"""Generated, for reading and checking; written by `make golden`."""
+# pyright: strict, reportUnusedVariable=false
+
+from __future__ import annotations
+
+from tests.operators.golden.names import Any, Callable, Iterator, Record, StateCache, Update, row_of
+
+
+def loop(
+    records: Iterator[Record[Any, Any]],
+    cache: StateCache[Any, Any],
+    drops: dict[str, int],
+    emit: Callable[[Record[Any, Any]], None],
+) -> None:
+    touched = cache.mark
+    for record in records:
+        key = record.key
+        value = record.value
+        if key is None or value is None:
+            drops["null key" if key is None else "null value"] += 1
+            continue
+        timestamp = record.timestamp
+        before = entry = cache[key]
+        if entry is None:
+            state = 0
+            newest = timestamp
+        else:
+            newest, state = entry
+            if newest < timestamp:
+                newest = timestamp
+        state += 1
+        shown = Update(None if before is None else row_of(before), state)
+        cache[key] = (newest, state)
+        touched(key)
+        emit(Record(key, shown, newest, record.headers, record.offset))
