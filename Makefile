@@ -71,6 +71,10 @@ test: check kafka ## style, types and all tests (minutes)
 test-fast: $(VENV)/.dev ## tests that need no broker (about a minute)
 	@TMPDIR=$${TMPDIR:-$(MEMORY)} $(PYTEST) $(FAST) $(ARGS)
 
+.PHONY: properties
+properties: $(VENV)/.dev ## the property tests with ten times the examples, other ones each time (an hour)
+	@$(PYTEST) -m hypothesis --hypothesis-profile=more --timeout=3600 $(ARGS)
+
 .PHONY: test-snapshots
 test-snapshots: $(VENV)/.dev kafka ## tests that kill processes, with durability="snapshot" (minutes)
 	@TIDEMILL_TEST_DURABILITY=snapshot $(PYTEST) -m without_changelogs $(ARGS)

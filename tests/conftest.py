@@ -28,7 +28,7 @@ from tests.brokers.redis import Redis
 from tests.brokers.redis import running as running_redis
 from tests.brokers.registry import Registry, why_not
 from tests.object_stores.places import Places, servers
-from tests.support.examples import ALL, FAST
+from tests.support.examples import ALL, FAST, MORE
 
 _MARKS_OF_FIXTURES = {
     "kafka": ("broker",),
@@ -47,8 +47,11 @@ _LEFT_OUT = "left out: "
 
 
 gc.disable()  # until all tests are collected: a third of that time
-hypothesis.settings.register_profile("full", max_examples=ALL, deadline=None)  # shared machines: no time limit
-hypothesis.settings.register_profile("fast", max_examples=FAST, deadline=None)
+# The same examples every time, so that a change is judged by what it does; `make properties` tries new ones. No
+# time limit: machines are shared.
+hypothesis.settings.register_profile("full", max_examples=ALL, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("fast", max_examples=FAST, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("more", max_examples=MORE, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("full")  # `--hypothesis-profile=fast` comes later and wins
 
 

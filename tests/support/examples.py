@@ -1,4 +1,7 @@
-"""Number of examples and seeds: all in `make test`; a tenth and the first seeds in `make test-fast`."""
+"""Number of examples and seeds: all in `make test`; a tenth and the first seeds in `make test-fast`.
+
+`make properties` tries ten times as many, other ones each time.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-__all__ = ["ALL", "FAST", "every", "examples", "seeds"]
+__all__ = ["ALL", "FAST", "MORE", "every", "examples", "seeds"]
 
-ALL, FAST = 100, 10
+ALL, FAST, MORE = 100, 10, 1_000
 """Examples per test that does not name a number, by profile."""
 FEWEST = 3
 """Examples per test in a profile that tries fewer, if the test does not ask for fewer itself."""
