@@ -29,6 +29,7 @@ from tests.brokers.redis import running as running_redis
 from tests.brokers.registry import Registry, why_not
 from tests.object_stores.places import Places, servers
 from tests.support.examples import ALL, FAST, MORE
+from tests.support.patience import PATIENCE
 
 _MARKS_OF_FIXTURES = {
     "kafka": ("broker",),
@@ -75,6 +76,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                     item.add_marker(mark)
         if item.get_closest_marker("kafka") or item.get_closest_marker("cluster"):
             item.add_marker("broker")
+        limit = item.get_closest_marker("timeout")
+        if limit is not None:
+            item.add_marker(pytest.mark.timeout(PATIENCE * limit.args[0]), append=False)
         if grouped and "cluster" in fixtures:
             item.add_marker(pytest.mark.xdist_group("cluster"))  # three brokers in one worker, not in each
 

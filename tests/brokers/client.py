@@ -23,6 +23,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
+from tests.support.patience import PATIENCE
+
 T = TypeVar("T")
 _TIMEOUT = 30.0
 _EARLIEST: Any = OffsetSpec.earliest()
@@ -358,6 +360,7 @@ def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
 
     The TimeoutError states `what` and the last result. Kafka errors count as false.
     """
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last: object = None
     while True:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.patience import PATIENCE
+
 
 class _Guard:
     """The connection to the guardian of this process, which is started at first use."""
@@ -79,6 +81,7 @@ class Child:
 
     def wait(self, timeout: float) -> int:
         """Wait for the exit code and return it; the TimeoutError shows the end of the log."""
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         pause = 0.002
         while (code := self.poll()) is None:

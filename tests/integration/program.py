@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 
 from tests.brokers.process import Child, spawn, tail
+from tests.support.patience import PATIENCE
 
 PROGRAMS = Path(__file__).with_name("programs")
 
@@ -56,6 +57,7 @@ class Life:
     def wait_for(self, pattern: str, timeout: float = 30.0) -> re.Match[str]:
         """Wait for the first match in the log, and return it; fail at once if the process ends without one."""
         wanted = re.compile(pattern)
+        timeout *= PATIENCE
         deadline = time.monotonic() + timeout
         while True:
             ended = not self.alive()
