@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.patience import PATIENCE
 from tidemill.engine.assignment.assignment import AssignmentPolicy
 from tidemill.engine.group.membership import (
     Assigned,
@@ -143,6 +144,7 @@ class Crew:
     def until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:
         """Run all members until the condition is true, and return the time it took."""
         began = time.monotonic()
+        seconds *= PATIENCE
         while not condition():
             if time.monotonic() - began > seconds:
                 pictures = [f"{h.membership.status} {sorted(map(str, h.tasks))}" for h in self.hands]

@@ -12,6 +12,7 @@ import pytest
 
 import tidemill as tm
 from tests.brokers.client import wait_for
+from tests.support.patience import PATIENCE
 from tidemill.engine.calls.async_calls import AsyncCallExecutor
 from tidemill.engine.calls.call_limits import limiter
 from tidemill.engine.calls.figures import CallFigures
@@ -175,7 +176,7 @@ def test_closing_ends_calls_that_wait_for_the_circuit_or_their_turn(calls: Async
     wait_for(lambda: len(service.made) == 1, 60, "the first call")
     began = time.monotonic()
     calls.close()
-    assert time.monotonic() - began < 4, "the thread did not end by itself"
+    assert time.monotonic() - began < 4 * PATIENCE, "the thread did not end by itself"
 
 
 @pytest.mark.slow
