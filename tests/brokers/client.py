@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
@@ -392,7 +393,13 @@ def _reader(bootstrap: str, committed: bool) -> Consumer:
 
 
 def _ask(bootstrap: str, request: Callable[[AdminClient], Mapping[Any, Future[Any]]]) -> Any:
-    """Return the result of an admin request about one resource. The client must live until the response arrives."""
+    """Return the result of an admin request about one resource. The client must live until the response arrives.
+
+    Without a response, raises what other requests raise, so that `wait_for` asks again.
+    """
     client = admin(bootstrap)
     (future,) = request(client).values()
-    return future.result(_TIMEOUT)
+    try:
+        return future.result(_TIMEOUT)
+    except FutureTimeout as error:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from error
