@@ -21,7 +21,7 @@ from ...operators.errors import TopologyError
 from ...operators.graph.topology import OperatorState
 from .topic_ids import fields, short
 
-__all__ = ["check_shapes", "shapes_metadata"]
+__all__ = ["check_shapes", "names_store", "names_too_few", "shapes_metadata"]
 
 MOST: Final = 1_000
 """Characters: Kafka allows 4,096 bytes of metadata by default, of which the ids of topics may take 2,600."""
@@ -49,12 +49,7 @@ def shapes_metadata(stores: Iterable[OperatorState]) -> str:
 
 def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> None:
     """Raise TopologyError for a store with another schema than was committed with the offset."""
-    known = fields(metadata)
-    was = {text[:8]: text[8:] for text in known.get("s", "").split(",") if text}
-    pieces = known.get("z", "")
-    digests = {
-        pieces[at : at + NAME]: pieces[at + NAME : at + NAME + WORDS] for at in range(0, len(pieces), NAME + WORDS)
-    }
+    was, digests = _shapes_in(metadata), _digests_in(metadata)
     for state in stores:
         name, now = state.spec.name, state.shape
         before, digested = was.get(short(name), now), digests.get(digest(name, NAME))
@@ -65,6 +60,25 @@ def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> N
                 "would be misread. Give the step another name, .named('...'), so that its store begins empty, or "
                 "process all inputs again after 'tidemill reset'"
             )
+
+
+def names_store(metadata: str, store: str) -> bool:
+    """Return whether the metadata of an offset has the schema of a store."""
+    return short(store) in _shapes_in(metadata) or digest(store, NAME) in _digests_in(metadata)
+
+
+def names_too_few(metadata: str) -> bool:
+    """Return whether the schemas of some stores may have had no room in metadata."""
+    return len(_digests_in(metadata)) >= MOST // (NAME + WORDS)
+
+
+def _shapes_in(metadata: str) -> dict[str, str]:
+    return {text[:8]: text[8:] for text in fields(metadata).get("s", "").split(",") if text}
+
+
+def _digests_in(metadata: str) -> dict[str, str]:
+    pieces = fields(metadata).get("z", "")
+    return {pieces[at : at + NAME]: pieces[at + NAME : at + NAME + WORDS] for at in range(0, len(pieces), NAME + WORDS)}
 
 
 def digest(text: str, length: int) -> str:
