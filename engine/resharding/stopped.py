@@ -22,6 +22,7 @@ from ..ids import TaskId
 from ..kafka.changelog_reader import ChangelogReader
 from ..kafka.topics import Topics
 from ..plan.plan import Plan
+from ..restore.old_rows import refuse_old_rows
 from ..restore.opening import Opening
 from ..restore.replay import Replay, ReplayRestart
 from ..restore.start_offsets import starting_offsets
@@ -177,6 +178,8 @@ class StoppedApplication:
             except ReplayRestart as failure:
                 self._say(f"{failure}; reading again")
             else:
+                for opening in openings:
+                    refuse_old_rows(self._plan.app_id, opening)
                 return
             finally:
                 for opening in openings:
