@@ -22,8 +22,8 @@ from ..ids import TaskId
 from ..kafka.changelog_reader import ChangelogReader
 from ..kafka.topics import Topics
 from ..plan.plan import Plan
-from ..restore.old_rows import refuse_old_rows
 from ..restore.opening import Opening
+from ..restore.record_filter import refuse_old_rows
 from ..restore.replay import Replay, ReplayRestart
 from ..restore.start_offsets import starting_offsets
 from ..restore.topic_identity import identify, resume_from_committed

@@ -31,9 +31,9 @@ from ..plan.plan import Plan
 from ..snapshots.downloads import DownloadSource
 from ..threads import Thread
 from .local_storage import Stores, open_or_wipe
-from .old_rows import refuse_old_rows
 from .opening import Closed, Opening, Progress, Ready, close_all
 from .progress_file import NAME, ProgressFile
+from .record_filter import refuse_old_rows
 from .recovery_group import RecoveryGroup
 from .replay import Replay, ReplayRestart
 from .requests import Requests

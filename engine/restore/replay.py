@@ -28,10 +28,9 @@ from ..kafka.changelog_reader import ChangelogReader
 from ..kafka.errors import OffsetGone
 from ..kafka.topics import Topics
 from ..tasks.changelog_ownership import ChangelogOwnership
-from .old_rows import old_records
 from .open_transactions import OpenTransactionWarnings
 from .opening import Opening, ReplayCursor
-from .record_filter import SupersededRecords, valid_changes
+from .record_filter import SupersededRecords, old_records, valid_changes
 
 __all__ = ["Replay", "ReplayRestart"]
 

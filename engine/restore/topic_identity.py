@@ -19,10 +19,9 @@ from ..errors import Fatal, Retryable
 from ..kafka.topics import Topics
 from ..plan.plan import Plan
 from ..tasks.history_inputs import inputs_now
-from ..tasks.listed_stores import unlisted_stores
 from ..tasks.roles import role_of, why_standing
 from ..tasks.snapshot_marks import committed_mark
-from ..tasks.store_schemas import check_shapes
+from ..tasks.store_schemas import check_shapes, unlisted_stores
 from ..tasks.topic_ids import id_in, lost_store, unfinished_in
 from ..topics.changes import by_pattern
 from ..topics.errors import created_again

@@ -7,7 +7,7 @@ from pathlib import Path
 import tidemill as tm
 from tidemill.engine.cli.reset import ResetPlan, by_name, by_program, describe_removal, one_topic, store_of
 from tidemill.engine.plan.plan import partition, plan
-from tidemill.engine.tasks.listed_stores import unlisted_stores
+from tidemill.engine.tasks.store_schemas import unlisted_stores
 from tidemill.engine.tasks.topic_ids import TopicIds, id_in, lost_store
 
 TOPICS = [

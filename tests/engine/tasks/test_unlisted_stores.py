@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tidemill.engine.tasks.listed_stores import unlisted_stores
 from tidemill.engine.tasks.prepared_commit import positions_to_commit
-from tidemill.engine.tasks.store_schemas import NAME, WORDS, digest
+from tidemill.engine.tasks.store_schemas import NAME, WORDS, digest, unlisted_stores
 from tidemill.engine.tasks.topic_ids import MOST_STORES, TopicIds, accepted, short
 
 
