@@ -266,7 +266,10 @@ def reset(app: str, dry_run: bool, yes: bool, topic: str | None, empty: bool, **
 def accept(
     app_id: str, topic: str, groups: GroupInspector, topics: Topics, *, empty: bool, ask: bool, dry_run: bool
 ) -> None:
-    """Commit offsets that make an application accept a recreated topic; an `empty` changelog is deleted before."""
+    """Commit offsets that make an application accept a recreated topic.
+
+    With `empty`, the topic is deleted before; it is a changelog.
+    """
     found = topics.identities([topic]).get(topic)
     if found is None and not empty:
         raise ConfigError(f"there is no topic {topic!r}: create it first")

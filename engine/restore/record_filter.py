@@ -1,8 +1,8 @@
-"""The decisions which records of a changelog are valid, under at-least-once, and which are old.
+"""The decisions which records of a changelog are valid, and which are old.
 
-A record is valid if the committed offsets of its task's inputs cover the offsets in its header. A record beyond them
-belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and the following records
-back. A record is not valid either if its writer was no longer the owner of the task. The header has the end offset of
+Under at-least-once, a record is valid if the committed offsets of its task's inputs cover the offsets in its header. A
+record beyond them belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and the
+following records back. A record is not valid either if its writer was no longer the owner of the task. The header has the end offset of
 the changelog when the writer took the task over, and the generation, so the later one of two writers is known.
 
 A store that the version which committed the offsets did not have (`engine/tasks/store_schemas.py`) is restored from the
@@ -104,7 +104,7 @@ def old_records(store: str, batch: Batch, committed: Mapping[str, int]) -> int:
 
 
 def refuse_old_rows(app_id: str, opening: Opening) -> None:
-    """Raise Fatal if an unlisted store has rows of a former version, when all its records are replayed."""
+    """Raise Fatal if a replayed, unlisted store has rows of a former version."""
     for cursor in opening.cursors:
         if not cursor.old or next(cursor.into.scan(cursor.store, b"", None), None) is None:
             continue

@@ -87,7 +87,10 @@ def id_in(metadata: str) -> str:
 
 
 def changelogs_in(metadata: str) -> dict[str, str]:
-    """Return the changelogs in metadata: the digits of the ids by those of the stores; "" if any topic will do."""
+    """Return the digits of the changelog ids in metadata, by those of the stores.
+
+    They are "" for a store whose changelog may be any topic.
+    """
     return {one[:8]: one[8:] for one in fields(metadata).get("c", "").split(",") if one}
 
 
