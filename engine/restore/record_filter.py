@@ -1,9 +1,10 @@
 """The decisions which records of a changelog are valid, and which are old.
 
-Under at-least-once, a record is valid if the committed offsets of its task's inputs cover the offsets in its header. A
-record beyond them belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and the
-following records back. A record is not valid either if its writer was no longer the owner of the task. The header has the end offset of
-the changelog when the writer took the task over, and the generation, so the later one of two writers is known.
+Under at-least-once, a record is valid if the committed offsets of its task's inputs cover the offsets in its header.
+A record beyond them belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and
+the following records back. A record is not valid either if its writer was no longer the owner of the task. The header
+has the end offset of the changelog when the writer took the task over, and the generation, so the later one of two
+writers is known.
 
 A store that the version which committed the offsets did not have (`engine/tasks/store_schemas.py`) is restored from the
 beginning of its changelog, whatever the disk or a snapshot has of it. If it has rows of an earlier version then, the
