@@ -24,6 +24,7 @@ __all__ = [
     "INPUTS_HEADER",
     "WRITER_HEADER",
     "ChangelogRecord",
+    "behind",
     "covered",
     "decode",
     "decode_column",
@@ -99,6 +100,20 @@ def covered(store: str, headers: Sequence[tuple[str, bytes | None]], committed: 
             for partition, offset in _inputs(store, raw).items():
                 if offset > committed.get(partition, offset):
                     return False
+    return True
+
+
+def behind(store: str, headers: Sequence[tuple[str, bytes | None]], committed: Mapping[str, int]) -> bool:
+    """Return whether a record is of a commit before that of the committed input offsets.
+
+    A record without input offsets is: its commit was a transaction.
+    """
+    for name, raw in headers:
+        if name == INPUTS_HEADER and raw is not None:
+            known = [
+                (at, committed[partition]) for partition, at in _inputs(store, raw).items() if partition in committed
+            ]
+            return any(at < now for at, now in known) and all(at <= now for at, now in known)
     return True
 
 

@@ -6,6 +6,7 @@ is it a prefix of this changelog, and are all later records still there, includi
     the local store ...                                                             the decision
     has no position                                                                 Rebuild
     is of another topic than this changelog                                         RebuildCorrupt
+    is of a store that was not in the version that committed the offsets            Rebuild
     is ahead of a committed input offset                                            RebuildCorrupt
     is ahead of the changelog's end                                                 RebuildCorrupt
     ends before the changelog's beginning                                           Rebuild
@@ -71,12 +72,14 @@ def plan_restore(
     now: int = 0,
     tombstones_kept_ms: int = TOMBSTONES_KEPT_MS,
     topic_id: str = "",
+    unlisted: bool = False,
 ) -> Decision:
     """Return the decision for one store.
 
     `committed` contains the task's input offsets by name (`input_names.py`); inputs that it does not name do not
     belong to the task any more and are ignored. `log_end` is the end as an uncommitted reader sees it. `now` is the
-    wall clock. `topic_id` is the id of the changelog topic, "" if it is not known.
+    wall clock. `topic_id` is the id of the changelog topic, "" if it is not known. `unlisted` says that the version of
+    the program that committed the offsets did not have the store.
     """
     offset = local.changelogs.get(store)
     if offset is None:
@@ -87,6 +90,8 @@ def plan_restore(
             f"it belongs to the changelog topic with id {known_id}, but the topic of this name has id {topic_id}: the "
             "topic was deleted and created again, for example by a reset or the restore of a savepoint elsewhere"
         )
+    if unlisted:
+        return Rebuild(log_begin, "the version of the program that committed the offsets had no such store")
     for partition, reached in local.inputs.items():
         if reached > committed.get(partition, reached):
             return RebuildCorrupt(

@@ -25,10 +25,11 @@ from ..group.inspect import GroupDescription, GroupInspector
 from ..kafka.options import admin_options, group_options
 from ..kafka.topics import Topics
 from ..plan.description import plural
+from ..plan.internal_topics import changelog_topic
 from ..restore.progress_file import RestoringTask
 from ..workers.control import ControlRequest, ask, line_of
 from . import local_state
-from .reset import by_name, by_program, describe_removal, one_topic
+from .reset import by_name, by_program, describe_removal, one_topic, store_of
 from .run import GroupedCommand, RunnableProgram, given, settings_options
 from .target import find
 
@@ -216,8 +217,9 @@ def print_table(table: Table) -> None:
     help="Accept one topic that was deleted and created again, and keep the state: an input or repartition topic is "
     "read from its beginning, a changelog's state is what the new one holds.",
 )
+@click.option("--empty", is_flag=True, help="Delete the changelog of --topic: its store begins empty.")
 @settings_options(*KAFKA, "state_dir")
-def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any) -> None:
+def reset(app: str, dry_run: bool, yes: bool, topic: str | None, empty: bool, **options: Any) -> None:
     """Reset an application, so that it processes its inputs from the beginning.
 
     Removes its committed offsets, its internal topics with the state in them, and its state on this machine. Input and
@@ -225,12 +227,16 @@ def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any)
     program the internal topics are known by name, with the id they are found by their form.
     """
     settings, program = settings_of(app, options)
+    if empty and (topic is None or not store_of(settings.app_id, topic)):
+        raise click.UsageError(
+            f"--empty needs --topic with a changelog, such as {changelog_topic(settings.app_id, 'NAME')}"
+        )
     with explain_unreachable(settings):
         groups, topics = groups_of(settings), Topics(admin_options(settings), settings.connect_timeout / 1000)
         refuse_running(settings.app_id, groups)
         existing = topics.partitions()
         if topic is not None:
-            accept(settings.app_id, topic, groups, topics, ask=not yes, dry_run=dry_run)
+            accept(settings.app_id, topic, groups, topics, empty=empty, ask=not yes, dry_run=dry_run)
             return
         if program is None:
             removal = by_name(settings.app_id, existing, groups.names())
@@ -257,22 +263,33 @@ def reset(app: str, dry_run: bool, yes: bool, topic: str | None, **options: Any)
     click.echo(f"{settings.app_id} starts from the beginning; remove its state directories on other machines too")
 
 
-def accept(app_id: str, topic: str, groups: GroupInspector, topics: Topics, *, ask: bool, dry_run: bool) -> None:
-    """Commit offsets that make an application accept a recreated topic."""
+def accept(
+    app_id: str, topic: str, groups: GroupInspector, topics: Topics, *, empty: bool, ask: bool, dry_run: bool
+) -> None:
+    """Commit offsets that make an application accept a recreated topic.
+
+    With `empty`, the topic is deleted before; it is a changelog.
+    """
     found = topics.identities([topic]).get(topic)
-    if found is None:
+    if found is None and not empty:
         raise ConfigError(f"there is no topic {topic!r}: create it first")
-    topic_id, partitions = found
+    topic_id, partitions = found or ("", 0)
     begins = topics.begins((topic, number) for number in range(partitions))
     offsets = one_topic(app_id, topic, groups.committed(app_id), begins, topic_id)
-    if not offsets:
+    if not (offsets or (empty and found)):
         click.echo(f"{app_id} has committed nothing for {topic}: there is nothing to reset")
         return
+    if empty and found:
+        click.echo(f"delete the topic {topic}")
     for (name, number), (offset, _) in sorted(offsets.items()):
         click.echo(f"commit offset {offset} of topic {name}, partition {number}")
     if dry_run:
         return
     if ask:
-        click.confirm("Commit all this?", abort=True)
-    groups.commit(app_id, offsets)
-    click.echo(f"{app_id} accepts {topic} as it is at its next start, and keeps its state")
+        click.confirm("Do all this?" if empty else "Commit all this?", abort=True)
+    if empty and found:
+        topics.delete([topic])
+    if offsets:
+        groups.commit(app_id, offsets)
+    how = "without rows" if empty else "as it is"
+    click.echo(f"{app_id} accepts {topic} {how} at its next start, and keeps its {'other ' * empty}state")

@@ -19,7 +19,7 @@ from ..plan.shadow_topics import shadow_topic
 from ..tasks.topic_ids import accepted, restarted
 from ..topics.changes import outputs_of
 
-__all__ = ["ResetPlan", "by_name", "by_program", "describe_removal", "one_topic"]
+__all__ = ["ResetPlan", "by_name", "by_program", "describe_removal", "one_topic", "store_of"]
 
 SUFFIXES: Final = ("-repartition", "-changelog", "-shadow")
 
@@ -72,17 +72,23 @@ def one_topic(
 ) -> dict[TopicPartition, tuple[int, str]]:
     """Return the offsets to commit so that an application accepts a recreated topic.
 
-    An input is then read from its beginning, and the state of a changelog is its content. The result is empty if
-    nothing is committed for the topic.
+    An input is then read from its beginning, and the state of a changelog is its content, whether or not the
+    application had such a store. The result is empty if nothing is committed for the topic.
     """
-    store = topic.removeprefix(f"{app_id}-").removesuffix("-changelog")
-    if topic == f"{app_id}-{store}-changelog":
+    store = store_of(app_id, topic)
+    if store:
         changed = {key: (offset, accepted(metadata, store)) for key, (offset, metadata) in committed.items()}
         return {key: new for key, new in changed.items() if new != committed[key]}
     known = {key: metadata for key, (_, metadata) in committed.items() if key[0] == topic}
     if not known:
         return {}
     return {key: (offset, restarted(known.get(key, ""), topic_id)) for key, offset in begins.items()}
+
+
+def store_of(app_id: str, topic: str) -> str:
+    """Return the store of a changelog topic; "" if the topic is no changelog of the application."""
+    store = topic.removeprefix(f"{app_id}-").removesuffix("-changelog")
+    return store if topic == changelog_topic(app_id, store) else ""
 
 
 def describe_removal(group: str, offsets: int, removal: ResetPlan, directories: Iterable[Path]) -> list[str]:

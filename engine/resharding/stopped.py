@@ -23,6 +23,7 @@ from ..kafka.changelog_reader import ChangelogReader
 from ..kafka.topics import Topics
 from ..plan.plan import Plan
 from ..restore.opening import Opening
+from ..restore.record_filter import refuse_old_rows
 from ..restore.replay import Replay, ReplayRestart
 from ..restore.start_offsets import starting_offsets
 from ..restore.topic_identity import identify, resume_from_committed
@@ -177,6 +178,8 @@ class StoppedApplication:
             except ReplayRestart as failure:
                 self._say(f"{failure}; reading again")
             else:
+                for opening in openings:
+                    refuse_old_rows(self._plan.app_id, opening)
                 return
             finally:
                 for opening in openings:

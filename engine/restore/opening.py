@@ -100,6 +100,10 @@ class ReplayCursor:
     Until the replay meets a gap, changes beyond them are skipped, or held back by a standby.
     """
 
+    unlisted: Mapping[str, int] | None = None
+    """Committed input offsets, if the version that committed them did not have the store."""
+    old: int = 0
+    """How many records of a former version were found then."""
     writer: WriterId | None = None
     """The last writer recorded in the store, under at-least-once."""
     newest: WriterId | None = None
@@ -157,6 +161,8 @@ class Opening:
     stream_time: int = -1
     topic_ids: Mapping[str, str] = field(default_factory=dict[str, str])
     seen: dict[TopicPartition, InputProgress] = field(default_factory=dict[TopicPartition, InputProgress])
+    unlisted: frozenset[str] = frozenset()
+    """Stores that the version of the program which committed the offsets did not have."""
     cursors: list[ReplayCursor] = field(default_factory=list[ReplayCursor])
     covered: Mapping[str, int] = field(default_factory=dict[str, int])
     """Committed inputs of a standby under at-least-once, by the names of `state/input_names.py`."""

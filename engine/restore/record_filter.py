@@ -1,20 +1,29 @@
-"""The decision which records of a changelog are valid, under at-least-once.
+"""The decisions which records of a changelog are valid, and which are old.
 
-A record is valid if the committed offsets of its task's inputs cover the offsets in its header. A record beyond them
-belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and the following records
-back. A record is not valid either if its writer was no longer the owner of the task. The header has the end offset of
-the changelog when the writer took the task over, and the generation, so the later one of two writers is known.
+Under at-least-once, a record is valid if the committed offsets of its task's inputs cover the offsets in its header.
+A record beyond them belongs to a commit that was lost or has not finished: a restore skips it, a standby holds it and
+the following records back. A record is not valid either if its writer was no longer the owner of the task. The header
+has the end offset of the changelog when the writer took the task over, and the generation, so the later one of two
+writers is known.
+
+A store that the version which committed the offsets did not have (`engine/tasks/store_schemas.py`) is restored from the
+beginning of its changelog, whatever the disk or a snapshot has of it. If it has rows of an earlier version then, the
+start is refused. A record is of one if its commit has succeeded, and was not a lost one of this version: under
+exactly-once each record that is read is, under at-least-once the offsets in its header tell.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from ...operators.record import Batch
 from ...state import changelog
 from ...state.changes import Changes
 from ...state.store import Change, WriterId
-from .opening import ReplayCursor
+from ..errors import Fatal
+from .opening import Opening, ReplayCursor
 
-__all__ = ["SupersededRecords", "valid_changes"]
+__all__ = ["SupersededRecords", "old_records", "refuse_old_rows", "valid_changes"]
 
 
 class SupersededRecords(Exception):
@@ -84,3 +93,28 @@ def superseded(cursor: ReplayCursor, offset: int, writer: WriterId | None) -> bo
         cursor.newest = writer
     cursor.taken = offset
     return False
+
+
+def old_records(store: str, batch: Batch, committed: Mapping[str, int]) -> int:
+    """Return how many records of a batch set a row and are of a former version."""
+    values, headers = batch.values, batch.headers
+    if headers is None:
+        return len(values) - values.count(None)
+    found = zip(values, headers, strict=True)
+    return sum(value is not None and changelog.behind(store, pairs, committed) for value, pairs in found)
+
+
+def refuse_old_rows(app_id: str, opening: Opening) -> None:
+    """Raise Fatal if a replayed, unlisted store has rows of a former version."""
+    for cursor in opening.cursors:
+        if not cursor.old or next(cursor.into.scan(cursor.store, b"", None), None) is None:
+            continue
+        topic = opening.subtopology.changelogs[cursor.store]
+        raise Fatal(
+            f"store {cursor.store!r} of task {opening.task} would begin with old rows: partition "
+            f"{opening.task.partition} of its changelog topic {topic!r} has {cursor.old:,} records of an earlier "
+            "version of the program, and the version that committed the offsets last had no such store: what it "
+            "processed is missing in these rows. Stop all instances. To begin with an empty store, run `tidemill reset "
+            f"{app_id} --topic {topic} --empty`. To begin with the old rows as they are, run `tidemill reset {app_id} "
+            f"--topic {topic}`"
+        )

@@ -33,6 +33,7 @@ from ..threads import Thread
 from .local_storage import Stores, open_or_wipe
 from .opening import Closed, Opening, Progress, Ready, close_all
 from .progress_file import NAME, ProgressFile
+from .record_filter import refuse_old_rows
 from .recovery_group import RecoveryGroup
 from .replay import Replay, ReplayRestart
 from .requests import Requests
@@ -163,9 +164,7 @@ class Recovery:
                     wait(0.5)
                 if not self._step():
                     break
-            for opening in self._openings.values():
-                close_all(opening.stores)
-            for stores in self._handed.values():
+            for stores in [*(opening.stores for opening in self._openings.values()), *self._handed.values()]:
                 close_all(stores)
             self._openings.clear()
             self._fetching.close()
@@ -391,6 +390,7 @@ class Recovery:
     def _finish_if_done(self, opening: Opening) -> None:
         if opening.standby or opening.fetching or not all(cursor.done for cursor in opening.cursors):
             return
+        refuse_old_rows(self._plan.app_id, opening)
         opening.settle()
         self._replay.remove(opening.task)
         del self._openings[opening.task]

@@ -30,7 +30,7 @@ from ..kafka.topics import Topics
 from ..tasks.changelog_ownership import ChangelogOwnership
 from .open_transactions import OpenTransactionWarnings
 from .opening import Opening, ReplayCursor
-from .record_filter import SupersededRecords, valid_changes
+from .record_filter import SupersededRecords, old_records, valid_changes
 
 __all__ = ["Replay", "ReplayRestart"]
 
@@ -92,8 +92,8 @@ class Replay:
                 key = (topic, opening.task.partition)
                 into, begin, end = stores_of(opening)[store], begins[key], ends[key]
                 lasting = kept.get(topic, TOMBSTONES_KEPT_MS)
-                topic_id = opening.topic_ids.get(topic, "")
-                decision = plan_restore(store, into.position(), begin, end, committed, now, lasting, topic_id)
+                topic_id, unlisted = opening.topic_ids.get(topic, ""), store in opening.unlisted
+                decision = plan_restore(store, into.position(), begin, end, committed, now, lasting, topic_id, unlisted)
                 start = self._begun(opening, store, into, begin, end, decision, now)
                 last = into.position().complete.get(store, now)
                 if topic_id != into.position().topic_ids.get(store, ""):
@@ -107,6 +107,7 @@ class Replay:
                     ends[key],
                     counted if self._at_least_once else None,
                     follows=opening.standby,
+                    unlisted=committed if unlisted else None,
                     writer=into.position().writers.get(store),
                     asked=now,
                     complete=last if misses_records(start, end) else now,
@@ -178,6 +179,8 @@ class Replay:
                 cursor.held, cursor.stopped = [], True
                 self._reader.unassign([(batch.topic, batch.partition)])
             return 0
+        if cursor.unlisted is not None:
+            cursor.old += old_records(cursor.store, batch, cursor.unlisted)
         try:
             changes, rest = valid_changes(cursor, batch)
         except SupersededRecords as found:

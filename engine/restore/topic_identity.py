@@ -21,7 +21,7 @@ from ..plan.plan import Plan
 from ..tasks.history_inputs import inputs_now
 from ..tasks.roles import role_of, why_standing
 from ..tasks.snapshot_marks import committed_mark
-from ..tasks.store_schemas import check_shapes
+from ..tasks.store_schemas import check_shapes, unlisted_stores
 from ..tasks.topic_ids import id_in, lost_store, unfinished_in
 from ..topics.changes import by_pattern
 from ..topics.errors import created_again
@@ -68,6 +68,7 @@ def resume_from_committed(
         raise Retryable(why_standing(plan.app_id, opening.role))
     mark = committed_mark(str(opening.task), opening.subtopology, marked, changelogs=plan.changelogs)
     opening.mark = None if plan.changelogs else mark
+    opening.unlisted = unlisted_stores(opening.subtopology.changelogs, marked.values())
     histories = opening.subtopology.histories
     now, begin = inputs_now(inputs, histories, marked, batch=batch)
     for key in inputs:

@@ -166,9 +166,10 @@ class Refill:
         parts = self._plan.subtopologies
         ids = self._topics.ids(sorted({topic for part in parts for topic in part.topics}))
         nodes = {topic: node for part in parts for topic, node in part.inputs}
+        named = {topic: TopicIds(ids, part.changelogs) for part in parts for topic, _ in part.inputs}
         sources = {key: node if isinstance(node := nodes[key[0]], Source) else None for key in others}
         starts = starting_offsets(sources, self._topics, self._clock.now())
-        new = {key: (at, TopicIds(ids).metadata(key[0]) + self._role.metadata) for key, at in starts.items()}
+        new = {key: (at, named[key[0]].metadata(key[0]) + self._role.metadata) for key, at in starts.items()}
         self._commit({**new, **to_commit(self._savepoint, self._plan, ids, self._role)})
 
     def _commit(self, offsets: Mapping[TopicPartition, tuple[int, str]]) -> None:

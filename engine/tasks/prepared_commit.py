@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ...state.changes import Changes
@@ -17,7 +17,7 @@ from .roles import ACTIVE, Role
 from .snapshot_marks import SnapshotMark
 from .topic_ids import TopicIds
 
-__all__ = ["PreparedCommit", "write_to_stores"]
+__all__ = ["PreparedCommit", "positions_to_commit", "write_to_stores"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,22 @@ class PreparedCommit:
     def empty(self) -> bool:
         """True if there is nothing to commit."""
         return not self.offsets and not self.changes
+
+
+def positions_to_commit(
+    reached: Mapping[TopicPartition, int],
+    committed: Mapping[TopicPartition, int],
+    fresh: Collection[TopicPartition],
+    unsaid: Collection[TopicPartition],
+) -> dict[TopicPartition, int]:
+    """Return the positions of inputs that have moved or are fresh.
+
+    The first time that one has moved, those of all `unsaid` inputs are among them: the metadata of their committed
+    offsets may be of another version of the program, which had other stores.
+    """
+    moved = {key for key, at in reached.items() if at != committed[key]}
+    said = {*moved, *fresh, *unsaid} if moved - set(fresh) else {*moved, *fresh}
+    return {key: at for key, at in reached.items() if key in said}
 
 
 def write_to_stores(

@@ -6,22 +6,35 @@ for the words.
 
 There the schemas survive the loss of local state, and change with the offsets or not at all. Every task records those
 of all stores: a `group_by` that is added or removed moves a store behind another topic, of which no offset is committed
-yet. Metadata without schemas is from a version that did not keep them. Pure.
+yet. Metadata without schemas is from a version that did not keep them.
+
+With `c=`, the ids of the changelogs of a task, metadata lists the stores that its version had. A changelog may outlive
+its store: the topic stays when a step is removed, and when the step is there again, what was processed in between is
+missing in it. So the rows of a changelog are taken only if the store is listed, or if nothing is known:
+
+    the committed offsets of the task's inputs ...          the store
+    are not there                                           may be taken
+    one has metadata that may not list all stores           may be taken
+    one lists the store                                     may be taken
+    are there, and none of them lists it                    is unlisted: it begins empty, or the start is refused
+
+One is enough, since a commit of which only some inputs have moved may leave out the others. Metadata lists all stores
+if it has the id of its topic: versions that did not keep the one did not keep the other. Pure.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from string import ascii_letters, digits
 from typing import Final
 
 from ...operators.errors import TopologyError
 from ...operators.graph.topology import OperatorState
-from .topic_ids import fields, short
+from .topic_ids import MOST_STORES, changelogs_in, fields, id_in, short
 
-__all__ = ["check_shapes", "shapes_metadata"]
+__all__ = ["check_shapes", "shapes_metadata", "unlisted_stores"]
 
 MOST: Final = 1_000
 """Characters: Kafka allows 4,096 bytes of metadata by default, of which the ids of topics may take 2,600."""
@@ -49,12 +62,7 @@ def shapes_metadata(stores: Iterable[OperatorState]) -> str:
 
 def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> None:
     """Raise TopologyError for a store with another schema than was committed with the offset."""
-    known = fields(metadata)
-    was = {text[:8]: text[8:] for text in known.get("s", "").split(",") if text}
-    pieces = known.get("z", "")
-    digests = {
-        pieces[at : at + NAME]: pieces[at + NAME : at + NAME + WORDS] for at in range(0, len(pieces), NAME + WORDS)
-    }
+    was, digests = _shapes_in(metadata), _digests_in(metadata)
     for state in stores:
         name, now = state.spec.name, state.shape
         before, digested = was.get(short(name), now), digests.get(digest(name, NAME))
@@ -65,6 +73,45 @@ def check_shapes(task: str, stores: Iterable[OperatorState], metadata: str) -> N
                 "would be misread. Give the step another name, .named('...'), so that its store begins empty, or "
                 "process all inputs again after 'tidemill reset'"
             )
+
+
+def names_store(metadata: str, store: str) -> bool:
+    """Return whether the metadata of an offset has the schema of a store."""
+    return short(store) in _shapes_in(metadata) or digest(store, NAME) in _digests_in(metadata)
+
+
+def names_too_few(metadata: str) -> bool:
+    """Return whether the schemas of some stores may have had no room in metadata."""
+    return len(_digests_in(metadata)) >= MOST // (NAME + WORDS)
+
+
+def _shapes_in(metadata: str) -> dict[str, str]:
+    return {text[:8]: text[8:] for text in fields(metadata).get("s", "").split(",") if text}
+
+
+def _digests_in(metadata: str) -> dict[str, str]:
+    pieces = fields(metadata).get("z", "")
+    return {pieces[at : at + NAME]: pieces[at + NAME : at + NAME + WORDS] for at in range(0, len(pieces), NAME + WORDS)}
+
+
+def unlisted_stores(stores: Iterable[str], committed: Collection[str]) -> frozenset[str]:
+    """Return those of a task's stores that no committed offset of its inputs lists.
+
+    `committed` has the metadata of all of them.
+    """
+    if not committed or not all(map(lists_all, committed)):
+        return frozenset()
+    return frozenset(store for store in stores if not any(lists(metadata, store) for metadata in committed))
+
+
+def lists_all(metadata: str) -> bool:
+    """Return whether metadata lists all stores that its program had."""
+    return bool(id_in(metadata)) and len(changelogs_in(metadata)) < MOST_STORES and not names_too_few(metadata)
+
+
+def lists(metadata: str, store: str) -> bool:
+    """Return whether metadata lists a store."""
+    return short(store) in changelogs_in(metadata) or names_store(metadata, store)
 
 
 def digest(text: str, length: int) -> str:

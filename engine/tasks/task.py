@@ -34,7 +34,7 @@ from .buffer import Run
 from .changelog_ownership import ChangelogOwnership
 from .decoding import InputReaders
 from .operator_graph import OperatorGraph, Origin
-from .prepared_commit import PreparedCommit, write_to_stores
+from .prepared_commit import PreparedCommit, positions_to_commit, write_to_stores
 from .roles import ACTIVE, Role
 from .snapshot_marks import SnapshotMark
 from .store_schemas import shapes_metadata
@@ -111,7 +111,7 @@ class Task:
         self._buffer = self.time.buffer(subtopology)
         self._newest = self._readers.restore_newest(self.inputs, self._committed_seen)
         self._next: dict[TopicPartition, int] = {}
-        self._fresh = set(fresh)
+        self._fresh, self._unsaid = set(fresh), set(self._committed)
         self._prepared: PreparedCommit | None = None
         self._wrote = False  # whether there are outputs since the last commit
         self.origin = Origin(self._name, "", task.partition)  # of the last walk's records
@@ -261,8 +261,8 @@ class Task:
         """
         changes = Changes(column for cache in self.caches.values() for column in cache.drain().columns)
         changes += self._ownership.repairs(changes, lambda store, key: self.stores[self._kinds[store]].get(store, key))
-        written = not_beyond(self._positions(), self._graph.unwritten).items()
-        positions = {key: at for key, at in written if key in self._fresh or at != self._committed[key]}
+        reached = not_beyond(self._positions(), self._graph.unwritten)
+        positions = positions_to_commit(reached, self._committed, self._fresh, self._unsaid)
         if not positions and self.inputs and (changes or self._wrote):
             positions = {self.inputs[0]: self._committed[self.inputs[0]]}
         seen = {key: InputProgress(newest, -1) for key, newest in self._newest.items()}
@@ -298,7 +298,7 @@ class Task:
         self._ownership.commit_completed(position.changelogs)
         self._committed.update(positions_in(prepared.offsets, prepared.seen))
         self._committed_seen.update(prepared.seen)
-        self._fresh.difference_update(prepared.offsets)
+        self._fresh, self._unsaid = (keys - prepared.offsets.keys() for keys in (self._fresh, self._unsaid))
         self._prepared, self._wrote = None, False
 
     def flush(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 __all__ = [
     "TopicIds",
     "accepted",
+    "changelogs_in",
     "fields",
     "fields_text",
     "id_in",
@@ -85,9 +86,17 @@ def id_in(metadata: str) -> str:
     return fields(metadata).get("i", "")
 
 
+def changelogs_in(metadata: str) -> dict[str, str]:
+    """Return the digits of the changelog ids in metadata, by those of the stores.
+
+    They are "" for a store whose changelog may be any topic.
+    """
+    return {one[:8]: one[8:] for one in fields(metadata).get("c", "").split(",") if one}
+
+
 def lost_store(metadata: str, changelogs: Mapping[str, str], ids: Mapping[str, str]) -> str | None:
     """Return a store with another changelog topic than was committed with an offset, or None."""
-    named = {one[:8]: one[8:] for one in fields(metadata).get("c", "").split(",") if one}
+    named = changelogs_in(metadata)
     for store, topic in changelogs.items():
         known, found = named.get(short(store)), ids.get(topic, "")
         if known and found and known != short(found):
@@ -96,11 +105,14 @@ def lost_store(metadata: str, changelogs: Mapping[str, str], ids: Mapping[str, s
 
 
 def accepted(metadata: str, store: str) -> str:
-    """Return the metadata of an offset without a store's changelog id: any topic is accepted."""
-    known = fields(metadata)
-    kept = [one for one in known.get("c", "").split(",") if one and not one.startswith(short(store))]
-    known.pop("c", None)
-    return fields_text(known | ({"c": ",".join(kept)} if kept else {}))
+    """Return the metadata of an offset with a store whose changelog may be any topic.
+
+    Metadata without ids says nothing of stores, and stays as it is.
+    """
+    if not id_in(metadata):
+        return metadata
+    named = changelogs_in(metadata) | {short(store): ""}
+    return fields_text(fields(metadata) | {"c": ",".join(name + topic_id for name, topic_id in named.items())})
 
 
 def restarted(metadata: str, topic_id: str) -> str:

@@ -87,9 +87,10 @@ def scenario(
     settings: dict[str, Any] | None = None,
     static: bool = False,
     durability: str = "changelog",
+    guarantee: str = "exactly_once",
 ) -> Iterator[Scenario]:
     """Create a scenario without processes. At its end, the remaining processes drain the input and are checked."""
-    trouble = replace(without_faults(program, partitions, settings or {}), static=static)
+    trouble = replace(without_faults(program, partitions, settings or {}), static=static, guarantee=guarantee)
     if durability == "snapshot":
         stored = {"durability": durability, "snapshots": "file:///bucket", "snapshot_interval": 40}
         trouble = replace(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidemill.state.changelog import INPUTS_HEADER, decode, decode_column, encode
+from tidemill.state.changelog import INPUTS_HEADER, behind, decode, decode_column, encode
 from tidemill.state.store import Change, CorruptStore, NewerFormat, frame
 
 CHANGES = st.lists(st.builds(Change, st.just("sums"), st.binary(), st.none() | st.binary().map(frame)))
@@ -73,3 +73,23 @@ def test_a_header_of_a_later_version_is_refused():
 def test_a_record_without_a_key_is_refused():
     with pytest.raises(CorruptStore, match="without a key"):
         decode("sums", None, frame(b"1"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "old"),
+    [
+        ({"in:0": 4}, True),
+        ({"in:0": 4, "more:0": 9}, True),
+        ({"in:0": 5}, False),
+        ({"in:0": 6}, False),
+        ({"in:0": 4, "more:0": 10}, False),
+        ({"other:0": 1}, False),
+        (None, True),
+    ],
+)
+def test_a_record_is_behind_if_its_commit_was_before_the_committed_offsets(
+    inputs: dict[str, int] | None, old: bool
+) -> None:
+    """A commit that reached further was lost, and one that reached just as far may have been."""
+    [(_, _, headers)] = encode([Change("n", b"k", frame(b"1"))], inputs)
+    assert behind("n", headers or (), {"in:0": 5, "more:0": 9}) is old

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import tidemill as tm
-from tidemill.engine.cli.reset import ResetPlan, by_name, by_program, describe_removal, one_topic
+from tidemill.engine.cli.reset import ResetPlan, by_name, by_program, describe_removal, one_topic, store_of
 from tidemill.engine.plan.plan import partition, plan
+from tidemill.engine.tasks.store_schemas import unlisted_stores
 from tidemill.engine.tasks.topic_ids import TopicIds, id_in, lost_store
 
 TOPICS = [
@@ -83,3 +84,19 @@ def test_one_changelog_is_accepted_as_it_is() -> None:
     assert lost_store(metadata, stores, now) is None
     assert lost_store(metadata, stores, {**now, "shop-m-changelog": "new"}) == "m"
     assert id_in(metadata) == "in"
+
+
+def test_a_changelog_of_a_store_that_was_not_there_is_accepted() -> None:
+    old = TopicIds({"views": "in", "shop-n-changelog": "old"}, {"n": "shop-n-changelog"})
+    committed = {("views", 0): (20, "t=7" + old.metadata("views")), ("users", 0): (4, "t=6")}
+    [(key, (offset, metadata))] = one_topic("shop", "shop-m-changelog", committed, {}, "new").items()
+    assert (key, offset) == (("views", 0), 20)
+    assert unlisted_stores(["n", "m", "o"], [metadata]) == {"o"}
+    assert one_topic("shop", "shop-m-changelog", {key: (offset, metadata)}, {}, "new") == {}
+
+
+def test_the_store_of_a_changelog() -> None:
+    assert store_of("shop", "shop-n-changelog") == "n"
+    assert [store_of("shop", topic) for topic in ("shop-n-repartition", "eu-n-changelog", "n", "shop-changelog")] == [
+        ""
+    ] * 4
