@@ -145,7 +145,7 @@ class Outgoing(NamedTuple):
     """Records to write to one topic, in order."""
 
     topic: str
-    rows: list[Row]
+    rows: Sequence[Row]
     records: Sequence[Record[Any, Any]] = ()
     """The record of each row, if known."""
     step: str = ""
