@@ -8,9 +8,10 @@ that ended before; the one that begins just after the record before it; the one 
 the window holding it had already. Records younger than 0 + size share a window that begins at 0. The order of results,
 and what counts as late, is that of Kafka Streams (KStreamSlidingWindowAggregate).
 
-A key's windows are found by a list of their starts, kept in the same store, so nothing is searched. The oldest start in
-the store says when there is something to send or to forget. A window is forgotten when one begins so much later that no
-record which is not late can need it, or, behind a watermark, when time has come as far.
+A key's windows are found by a list of their starts, kept in the same store, so nothing is searched. A window is
+forgotten when one begins so much later that no record which is not late can need it, or, behind a watermark, when time
+has come as far. Those that expire next are known (`new_windows.py`), or found by a scan from the oldest start that the
+store may have.
 """
 
 from __future__ import annotations
