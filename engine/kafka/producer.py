@@ -25,8 +25,7 @@ from typing import Any, TypeAlias, cast
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from ...operators.graph.outgoing_columns import OutgoingColumns
-from ...operators.record import Outgoing, Row
+from ...operators.record import Outgoing, OutgoingColumns, Row
 from ...state.changelog import ChangelogRecord
 from ...state.topic_partition import TopicPartition
 from ..errors import CommitOutcomeUnknown, Fatal, Fenced, RecordRejected, Retryable, TidemillError

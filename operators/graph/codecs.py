@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ...state.key_equality import all_plain
 from ..errors import RecordError, Retryable
-from ..record import Batch, Headers, Outgoing, Record, SourceRecord, Update
+from ..record import Batch, Headers, Outgoing, OutgoingColumns, Record, SourceRecord, Update
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, column_decoder, column_encoder, is_exact
 from ..serdes.updates import UpdateSerde, old_result
@@ -31,7 +31,6 @@ from ..time.event_time import (
 )
 from .column_rows import ColumnRows
 from .operator import Operator
-from .outgoing_columns import OutgoingColumns
 from .output_checks import given_headers, given_partition, given_topic
 from .result_columns import ResultColumns
 from .topology import Repartition, Source

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..record import OutgoingColumns
 from ..serdes.base import Serde, column_encoder
 from ..serdes.keys import WindowedKey
-from .outgoing_columns import OutgoingColumns
 from .result_columns import ResultColumns
 
 __all__ = ["ColumnRows"]

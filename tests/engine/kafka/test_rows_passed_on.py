@@ -14,8 +14,7 @@ from tidemill.engine.kafka import producer
 from tidemill.engine.kafka.murmur2 import murmur2_partition
 from tidemill.engine.kafka.producer import PlainProducer
 from tidemill.operators.graph.codecs import Encoder
-from tidemill.operators.graph.outgoing_columns import OutgoingColumns
-from tidemill.operators.record import Outgoing, Record, Row
+from tidemill.operators.record import Outgoing, OutgoingColumns, Record, Row
 
 TOO_LARGE = KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
 
