@@ -7,13 +7,14 @@ module only defines these types.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, Generic, NamedTuple, TypeAlias, overload
 
 import msgspec
 from typing_extensions import TypeVar
 
-__all__ = ["Batch", "Headers", "Outgoing", "Record", "Row", "SourceRecord", "Update", "Windowed"]
+__all__ = ["Batch", "Headers", "Outgoing", "OutgoingColumns", "Record", "Row", "SourceRecord", "Update", "Windowed"]
 
 K = TypeVar("K", default=object)
 V = TypeVar("V", default=object)
@@ -145,8 +146,57 @@ class Outgoing(NamedTuple):
     """Records to write to one topic, in order."""
 
     topic: str
-    rows: list[Row]
+    rows: Sequence[Row]
     records: Sequence[Record[Any, Any]] = ()
     """The record of each row, if known."""
     step: str = ""
     """The step that writes them."""
+
+
+class OutgoingColumns(Sequence[Row]):
+    """Rows in columns, in order: keys, values, timestamps, headers and partitions.
+
+    The producer passes the columns to its client as they are; for other code they are a sequence of rows, which are
+    made when they are read.
+
+    Without headers, no row has any; without partitions, keys decide.
+    """
+
+    __slots__ = ("headers", "keys", "partitions", "times", "values")
+
+    def __init__(
+        self,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        times: Sequence[int],
+        headers: Sequence[Any] | None = None,
+        partitions: Sequence[int | bytes] | None = None,
+    ) -> None:
+        self.keys, self.values, self.times = keys, values, times
+        self.headers, self.partitions = headers, partitions
+
+    @staticmethod
+    def of(rows: Sequence[Row]) -> OutgoingColumns:
+        """Return rows in columns."""
+        if isinstance(rows, OutgoingColumns):
+            return rows
+        return OutgoingColumns(*zip(*rows, strict=True)) if rows else OutgoingColumns((), (), ())
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        headers = None if self.headers is None else self.headers[index]
+        partition = -1 if self.partitions is None else self.partitions[index]
+        return self.keys[index], self.values[index], self.times[index], headers, partition
+
+    def __iter__(self) -> Any:
+        headers: Iterable[Any] = repeat(None) if self.headers is None else self.headers
+        partitions: Iterable[int | bytes] = repeat(-1) if self.partitions is None else self.partitions
+        return zip(self.keys, self.values, self.times, headers, partitions, strict=False)

@@ -89,6 +89,10 @@ class StateCache(dict[K, "V | None"]):
         self._mean = 0.0  # encoded bytes per written entry
         self._sample_at = 1  # `dirty` is sampled when it has this many entries
 
+    def encode_key(self, key: K) -> bytes:
+        """Return the bytes of a key."""
+        return self._codec.encode_key(key)
+
     @property
     def mark(self) -> Callable[[K], object]:
         """`dirty_add`, but faster, for one list of records, during which nothing is scanned."""

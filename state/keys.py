@@ -14,16 +14,27 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, TypeVar, overload
 
-__all__ = ["numbered_key", "pack", "prefix_range", "split_window_key", "successor", "unpack", "window_key"]
+__all__ = [
+    "BIAS",
+    "START",
+    "numbered_key",
+    "pack",
+    "prefix_range",
+    "split_window_key",
+    "successor",
+    "unpack",
+    "window_key",
+]
 
 A = TypeVar("A", int, bytes)
 B = TypeVar("B", int, bytes)
 C = TypeVar("C", int, bytes)
 D = TypeVar("D", int, bytes)
 
-_INT = Struct(">Q")
+START = Struct(">Q")
 _TWO = Struct(">QQ")
-_BIAS = 1 << 63
+BIAS = 1 << 63
+"""`START.pack(start + BIAS)` is the beginning of a key with a start."""
 _ZERO, _ESCAPED, _END = b"\x00", b"\x00\xff", b"\x00\x01"
 
 
@@ -46,7 +57,7 @@ def unpack(raw: bytes, /, *shape: type[int] | type[bytes]) -> tuple[Any, ...]:
     last = len(shape) - 1
     for place, kind in enumerate(shape):
         if kind is int:
-            parts.append(_INT.unpack_from(raw, at)[0] - _BIAS)
+            parts.append(START.unpack_from(raw, at)[0] - BIAS)
             at += 8
         elif place == last:
             parts.append(raw[at:])
@@ -71,20 +82,20 @@ def successor(prefix: bytes) -> bytes | None:
 
 def window_key(start: int, key: bytes) -> bytes:
     """Return `pack(start, key)`, faster."""
-    return _INT.pack(start + _BIAS) + key
+    return START.pack(start + BIAS) + key
 
 
 def numbered_key(start: int, number: int, key: bytes) -> bytes:
     """Return `pack(start, number, key)`, faster."""
-    return _TWO.pack(start + _BIAS, number + _BIAS) + key
+    return _TWO.pack(start + BIAS, number + BIAS) + key
 
 
 def split_window_key(raw: bytes) -> tuple[int, bytes]:
     """Return `unpack(raw, int, bytes)`, faster."""
-    return _INT.unpack_from(raw)[0] - _BIAS, raw[8:]
+    return START.unpack_from(raw)[0] - BIAS, raw[8:]
 
 
 def _terminated(parts: tuple[int | bytes, ...]) -> bytes:
     return b"".join(
-        [_INT.pack(part + _BIAS) if isinstance(part, int) else part.replace(_ZERO, _ESCAPED) + _END for part in parts]
+        [START.pack(part + BIAS) if isinstance(part, int) else part.replace(_ZERO, _ESCAPED) + _END for part in parts]
     )

@@ -25,15 +25,18 @@ ASK_SECONDS = 10.0
 REFRESH_SECONDS = 60.0
 
 
-class _Choices(dict[bytes, int]):
-    """The partitions of keys of one topic: one lookup for a key that was seen before."""
+class _Choices(dict["bytes | int", int]):
+    """The partitions of keys of one topic: one lookup for a key that was seen before.
+
+    A partition that is chosen already, as a number, stays what it is.
+    """
 
     def __init__(self, choose: Callable[[bytes], int]) -> None:
         super().__init__()
         self._choose = choose
 
-    def __missing__(self, key: bytes) -> int:
-        partition = self._choose(key)
+    def __missing__(self, key: bytes | int) -> int:
+        partition = key if isinstance(key, int) else self._choose(key)
         if len(self) >= REMEMBERED:
             self.clear()
         self[key] = partition
@@ -60,8 +63,8 @@ class PartitionCounts:
         """The topics with counts that are needed."""
         return frozenset(self._wanted)
 
-    def chooser(self, topic: str) -> Callable[[bytes], int]:
-        """Return the function from a key to its partition, for the rows of one list.
+    def chooser(self, topic: str) -> Callable[[bytes | int], int]:
+        """Return the function from a key, or a number, to its partition, for the rows of one list.
 
         It raises Retryable if the count has to be requested and no broker answers.
         """

@@ -13,17 +13,19 @@ are partitioned alike.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from operator import length_hint
 from threading import Event
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from ...operators.record import Outgoing, Row
+from ...operators.record import Outgoing, OutgoingColumns, Row
 from ...state.changelog import ChangelogRecord
 from ...state.topic_partition import TopicPartition
 from ..errors import CommitOutcomeUnknown, Fatal, Fenced, RecordRejected, Retryable, TidemillError
@@ -42,7 +44,7 @@ from .errors import (
     translate,
 )
 from .partition_counts import PartitionCounts
-from .rejected_records import REFUSALS, rejection
+from .rejected_records import NOT_TAKEN, REFUSALS, not_taken, rejection
 
 __all__ = ["KafkaProducer", "PlainProducer", "TransactionalProducer"]
 
@@ -55,9 +57,9 @@ ROW_SECONDS = 30.0
 EARLIEST = 1
 """Written for a timestamp of exactly 0, which the client would replace with the current time. An error of 1 ms is
 harmless; the other would move the event time that a reader sees to today."""
-NOT_TAKEN = (KafkaException, TypeError, ValueError, OverflowError)
-"""What the client raises for a record that it rejects; a KafkaException may also have another reason."""
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+Refuse: TypeAlias = Callable[[Exception, Row, int], None]
+"""Gets the failure of a row that the client does not take, the row, and its index."""
 
 
 class KafkaProducer:
@@ -98,22 +100,18 @@ class KafkaProducer:
         if not records:
             return
         self._before(len(records))
-        produce = self._producer.produce
-        last = len(records) - 1
+
+        def reject(failure: Exception, row: Row, _: int) -> None:
+            raise RecordRejected(not_taken(failure, topic, row), topic) from failure
+
         with self._acting(f"write to topic {topic!r}"):
-            for index, (key, value, headers) in enumerate(records):
-                if index == last:
+            for part, report in ((records[:-1], self._report), (records[-1:], self._report_end)):
+                if report == self._report_end:
                     hit("after-some-changelog")
-                report = self._report_end if index == last else self._report
-                try:
-                    try:
-                        produce(topic, value, key, partition, report, None, 0, headers)  # pyright: ignore[reportArgumentType]
-                    except BufferError:
-                        self._produce_when_room(topic, value, key, partition, report, 0, headers)
-                except NOT_TAKEN as failure:
-                    raise RecordRejected(
-                        _not_taken(failure, topic, (key, value, 0, None, partition)), topic
-                    ) from failure
+                if part:
+                    keys, values, headers = zip(*part, strict=True)
+                    rows = OutgoingColumns(keys, values, [0] * len(part), headers, [partition] * len(part))
+                    self._pass_on(topic, rows, report, reject)
         self._hear(0)
 
     def ends(self) -> dict[TopicPartition, int]:
@@ -133,20 +131,33 @@ class KafkaProducer:
             self._producer.flush(1)
 
     def _hand_over(self, out: Outgoing, refused: list[RecordRejected]) -> None:
-        produce, report, topic = self._producer.produce, self._report, out.topic
-        partition_of = self.counts.chooser(topic)
-        rows = iter(out.rows)
-        for key, value, timestamp, headers, partition in rows:
-            if partition.__class__ is not int:
-                partition = partition_of(partition)  # pyright: ignore[reportArgumentType]
+        topic, rows = out.topic, OutgoingColumns.of(out.rows)
+        given = rows.partitions
+        partitions = [-1] * len(rows) if given is None else list(map(self.counts.chooser(topic), given))
+        times = rows.times if all(rows.times) else [time or EARLIEST for time in rows.times]
+        sent = OutgoingColumns(rows.keys, rows.values, times, rows.headers, partitions)
+
+        def refuse(failure: Exception, row: Row, index: int) -> None:
+            refused.append(RecordRejected(not_taken(failure, topic, row), topic, (out, index)))
+
+        self._pass_on(topic, sent, self._report, refuse)
+
+    def _pass_on(self, topic: str, rows: OutgoingColumns, report: Any, refuse: Refuse) -> None:
+        """Pass rows to the client without Python code per row, with numbers as partitions."""
+        produce, left, partitions = self._producer.produce, iter(rows.keys), cast("Sequence[int]", rows.partitions)
+        headers, none = rows.headers or repeat(None), repeat(None)
+        calls = map(produce, repeat(topic), rows.values, left, partitions, repeat(report), none, rows.times, headers)
+        while True:
             try:
                 try:
-                    produce(topic, value, key, partition, report, None, timestamp or EARLIEST, headers)  # pyright: ignore[reportArgumentType]
+                    deque(calls, maxlen=0)
+                    return
                 except BufferError:
-                    self._produce_when_room(topic, value, key, partition, report, timestamp or EARLIEST, headers)
+                    key, value, timestamp, pairs, partition = rows[len(rows) - length_hint(left) - 1]
+                    self._produce_when_room(topic, value, key, partition, report, timestamp, pairs)
             except NOT_TAKEN as failure:
-                index = len(out.rows) - length_hint(rows) - 1
-                refused.append(RecordRejected(_not_taken(failure, topic, out.rows[index]), topic, (out, index)))
+                index = len(rows) - length_hint(left) - 1
+                refuse(failure, rows[index], index)
 
     def _one_by_one(self, out: Outgoing, refused: list[RecordRejected]) -> None:
         self._report = self._delivered.setdefault
@@ -383,13 +394,3 @@ class TransactionalProducer(KafkaProducer):
                 "slowest function faster, or raise transaction_timeout"
             )
         return super()._explained(explained)
-
-
-def _not_taken(failure: Exception, topic: str, row: Row) -> str:
-    """Return why the client rejects a record; raise the failure if it has another reason."""
-    if not isinstance(failure, KafkaException):
-        return f"topic {topic!r} cannot take such a record: {failure}"
-    error = error_of(failure)
-    if error is None or error.code() not in REFUSALS:
-        raise failure
-    return rejection(error, topic, row)

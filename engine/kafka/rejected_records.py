@@ -6,12 +6,12 @@ its policy.
 
 from __future__ import annotations
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from ...operators.record import Row
-from .errors import explain
+from .errors import error_of, explain
 
-__all__ = ["REFUSALS", "rejection"]
+__all__ = ["NOT_TAKEN", "REFUSALS", "not_taken", "rejection"]
 
 TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 REFUSALS = TOO_LARGE | {
@@ -22,6 +22,8 @@ REFUSALS = TOO_LARGE | {
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._INVALID_DIFFERENT_RECORD,  # its batch was refused because of another record in it
 }
+NOT_TAKEN = (KafkaException, TypeError, ValueError, OverflowError)
+"""What the client raises for a record that it rejects; a KafkaException may also have another reason."""
 ADVICE = {
     KafkaError.INVALID_TIMESTAMP: (
         "its event time is further from the broker's clock than the topic allows. Correct the time, or let the topic "
@@ -53,3 +55,13 @@ def rejection(error: KafkaError, topic: str, row: Row | None) -> str:
     return f"{name}{partition} does not accept a record ({explain(error)})" + (
         f": {advice.format(topic=topic)}" if advice else ""
     )
+
+
+def not_taken(failure: Exception, topic: str, row: Row) -> str:
+    """Return why the client rejects a record; raise the failure if it has another reason."""
+    if not isinstance(failure, KafkaException):
+        return f"topic {topic!r} cannot take such a record: {failure}"
+    error = error_of(failure)
+    if error is None or error.code() not in REFUSALS:
+        raise failure
+    return rejection(error, topic, row)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ...state.key_equality import all_plain
 from ..errors import RecordError, Retryable
-from ..record import Batch, Headers, Outgoing, Record, Row, SourceRecord, Update
+from ..record import Batch, Headers, Outgoing, OutgoingColumns, Record, SourceRecord, Update
 from ..serdes.auto import auto, auto_key
 from ..serdes.base import Serde, column_decoder, column_encoder, is_exact
 from ..serdes.updates import UpdateSerde, old_result
@@ -254,13 +254,13 @@ class Encoder:
             return Update(old, None), error
         return Update(old, update.new), None
 
-    def rows(self, records: Sequence[Record[Any, Any]]) -> list[Row]:
+    def rows(self, records: Sequence[Record[Any, Any]]) -> OutgoingColumns:
         """Return one row per record. Raises Retryable if a serde does."""
         if self._columns is not None and isinstance(records, ResultColumns):
             return self._columns.rows(records)
         keys = self._keys([record.key for record in records])
         values = self._values([record.value for record in records])
-        headers: Iterable[list[tuple[str, bytes | None]] | None]
+        headers: list[list[tuple[str, bytes | None]] | None]
         if self._headers is not None:
             headers = [given_headers(self._headers(record) or ()) or None for record in records]
         else:
@@ -269,7 +269,7 @@ class Encoder:
             headers = self._attributes(headers, [record.value for record in records])
         for serde, column in self._with_headers:
             headers = serde.with_id(headers, keys if column == "key" else values)
-        partitions: Iterable[int | bytes] = repeat(-1)
+        partitions: list[int | bytes] | None = None
         if self._partition is not None:
             partitions = [given_partition(self._partition(record)) for record in records]
         elif self._hashed is not None:
@@ -278,7 +278,8 @@ class Encoder:
         elif self._suffix:
             end = -self._suffix
             partitions = [-1 if key is None else key[:end] for key in keys]
-        return list(zip(keys, values, [record.timestamp for record in records], headers, partitions, strict=False))
+        times = [record.timestamp for record in records]
+        return OutgoingColumns(keys, values, times, headers if any(headers) else None, partitions)
 
 
 class SinkWriter(Operator):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import repeat
+from collections.abc import Callable
 from typing import Any
 
-from ..record import Row
+from ..record import OutgoingColumns
 from ..serdes.base import Serde, column_encoder
 from ..serdes.keys import WindowedKey
 from .result_columns import ResultColumns
@@ -24,13 +23,12 @@ class ColumnRows:
         self._keys = column_encoder(windowed.inner if self._windowed else key)
         self._values = values
 
-    def rows(self, results: ResultColumns) -> list[Row]:
+    def rows(self, results: ResultColumns) -> OutgoingColumns:
         """Return one row per result. The partition of a windowed key is that of the key in it."""
-        values = self._values(results.values)
-        headers: Iterable[Any] = [cause.headers for cause in results.causes]
-        headers = [list(one) or None for one in headers] if any(headers) else repeat(None)
+        values, times = self._values(results.values), results.times
+        headers: Any = [cause.headers for cause in results.causes]
+        headers = [list(one) or None for one in headers] if any(headers) else None
         keys: list[Any] = self._keys(results.keys)
         if not self._windowed:
-            return list(zip(keys, values, results.times, headers, repeat(-1), strict=False))
-        whole = WindowedKey.with_starts(keys, results.starts)
-        return list(zip(whole, values, results.times, headers, keys, strict=False))
+            return OutgoingColumns(keys, values, times, headers)
+        return OutgoingColumns(WindowedKey.with_starts(keys, results.starts), values, times, headers, keys)

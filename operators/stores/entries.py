@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from ...state.cache import Codec
 from ...state.codec import WindowCodec
-from ...state.keys import split_window_key, window_key
+from ...state.keys import BIAS, START, split_window_key, window_key
 from ...state.store import VERSION, NewerFormat, frame
 from ..errors import TopologyError
 from ..graph.store_loading import NOT_LOADED, Loading
@@ -143,11 +143,13 @@ def windowed_codec(
 
 def sliding_codec(key: Serde[Any], keep: Keep, restore: Restore) -> Codec[tuple[int, Any], Entry]:
     """Entries under (start, key), where each key has windows of its own."""
-    encode, decode = key.encode, key.decode
+    encode, decode, prefix, head = key.encode, key.decode, START.pack, window_key(HEAD, b"")
 
     def encode_key(slot: tuple[int, Any]) -> bytes:
         start, inner = slot
-        return window_key(start, encode(inner)) if start > BOOKS else _encode_book(slot, encode, encode_key)
+        if start > BOOKS:
+            return prefix(start + BIAS) + encode(inner)
+        return head + encode(inner) if start == HEAD else _encode_book(slot, encode, encode_key)
 
     def decode_key(data: bytes) -> tuple[int, Any]:
         start, inner = split_window_key(data)

@@ -8,23 +8,25 @@ that ended before; the one that begins just after the record before it; the one 
 the window holding it had already. Records younger than 0 + size share a window that begins at 0. The order of results,
 and what counts as late, is that of Kafka Streams (KStreamSlidingWindowAggregate).
 
-A key's windows are found by a list of their starts, kept in the same store, so nothing is searched. The oldest start in
-the store says when there is something to send or to forget. A window is forgotten when one begins so much later that no
-record which is not late can need it, or, behind a watermark, when time has come as far.
+A key's windows are found by a list of their starts, kept in the same store, so nothing is searched. A window is
+forgotten when one begins so much later that no record which is not late can need it, or, behind a watermark, when time
+has come as far. Those that expire next are known (`new_windows.py`), or found by a scan from the oldest start that the
+store may have.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ...state.cache import StateCache
 from ...state.keys import window_key
 from ..record import Record, Update, Windowed
 from ..serdes.value_copies import fresh
-from ..stores.entries import HEAD, NEWEST_START_KEY, Entry, Head, clock_of
+from ..stores.entries import BOOKS, HEAD, NEWEST_START_KEY, Entry, Head, clock_of
 from ..time.windows import SlidingWindows
+from .new_windows import NEVER, NewWindows
 from .window_operator import Send, WindowConfig, WindowOperator
 
 __all__ = ["SlidingFold"]
@@ -32,21 +34,13 @@ __all__ = ["SlidingFold"]
 Staged: TypeAlias = tuple[int, Entry | None, Any, int, Entry | None]
 """A changed window: its start, its new entry and result, the event time of that, and the entry before."""
 
-LOWEST, NEVER = 0, 1 << 62
+LOWEST = 0
 
-COPIED, AGAIN = 1, 2
+WindowChange: TypeAlias = tuple[int, Entry | None, Entry | None, int]
+"""A window that a record changes: its start, what it is made from, what it was, and the kind of the change."""
+
+PLAIN, COPIED, AGAIN = 0, 1, 2
 """Kinds of changes: a window that begins just after the record, and so does not hold it; one that was just made."""
-
-
-class WindowChange(NamedTuple):
-    """A window that a record changes."""
-
-    start: int
-    entry: Entry | None
-    """What it is made from."""
-    before: Entry | None
-    """What it was."""
-    kind: int = 0
 
 
 class SlidingFold(WindowOperator[StateCache[Any, Any]]):
@@ -61,11 +55,15 @@ class SlidingFold(WindowOperator[StateCache[Any, Any]]):
         self._newest = -1
         self._step = self._forget_step(windows.kept)
         self._sent_before = 0  # on close, windows that start before this were sent
-        self._unsent = self._oldest = LOWEST  # no window that is not sent, and none at all, starts before these
+        self._unsent = LOWEST  # no window that is not sent starts before this
+        self._stored = LOWEST  # no window that is found by scans starts before this
+        self._oldest = LOWEST  # and no window at all before this
+        self._new = NewWindows(BOOKS)
+        self._begun = False
 
     def _fold(self, records: Iterator[Record[Any, Any]], emit: Send) -> None:
         cache, drops, config, size, span = self._cache, self.drops, self._config, self._windows.size, self._windows.span
-        touched, by_records = cache.dirty_add, not self._watermarked
+        touched, by_records, on_close = cache.dirty_add, not self._watermarked, self._emit.on_close
         take, calls, shown_of = config.fold.take, config.fold.calls, config.fold.shown
         on_update, noted = self._emit.on_update, self._emit.every is not None
         updates = config.updates and on_update
@@ -79,8 +77,9 @@ class SlidingFold(WindowOperator[StateCache[Any, Any]]):
                 self.drop_late(record)
                 continue
             staged: list[Staged] = []
-            changes, late = self._changes(key, timestamp, time)
-            for start, entry, before, kind in changes:
+            planned, late = self._changes(key, timestamp, time)
+            moved = False
+            for start, entry, before, kind in planned:
                 if kind == AGAIN:
                     before = staged[-1][1]
                 newest = timestamp if entry is None or entry[0] < timestamp else entry[0]
@@ -91,72 +90,92 @@ class SlidingFold(WindowOperator[StateCache[Any, Any]]):
                 if updates:
                     shown = Update(None if before is None else shown_of(before), shown)
                 staged.append((start, entry, shown, newest, before))
+                moved |= (before is None) != (entry is None)
             if late:
                 self.drop_late(record, late, whole=not staged)
             for start, entry, shown, newest, before in staged:
                 slot = (start, key)
                 cache[slot] = entry
                 touched(slot)
+                if start > self._newest:
+                    self._newest = start
                 if on_update:
                     emit(Record(Windowed(key, start, start + size), shown, newest, record.headers, record.offset))
                 elif noted:
                     self.note(slot, before, newest)
-            self._keep(key, staged)
+            if moved:
+                self._keep(key, staged)
             if by_records and timestamp > time:
                 self.time = time = timestamp
-            self._settle(record.offset, emit)
+            if on_close:
+                self._send_closed(record.offset, emit)
+            self._expire()
 
     def _changes(self, key: Any, timestamp: int, time: int) -> tuple[list[WindowChange], int]:
         """Return what a record changes, in order, and for how many windows it is late."""
         cache, size = self._cache, self._windows.size
         head: Any = cache[HEAD, key] or ()
+        entries: Any = ()
         first = max(timestamp - 2 * size, self._kept_from())
-        starts = head[bisect_left(head, first) : bisect_left(head, timestamp + 2)]
-        entries: Any = [(start, cache[start, key]) for start in starts]
+        if head and head[-1] >= first:
+            starts = head[bisect_left(head, first) : bisect_left(head, timestamp + 2)]
+            entries = [(start, cache[start, key]) for start in starts]
         planned = (early_changes if timestamp < size else changes)(entries, timestamp, size)
         closed = max(timestamp, time) - self._windows.span
-        kept = [change for change in planned if change.kind == COPIED or change.start >= closed]
+        kept = [change for change in planned if change[3] == COPIED or change[0] >= closed]
         return kept, len(planned) - len(kept)
 
     def _keep(self, key: Any, staged: list[Staged]) -> None:
-        """Update the list of the windows of a key, if some have come or gone."""
-        starts: list[int] | None = None
+        """Update the list of the windows of a key, of which some have come or gone."""
+        starts: list[int] = list(self._cache[HEAD, key] or ())
         for start, entry, _, _, before in staged:
-            if start > self._newest:
-                self._newest = start
             if (before is None) != (entry is None):
-                if starts is None:
-                    starts = list(self._cache[HEAD, key] or ())
                 if entry is None:
                     starts.remove(start)
                 elif start not in starts:
                     insort(starts, start)
-                    self._oldest = min(self._oldest, start)
                     self._unsent = min(self._unsent, start)
-        if starts is not None:
-            self._cache.put((HEAD, key), Head(starts) if starts else None)
+                    left = self._new.add(start, key)
+                    if left is not None:
+                        self._stored = min(self._stored, left)
+                    self._oldest = min(self._oldest, start)
+        self._cache.put((HEAD, key), Head(starts) if starts else None)
 
     def _settle(self, offset: int, emit: Send) -> None:
         """Send what has closed and forget what has expired."""
         if self._emit.on_close:
-            closed = self.time - self._windows.span
-            if self._unsent < closed:
-                first = self._sent_before
-                if self._emit.drop_expired:
-                    first = max(first, self._kept_from())
-                for slot, entry in self._scan(first, closed):
-                    emit(self._final(slot, entry, offset))
-                self._sent_before = closed
-                self._unsent = self._first_start(closed)
+            self._send_closed(offset, emit)
+        self._expire()
+
+    def _send_closed(self, offset: int, emit: Send) -> None:
+        closed = self.time - self._windows.span
+        if self._unsent < closed:
+            first = self._sent_before
+            if self._emit.drop_expired:
+                first = max(first, self._kept_from())
+            for slot, entry in self._scan(first, closed):
+                emit(self._final(slot, entry, offset))
+            self._sent_before = closed
+            self._unsent = self._first_start(closed)
+
+    def _expire(self) -> None:
+        """Forget what has expired, in the order of starts and keys."""
         kept = self._in_steps(self._kept_from())
-        if self._oldest < kept:
-            for slot, _ in self._scan(self._oldest, None):
+        if self._oldest >= kept:
+            return
+        new = self._new
+        if self._stored < kept:
+            first, self._stored = self._stored, NEVER
+            for slot, _ in self._scan(first, new.bound + 1):
                 if slot[0] >= kept:
-                    self._oldest = slot[0]
-                    return
+                    self._stored = slot[0]
+                    break
                 if not self._waits(slot):
                     self._forget(slot)
-            self._oldest = NEVER
+        for slot in new.take(kept, self._cache.encode_key):
+            if self._cache[slot] is not None and not self._waits(slot):
+                self._forget(slot)
+        self._oldest = min(self._stored, new.oldest)
 
     def _move(self, before: int, offset: int, emit: Send) -> None:
         self._settle(offset, emit)
@@ -168,6 +187,9 @@ class SlidingFold(WindowOperator[StateCache[Any, Any]]):
 
     def _begin(self, now: int) -> None:
         super()._begin(now)
+        if not self._begun:
+            last = next(self._cache.scan(window_key(BOOKS + 1, b""), None, True), None)
+            self._new.bound, self._begun = BOOKS if last is None else last[0][0], True
         self._newest = clock_of(self._cache[NEWEST_START_KEY])
         self._recorded = self._newest
         self._sent_before = max(self.time - self._windows.span, 0)
@@ -202,9 +224,11 @@ class SlidingFold(WindowOperator[StateCache[Any, Any]]):
 
     def _forget(self, slot: Any) -> None:
         start, key = slot
-        self._cache.delete(slot)
-        starts = [other for other in self._cache[HEAD, key] or () if other != start]
-        self._cache.put((HEAD, key), Head(starts) if starts else None)
+        cache = self._cache
+        cache.delete(slot)
+        starts: Any = cache[HEAD, key] or ()
+        starts = starts[1:] if starts and starts[0] == start else [other for other in starts if other != start]
+        cache.put((HEAD, key), Head(starts) if starts else None)
 
     def _forget_sent(self, slot: Any) -> None:
         if slot[0] < self._kept_from() and self._cache[slot] is not None:
@@ -232,10 +256,10 @@ def changes(entries: Entries, timestamp: int, size: int) -> list[WindowChange]:
             begins_after = True
         elif end > timestamp:
             holding = holding or entry
-            found.append(WindowChange(start, entry, entry))
+            found.append((start, entry, entry, PLAIN))
         elif end == timestamp:
             ends_here = True
-            found.append(WindowChange(start, entry, entry))
+            found.append((start, entry, entry, PLAIN))
             if entry[0] == timestamp:
                 return found  # a record of this time was there: so are all its windows
             previous = entry[0]
@@ -243,13 +267,13 @@ def changes(entries: Entries, timestamp: int, size: int) -> list[WindowChange]:
             earlier, previous = entry, entry[0]
             break
     if previous is not None and previous + 1 not in seen and previous + 1 + size >= timestamp:
-        found.append(WindowChange(previous + 1, None, None))
+        found.append((previous + 1, None, None, PLAIN))
     if not ends_here:
         reached = previous is not None and timestamp - size <= previous
-        again = bool(found) and found[-1].start == timestamp - size  # Kafka Streams makes and sends it twice, too
-        found.append(WindowChange(timestamp - size, earlier if reached else None, None, AGAIN if again else 0))
+        again = bool(found) and found[-1][0] == timestamp - size  # Kafka Streams makes and sends it twice, too
+        found.append((timestamp - size, earlier if reached else None, None, AGAIN if again else PLAIN))
     if not begins_after and holding is not None and holding[0] > timestamp:
-        found.append(WindowChange(timestamp + 1, holding, None, COPIED))
+        found.append((timestamp + 1, holding, None, COPIED))
     return found
 
 
@@ -269,14 +293,14 @@ def early_changes(entries: Entries, timestamp: int, size: int) -> list[WindowCha
                 previous = entry[0]
         elif start <= timestamp:
             holding = entry
-            found.append(WindowChange(start, entry, entry))
+            found.append((start, entry, entry, PLAIN))
         else:
             begins_after = True
     if holding is None and common is not None and common[0] > timestamp:
         holding = common
     if not begins_after and holding is not None and holding[0] > timestamp:
-        found.append(WindowChange(timestamp + 1, holding, None, COPIED))
+        found.append((timestamp + 1, holding, None, COPIED))
     if previous is not None and previous + 1 not in seen:
-        found.append(WindowChange(previous + 1, None, None))
-    found.append(WindowChange(0, common, common))
+        found.append((previous + 1, None, None, PLAIN))
+    found.append((0, common, common, PLAIN))
     return found

@@ -83,7 +83,7 @@ def test_what_is_no_event_time_is_an_error_of_that_record(given: Any, reason: st
 def rows(written: list[Outgoing]) -> list[Outgoing]:
     """What is written, without the records that it was made of; there must be one a row."""
     assert all(len(out.records) == len(out.rows) for out in written)
-    return [Outgoing(out.topic, out.rows) for out in written]
+    return [Outgoing(out.topic, list(out.rows)) for out in written]
 
 
 def test_records_become_rows() -> None:

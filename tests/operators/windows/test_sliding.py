@@ -87,5 +87,5 @@ def test_expiry_reads_from_the_front_and_no_further(monkeypatch: Any) -> None:
 
 def test_a_record_of_a_time_that_was_there_changes_what_it_is_in() -> None:
     windows = [(5, (10, 1)), (11, (12, 1))]
-    assert [change.start for change in changes([windows[0]], 10, 5)] == [5]
-    assert [change.start for change in early_changes([(0, (3, 1))], 3, 5)] == [0]
+    assert [change[0] for change in changes([windows[0]], 10, 5)] == [5]
+    assert [change[0] for change in early_changes([(0, (3, 1))], 3, 5)] == [0]
