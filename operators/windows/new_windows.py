@@ -1,8 +1,8 @@
-"""The windows that a step has made since it began, by their starts: those that expire next are found without a scan.
+"""The windows that a step has made since it began, by their starts.
 
-A scan of the store sorts everything that was written since the last commit. What the store had at first is not here but
-found by scans, until all of that has expired. So nothing is rebuilt after a restart; and if there are too many windows,
-all are left to scans again.
+Those that expire next are found without a scan of the store, which sorts everything that was written since the last
+commit. What the store had at first is not here but found by scans, until all of that has expired. So nothing is rebuilt
+after a restart; and if there are too many windows, all are left to scans again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ class NewWindows:
         return oldest
 
     def take(self, before: int, encode: Callable[[Any], bytes]) -> list[tuple[int, Any]]:
-        """Remove and return the windows that start before, in the order of a scan; `encode` gives a slot's bytes."""
+        """Remove and return the windows that start before, in the order of a scan.
+
+        `encode` gives a slot's bytes.
+        """
         starts, slots = self._starts, list[tuple[int, Any]]()
         while starts and starts[0] < before:
             start = heappop(starts)

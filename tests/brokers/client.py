@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from confluent_kafka import (
     Consumer,
@@ -24,9 +24,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
 
-from tests.support.patience import PATIENCE
+from tests.support.patience import wait_for
 
-T = TypeVar("T")
 _TIMEOUT = 30.0
 _EARLIEST: Any = OffsetSpec.earliest()
 _LATEST: Any = OffsetSpec.latest()
@@ -354,27 +353,6 @@ def whole(bootstrap: str, brokers: int, timeout: float = 5.0) -> bool:
         return False
     partitions = [one for topic in found.topics.values() for one in topic.partitions.values()]
     return len(found.brokers) == brokers and all(len(one.isrs) == len(one.replicas) for one in partitions)
-
-
-def wait_for(condition: Callable[[], T], timeout: float, what: str) -> T:
-    """Call `condition` until its result is true, and return the result.
-
-    The TimeoutError states `what` and the last result. Kafka errors count as false.
-    """
-    timeout *= PATIENCE
-    deadline = time.monotonic() + timeout
-    last: object = None
-    while True:
-        try:
-            answer = condition()
-            if answer:
-                return answer
-            last = answer
-        except KafkaException as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {timeout:g} s for {what}; the last result was {last!r}")
-        time.sleep(0.1)
 
 
 def _reader(bootstrap: str, committed: bool) -> Consumer:
