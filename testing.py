@@ -384,7 +384,7 @@ class TopologyDriver:
 
     def _commit(self) -> None:
         while sum(self._send_waiting(task) for task in self._tasks.values()):
-            self._pump()
+            pass
         self._commit_tasks()
         for part in (*self._tasks.values(), *self._global.values()):
             for line in self._doubts.lines(part.doubts()):
@@ -396,5 +396,8 @@ class TopologyDriver:
             task.complete_commit(Position())
 
     def _send_waiting(self, task: Task) -> bool:
-        self._route(task, outgoing := task.before_commit(self.clock.now()))
+        """Send what waits for the commit, and do all that follows before the next task sends; return whether any did."""
+        if outgoing := task.before_commit(self.clock.now()):
+            self._route(task, outgoing)
+            self._pump()
         return bool(outgoing)
