@@ -396,7 +396,7 @@ class TopologyDriver:
             task.complete_commit(Position())
 
     def _send_waiting(self, task: Task) -> bool:
-        """Send what waits for the commit, and do all that follows before the next task sends; return whether any did."""
+        """Send what waits for the commit, and process what follows from it; return whether anything waited."""
         if outgoing := task.before_commit(self.clock.now()):
             self._route(task, outgoing)
             self._pump()

@@ -34,7 +34,8 @@ NUMBERS: Final = frozenset({int, float, bool, complex, decimal.Decimal, dt.timed
 SURE = WHOLE - {"top"} | {"count", "sum"}
 """Kinds of columns with results that are their slots, or copies of them."""
 BIG: Final = 1 << 63
-"""Ints below can be added to floats, so many as there may be."""
+LEAST: Final = -BIG
+"""Ints between can be added to floats, so many as there may be."""
 ADDED = {"mean", "sum"}
 """Kinds of columns that keep a sum, in the last of their slots."""
 KEEP: Final = """\
@@ -134,8 +135,8 @@ def check_mean(total: Any) -> None:
 
 
 def check_number(value: Any) -> None:
-    """Raise TypeError unless it is a number that can be added to and compared with every other such number."""
-    if value.__class__ is not bool and not (value.__class__ is int and -BIG < value < BIG):
+    """Raise TypeError unless it is a bool, which adds up with and compares to floats and ints that are not too big."""
+    if value.__class__ is not bool:
         raise TypeError(f"{value!r} may not fit the values of other records")
 
 
@@ -144,6 +145,8 @@ CHECKS: Final[Mapping[str, Any]] = {
     "check_sum": check_sum,
     "check_mean": check_mean,
     "check_number": check_number,
+    "BIG": BIG,
+    "LEAST": LEAST,
 }
 
 
@@ -163,7 +166,8 @@ def _combining(
         if column.combined.takes == "stored":
             read.append(f"if {x}.__class__ not in taken: tried({x}); {x} = own_value({x})")
         elif column.combined.takes == "numbers":
-            read.append(f"if {x}.__class__ is not float and {x} is not None: check_number({x})")
+            small = f"({x}.__class__ is int and LEAST < {x} < BIG)"
+            read.append(f"if {x}.__class__ is not float and not {small} and {x} is not None: check_number({x})")
         statement = column.combined.collect.format(*used, x=x)
         collect.append(statement if column.every_record else f"if {x} is not None: {statement}")
         theirs = dict(zip("ab", islice(others, len(used)), strict=False))

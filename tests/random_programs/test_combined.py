@@ -12,16 +12,14 @@ from random import Random
 
 import pytest
 
-from tests.random_programs import vocabulary
 from tests.random_programs.check import Outcome, Way, cut, differences, restored, rolled_back, run
 from tests.random_programs.generate import events_of
 from tests.random_programs.program import Line, Program
 from tests.random_programs.steps import by
 from tests.support.examples import seeds
-from tidemill.operators.aggregates import combining
 from tidemill.operators.building import topology_builder
 
-COLUMNS = "n items get values least most first last all mean function grown".split()
+COLUMNS = ["n", "items", "get", "values", "least", "most", "first", "last", "all", "mean", "function", "grown"]
 STREAMS = ["s0", "s0", "s0.filter(odd)", "s0.map(grown)", "s0.map(row)", "s0.merge(s1)", "s0.repartition()"]
 KEYS = ["tm.utf8", "tm.json", "tm.int64", "tm.float64"]
 AFTER = [
