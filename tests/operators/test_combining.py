@@ -172,7 +172,8 @@ def test_the_failing_record_is_reported_with_its_place() -> None:
 def test_a_key_that_fails_is_reported_by_the_repartition() -> None:
     app = tm.App("p")
     rows(app).to("out", value=tm.json)
-    with tm.testing.TopologyDriver(app) as driver, pytest.raises(tm.RecordError, match=r"step 'rows'.*write.*topic 'a', partition 0, offset 0"):
+    place = r"step 'rows'.*write.*topic 'a', partition 0, offset 0"
+    with tm.testing.TopologyDriver(app) as driver, pytest.raises(tm.RecordError, match=place):
         driver.send("a", "k", {"price": 1}, 1)
 
 
