@@ -25,11 +25,9 @@ from tidemill.operators.aggregates.combining import Combine
 from tidemill.operators.graph.codecs import decoder
 from tidemill.operators.graph.combined import COMBINED, Partial
 from tidemill.operators.graph.topology import Repartition
-from tidemill.operators.record import Batch
+from tidemill.operators.record import Batch, Row
 
 TOPIC = "p-rows-repartition"
-
-Sold = tuple[bytes, "bytes | None", int, list[tuple[str, bytes]], int]
 
 
 class Sale(msgspec.Struct):
@@ -113,7 +111,7 @@ def test_the_description_shows_the_step() -> None:
     assert ["rows", "repartition", "<-", "rows", "->", "an", "internal", "topic"] in lines
 
 
-def sold(item: Any, price: Any, at: int, key: bytes = b"k") -> Sold:
+def sold(item: Any, price: Any, at: int, key: bytes = b"k") -> Row:
     value = None if item is None else msgspec.json.encode({"item": item, "price": price, "at": at})
     return key, value, at, [("at", b"%d" % at)], -1
 
@@ -217,7 +215,7 @@ def test_the_result_is_that_of_some_order_of_the_partitions(pieces: list[list[Se
             random.choice([lambda: world.roll_back(sealed=True), lambda: (world._undo(), world.restore())])()
         for one in piece:
             row = sold(one.item, one.price, len(prices))
-            world.send("a", [(*row[:4], one.partition)])
+            world.send("a", [(row[0], row[1], row[2], row[3], one.partition)])
             sent.setdefault(one.item, [[], [], []])[one.partition].append(len(prices))
             prices.append(one.price)
         committed = random.random() < 0.7
