@@ -135,7 +135,7 @@ def check_mean(total: Any) -> None:
 
 
 def check_number(value: Any) -> None:
-    """Raise TypeError unless it is a bool, which adds up with and compares to floats and ints that are not too big."""
+    """Raise TypeError unless it is a bool, which adds up with floats and ints."""
     if value.__class__ is not bool:
         raise TypeError(f"{value!r} may not fit the values of other records")
 

@@ -154,7 +154,10 @@ class Combine(Operator):
         ]
 
     def place_of(self, key: Any) -> Any:
-        """Return what stands for a key: two keys have the same if, and only if, they have the same bytes."""
+        """Return what stands for a key.
+
+        Two keys have the same if, and only if, they have the same bytes.
+        """
         raw = self._key.encode(key)
         if (again := self._key.decode(raw)).__class__ in self.plain:
             return again
@@ -176,7 +179,10 @@ class Combine(Operator):
             begin = end
 
     def _values(self, records: Records) -> list[Any]:
-        """Return the values as the aggregate would read them in the topic; None for one that the topic cannot hold."""
+        """Return the values as the aggregate would read them in the topic.
+
+        None stands for one that the topic cannot hold.
+        """
         values = [record.value for record in records]
         if self._topic is None:
             return values

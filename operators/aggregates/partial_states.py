@@ -1,4 +1,7 @@
-"""Partial states: what a fold needs of several values, made before a repartition topic and taken up behind it."""
+"""Partial states: what a fold needs of several values.
+
+They are made before a repartition topic and taken up behind it.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ else:
 
 @dataclass(frozen=True)
 class Combining:
-    """How several values become a partial state, in slots of the same names, and how that is taken up.
+    """How several values become a partial state, and how that is taken up.
 
-    The result is exactly that of the values one by one.
+    Its slots have the same names. The result is exactly that of the values one by one.
     """
 
     read: tuple[str, ...]

@@ -19,13 +19,13 @@ from .step import StepDefinition
 __all__ = ["combined_topics", "combining_specs"]
 
 SAME_AGAIN = (Json, AutoValue, Packed, Utf8, Uuid)
-"""Serdes that read again the very value that they have read, once it is written."""
+"""Serdes that read again the same value that they have read, once it is written."""
 
 
 def combined_topics(steps: Sequence[StepDefinition], updates: Sequence[bool]) -> Mapping[int, StepDefinition]:
-    """Return the repartitions whose topics may have combined records, each with the step that can read these.
+    """Return the repartitions whose topics may have combined records.
 
-    That step is the only reader, and nothing comes between. `updates` tells which steps send old rows.
+    Each with the step that can read these. That step is the only reader, and nothing comes between. `updates` tells which steps send old rows.
     """
     readers = Counter(edge.node for step in steps for edge in step.inputs)
     found: dict[int, StepDefinition] = {}

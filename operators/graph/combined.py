@@ -37,7 +37,7 @@ class CombinedSerde:
     def __init__(
         self, inner: Serde[Any], keep: Callable[[tuple[Any, ...]], bytes], restore: Callable[[bytes], tuple[Any, ...]]
     ) -> None:
-        """`inner` is the serde of the stream; `keep` and `restore` are those of the aggregate's entries."""
+        """Take the serde of the stream, and the conversions of the aggregate's entries."""
         self.inner = inner
         self._keep, self._restore = keep, restore
         self._encode_plain, self._decode_plain = column_encoder(inner), column_decoder(inner)

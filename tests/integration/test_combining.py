@@ -39,9 +39,9 @@ class Sales:
     def counted(self) -> None:
         """Wait until each is counted; then it is counted once, and in the order of its partition."""
 
-        def rows() -> dict[str, Any] | None:
+        def rows() -> dict[str, Any]:
             found = {(row.key or b"").decode(): orjson.loads(row.value or b"") for row in self.stage.read("rows")}
-            return found if sum(row["n"] for row in found.values()) >= self.sent else None
+            return found if sum(row["n"] for row in found.values()) >= self.sent else {}
 
         found = client.wait_for(rows, 90, f"{self.sent} sales to be counted")
         mine: dict[str, list[int]] = {}
