@@ -25,7 +25,8 @@ SAME_AGAIN = (Json, AutoValue, Packed, Utf8, Uuid)
 def combined_topics(steps: Sequence[StepDefinition], updates: Sequence[bool]) -> Mapping[int, StepDefinition]:
     """Return the repartitions whose topics may have combined records.
 
-    Each with the step that can read these. That step is the only reader, and nothing comes between. `updates` tells which steps send old rows.
+    Each with the step that can read these. That step is the only reader, and nothing comes between. `updates`
+    tells which steps send old rows.
     """
     readers = Counter(edge.node for step in steps for edge in step.inputs)
     found: dict[int, StepDefinition] = {}
