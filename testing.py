@@ -354,8 +354,7 @@ class TopologyDriver:
 
     def _refused(self, task: Task, out: Outgoing, place: int) -> bool:
         """Whether Kafka would not take a row. Raises RecordError when the policy is to stop."""
-        why = self._topics.refusal(out.topic, out.rows[place])
-        if why is not None:
+        if (why := self._topics.refusal(out.topic, out.rows[place])) is not None:
             task.refuse(of_row(RecordRejected(why, out.topic, (out, place))))
         return why is not None
 
@@ -365,8 +364,7 @@ class TopologyDriver:
         while moving:
             moving = False
             for task in self._tasks.values():
-                outgoing = task.advance(self.clock.now())
-                if outgoing is not None:
+                if (outgoing := task.advance(self.clock.now())) is not None:
                     moving = True
                     self._route(task, outgoing)
             if not moving:
@@ -384,7 +382,7 @@ class TopologyDriver:
 
     def _commit(self) -> None:
         while sum(self._send_waiting(task) for task in self._tasks.values()):
-            self._pump()
+            pass
         self._commit_tasks()
         for part in (*self._tasks.values(), *self._global.values()):
             for line in self._doubts.lines(part.doubts()):
@@ -396,5 +394,7 @@ class TopologyDriver:
             task.complete_commit(Position())
 
     def _send_waiting(self, task: Task) -> bool:
-        self._route(task, outgoing := task.before_commit(self.clock.now()))
+        if outgoing := task.before_commit(self.clock.now()):
+            self._route(task, outgoing)
+            self._pump()
         return bool(outgoing)

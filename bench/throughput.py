@@ -155,7 +155,8 @@ def _progress(topics: Topics, app: str, shape: Shape, outputs: int | None, writt
     """Return the fraction of outputs written, or of offsets committed if `outputs` is None.
 
     J4 may have two halves, and an engine may finish the first before it starts the second: up to the repartition topic
-    (by the offsets of the input) and from there (by the outputs, or the offsets of the repartition topic).
+    (by the offsets of the input) and from there (by the outputs, or the offsets of the repartition topic). An engine
+    that combines records writes fewer to that topic: then it is what has been read of those.
     """
     if outputs is not None and not halves:
         return min(1.0, written / outputs)
@@ -163,8 +164,12 @@ def _progress(topics: Topics, app: str, shape: Shape, outputs: int | None, writt
     read = min(1.0, sum(at for (topic, _), at in committed.items() if topic == shape.topic) / shape.records)
     if not halves:
         return read
-    again = sum(at for (topic, _), at in committed.items() if topic != shape.topic) / shape.records
-    return (read + min(1.0, again if outputs is None else written / outputs)) / 2
+    if outputs is not None:
+        return (read + min(1.0, written / outputs)) / 2
+    later = {topic for topic, _ in committed if topic != shape.topic}
+    done = sum(at for (topic, _), at in committed.items() if topic in later)
+    there = sum(sum(topics.ends(topic)) for topic in later)
+    return (read + min(1.0, max(done / shape.records, read * done / there if there else 0.0))) / 2
 
 
 def _wait_for_commit(topics: Topics, program: Program, worker: Worker, shape: Shape) -> None:

@@ -136,6 +136,11 @@ class SubTopology:
                 sorted(self.changelogs.items()),
                 *((state.spec.name, state.migrations) for state in self.stores if state.migrations),
                 *((node.name, store) for node in self.nodes for store in node.reads if store in mine),
+                *(
+                    (topic, "combined")
+                    for topic, node in self.inputs
+                    if isinstance(node, Repartition) and node.combined
+                ),
             )
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]

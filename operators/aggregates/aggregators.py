@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as made_by
-from typing import Any, Generic, cast
+from typing import Any, Final, Generic, Literal, cast
 
 from typing_extensions import TypeVar
 
@@ -24,6 +24,21 @@ __all__ = ["Aggregator", "Field", "collect", "count", "first", "last", "max", "m
 R = TypeVar("R", default=Any)
 
 Field = str | Callable[[Any], Any] | None
+
+APPEND: Final = "{0} = [{x}] if {0} is None else {0}.append({x}) or {0}"
+"""The slot of a partial sum has all numbers: a sum of floating point numbers depends on the order of additions."""
+
+
+@dataclass(frozen=True)
+class Combined:
+    """How a column combines values, so that the result is exactly that of the values one by one."""
+
+    takes: Literal["any", "numbers", "stored"]
+    """What it combines: any values, ints and floats, whose additions and comparisons cannot fail, or what is stored."""
+    collect: str
+    """How a value changes the slots of a partial state, which cannot fail."""
+    merge: tuple[str, ...]
+    """How the slots of a partial state, `{a}` and `{b}`, are taken up."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,8 @@ class Aggregator(Generic[R]):
     """How a younger session's slots are taken up, where a column can do that."""
     uses: Mapping[str, Callable[..., Any]] = made_by(default_factory=dict[str, Any])
     """Functions that the templates name, as in `{add}`."""
+    combined: Combined | None = None
+    """How values are combined before they come through a repartition topic; None if they are not."""
     keep: Callable[[Any], Any] | None = None
     """From a slot, the column's only one, to what is stored, where that is not the slot itself."""
     restore: Callable[[Any], Any] | None = None
@@ -74,7 +91,17 @@ def count(field: Field = None) -> Aggregator[int]:
     Example:
         >>> rows = orders.group_by_key().aggregate(orders=tm.count(), with_item=tm.count("item"))
     """
-    return Aggregator("count", field, ("0",), "{0} += 1", "{0}", "{0} -= 1", "{0} += {a}", load=whole_number)
+    return Aggregator(
+        "count",
+        field,
+        ("0",),
+        "{0} += 1",
+        "{0}",
+        "{0} -= 1",
+        "{0} += {a}",
+        combined=Combined("any", "{0} += 1", ("{0} += {a}",)),
+        load=whole_number,
+    )
 
 
 def sum(field: Field) -> Aggregator[Any]:
@@ -95,6 +122,7 @@ def sum(field: Field) -> Aggregator[Any]:
         "{0} = {x} if {0} is None else {0} + {x}",
         "0 if {0} is None else {0}",
         merge="{0} = {a} if {0} is None else {0} if {a} is None else {0} + {a}",
+        combined=Combined("numbers", APPEND, ("for one in {a} or (): {0} = one if {0} is None else {0} + one",)),
         load=sum_slot,
     )
 
@@ -116,6 +144,11 @@ def mean(field: Field) -> Aggregator[Any]:
         "{1} / {0} if {0} else None",
         "{0} -= 1; {1} = {1} - {x} if {0} else None",
         "{1} = {b} if {1} is None else {1} if {b} is None else {1} + {b}; {0} += {a}",
+        combined=Combined(
+            "numbers",
+            f"{APPEND.replace('{0}', '{1}')}; {{0}} += 1",
+            ("for one in {b} or (): {1} = one if {1} is None else {1} + one", "{0} += {a}"),
+        ),
     )
 
 
@@ -129,13 +162,15 @@ def min(field: Field = None) -> Aggregator[Any]:
         >>> rows = orders.group_by_key().aggregate(least=tm.min("pieces"))
     """
     update = "{0} = {x} if {0} is None or {x} < {0} or {0} != {0} else {0}"
+    merge = f"if {{a}} is not None: {update.replace('{x}', '{a}')}"
     return Aggregator(
         "min",
         field,
         ("None",),
         update,
         "{0}",
-        merge=f"if {{a}} is not None: {update.replace('{x}', '{a}')}",
+        merge=merge,
+        combined=Combined("numbers", update, (merge,)),
         load=known,
     )
 
@@ -150,13 +185,15 @@ def max(field: Field = None) -> Aggregator[Any]:
         >>> rows = orders.group_by_key().aggregate(most=tm.max(lambda order: order["pieces"]))
     """
     update = "{0} = {x} if {0} is None or {x} > {0} or {0} != {0} else {0}"
+    merge = f"if {{a}} is not None: {update.replace('{x}', '{a}')}"
     return Aggregator(
         "max",
         field,
         ("None",),
         update,
         "{0}",
-        merge=f"if {{a}} is not None: {update.replace('{x}', '{a}')}",
+        merge=merge,
+        combined=Combined("numbers", update, (merge,)),
         load=known,
     )
 
@@ -170,13 +207,15 @@ def first(field: Field = None) -> Aggregator[Any]:
     Example:
         >>> rows = orders.group_by_key().aggregate(first=tm.first("item"))
     """
+    merge = "{0} = {a} if {0} is None else {0}"
     return Aggregator(
         "first",
         field,
         ("None",),
         "{0} = {x} if {0} is None else {0}",
         "{0}",
-        merge="{0} = {a} if {0} is None else {0}",
+        merge=merge,
+        combined=Combined("stored", "{0} = {x} if {0} is None else {0}", (merge,)),
         load=known,
     )
 
@@ -190,8 +229,16 @@ def last(field: Field = None) -> Aggregator[Any]:
     Example:
         >>> rows = orders.group_by_key().aggregate(last=tm.last("item"))
     """
+    merge = "{0} = {0} if {a} is None else {a}"
     return Aggregator(
-        "last", field, ("None",), "{0} = {x}", "{0}", merge="{0} = {0} if {a} is None else {a}", load=known
+        "last",
+        field,
+        ("None",),
+        "{0} = {x}",
+        "{0}",
+        merge=merge,
+        combined=Combined("stored", "{0} = {x}", (merge,)),
+        load=known,
     )
 
 
@@ -206,8 +253,16 @@ def collect(field: Field = None) -> Aggregator[list[Any]]:
     Example:
         >>> rows = orders.group_by_key().aggregate(items=tm.collect("item"))
     """
+    merge = "{0} = [*{0}, *{a}]"
     return Aggregator(
-        "collect", field, ("()",), "{0} = [*{0}, {x}]", "list({0})", merge="{0} = [*{0}, *{a}]", load=listed
+        "collect",
+        field,
+        ("()",),
+        "{0} = [*{0}, {x}]",
+        "list({0})",
+        merge=merge,
+        combined=Combined("stored", "{0} = {0}.append({x}) or {0} if {0} else [{x}]", (merge,)),
+        load=listed,
     )
 
 

@@ -23,6 +23,7 @@ from ..suggest import did_you_mean
 from .aggregators import Aggregator, Field
 from .fold import Fold
 from .generated import define, expanded
+from .partial_states import Combining
 
 __all__ = ["columns_fold", "field_of"]
 
@@ -32,6 +33,9 @@ NUMBERS: Final = frozenset({int, float, bool, complex, decimal.Decimal, dt.timed
 """Classes that can be added, divided by a number, and stored."""
 SURE = WHOLE - {"top"} | {"count", "sum"}
 """Kinds of columns with results that are their slots, or copies of them."""
+BIG: Final = 1 << 63
+LEAST: Final = -BIG
+"""Ints between can be added to floats, so many as there may be."""
 ADDED = {"mean", "sum"}
 """Kinds of columns that keep a sum, in the last of their slots."""
 KEEP: Final = """\
@@ -101,6 +105,7 @@ def columns_fold(columns: Mapping[str, Aggregator[Any]]) -> Fold:
         undo=None
         if any(column.undo is None for column in columns.values())
         else change(lambda column: column.undo or ""),
+        combining=_combining(columns, slots, inputs, read),
         merge=None if unmergeable else _merging(columns, slots, uses),
         cannot_merge=f"{', '.join(unmergeable)} cannot: use fixed windows",
         always_shows=all(column.kind in SURE for column in columns.values()),
@@ -129,7 +134,45 @@ def check_mean(total: Any) -> None:
             raise TypeError(f"tm.mean is for numbers, not a {type(total).__name__}, such as {total!r}") from None
 
 
-CHECKS: Final[Mapping[str, Any]] = {"numbers": NUMBERS, "check_sum": check_sum, "check_mean": check_mean}
+def check_number(value: Any) -> None:
+    """Raise TypeError unless it is a bool, which adds up with floats and ints."""
+    if value.__class__ is not bool:
+        raise TypeError(f"{value!r} may not fit the values of other records")
+
+
+CHECKS: Final[Mapping[str, Any]] = {
+    "numbers": NUMBERS,
+    "check_sum": check_sum,
+    "check_mean": check_mean,
+    "check_number": check_number,
+    "BIG": BIG,
+    "LEAST": LEAST,
+}
+
+
+def _combining(
+    columns: Mapping[str, Aggregator[Any]],
+    slots: Mapping[str, tuple[str, ...]],
+    inputs: Mapping[Field, str],
+    reading: Sequence[str],
+) -> Combining | None:
+    """Return how records are combined; None if a column does not allow it."""
+    read, collect, merge = [*reading], list[str](), list[str]()
+    others = (f"o{number}" for number in count_from(0))
+    for name, column in columns.items():
+        if column.combined is None:
+            return None
+        x, used = inputs[column.field], slots[name]
+        if column.combined.takes == "stored":
+            read.append(f"if {x}.__class__ not in taken: tried({x}); {x} = own_value({x})")
+        elif column.combined.takes == "numbers":
+            small = f"({x}.__class__ is int and LEAST < {x} < BIG)"
+            read.append(f"if {x}.__class__ is not float and not {small} and {x} is not None: check_number({x})")
+        statement = column.combined.collect.format(*used, x=x)
+        collect.append(statement if column.every_record else f"if {x} is not None: {statement}")
+        theirs = dict(zip("ab", islice(others, len(used)), strict=False))
+        merge += [line.format(*used, **theirs) for line in column.combined.merge]
+    return Combining(tuple(read), tuple(collect), tuple(merge))
 
 
 def _merging(

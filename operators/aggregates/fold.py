@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from ..graph.combined import Partial
 from ..record import Record, Update
 from ..serdes.auto import auto
 from ..serdes.base import Serde
@@ -25,6 +26,7 @@ from ..stores.entries import Entry, serde_column, serde_entry
 from ..stores.schema import word
 from .aggregators import whole_number
 from .generated import Parts, define, expanded
+from .partial_states import TAKE_UP, Combining
 
 __all__ = ["Fold", "FoldFunctions", "FoldLoop", "aggregating", "counting", "of_fold", "reducing"]
 
@@ -120,6 +122,8 @@ class Fold:
     """Statements that change the slots by those of a younger session, `o0`, `o1` ...; None when it cannot be done."""
     cannot_merge: str = ""
     """Why not, and what to do."""
+    combining: Combining | None = None
+    """How values are combined before they come through a repartition topic; None if they are not."""
     names: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What the source refers to."""
     undo: tuple[str, ...] | None = None
@@ -139,19 +143,27 @@ class Fold:
 
     def shown(self) -> Callable[[Entry], Any]:
         """Return a function from an entry to its result."""
-        return define("result", expanded(SHOWN, self._parts()), self._known())["shown"]
+        return define("result", expanded(SHOWN, self._parts()), self.known())["shown"]
 
     def functions(self, *, show: bool = True) -> FoldFunctions:
         """Return the fold as functions on entries. Without `show` the result of `take` is None."""
         parts = {**self._parts(), "shown": self.result if show else "None"}
-        take = define("fold", expanded(TAKE, parts), self._known())["take"]
+        take = define("fold", expanded(TAKE, parts), self.known())["take"]
         merge = None
         if self.merge is not None:
-            merge = define("merge", expanded(MERGE, parts), self._known())["merge"]
+            merge = define("merge", expanded(MERGE, parts), self.known())["merge"]
         return FoldFunctions(take, merge, self.shown(), bool(self.adopt), self.calls)
 
     def loop(
-        self, what: str, template: str, parts: Parts, names: Mapping[str, Any], *, show: bool, updates: bool
+        self,
+        what: str,
+        template: str,
+        parts: Parts,
+        names: Mapping[str, Any],
+        *,
+        show: bool,
+        updates: bool,
+        combined: bool = False,
     ) -> FoldLoop:
         """Return the loop of a step with this fold in it.
 
@@ -161,17 +173,26 @@ class Fold:
         event time `timestamp`. With `show`, the result is then in `shown`; with `updates`, as an `Update` of the row as
         it was in the entry `before`. `newest` is the event time of the result. If a record is added several times,
         `<own>` comes before `<fold>`: what a function of the user's does to the value must not show the next time. For
-        loops in which a failure is no end, the macros of `<fold>` can be used by themselves.
+        loops in which a failure is no end, the macros of `<fold>` can be used by themselves. With `combined`, a value
+        may be a `Partial`.
         """
-        macros = {"signature": SIGNATURE, "open": OPEN, "fold": FOLD}
+        macros = {"signature": SIGNATURE, "open": OPEN, "fold": TAKE_UP if combined else FOLD, "add": FOLD}
         shown = f"Update(None if before is None else row_of(before), {self.result})" if updates else self.result
         result = {"show": (f"shown = {shown}",) if show else ()}
         usual = {"step": (), "cache": "StateCache[Any, Any]", "results": RESULTS}
         parts = {**usual, **macros, **self._parts(), **result, **parts}
-        known = {**self._known(), **names, "Record": Record, "Update": Update, "row_of": self.shown()}
+        known = {
+            **self.known(),
+            **names,
+            "Record": Record,
+            "Update": Update,
+            "Partial": Partial,
+            "row_of": self.shown(),
+        }
         return define(what, expanded(template, parts), known)["loop"]
 
-    def _known(self) -> dict[str, Any]:
+    def known(self) -> dict[str, Any]:
+        """Return what the source refers to."""
         return {**self.names, "own_value": fresh}
 
     def _parts(self) -> dict[str, str | tuple[str, ...]]:
@@ -189,6 +210,7 @@ class Fold:
             "adopt": self.adopt,
             "others": ", ".join(f"o{place}" for place in range(len(self.slots))),
             "merge": self.merge or (),
+            "take_up": () if self.combining is None else self.combining.merge,
         }
 
 
@@ -222,6 +244,7 @@ def counting(serde: Serde[Any]) -> Fold:
         keep_column=serde_column(serde),
         undo=("state -= 1",),
         merge=("state += o0",),
+        combining=Combining((), ("state += 1",), ("state += o0",)),
         always_shows=True,
         load=lambda value: (whole_number(value),),
     )

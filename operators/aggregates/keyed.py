@@ -55,10 +55,13 @@ if newest < step.oldest:
 """
 
 
-def keyed_loop(fold: Fold, *, updates: bool, holding: bool = False, columns: bool = False) -> FoldLoop:
+def keyed_loop(
+    fold: Fold, *, updates: bool, holding: bool = False, columns: bool = False, combined: bool = False
+) -> FoldLoop:
     """Return the loop of a fold per key.
 
-    With `holding` it is that of a `HoldingFold`, with `columns` its results are `ResultColumns`.
+    With `holding` it is that of a `HoldingFold`, with `columns` its results are `ResultColumns`. With `combined`, its
+    records may be combined ones.
     """
     parts: dict[str, str | tuple[str, ...]] = {
         "step": ("step: HoldingFold,",) if holding else (),
@@ -67,7 +70,7 @@ def keyed_loop(fold: Fold, *, updates: bool, holding: bool = False, columns: boo
         "results": RESULTS_IN_COLUMNS if columns else RESULTS,
         "send": HOLD if holding else ADD if columns else SEND,
     }
-    return fold.loop("aggregate", LOOP, parts, {}, show=not holding, updates=updates)
+    return fold.loop("aggregate", LOOP, parts, {}, show=not holding, updates=updates, combined=combined)
 
 
 class KeyedFold(RecordLoop):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from ..building.specs import EmitOnCommit, StepContext, StepSpec, StepStore
+from ..building.specs import By, Combination, EmitOnCommit, StepContext, StepSpec, StepStore
 from ..building.stream_reference import Grouping, StreamReference, check_function
 from ..errors import TopologyError
 from ..graph.operator import Operator
@@ -18,6 +18,7 @@ from ..stores.entries import keyed_codec, keyed_view
 from ..stores.loading import keyed_loading
 from ..stores.schema import shape
 from .columns import columns_fold
+from .combining import Combine, combine_loop
 from .fold import Fold, FoldLoop, aggregating, of_fold, reducing
 from .holding import HoldingFold
 from .keyed import KeyedFold, keyed_loop
@@ -70,15 +71,21 @@ def fold(
 
     def operator(context: StepContext) -> Operator:
         updates = context.updates_out
+        more = {"combined": True} if context.combined else {}
         if operator_class is not KeyedFold or updates or not context.written:
-            return operator_class(context.name, context.cache, loop(updates=updates))
-        return KeyedFold(context.name, context.cache, loop(updates=False, columns=True), columns=True)
+            return operator_class(context.name, context.cache, loop(updates=updates, **more))
+        return KeyedFold(context.name, context.cache, loop(updates=False, columns=True, **more), columns=True)
 
     shown = folding.shown()
     held = cache(partial(keyed_loop, folding, updates=False, holding=True))
 
     def holding(context: StepContext) -> Operator:
-        return HoldingFold(context.name, context.cache, held(), shown)
+        return HoldingFold(context.name, context.cache, held(combined=context.combined), shown)
+
+    combining = cache(partial(combine_loop, folding))
+
+    def combine(step: str, by: By, key: Serde[Any], value: Serde[Any] | None) -> Operator:
+        return Combine(step, combining(), by, key, value)
 
     key = grouping.through().key_serde()
     store = StepStore(
@@ -87,6 +94,7 @@ def fold(
         shape=shape(kind, key, of_fold(folding, value)),
         value=folding.value,
     )
+    can_combine = folding.combining is not None and operator_class is KeyedFold
     can_hold = folding.always_shows and operator_class is KeyedFold
     waiting = EmitOnCommit(key=key, windowed=False, withdraws=folding.deletes, holding=holding if can_hold else None)
     spec = StepSpec(
@@ -97,6 +105,7 @@ def fold(
         holds=folding.holds,
         gives=value or auto,
         on_commit=waiting if on_commit else None,
+        combination=Combination(folding.keep, folding.restore, combine) if can_combine else None,
         row_of=None if on_commit else shown,
     )
     return replace(grouping.add(spec), value=value)

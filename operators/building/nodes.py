@@ -64,6 +64,7 @@ class ResolvedStep:
     """The kind of its stores."""
     updates_in: bool
     updates_out: bool
+    combined: bool
     written: bool
     policy: ErrorPolicy | None
     watermark: Watermark | None
@@ -136,6 +137,7 @@ def _context(spec: StepSpec, step: ResolvedStep, caches: Caches) -> StepContext:
         sides=step.sides,
         updates_in=step.updates_in,
         updates_out=step.updates_out,
+        combined=step.combined,
         written=step.written,
         watermarked=step.watermark is not None,
     )

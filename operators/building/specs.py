@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from ...state.cache import Codec
 from ..graph.operator import Operator
@@ -24,6 +24,8 @@ from ..graph.topology import Rows, StoreView
 from ..serdes.base import Serde
 
 __all__ = [
+    "By",
+    "Combination",
     "EmitOnCommit",
     "RepartitionSpec",
     "SinkSpec",
@@ -87,6 +89,8 @@ class StepContext:
     """Whether its own records must carry them, because a step downstream needs the old rows."""
     watermarked: bool
     """Whether a source upstream has a watermark: then only `advance` moves the operator's time."""
+    combined: bool
+    """Whether its records may be combined ones."""
     written: bool
     """Whether only one sink reads its results: then they may be `ResultColumns`."""
 
@@ -112,6 +116,26 @@ class EmitOnCommit:
     """
 
 
+By: TypeAlias = "Callable[[Any], Any] | None"
+"""Returns the key of a value; None stands for the key of the record."""
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How records are combined before they come to a step through a repartition topic."""
+
+    keep: Callable[[tuple[Any, ...]], bytes]
+    """From an entry of the step, of a partial state, to bytes."""
+    restore: Callable[[bytes], tuple[Any, ...]]
+    """From those bytes to the slots."""
+    operator: Callable[[str, By, Serde[Any], Serde[Any] | None], Operator]
+    """Makes the operator before the topic.
+
+    Of the name of the repartition, the function of the key, the serde of keys in the topic, and that of the values;
+    None for this if values are the same after they came through the topic.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepSpec(StepProperties):
     """A step; equality does not include operators, codecs and views."""
@@ -128,6 +152,7 @@ class StepSpec(StepProperties):
     "new": current rows; "old": updates with the old rows; "same": what its own readers need.
     """
     on_commit: EmitOnCommit | None = None
+    combination: Combination | None = field(default=None, repr=False, compare=False)
     relays: bool = False
     """Whether its results are the records that it is given, unless they carry updates."""
     row_of: Callable[[Any], Any] | None = field(default=None, repr=False, compare=False)
@@ -174,6 +199,14 @@ class RepartitionSpec(StepSpec, RepartitionProperties):
     """A step that writes an internal topic and reads it."""
 
     kind: str = "repartition"
+    rewrite: Callable[[By, Serde[Any]], Callable[[StepContext], Operator]] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Returns what makes its operator with another function of the key and another serde of values.
+
+    None if its records cannot be combined.
+    """
+    by: By = field(default=None, repr=False, compare=False)
 
     @property
     def durable(self) -> bool:

@@ -21,7 +21,7 @@ from ..serdes.base import Serde
 from ..serdes.keys import windowed_key
 from ..time.windows import Windows
 from ..user_functions import is_coroutine_function
-from .specs import RepartitionSpec, StepContext, StepSpec
+from .specs import By, RepartitionSpec, StepContext, StepSpec
 from .step import StepDefinition
 from .topology_builder import TopologyBuilder
 
@@ -207,11 +207,21 @@ def repartition(
     """
     key, written = reference.key_serde(), value or reference.value or auto
 
-    def operator(context: StepContext) -> Operator:
-        encoder = Encoder(key, written, hashed=hashed, partition=partition)
-        return RepartitionWriter(context.name, encoder, by, null_keys=null_keys)
+    def writing(by: By, written: Serde[Any]) -> Callable[[StepContext], Operator]:
+        def operator(context: StepContext) -> Operator:
+            encoder = Encoder(key, written, hashed=hashed, partition=partition)
+            return RepartitionWriter(context.name, encoder, by, null_keys=null_keys)
 
+        return operator
+
+    plain = not null_keys and value is None and hashed is None and partition is None
     spec = RepartitionSpec(
-        operator=operator, key=key, value=written, partitions=partitions, calls=by is not None or partition is not None
+        operator=writing(by, written),
+        key=key,
+        value=written,
+        partitions=partitions,
+        calls=by is not None or partition is not None,
+        rewrite=writing if plain else None,
+        by=by,
     )
     return replace(reference.add(spec), rekeyed=False, value=value or reference.value)

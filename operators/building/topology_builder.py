@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from ..graph.input_copies import private_inputs
-from ..graph.topology import Input, Topology, check_name
+from ..graph.topology import Input, Node, Topology, check_name
 from ..graph.value_checks import inputs_to_try
 from ..stores.migration import Migration, checked_migrations
 from ..time.watermark import Watermark, together
+from .combined_topics import combined_topics, combining_specs
 from .names import former_names, names_of
 from .nodes import ResolvedStep, StoreKind, node_of
 from .own_topics import needless_topics
@@ -67,29 +68,38 @@ class TopologyBuilder:
         names, updates, watermarks = names_of(self._steps), self._updates(), self._watermarks()
         former = former_names(self._steps, names)
         needless, written = needless_topics(self._steps), self._written()
-        nodes = [
-            node_of(
-                step.spec,
-                ResolvedStep(
-                    id=step.id,
-                    name=names[step.id],
-                    was=former[step.id],
-                    migrations=step.migrations,
-                    inputs=tuple(Input(needless[one.node]) if one.node in needless else one for one in step.inputs),
-                    sides=tuple(step.sides),
-                    reads=tuple(table.spec.stores[0].name(names[table.id]) for table in step.reads),
-                    migrated=max((len(table.migrations) for table in step.reads), default=0),
-                    store=step.store_kind(self.store),
-                    updates_in=any(updates[edge.node] for edge in step.inputs),
-                    updates_out=updates[step.id],
-                    written=step.id in written,
-                    policy=step.effective_policy,
-                    watermark=watermarks[step.id],
-                ),
+        combined = combined_topics(self._steps, updates)
+        readers = frozenset(reader.id for reader in combined.values())
+        nodes: list[Node] = []
+        for step in self._steps:
+            if step.id in needless:
+                continue
+            resolved = ResolvedStep(
+                id=step.id,
+                name=names[step.id],
+                was=former[step.id],
+                migrations=step.migrations,
+                inputs=tuple(Input(needless[one.node]) if one.node in needless else one for one in step.inputs),
+                sides=tuple(step.sides),
+                reads=tuple(table.spec.stores[0].name(names[table.id]) for table in step.reads),
+                migrated=max((len(table.migrations) for table in step.reads), default=0),
+                store=step.store_kind(self.store),
+                updates_in=any(updates[edge.node] for edge in step.inputs),
+                updates_out=updates[step.id],
+                combined=step.id in readers,
+                written=step.id in written,
+                policy=step.effective_policy,
+                watermark=watermarks[step.id],
             )
-            for step in self._steps
-            if step.id not in needless
-        ]
+            if (reader := combined.get(step.id)) is None:
+                nodes.append(node_of(step.spec, resolved))
+            else:
+                specs = combining_specs(step, reader, self._steps)
+                before = replace(resolved, id=len(self._steps) + step.id, was=())
+                if len(specs) == 2:
+                    nodes.append(node_of(specs[0], before))
+                    resolved = replace(resolved, inputs=(Input(before.id),))
+                nodes.append(node_of(specs[-1], resolved))
         private, tries = private_inputs(nodes), inputs_to_try(nodes)
         return Topology.of(
             [replace(node, private=private.get(node.id, ()), tries=tries.get(node.id, ())) for node in nodes]

@@ -30,6 +30,7 @@ from ..time.event_time import (
     milliseconds,
 )
 from .column_rows import ColumnRows
+from .combined import CombinedSerde, refuse_combined
 from .operator import Operator
 from .output_checks import given_headers, given_partition, given_topic
 from .result_columns import ResultColumns
@@ -54,12 +55,15 @@ class Decoder:
         *,
         partition_time: bool = False,
         max_ahead: int | None = None,
+        internal: bool = False,
     ) -> None:
+        """Set up the columns; `internal` tells that the topic is that of a repartition."""
         self._step = step
         self._keys = column_decoder(key)
         self._values = column_decoder(value)
         self._by_headers = any(hasattr(serde, "decode_with_headers") for serde in (key, value))
         self._serdes: tuple[Any, Any] = key, value
+        self._refuses = internal and not isinstance(value, CombinedSerde)
         self._timestamp = timestamp
         self._max_ahead = max_ahead
         self._without_nulls: bool = getattr(value, "without_nulls", False)
@@ -76,8 +80,10 @@ class Decoder:
         """Return the records of a batch; raise RecordError for the first that cannot be decoded.
 
         The index of the error is that in the batch. `now` is the wall-clock time. Raises Retryable if a serde does, and
-        then takes none of the batch.
+        then takes none of the batch. Raises TopologyError for combined records that the program cannot read.
         """
+        if self._refuses and batch.headers is not None:
+            refuse_combined(self._step, batch.headers)
         try:
             return self._decode(batch, now)
         except Retryable:
@@ -204,7 +210,7 @@ def decoder(node: Source | Repartition) -> Decoder:
     """Return the decoder of a source or a repartition."""
     key, value = node.key or auto_key, node.value or auto
     if not isinstance(node, Source):
-        return Decoder(node.name, key, value)
+        return Decoder(node.name, key, value, internal=True)
     ahead = None if node.watermark is None else node.watermark.max_ahead
     return Decoder(node.name, key, value, node.timestamp, partition_time=node.partition_time, max_ahead=ahead)
 

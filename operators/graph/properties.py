@@ -52,6 +52,8 @@ class StepProperties:
     """A serde that can encode all of its results, if one is known."""
     disorder: int | None = None
     """The disorder of its input, in ms, beyond which records are dropped as late; None: never."""
+    combines: bool = False
+    """Whether it combines the records for a repartition topic, and has the name of that repartition."""
     in_order: bool = False
     """Whether a backlog is processed in order of event time: for a stream with a table."""
     behind: int = 0
@@ -93,6 +95,8 @@ class RepartitionProperties:
     key: Serde[Any] | None = None
     value: Serde[Any] | None = None
     partitions: int | None = None
+    combined: bool = False
+    """Whether its records are combined before they are written."""
     history: SourceHistory | None = None
     """The history that it writes: then a source reads the topic, before its own."""
 

@@ -195,12 +195,12 @@ class Topology:
         """
         if not any(isinstance(node, Source) and not node.broadcast for node in nodes):
             raise TopologyError("the program reads nothing: begin with app.stream(topic) or app.table(topic)")
-        seen: dict[tuple[str, bool], Node] = {}
+        seen: dict[tuple[str, bool, bool], Node] = {}
         stores: dict[str, Node] = {}
         earlier: set[int] = set()
         for node in nodes:
             check_name(node.name, "step")
-            place = node.name, isinstance(node, Repartition)
+            place = node.name, isinstance(node, Repartition), node.combines
             if place in seen:
                 other = seen[place]
                 raise TopologyError(

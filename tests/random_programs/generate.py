@@ -12,7 +12,7 @@ from tests.random_programs import steps
 from tests.random_programs.program import NAMES, Advance, Event, Line, Program, Send
 from tidemill.operators.time.event_time import LATEST
 
-__all__ = ["generate"]
+__all__ = ["events_of", "generate"]
 
 TOPICS = "abc"
 KEYS: dict[str, list[Any]] = {
@@ -32,7 +32,7 @@ def generate(seed: int, kind: str = "any") -> Program:
         key = random.choice(["tm.utf8", "tm.utf8", "tm.json", "tm.json", "tm.float64", "tm.int64"])
         lines = _lines(random, key, kind)
         if lines is not None:
-            return Program(tuple(lines), tuple(_events(random, key, lines)))
+            return Program(tuple(lines), tuple(events_of(random, key, lines)))
     raise AssertionError(f"no program came of seed {seed}")
 
 
@@ -75,7 +75,8 @@ def _lines(random: Random, key: str, kind: str) -> list[Line] | None:
     return lines
 
 
-def _events(random: Random, key: str, lines: list[Line]) -> list[Event]:
+def events_of(random: Random, key: str, lines: list[Line]) -> list[Event]:
+    """Return records for the sources of a program, among them some that cannot be read, and steps of the clock."""
     topics = [topic for topic in TOPICS if any(f'("{topic}",' in line.text for line in lines)]
     keys = random.sample(KEYS[key], min(len(KEYS[key]), random.randint(1, 5)))
     time = random.choice([0, 0, 1, 1_000, 1_700_000_000_000])

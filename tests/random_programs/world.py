@@ -309,16 +309,15 @@ class World:
                 self.outputs.setdefault((out.topic, task.id), []).extend(out.rows)
 
     def _send_waiting(self) -> None:
-        """Results that wait for the commit are sent, and all that follows is done."""
+        """Results that wait for the commit are sent, and all that follows is done, task by task."""
         sent = True
         while sent:
             sent = False
             for task in self._turns():
-                outgoing = task.before_commit(self.clock.now())
-                sent |= bool(outgoing)
-                self._route(task, outgoing)
-            if sent:
-                self._pump()
+                if outgoing := task.before_commit(self.clock.now()):
+                    sent = True
+                    self._route(task, outgoing)
+                    self._pump()
 
     def _tick(self) -> None:
         for task in self._turns():

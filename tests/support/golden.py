@@ -17,6 +17,7 @@ from typing import Any, Final
 import tidemill as tm
 from tests.operators.golden import names
 from tidemill.operators.aggregates.columns import columns_fold
+from tidemill.operators.aggregates.combining import combine_loop
 from tidemill.operators.aggregates.fold import Fold, aggregating, counting, reducing
 from tidemill.operators.aggregates.keyed import keyed_loop
 from tidemill.operators.tables.table_group import group_loop
@@ -57,6 +58,10 @@ GENERATED: Final[dict[str, Callable[[], Any]]] = {
     "count_on_commit": lambda: keyed_loop(COUNT, updates=False, holding=True),
     "count_in_columns": lambda: keyed_loop(COUNT, updates=False, columns=True),
     "columns": lambda: keyed_loop(COLUMNS, updates=False),
+    "columns_combined": lambda: keyed_loop(COLUMNS, updates=False, combined=True),
+    "columns_combining": lambda: combine_loop(COLUMNS),
+    "count_combined_on_commit": lambda: keyed_loop(COUNT, updates=False, holding=True, combined=True),
+    "count_combining": lambda: combine_loop(COUNT),
     "reduce": lambda: keyed_loop(REDUCE, updates=False),
     "reduce_rows": lambda: group_loop(REDUCE, updates=False),
     "tumbling_count": lambda: windowed(COUNT, TUMBLING, ON_UPDATE),

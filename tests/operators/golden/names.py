@@ -7,9 +7,12 @@ from functools import partial
 from typing import Any
 
 import tidemill as tm
-from tidemill.operators.aggregates.columns import NUMBERS, FieldLookup, check_mean, check_sum
+from tidemill.operators.aggregates.columns import BIG, LEAST, NUMBERS, FieldLookup, check_mean, check_number, check_sum
+from tidemill.operators.aggregates.combining import Combine
 from tidemill.operators.aggregates.fold import check_unchanged as check_unchanged_by
 from tidemill.operators.aggregates.holding import HoldingFold
+from tidemill.operators.graph.combined import Partial
+from tidemill.operators.graph.record_loop import Records
 from tidemill.operators.graph.result_columns import ResultColumns
 from tidemill.operators.record import Record, Update, Windowed
 from tidemill.operators.serdes.auto import auto
@@ -25,13 +28,18 @@ from tidemill.state.window_cache import WindowCache
 
 __all__ = [
     "Any",
+    "BIG",
     "Callable",
+    "Combine",
     "Entry",
     "HoldingFold",
     "HoldingWindowedFold",
     "Iterator",
+    "LEAST",
     "Page",
+    "Partial",
     "Record",
+    "Records",
     "Sequence",
     "StateCache",
     "Update",
@@ -41,6 +49,7 @@ __all__ = [
     "Windowed",
     "WindowedFold",
     "check_mean",
+    "check_number",
     "check_sum",
     "check_unchanged",
     "classes",
