@@ -19,7 +19,7 @@ from .opensearch import OpenSearch
 __all__ = ["BLOCKED", "CLOSED", "OpenSearchClient", "about"]
 
 _client: Final[Any] = import_module("opensearchpy")
-TIMEOUT: Final = 30
+TIMEOUT: Final = 60
 """Seconds after which a server that does not answer is unavailable."""
 CLOSED: Final = "index_closed_exception"
 BLOCKED: Final = "cluster_block_exception"

@@ -36,8 +36,8 @@ OFFSET_BITS: Final = 42
 """4 million million records of a partition. A version has 63 bits, so an index has two million generations."""
 OUTDATED: Final = 0
 """No task has this generation: one that is to take a new one is given it."""
-MOST_BYTES: Final = 8 << 20
-"""Of one request. Servers take 100 MB, the smallest that can be rented 10."""
+MOST_BYTES: Final = 4 << 20
+"""Of one request, which a slow server can carry out in time. By default servers take 100 MB."""
 LONGEST_ID: Final = 512
 """Bytes of UTF-8."""
 ATTEMPTS: Final = 20
@@ -48,8 +48,9 @@ _encode: Final = msgspec.json.Encoder(enc_hook=to_builtin).encode
 
 def opened(target: OpenSearch, task: TargetTask, epoch: str) -> OpenSearchSession:
     """Create what is missing, check the indices, and make `epoch` the one that may write."""
-    session = OpenSearchSession(target, task, epoch)
+    session = OpenSearchSession(OpenSearchClient(target, task.sink), target, task, epoch)
     try:
+        prepare(session.client, target)
         session.claim()
     except BaseException:
         session.close()
@@ -70,20 +71,19 @@ class Row(NamedTuple):
 class OpenSearchSession(TargetSession):
     """The session of one epoch."""
 
-    def __init__(self, target: OpenSearch, task: TargetTask, epoch: str) -> None:
+    def __init__(self, client: OpenSearchClient, target: OpenSearch, task: TargetTask, epoch: str) -> None:
+        self.client = client
         self._target = target
         self._task = task
         self._epoch = epoch
         self._place = str(task)
         self._found: Mapping[str, Any] = {}
         """The document of the position, as it was last read or written."""
-        self._client = OpenSearchClient(target, task.sink)
 
     def claim(self) -> None:
-        """Make and check the indices, and set the epoch; a new task takes a generation."""
-        prepare(self._client, self._target)
+        """Set the epoch; a new task takes a generation."""
         for _ in range(ATTEMPTS):
-            found = self._client.get(self._target.positions, self._place)
+            found = self.client.get(self._target.positions, self._place)
             former: Mapping[str, Any] = {} if found is None else found["_source"]
             generation = former.get("generation", OUTDATED)
             if generation == OUTDATED:
@@ -120,11 +120,11 @@ class OpenSearchSession(TargetSession):
             raise TargetUnavailable(f"the position of {self._place} was written late")
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
     def _own(self) -> Mapping[str, Any]:
         """Read the document of the position. Raises TargetFenced if its epoch is another one."""
-        found = self._client.get(self._target.positions, self._place)
+        found = self.client.get(self._target.positions, self._place)
         if found is None or found["_source"].get("epoch") != self._epoch:
             raise TargetFenced(f"another owner has opened {self._place} in {self._target.positions!r} since")
         self._found = found
@@ -144,7 +144,7 @@ class OpenSearchSession(TargetSession):
             "generation": generation,
             "position": position,
         }
-        written = self._client.put(self._target.positions, self._place, source, former)
+        written = self.client.put(self._target.positions, self._place, source, former)
         if written is None:
             return False
         self._found = {**written, "_source": source}
@@ -154,30 +154,30 @@ class OpenSearchSession(TargetSession):
         """Return a generation that no task of the index has had."""
         positions, name = self._target.positions, f"generation:{self._target.index}"
         for _ in range(ATTEMPTS):
-            found = self._client.get(positions, name)
-            if found is None and self._has_versions() and self._client.get(positions, name) is None:
-                raise self._client.misfit(
+            found = self.client.get(positions, name)
+            if found is None and self._has_versions() and self.client.get(positions, name) is None:
+                raise self.client.misfit(
                     f"documents of the index have versions of a sink, and {positions!r} does not know of it any more: "
                     "new versions might be lower, and be refused. Delete the index, or write to another one"
                 )
             last = OUTDATED if found is None else found["_source"]["generation"]
             source = {"index": self._target.index, "generation": last + 1}
-            if self._client.put(positions, name, source, found) is not None:
+            if self.client.put(positions, name, source, found) is not None:
                 return last + 1
         raise TargetUnavailable(f"other tasks open the index {self._target.index!r} all the time")
 
     def _has_versions(self) -> bool:
         """Return whether documents of the index have been written by a sink, as far as some of them show."""
         index = self._target.index
-        self._client.asked(lambda server: server.indices.refresh(index=index))
+        self.client.asked(lambda server: server.indices.refresh(index=index))
         query = {"size": SAMPLE, "version": True, "_source": False, "sort": ["_doc"]}
-        found = self._client.asked(lambda server: server.search(index=index, body=query))
+        found = self.client.asked(lambda server: server.search(index=index, body=query))
         return any(one["_version"] >> OFFSET_BITS for one in found["hits"]["hits"])
 
     def _bulk(self, rows: Sequence[Row], body: bytes) -> Mapping[int, Exception]:
         """Write documents, and return which were refused. Raises TargetUnavailable if any was not written."""
         filters = {"filter_path": "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"}
-        answer = self._client.asked(lambda server: server.bulk(index=self._target.index, body=body, params=filters))
+        answer = self.client.asked(lambda server: server.bulk(index=self._target.index, body=body, params=filters))
         refused: dict[int, Exception] = {}
         later: Exception | None = None
         outdated = False
@@ -192,7 +192,7 @@ class OpenSearchSession(TargetSession):
             elif status == 400 and kind not in (CLOSED, BLOCKED):
                 refused[row.record] = ValueError(f"OpenSearch refuses the document {row.name!r}: {_why(error)}")
             else:
-                later = self._client.failure(status, f"{kind}: {reason}")
+                later = self.client.failure(status, f"{kind}: {reason}")
                 if isinstance(later, ConfigError):
                     raise later
         if outdated:
