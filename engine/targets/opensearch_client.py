@@ -27,7 +27,7 @@ _ADDRESS: Final = re.compile(r"<[^<>]* object at 0x[0-9a-f]+>:? ?")
 
 
 class OpenSearchClient:
-    """The requests of one session. It repeats none by itself, since a repeated one may not be the same."""
+    """The requests of one session. It repeats none by itself: the session looks first."""
 
     def __init__(self, target: OpenSearch, step: str) -> None:
         self._where = f"step {step!r}, tm.opensearch(index={target.index!r})"

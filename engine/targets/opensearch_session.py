@@ -167,7 +167,7 @@ class OpenSearchSession(TargetSession):
         raise TargetUnavailable(f"other tasks open the index {self._target.index!r} all the time")
 
     def _has_versions(self) -> bool:
-        """Return whether documents of the index have been written by a sink, as far as some of them show."""
+        """Return whether some documents of the index have versions of a sink."""
         index = self._target.index
         self.client.asked(lambda server: server.indices.refresh(index=index))
         query = {"size": SAMPLE, "version": True, "_source": False, "sort": ["_doc"]}
@@ -175,7 +175,10 @@ class OpenSearchSession(TargetSession):
         return any(one["_version"] >> OFFSET_BITS for one in found["hits"]["hits"])
 
     def _bulk(self, rows: Sequence[Row], body: bytes) -> Mapping[int, Exception]:
-        """Write documents, and return which were refused. Raises TargetUnavailable if any was not written."""
+        """Write documents, and return which were refused.
+
+        Raises TargetUnavailable if any was not written for another reason.
+        """
         filters = {"filter_path": "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by"}
         answer = self.client.asked(lambda server: server.bulk(index=self._target.index, body=body, params=filters))
         refused: dict[int, Exception] = {}
@@ -206,7 +209,10 @@ class OpenSearchSession(TargetSession):
         return refused
 
     def _is_foreign(self, reason: str) -> bool:
-        """Return whether the version that is there is none of this task, which has a later record of the row then."""
+        """Return whether the version that is there is another task's.
+
+        Otherwise it is that of a later record of the row.
+        """
         found = CONFLICT.search(reason)
         if found is None:
             raise TidemillError(f"the server does not say which version it has: {reason}")
