@@ -20,6 +20,7 @@ from .engine.lake.delta import delta
 from .engine.lake.iceberg import iceberg
 from .engine.lake.parquet import parquet
 from .engine.registry.registry import SchemaRegistry
+from .engine.targets.opensearch import opensearch
 from .engine.targets.postgres import postgres
 from .engine.targets.redis import redis
 from .engine.version import VERSION as __version__
@@ -158,6 +159,7 @@ __all__ = [
     "mean",
     "min",
     "msgpack",
+    "opensearch",
     "parquet",
     "pattern",
     "postgres",

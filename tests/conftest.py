@@ -22,6 +22,9 @@ from tests.brokers import client
 from tests.brokers.choice import Choice, choose
 from tests.brokers.jars import Unavailable
 from tests.brokers.kafka import Kafka
+from tests.brokers.opensearch import SearchServer
+from tests.brokers.opensearch import running as running_opensearch
+from tests.brokers.opensearch import why_not as no_opensearch
 from tests.brokers.postgres import Postgres, missing, running
 from tests.brokers.process import tail
 from tests.brokers.redis import Redis
@@ -41,6 +44,8 @@ _MARKS_OF_FIXTURES = {
     "registry": ("broker",),
     "own_registry": ("broker",),
     "postgres": ("slow",),
+    "search": ("slow",),
+    "own_search": ("slow",),
 }
 _OWN = {"own_kafka", "start_kafka", "cluster", "ways"}
 _WAYS = 5
@@ -217,6 +222,25 @@ def redis() -> Iterator[Redis]:
 def own_redis() -> Iterator[Redis]:
     """A Redis server for this test alone, which it may stop and start."""
     with running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def search() -> Iterator[SearchServer]:
+    """An OpenSearch server that all tests share; tests must not stop it."""
+    yield from _search()
+
+
+@pytest.fixture
+def own_search() -> Iterator[SearchServer]:
+    """An OpenSearch server for this test alone, which it may stop and start."""
+    yield from _search()
+
+
+def _search() -> Iterator[SearchServer]:
+    if why := no_opensearch():
+        pytest.skip(_LEFT_OUT + why)
+    with running_opensearch() as server:
         yield server
 
 

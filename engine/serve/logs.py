@@ -115,7 +115,8 @@ def setup(
     client = logging.getLogger("tidemill.kafka")
     client.filters[:] = [RepeatFilter()]
     if settings.log_level != "debug":  # the engine itself logs what matters of these
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        for name in ("aiokafka", "opensearch"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         client.setLevel(logging.ERROR)
 
 

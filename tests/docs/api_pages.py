@@ -53,7 +53,7 @@ PAGES: Final[dict[str, tuple[str, str, list[str]]]] = {
         "Sinks to other systems",
         "targets of `.sink()`, and the interface of your own",
         [
-            *("postgres", "redis", "parquet", "iceberg", "delta", "history", "History"),
+            *("postgres", "redis", "opensearch", "parquet", "iceberg", "delta", "history", "History"),
             *("Target", "TargetSession", "TargetTask", "TargetInput"),
             *("TargetUnavailable", "TargetFenced", "RecordsRefused"),
         ],
