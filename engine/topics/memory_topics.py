@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from ...operators.record import Batch, Headers, Row
@@ -27,7 +27,7 @@ class MemoryTopics:
         self._ends: dict[tuple[str, int], int] = {}
         self.written: dict[str, list[Row]] = {}
 
-    def write(self, topic: str, rows: list[Row]) -> None:
+    def write(self, topic: str, rows: Sequence[Row]) -> None:
         """Append records to a topic, for `read`."""
         self.written.setdefault(topic, []).extend(rows)
 

@@ -167,7 +167,7 @@ def _combining(
             read.append(f"if {x}.__class__ not in taken: tried({x}); {x} = own_value({x})")
         elif column.combined.takes == "numbers":
             small = f"({x}.__class__ is int and LEAST < {x} < BIG)"
-            read.append(f"if {x}.__class__ is not float and not {small} and {x} is not None: check_number({x})")
+            read.append(f"if {x} is not None and {x}.__class__ is not float and not {small}: check_number({x})")
         statement = column.combined.collect.format(*used, x=x)
         collect.append(statement if column.every_record else f"if {x} is not None: {statement}")
         theirs = dict(zip("ab", islice(others, len(used)), strict=False))

@@ -4,7 +4,7 @@ outside. All tasks are of one process, whose commits are of all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -267,7 +267,7 @@ class World:
         for rows in self._all_rows():
             del rows[self._marks.get(id(rows), 0) :]
 
-    def _deliver(self, topic: str, rows: list[Row]) -> None:
+    def _deliver(self, topic: str, rows: Sequence[Row]) -> None:
         groups: dict[int, list[Row]] = {}
         for row in rows:
             groups.setdefault(self._partition(topic, row), []).append(row)

@@ -42,9 +42,9 @@ def loop(step: Combine, records: Records, keys: list[Any], values: list[Any], do
             else:
                 (x0,) = look_up(value)
             x1 = None if value is None else f_x1(own_value(value))
-            if x0.__class__ is not float and not (x0.__class__ is int and LEAST < x0 < BIG) and x0 is not None:
+            if x0 is not None and x0.__class__ is not float and not (x0.__class__ is int and LEAST < x0 < BIG):
                 check_number(x0)
-            if x1.__class__ is not float and not (x1.__class__ is int and LEAST < x1 < BIG) and x1 is not None:
+            if x1 is not None and x1.__class__ is not float and not (x1.__class__ is int and LEAST < x1 < BIG):
                 check_number(x1)
         except Exception:
             done += step.flush()
