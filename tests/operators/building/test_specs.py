@@ -27,7 +27,17 @@ from tidemill.operators.stores.entries import keyed_codec, serde_entry
 from tidemill.state.cache import StateCache
 from tidemill.state.memory import MemoryStore
 
-FOR_THE_BUILDER = {"operator", "asks", "on_commit", "relays", "row_of", "default_name"}
+FOR_THE_BUILDER = {
+    "operator",
+    "asks",
+    "on_commit",
+    "combination",
+    "rewrite",
+    "by",
+    "relays",
+    "row_of",
+    "default_name",
+}
 """Fields of a specification from which the builder derives other things than a property of the node."""
 
 
@@ -89,6 +99,7 @@ def test_properties_of_a_specification_are_those_of_the_node() -> None:
         in_order=True,
         behind=2,
         sends_by="time",
+        combines=True,
     )
     node = last_node(begun().add(spec))
     for field in fields(StepProperties):

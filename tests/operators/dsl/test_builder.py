@@ -12,6 +12,7 @@ import pytest
 
 import tidemill as tm
 from tests.support.untyped import untyped
+from tidemill.operators.graph.combined import CombinedSerde
 from tidemill.operators.graph.topology import Node, Repartition, Sink, Source
 from tidemill.operators.serdes.auto import auto, auto_key
 from tidemill.operators.serdes.inference import result_serde
@@ -176,7 +177,7 @@ def test_stores_in_memory() -> None:
 
 def serdes(found: Any) -> tuple[Any, Any]:
     assert isinstance(found, (Sink, Repartition, Source))
-    return found.key, found.value
+    return found.key, found.value.inner if isinstance(found.value, CombinedSerde) else found.value
 
 
 def test_serdes_are_kept_as_far_as_they_are_known() -> None:
