@@ -71,7 +71,7 @@ def found(seed: int, way: Way) -> tuple[Outcome, Outcome]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("seed", seeds(300, 40))
+@pytest.mark.parametrize("seed", seeds(100, 15))
 def test_results_do_not_depend_on_what_is_combined(seed: int, way: str) -> None:
     alone, together = found(seed, WAYS[way])
     assert list(differences(alone, together)) == [], program(seed).text()

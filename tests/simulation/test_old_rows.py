@@ -32,7 +32,7 @@ from .scenario import Scenario, scenario
 PARTITIONS = 2
 INPUTS = ("in", "more")
 OPTIONAL = ("extra", "kept")
-SEEDS = seeds(60, fast=6)
+SEEDS = seeds(30, fast=4)
 Rows = dict[str, Ids]
 
 
