@@ -17,18 +17,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
-from uuid import UUID
 
 import msgspec
 
 from ...operators.errors import ConfigError, TidemillError
 from ...operators.graph.target import RecordsRefused, TargetFenced, TargetSession, TargetTask, TargetUnavailable
-from ...operators.record import Record, Windowed
-from ...operators.serdes.json import check_finite, to_builtin
+from ...operators.record import Record
+from ...operators.serdes.json import check_finite
 from ..failpoints import hit
 from .opensearch import OpenSearch
 from .opensearch_client import BLOCKED, CLOSED, OpenSearchClient
 from .opensearch_indices import prepare
+from .row_names import encode, row_name
 
 __all__ = ["OpenSearchSession", "opened"]
 
@@ -43,7 +43,6 @@ LONGEST_ID: Final = 512
 ATTEMPTS: Final = 20
 SAMPLE: Final = 1000
 CONFLICT: Final = re.compile(r"current version \[(\d+)\]")
-_encode: Final = msgspec.json.Encoder(enc_hook=to_builtin).encode
 
 
 def opened(target: OpenSearch, task: TargetTask, epoch: str) -> OpenSearchSession:
@@ -227,7 +226,7 @@ def _chunks(rows: Sequence[Row], generation: int) -> Iterator[tuple[list[Row], b
     for row in rows:
         version = (generation << OFFSET_BITS) + row.offset + 1
         action = {"_id": row.name, "version": version, "version_type": "external_gte"}
-        line = _encode({"delete" if row.source is None else "index": action}) + b"\n"
+        line = encode({"delete" if row.source is None else "index": action}) + b"\n"
         if row.source is not None:
             line += row.source + b"\n"
         if chunk and size + len(line) > MOST_BYTES:
@@ -242,32 +241,15 @@ def _chunks(rows: Sequence[Row], generation: int) -> Iterator[tuple[list[Row], b
 
 def _row(index: int, record: Record[Any, Any]) -> Row:
     """Return the document of a record. Raises ValueError and the like if there can be none."""
-    name = _name(record.key)
+    name = row_name(record.key).decode()
     if not 0 < len(name.encode()) <= LONGEST_ID:
         raise ValueError(f"the id of a document has 1 to {LONGEST_ID} bytes, and the key has {len(name.encode())}")
     return Row(name, index, record.offset, None if record.value is None else _source(record.value))
 
 
-def _name(key: Any) -> str:
-    """Return the id of the document of a key."""
-    if not isinstance(key, Windowed):
-        return _text(key)
-    return f"{_text(key.key)}:{key.start}:{key.end}"  # pyright: ignore[reportUnknownMemberType]
-
-
-def _text(key: Any) -> str:
-    """Return a key as it is in an id."""
-    if isinstance(key, bytes):
-        return key.decode()
-    if isinstance(key, str | UUID):
-        return str(key)
-    check_finite(key)
-    return _encode(key).decode()
-
-
 def _source(value: Any) -> bytes:
     """Return a value as the source of a document."""
-    found = _encode(value)
+    found = encode(value)
     if found[:1] != b"{":
         raise ValueError(f"a document is an object of JSON, such as a dict or a struct, not a {type(value).__name__}")
     if b"null" in found:

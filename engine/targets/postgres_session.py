@@ -11,12 +11,11 @@ transaction for long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
-import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
@@ -24,12 +23,13 @@ from psycopg.types.json import Jsonb
 from ...operators.errors import ConfigError, TidemillError
 from ...operators.graph.target import RecordsRefused, TargetFenced, TargetSession, TargetTask, TargetUnavailable
 from ...operators.record import Record
-from ...operators.serdes.json import to_builtin
 from ..failpoints import hit
+from .error_lines import error_line
 from .postgres import Postgres
 from .postgres_columns import reader, text_keys
 from .postgres_errors import cause_of
 from .postgres_sql import ExistingColumn, problems, quoted
+from .row_names import encode
 
 __all__ = ["PostgresSession", "opened"]
 
@@ -265,11 +265,11 @@ class PostgresSession(TargetSession):
             self._staged = False
             cause = cause_of(error)
             if cause == "record" and of_records:
-                raise _OfRecords(_line(error)) from error
+                raise _OfRecords(error_line(error)) from error
             self.close()
             if cause == "unavailable":
-                raise TargetUnavailable(_line(error)) from error
-            raise ConfigError(f"{self._where}: {_line(error)}") from error
+                raise TargetUnavailable(error_line(error)) from error
+            raise ConfigError(f"{self._where}: {error_line(error)}") from error
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None or self._connection.closed:
@@ -312,13 +312,5 @@ def _time(ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=ms)
 
 
-def _line(error: Exception) -> str:
-    """Return an error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-_encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=to_builtin).encode
-
-
 def _jsonb(value: Any) -> Jsonb:
-    return Jsonb(value, dumps=_encode)
+    return Jsonb(value, dumps=encode)

@@ -12,16 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, TypeVar
-from uuid import UUID
-
-import msgspec
 
 from ...operators.errors import ConfigError
 from ...operators.graph.target import RecordsRefused, TargetFenced, TargetSession, TargetTask, TargetUnavailable
-from ...operators.record import Record, Windowed
-from ...operators.serdes.json import check_finite, to_builtin
+from ...operators.record import Record
 from ..failpoints import hit
+from .error_lines import error_line
 from .redis import Redis
+from .row_names import bytes_of, row_name
 
 __all__ = ["RedisSession", "opened"]
 
@@ -57,7 +55,6 @@ return found
 """
 """Returns the epoch and the position; its owner writes, too, so that waiting for the disk includes earlier writes."""
 WAIT_MS: Final = 30_000
-_encode: Final = msgspec.json.Encoder(enc_hook=to_builtin).encode
 
 
 def opened(target: Redis, task: TargetTask, epoch: str) -> RedisSession:
@@ -79,6 +76,7 @@ class RedisSession(TargetSession):
         self._task = task
         self._epoch = epoch
         self._place = f"tidemill:positions:{task}"
+        self._prefix = target.prefix.encode()
         self._from = ""
         """The position in the target, as text."""
         self._wait = False
@@ -106,7 +104,8 @@ class RedisSession(TargetSession):
         wrong: dict[int, Exception] = {}
         for index, record in enumerate(records):
             try:
-                rows[self._name(record.key)] = b"" if record.value is None else b"=" + _bytes(record.value)
+                name = self._prefix + row_name(record.key)
+                rows[name] = b"" if record.value is None else b"=" + bytes_of(record.value)
             except Exception as error:
                 wrong[index] = error
         if wrong:
@@ -123,13 +122,6 @@ class RedisSession(TargetSession):
 
     def close(self) -> None:
         self._server.close()
-
-    def _name(self, key: Any) -> bytes:
-        prefix = self._target.prefix.encode()
-        if not isinstance(key, Windowed):
-            return prefix + _bytes(key)
-        inner = _bytes(key.key)  # pyright: ignore[reportUnknownMemberType]
-        return prefix + inner + f":{key.start}:{key.end}".encode()
 
     def _checked(self) -> bool:
         """Return whether writes must wait until they are on disk.
@@ -196,9 +188,9 @@ class RedisSession(TargetSession):
         try:
             return request()
         except (_errors.AuthenticationError, _errors.NoPermissionError, ValueError) as error:
-            raise ConfigError(f"{self._where}: {_line(error)}") from error
+            raise ConfigError(f"{self._where}: {error_line(error)}") from error
         except (_errors.RedisError, OSError) as error:
-            raise TargetUnavailable(_line(error)) from error
+            raise TargetUnavailable(error_line(error)) from error
 
     def _fenced(self) -> TargetFenced:
         return TargetFenced(f"another owner has opened {self._task} in {self._place} since")
@@ -206,18 +198,3 @@ class RedisSession(TargetSession):
     @property
     def _where(self) -> str:
         return f"step {self._task.sink!r}, tm.redis(prefix={self._target.prefix!r})"
-
-
-def _bytes(value: Any) -> bytes:
-    """Return a key or a value as it is written."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str | UUID):
-        return str(value).encode()
-    check_finite(value)
-    return _encode(value)
-
-
-def _line(error: Exception) -> str:
-    """Return an error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

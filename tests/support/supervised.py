@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from tests.support.patience import PATIENCE
 from tidemill.engine.config.settings import Settings
 
 WORKER = """
@@ -94,13 +95,13 @@ sys.exit(code)
 """
 
 
-PATIENCE = 45.0
+LONGEST = 15 * PATIENCE
 """Seconds that anything may take on a machine that is busy with other things."""
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + LONGEST
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
         time.sleep(0.01)
@@ -152,7 +153,7 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """Return the exit code and the log, after checking that no worker is left."""
-        _, log = self.process.communicate(timeout=PATIENCE)
+        _, log = self.process.communicate(timeout=LONGEST)
         for file in self.directory.glob("[0-9]-*"):
             assert not Path(f"/proc/{json.loads(file.read_text())}").exists()
         return self.process.returncode, log

@@ -165,7 +165,7 @@ def refusing(status: int, certificate: Path | None = None) -> Iterator[int]:
 def self_signed(directory: Path) -> Path:
     """Return a file with a key and a certificate of it for this machine."""
     if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+        pytest.skip("left out: openssl is not installed, so no certificate can be created")
     what = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
     argv = ["openssl", *what.split(), "-keyout", "both.pem", "-out", "certificate.pem"]
     subprocess.run(argv, cwd=directory, check=True, capture_output=True)

@@ -22,7 +22,7 @@ KEYS: dict[str, tuple[Any, list[Any]]] = {
 
 
 def changes_of(seed: int, kind: str, emit: Any, *, deleting: bool) -> tuple[list[Any], list[Any]]:
-    """Return the results of each run and the changes of each commit; at times the step begins anew."""
+    """Return the results of each run and the changes of each commit; at times the step begins again."""
     chance = random.Random(seed)
     serde, keys = KEYS[kind]
     app = tm.App("test")
