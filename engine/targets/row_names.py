@@ -23,7 +23,10 @@ def row_name(key: Any) -> bytes:
 
 
 def bytes_of(value: Any) -> bytes:
-    """Return bytes and texts as they are, everything else as JSON. Raises ValueError for NaN and infinities."""
+    """Return bytes and texts as they are, everything else as JSON.
+
+    Raises ValueError for NaN and infinities.
+    """
     if isinstance(value, bytes):
         return value
     if isinstance(value, str | UUID):
